@@ -1,0 +1,72 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+"""One family of exceptions. A message says what was expected, what was found and what to do."""
+
+__all__ = [
+    "CheckpointError",
+    "ConfigurationError",
+    "DataError",
+    "GMCLError",
+    "HeadNotFoundError",
+    "ImageRangeError",
+    "LabelError",
+    "NonFiniteLossError",
+    "StudentOutputError",
+    "TeacherError",
+    "UnsupportedOptimizerError",
+]
+
+
+class GMCLError(Exception):
+    """Base of every error that monai_gmcl raises on purpose."""
+
+
+class ConfigurationError(GMCLError, ValueError):
+    """An argument, or a combination of arguments, that cannot work."""
+
+
+class DataError(GMCLError, ValueError):
+    """A file, folder or table of the user's data that cannot be used; the message names it."""
+
+
+class ImageRangeError(GMCLError, ValueError):
+    """Images outside the value range that the teacher was built for."""
+
+
+class LabelError(GMCLError, ValueError):
+    """Labels of the wrong type, shape or range."""
+
+
+class StudentOutputError(GMCLError, ValueError):
+    """The student's output does not match the labels or the number of classes."""
+
+
+class TeacherError(GMCLError, ValueError):
+    """The teacher returned something that is not a batch of images like its sources."""
+
+
+class HeadNotFoundError(GMCLError, ValueError):
+    """The student runs no linear layer whose gradient could stand for the whole network's."""
+
+
+class UnsupportedOptimizerError(GMCLError, TypeError):
+    """The student's optimizer has no update rule."""
+
+
+class NonFiniteLossError(GMCLError, ArithmeticError):
+    """The student's loss is NaN or infinite."""
+
+
+class CheckpointError(GMCLError, ValueError):
+    """A saved file that does not fit what it is loaded into."""

@@ -1,0 +1,145 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
+
+__all__ = ["Teacher", "draw_latents"]
+
+PLAIN_LATENT_SIZE = 64
+
+
+class Teacher(nn.Module, ABC):
+    """Base of the teachers: labelled images from source images, labels and latents.
+
+    All randomness is in the latents: the same arguments give the same bits.
+
+    Args:
+        spatial_dims: 2 for ``(B, C, H, W)``, 3 for ``(B, C, D, H, W)``.
+        in_channels: number of image channels C.
+        num_classes: number of classes, or of labels for multi-label tasks.
+        value_range: lowest and highest value of the (un-normalized) images.
+        mean: per-channel mean that was subtracted from the images. With ``std``, the teacher works on
+            ``images * std + mean`` and normalizes again (z-scored volumes, ImageNet statistics).
+        std: per-channel standard deviation by which the images were divided.
+
+    Raises:
+        ConfigurationError: an argument outside what is accepted.
+    """
+
+    needs_images: bool = True
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        num_classes: int,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ConfigurationError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+        if in_channels < 1 or num_classes < 1:
+            raise ConfigurationError(
+                f"in_channels and num_classes must be at least 1, got {in_channels} and {num_classes}."
+            )
+        low, high = value_range
+        if not low < high:
+            raise ConfigurationError(f"value_range must be (low, high) with low < high, got {tuple(value_range)}.")
+        if (mean is None) != (std is None):
+            raise ConfigurationError("mean and std go together: give both or neither.")
+        for name, values in (("mean", mean), ("std", std)):
+            if values is not None and len(values) not in (1, in_channels):
+                raise ConfigurationError(f"{name} must have 1 or {in_channels} values, got {len(values)}.")
+        if std is not None and min(std) <= 0:
+            raise ConfigurationError(f"std must be positive, got {tuple(std)}.")
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.value_range = (float(low), float(high))
+        shape = (1, -1) + (1,) * spatial_dims
+        self.register_buffer("mean", torch.tensor([0.0] if mean is None else list(mean)).view(shape), persistent=False)
+        self.register_buffer("std", torch.tensor([1.0] if std is None else list(std)).view(shape), persistent=False)
+
+    @abstractmethod
+    def draw_latents(
+        self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw the randomness of ``n`` images.
+
+        Args:
+            n: number of images.
+            image_shape: ``(C, H, W)`` or ``(C, D, H, W)`` of one image.
+            generator: source of the random numbers; the latents are made on its device (default: CPU).
+
+        Returns:
+            Float tensor ``(n, L)``.
+        """
+
+    @abstractmethod
+    def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+        """Make images in ``value_range`` from images in ``value_range``; ``forward`` does the rest."""
+
+    def forward(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
+        """Set a lesson: labelled synthetic images.
+
+        Args:
+            images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None where ``needs_images`` is False.
+            labels: ``(B,)`` int64 classes, or ``(B, K)`` float.
+            latents: ``(B, L)`` of :meth:`draw_latents`.
+            difficulty: strength of the change, at least 0; 1 is the usual strength.
+
+        Returns:
+            Images shaped and normalized as the sources, within ``value_range`` before normalization.
+        """
+        low, high = self.value_range
+        if images is not None:
+            images = (images * self.std + self.mean).clamp(low, high)
+        changed = self.change(images, labels, latents, difficulty).clamp(low, high)
+        normalized: Tensor = (changed - self.mean) / self.std
+        return normalized
+
+    def check_range(self, images: Tensor) -> None:
+        """Raise unless the images, un-normalized, lie in ``value_range``.
+
+        Raises:
+            ImageRangeError: with the remedy.
+        """
+        low, high = self.value_range
+        values = images * self.std.to(images) + self.mean.to(images)
+        slack = 0.01 * (high - low)
+        least, most = float(values.min()), float(values.max())
+        if least < low - slack or most > high + slack:
+            raise ImageRangeError(
+                f"Expected images with values from {low:g} to {high:g} (the teacher's value_range), "
+                f"got {least:.4g} to {most:.4g}. Scale the images, build the teacher with another value_range, "
+                "or give it the mean and std by which the images were normalized."
+            )
+
+
+def draw_latents(
+    teacher: nn.Module, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw latents for any teacher: its own, or normal ``(n, 64)`` for a plain module without ``draw_latents``."""
+    own = getattr(teacher, "draw_latents", None)
+    if own is None:
+        return torch.randn(n, PLAIN_LATENT_SIZE, generator=generator)
+    latents: Tensor = own(n, image_shape, generator)
+    return latents

@@ -1,0 +1,58 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor, nn
+
+from monai_gmcl.lesson import HeadActivation, Lesson
+
+__all__ = ["Hypergradient"]
+
+
+class Hypergradient(ABC):
+    """What the images of past lessons were worth to the student, and the gradient that reaches them.
+
+    With ``ℓᵢ`` the student's loss on image i before the step, A the derivative of the optimizer's step and v the
+    look-ahead gradient after it::
+
+        sᵢ = ⟨∇θ ℓᵢ(θ), A·v⟩
+        ∂L(θ')/∂x = -(w/n) ∂/∂x Σᵢ ωᵢ sᵢ        ∂L(θ')/∂ωᵢ = -(w/n) sᵢ
+
+    All estimators return this for w = 1; the engine scales it.
+
+    Attributes:
+        lookback: how many lessons of the past the estimator reads. The teacher stands still while they are set.
+        needs_real_step: whether lessons must keep the rest of the student's step (:class:`RealStep`).
+    """
+
+    lookback: int = 1
+    needs_real_step: bool = False
+
+    def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
+        """Watch the student take a lesson; what is appended to the list is kept with the lesson (the last entry)."""
+        return nullcontext([])
+
+    @abstractmethod
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Estimate the hypergradient.
+
+        Args:
+            lessons: the last ``lookback`` lessons, oldest first, their graphs alive.
+            look_ahead: v by parameter name, the gradient of the look-ahead loss after the last lesson.
+
+        Returns:
+            ``∂L/∂x`` for w = 1, shaped as the lessons' images joined along the batch, and sᵢ ``(n,)``.
+        """

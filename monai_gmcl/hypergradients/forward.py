@@ -1,0 +1,49 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.lesson import Lesson
+
+__all__ = ["ForwardHypergradient"]
+
+
+class ForwardHypergradient(Hypergradient):
+    """The number of :class:`ExactHypergradient` by forward-over-reverse differentiation.
+
+    The input gradient ``∇x Σᵢ ωᵢ ℓᵢ(θ)`` is differentiated forward along ``A·v``: no graph of second order is kept, so it
+    needs less memory. The student's layers must have forward-mode derivatives.
+    """
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        (lesson,) = lessons
+        replay, images, weights = lesson.replay, lesson.images, lesson.weights
+        assert replay is not None and images is not None and weights is not None
+        learned = lesson.learned(look_ahead)
+        fixed = {name: value.detach() for name, value in lesson.parameters.items()}
+
+        def image_gradient(moving: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            def weighted_loss(x: Tensor) -> tuple[Tensor, Tensor]:
+                losses = replay({**fixed, **moving}, x)
+                return (weights * losses).sum(), losses
+
+            gradient, losses = torch.func.grad(weighted_loss, has_aux=True)(images.detach())
+            return gradient, losses
+
+        start = {name: fixed[name] for name in learned}
+        _, (hypergradient, worth) = torch.func.jvp(image_gradient, (start,), (learned,))
+        return hypergradient.detach() / -len(lesson), worth.detach()

@@ -1,0 +1,111 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import HeadNotFoundError
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.lesson import HeadActivation, Lesson
+
+__all__ = ["HeadHypergradient"]
+
+
+class HeadHypergradient(Hypergradient):
+    """Hypergradient through the classification head alone.
+
+    The head is the last linear layer (or 1 x 1 convolution) that the student runs and the optimizer trains. With h its
+    input and ``δᵢ = ∂ℓᵢ/∂(head output)``, an image's gradient by the head's weight and bias is ``δᵢ hᵢᵀ`` and ``δᵢ``, so::
+
+        sᵢ = δᵢᵀ (Ṽ hᵢ + b̃),   Ṽ = A·V,   b̃ = A·v_b
+
+    with V and v_b the look-ahead gradient of weight and bias. For softmax cross-entropy ``δ = p - y``; autograd finds it
+    for any loss that can be differentiated twice. One backward pass through the graph that stands already takes it to
+    the images: no second derivative of the network's body is needed.
+
+    Args:
+        head: dotted name of the student's head. Default: found as above while the student takes the lesson.
+
+    Raises:
+        HeadNotFoundError: the student runs no such layer.
+    """
+
+    def __init__(self, head: str | None = None) -> None:
+        self.head = head
+
+    @contextmanager
+    def watch(self, network: nn.Module, trained: Sequence[str]) -> Iterator[list[HeadActivation]]:
+        """Note what enters and leaves the candidates for the head; the last one executed comes last."""
+        seen: list[HeadActivation] = []
+        handles = [
+            module.register_forward_hook(_note(name, seen))
+            for name, module in network.named_modules()
+            if self._may_be_head(name, module, trained)
+        ]
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not seen:
+            wanted = "a trained linear layer or 1 x 1 convolution" if self.head is None else f"a trained layer {self.head!r}"
+            raise HeadNotFoundError(
+                f"HeadHypergradient needs {wanted}, but {type(network).__name__} ran none. "
+                "Name the head (HeadHypergradient(head=...)) or use ExactHypergradient()."
+            )
+
+    def _may_be_head(self, name: str, module: nn.Module, trained: Sequence[str]) -> bool:
+        if not _is_linear(module) or f"{name}.weight" not in trained:
+            return False
+        return self.head is None or name == self.head
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        (lesson,) = lessons
+        head, losses, images = lesson.head, lesson.losses, lesson.images
+        assert head is not None and losses is not None and images is not None and lesson.weights is not None
+        learned = lesson.learned({name: v for name, v in look_ahead.items() if name.rpartition(".")[0] == head.name})
+        (delta,) = torch.autograd.grad(losses.sum(), head.outputs, create_graph=True)
+        worth = (delta * _apply(head, learned)).flatten(1).sum(1)
+        total = (lesson.weights * worth).sum() / -len(lesson)
+        (hypergradient,) = torch.autograd.grad(total, images, retain_graph=True, materialize_grads=True)
+        return hypergradient, worth.detach()
+
+
+def _is_linear(module: nn.Module) -> bool:
+    if isinstance(module, nn.Linear):
+        return True
+    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1} and module.groups == 1
+
+
+def _note(name: str, seen: list[HeadActivation]) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
+        assert isinstance(module.weight, Tensor)
+        seen[:] = [HeadActivation(name, module.weight, inputs[0], outputs)]
+
+    return hook
+
+
+def _apply(head: HeadActivation, learned: Mapping[str, Tensor]) -> Tensor:
+    """Return Ṽ h + b̃; a weight or bias without look-ahead gradient counts as 0."""
+    weight = learned.get(f"{head.name}.weight", torch.zeros_like(head.weight))
+    bias = learned.get(f"{head.name}.bias")
+    inputs = head.inputs.to(weight.dtype)
+    if weight.ndim == 2:
+        return nn.functional.linear(inputs, weight, bias)
+    convolution = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)[weight.ndim - 3]
+    outputs: Tensor = convolution(inputs, weight, bias)
+    return outputs

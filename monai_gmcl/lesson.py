@@ -1,0 +1,168 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["HeadActivation", "Lesson", "RealStep"]
+
+
+@dataclass
+class HeadActivation:
+    """What entered and left the classification head while the student took a lesson.
+
+    Attributes:
+        name: dotted name of the head in the student.
+        weight: the head's weight in that pass.
+        inputs: ``(n, F)`` or ``(n, F, ...)``, with the pass's graph.
+        outputs: ``(n, K)`` or ``(n, K, ...)``, with the pass's graph.
+    """
+
+    name: str
+    weight: Tensor
+    inputs: Tensor
+    outputs: Tensor
+
+
+@dataclass
+class RealStep:
+    """The rest of the student's step, for estimators that differentiate through more than one.
+
+    Attributes:
+        images: real images ``(B, C, ...)`` of the step.
+        labels: their labels.
+        real_weight: r of the step.
+        gradient: real gradient of the step, unscaled, by parameter name.
+        optimizer_state: the optimizer's state before the step, by parameter name.
+        optimizer_options: learning rate and the other options of each parameter's group, by parameter name.
+        optimizer: name of the optimizer's class.
+        seed: seed of the real pass.
+        losses: ``(parameters, images) -> (B,)``, the real pass once more with other parameters.
+    """
+
+    images: Tensor
+    labels: Tensor
+    real_weight: float
+    gradient: dict[str, Tensor]
+    optimizer_state: dict[str, dict[str, Any]]
+    optimizer_options: dict[str, dict[str, Any]]
+    optimizer: str
+    seed: int
+    losses: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+
+
+@dataclass
+class Lesson:
+    """One synthetic batch, with all that is needed to know later what it was worth.
+
+    The first group of attributes is the *record*: tensors and numbers from which the second group, the graph, can be
+    rebuilt bit for bit. A lesson so outlives its epoch and its process.
+
+    Attributes:
+        sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None for a latent teacher.
+        labels: ``(n,)`` int64 classes or ``(n, K)`` float.
+        latents: the teacher's randomness ``(n, ...)``.
+        difficulty: strength of the change.
+        lesson_weight: w of the student's step.
+        parameters: the student's trained parameters before the step, by name.
+        buffers: the student's buffers before the step, by name.
+        seed: seed of the student's pass (its dropout masks).
+        weights: weight of each image ω ``(n,)``, detached.
+        update: A, the derivative of the optimizer's step by its gradient, by parameter name.
+        real_step: the rest of the step, kept for estimators that ask for it.
+        generated: the teacher's images, with the teacher's graph.
+        images: the same images as a leaf, to which hypergradients lead.
+        outputs: the student's outputs on them.
+        losses: the student's loss on each ``(n,)``, with a graph to ``parameters`` and ``images``.
+        image_gradient: gradient of the weighted loss by the images, where hardness asks for it.
+        head: what the head saw, where the estimator asks for it.
+        replay: ``(parameters, images) -> (n,)``, the student's pass once more with the same seed and buffers.
+    """
+
+    sources: Tensor | None
+    labels: Tensor
+    latents: Tensor
+    difficulty: float
+    lesson_weight: float
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    seed: int
+    weights: Tensor | None = None
+    update: dict[str, Tensor] = field(default_factory=dict)
+    real_step: RealStep | None = None
+    generated: Tensor | None = None
+    images: Tensor | None = None
+    outputs: Tensor | None = None
+    losses: Tensor | None = None
+    image_gradient: Tensor | None = None
+    head: HeadActivation | None = None
+    replay: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def learned(self, look_ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return A·v, by parameter name: how far the step moves for each unit of gradient along v."""
+        return {name: self.update[name] * look_ahead[name] for name in self.update if name in look_ahead}
+
+    def record(self) -> dict[str, Any]:
+        """Return the lesson without its graph: tensors and numbers only, safe for ``torch.load(weights_only=True)``."""
+        kept = {name: _plain(getattr(self, name)) for name in RECORDED}
+        if self.real_step is not None:
+            step = self.real_step
+            kept["real_step"] = {f.name: _plain(getattr(step, f.name)) for f in fields(step) if f.name != "losses"}
+        return kept
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], device: torch.device) -> Lesson:
+        """Return the recorded lesson on ``device``, its graph still to be rebuilt."""
+        values = {name: _moved(value, device) for name, value in record.items()}
+        for parameter in values["parameters"].values():
+            parameter.requires_grad_()
+        if "real_step" in values:
+            values["real_step"] = RealStep(**values["real_step"])
+        return cls(**values)
+
+
+RECORDED = (
+    "sources",
+    "labels",
+    "latents",
+    "difficulty",
+    "lesson_weight",
+    "parameters",
+    "buffers",
+    "seed",
+    "weights",
+    "update",
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to(device).clone()
+    if isinstance(value, dict):
+        return {name: _moved(item, device) for name, item in value.items()}
+    return value

@@ -76,6 +76,7 @@ class Lesson:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None for a latent teacher.
         labels: ``(n,)`` int64 classes or ``(n, K)`` float.
         latents: the teacher's randomness ``(n, ...)``.
+        image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.
         difficulty: strength of the change.
         lesson_weight: w of the student's step.
         parameters: the student's trained parameters before the step, by name.
@@ -96,6 +97,7 @@ class Lesson:
     sources: Tensor | None
     labels: Tensor
     latents: Tensor
+    image_shape: tuple[int, ...]
     difficulty: float
     lesson_weight: float
     parameters: dict[str, Tensor]
@@ -142,6 +144,7 @@ RECORDED = (
     "sources",
     "labels",
     "latents",
+    "image_shape",
     "difficulty",
     "lesson_weight",
     "parameters",
@@ -149,6 +152,7 @@ RECORDED = (
     "seed",
     "weights",
     "update",
+    "image_gradient",
 )
 
 

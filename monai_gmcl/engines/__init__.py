@@ -10,3 +10,8 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
+from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["GMCLEvents", "GMCLKeys", "GMCLTrainer"]

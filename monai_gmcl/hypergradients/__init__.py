@@ -10,3 +10,21 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.hypergradients.exact import ExactHypergradient
+from monai_gmcl.hypergradients.finite_difference import FiniteDifferenceHypergradient
+from monai_gmcl.hypergradients.forward import ForwardHypergradient
+from monai_gmcl.hypergradients.head import HeadHypergradient
+from monai_gmcl.hypergradients.unrolled import UnrolledHypergradient
+from monai_gmcl.hypergradients.update_rules import register_update_rule
+
+__all__ = [
+    "ExactHypergradient",
+    "FiniteDifferenceHypergradient",
+    "ForwardHypergradient",
+    "HeadHypergradient",
+    "Hypergradient",
+    "UnrolledHypergradient",
+    "register_update_rule",
+]

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
@@ -44,6 +44,10 @@ class Hypergradient(ABC):
     def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
         """Watch the student take a lesson; what is appended to the list is kept with the lesson (the last entry)."""
         return nullcontext([])
+
+    def reads(self, lesson: Lesson) -> Collection[str]:
+        """Return the names of the parameters whose A the estimator reads; the engine keeps only those."""
+        return lesson.parameters
 
     @abstractmethod
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

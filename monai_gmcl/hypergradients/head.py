@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,11 +73,16 @@ class HeadHypergradient(Hypergradient):
             return False
         return self.head is None or name == self.head
 
+    def reads(self, lesson: Lesson) -> Collection[str]:
+        """Return the head's weight and bias."""
+        assert lesson.head is not None
+        return (f"{lesson.head.name}.weight", f"{lesson.head.name}.bias")
+
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
         head, losses, images = lesson.head, lesson.losses, lesson.images
         assert head is not None and losses is not None and images is not None and lesson.weights is not None
-        learned = lesson.learned({name: v for name, v in look_ahead.items() if name.rpartition(".")[0] == head.name})
+        learned = lesson.learned(look_ahead)
         (delta,) = torch.autograd.grad(losses.sum(), head.outputs, create_graph=True)
         worth = (delta * _apply(head, learned)).flatten(1).sum(1)
         total = (lesson.weights * worth).sum() / -len(lesson)

@@ -10,3 +10,7 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.weighting.uniform import LessonWeighting, UniformWeighting
+
+__all__ = ["LessonWeighting", "UniformWeighting"]

@@ -1,0 +1,50 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+"""Generative meta curriculum learning (GMCL) for MONAI: a teacher sets lessons, the student learns from them."""
+
+from monai_gmcl.curriculum import ClassSampler, Competence, Curriculum, LinearRamp
+from monai_gmcl.engines import GMCLEvents, GMCLKeys, GMCLTrainer
+from monai_gmcl.hypergradients import (
+    ExactHypergradient,
+    FiniteDifferenceHypergradient,
+    ForwardHypergradient,
+    HeadHypergradient,
+    Hypergradient,
+    UnrolledHypergradient,
+    register_update_rule,
+)
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.weighting import LessonWeighting, UniformWeighting
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClassSampler",
+    "Competence",
+    "Curriculum",
+    "ExactHypergradient",
+    "FiniteDifferenceHypergradient",
+    "ForwardHypergradient",
+    "GMCLEvents",
+    "GMCLKeys",
+    "GMCLTrainer",
+    "HeadHypergradient",
+    "Hypergradient",
+    "Lesson",
+    "LessonWeighting",
+    "LinearRamp",
+    "UniformWeighting",
+    "UnrolledHypergradient",
+    "register_update_rule",
+]

@@ -1,0 +1,220 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+"""How the weights r and w, hardness, difficulty and classes develop over the run."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["ClassSampler", "Competence", "Curriculum", "CurriculumValues", "LinearRamp", "Schedule"]
+
+Schedule = float | Callable[[float], float]
+"""A number, or a function of progress (0 at the start of the run, 1 at its end)."""
+
+
+@dataclass(frozen=True)
+class LinearRamp:
+    """From ``first`` to ``last`` in a straight line between two points of progress.
+
+    Attributes:
+        first: value up to ``start``.
+        last: value from ``end`` on.
+        start: progress, 0 to 1.
+        end: progress, above ``start``.
+    """
+
+    first: float
+    last: float
+    start: float = 0.0
+    end: float = 1.0
+
+    def __call__(self, progress: float) -> float:
+        share = (progress - self.start) / max(self.end - self.start, 1e-12)
+        return self.first + (self.last - self.first) * min(1.0, max(0.0, share))
+
+
+class Competence:
+    """Difficulty led by the student's competence: its accuracy on lessons stays ``gap`` below that on real images.
+
+    ``difficulty ← difficulty · exp(rate · (gap - (accuracy on real images - accuracy on lessons)))``, both accuracies
+    averaged exponentially. The idea of pacing by competence is Platanios et al. 2019 (arXiv 1903.09848); this rule is
+    ours.
+
+    Args:
+        gap: distance of the two accuracies, 0 to 1.
+        start: difficulty at the start.
+        rate: speed of the adaptation, per student step.
+        least: lowest difficulty.
+        most: highest difficulty.
+        memory: weight of the past in the averages, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        gap: float = 0.1,
+        start: float = 1.0,
+        rate: float = 0.1,
+        least: float = 0.05,
+        most: float = 4.0,
+        memory: float = 0.95,
+    ) -> None:
+        if not 0 < least <= start <= most:
+            raise ConfigurationError(f"Competence: expected 0 < least <= start <= most, got {least}, {start}, {most}.")
+        if not 0 <= memory < 1:
+            raise ConfigurationError(f"Competence: memory must be at least 0 and below 1, got {memory}.")
+        self.gap, self.rate, self.least, self.most, self.memory = gap, rate, least, most, memory
+        self.difficulty = start
+        self._average = {"real": 0.0, "lesson": 0.0}
+        self._count = 0
+
+    def observe(self, real_accuracy: float, lesson_accuracy: float) -> None:
+        """Take in the accuracies of one student step."""
+        self._count += 1
+        for name, value in (("real", real_accuracy), ("lesson", lesson_accuracy)):
+            self._average[name] = self.memory * self._average[name] + (1 - self.memory) * value
+        difference = (self._average["real"] - self._average["lesson"]) / (1 - self.memory**self._count)
+        moved = self.difficulty * math.exp(self.rate * (self.gap - difference))
+        self.difficulty = min(self.most, max(self.least, moved))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the difficulty and the averages."""
+        return {"difficulty": self.difficulty, "average": dict(self._average), "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self.difficulty, self._average, self._count = state["difficulty"], dict(state["average"]), state["count"]
+
+
+class ClassSampler:
+    """Draws the classes of a lesson.
+
+    Args:
+        mode: ``"balanced"`` (each class as often), ``"data"`` (as the real images come) or ``"errors"`` (balanced at
+            first, then in proportion to the student's error rate on real images of the class).
+        memory: weight of the past in the averaged error rates, 0 to 1.
+    """
+
+    MODES = ("balanced", "data", "errors")
+
+    def __init__(self, mode: str = "balanced", memory: float = 0.95) -> None:
+        if mode not in self.MODES:
+            raise ConfigurationError(f"ClassSampler: mode must be one of {', '.join(self.MODES)}, got {mode!r}.")
+        self.mode = mode
+        self.memory = memory
+        self._counts: dict[int, int] = {}
+        self._errors: dict[int, float] = {}
+
+    def observe(self, classes: Sequence[int], correct: Sequence[float]) -> None:
+        """Take in the classes of real images and how right the student was on each (0 to 1)."""
+        for label, right in zip(classes, correct, strict=True):
+            self._counts[label] = self._counts.get(label, 0) + 1
+            self._errors[label] = self.memory * self._errors.get(label, 1.0) + (1 - self.memory) * (1 - right)
+
+    def draw(self, n: int, classes: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Return ``n`` of the classes, int64 ``(n,)``."""
+        shares = {"balanced": dict.fromkeys(classes, 1.0), "data": self._counts, "errors": self._errors}[self.mode]
+        # No class is ever left out: the student would forget it unseen.
+        weights = torch.tensor([max(float(shares.get(label, 1.0)), 1e-3) for label in classes], dtype=torch.float64)
+        return torch.tensor(list(classes))[torch.multinomial(weights, n, replacement=True, generator=generator)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counts and error rates."""
+        return {"counts": dict(self._counts), "errors": dict(self._errors)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._counts, self._errors = dict(state["counts"]), dict(state["errors"])
+
+
+@dataclass(frozen=True)
+class CurriculumValues:
+    """Where the curriculum stands: real weight r, lesson weight w, hardness β and difficulty."""
+
+    real_weight: float
+    lesson_weight: float
+    hardness: float
+    difficulty: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the values by name."""
+        return asdict(self)
+
+
+class Curriculum:
+    """How r, w, hardness, difficulty and classes develop.
+
+    Args:
+        real_weight: r, weight of the real gradient, at least 0.
+        lesson_weight: w, weight of the lesson's gradient, at least 0; while it is 0 no lesson is drawn.
+        hardness: β, how strongly the teacher seeks what the student finds hard, at least 0; 0 is pure GMCL.
+        difficulty: strength of the teacher's change: a schedule, or :class:`Competence` (the default).
+        class_sampler: draws the classes of lessons; balanced by default.
+
+    Raises:
+        ConfigurationError: a schedule gives a negative or non-finite number.
+    """
+
+    def __init__(
+        self,
+        real_weight: Schedule = 1.0,
+        lesson_weight: Schedule = 1.0,
+        hardness: Schedule = 0.0,
+        difficulty: Schedule | Competence | None = None,
+        class_sampler: ClassSampler | None = None,
+    ) -> None:
+        self.schedules: dict[str, Schedule] = {
+            "real_weight": real_weight,
+            "lesson_weight": lesson_weight,
+            "hardness": hardness,
+        }
+        self.difficulty: Schedule | Competence = Competence() if difficulty is None else difficulty
+        self.class_sampler = ClassSampler() if class_sampler is None else class_sampler
+        self.at(0.0)
+
+    def at(self, progress: float) -> CurriculumValues:
+        """Return the values at a point of progress, 0 to 1."""
+        difficulty = self.difficulty
+        schedules = {
+            **self.schedules,
+            "difficulty": difficulty.difficulty if isinstance(difficulty, Competence) else difficulty,
+        }
+        values = {name: float(s(progress)) if callable(s) else float(s) for name, s in schedules.items()}
+        for name, value in values.items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigurationError(f"Curriculum: {name} must be at least 0, got {value} at progress {progress:g}.")
+        return CurriculumValues(**values)
+
+    def observe(self, real_accuracy: float, lesson_accuracy: float) -> None:
+        """Take in the student's accuracy on the real images and on the lesson of one step."""
+        if isinstance(self.difficulty, Competence):
+            self.difficulty.observe(real_accuracy, lesson_accuracy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has developed: difficulty by competence, and the class sampler's counts."""
+        state: dict[str, Any] = {"class_sampler": self.class_sampler.state_dict()}
+        if isinstance(self.difficulty, Competence):
+            state["difficulty"] = self.difficulty.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self.class_sampler.load_state_dict(state["class_sampler"])
+        if isinstance(self.difficulty, Competence) and "difficulty" in state:
+            self.difficulty.load_state_dict(state["difficulty"])

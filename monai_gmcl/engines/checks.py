@@ -1,0 +1,97 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import LabelError, NonFiniteLossError, StudentOutputError, TeacherError
+
+__all__ = ["check_generated", "check_labels", "check_loss", "check_outputs"]
+
+
+def check_labels(labels: Tensor | None, num_classes: int | None) -> None:
+    """Raise unless labels are classes ``(B,)`` int64 from 0 to num_classes - 1, or float ``(B, K)`` from 0 to 1.
+
+    Raises:
+        LabelError: with what was found.
+    """
+    if labels is None:
+        raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
+    least, most = labels.min().item(), labels.max().item()
+    if labels.is_floating_point():
+        if labels.ndim != 2 or least < 0 or most > 1:
+            raise LabelError(
+                "Expected float labels (B, K) from 0 to 1 (multi-label, or one logit with K = 1), "
+                f"got shape {tuple(labels.shape)} with values from {least:g} to {most:g}."
+            )
+        return
+    flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
+    if labels.dtype != torch.int64 or not flat:
+        raise LabelError(
+            f"Expected class labels (B,) int64, got shape {tuple(labels.shape)} {labels.dtype}; "
+            "multi-label targets are float (B, K)."
+        )
+    if least < 0 or (num_classes is not None and most >= num_classes):
+        upper = "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
+        raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
+
+
+def check_outputs(outputs: Tensor, labels: Tensor, num_classes: int | None) -> None:
+    """Raise unless the student's outputs fit the labels.
+
+    Raises:
+        StudentOutputError: with both shapes.
+    """
+    if labels.is_floating_point():
+        if outputs.shape != labels.shape:
+            raise StudentOutputError(
+                f"Expected the student's output to be shaped as its float labels {tuple(labels.shape)}, "
+                f"got {tuple(outputs.shape)}."
+            )
+    elif outputs.ndim != 2 or len(outputs) != len(labels) or outputs.shape[1] != (num_classes or outputs.shape[1]):
+        classes = "K" if num_classes is None else num_classes
+        raise StudentOutputError(
+            f"Expected the student's output to be ({len(labels)}, {classes}), one logit for each class, "
+            f"got {tuple(outputs.shape)}."
+        )
+
+
+def check_loss(loss: Tensor) -> None:
+    """Raise unless the student's loss is finite.
+
+    Raises:
+        NonFiniteLossError: with the value.
+    """
+    if not torch.isfinite(loss):
+        raise NonFiniteLossError(
+            f"The student's loss on real images is {loss.item()}. Check the images for NaN, lower the learning rate, "
+            "or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."
+        )
+
+
+def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int]) -> None:
+    """Raise unless the teacher gave a float batch of images shaped as expected.
+
+    Raises:
+        TeacherError: with what it gave.
+    """
+    name = type(teacher).__name__
+    if not isinstance(generated, Tensor) or not generated.is_floating_point():
+        found = generated.dtype if isinstance(generated, Tensor) else type(generated).__name__
+        raise TeacherError(f"Expected {name} to return a float tensor of images, got {found}.")
+    if tuple(generated.shape) != tuple(shape):
+        raise TeacherError(
+            f"Expected {name} to return images shaped {tuple(shape)} as the real ones, got {tuple(generated.shape)}."
+        )

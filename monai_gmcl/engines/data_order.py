@@ -1,0 +1,126 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.data.utils import set_rnd
+
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["EndlessBatches", "SeededPasses", "derive_seed"]
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed from 0 to 2³² - 1 that depends on all parts, the same on every machine."""
+    return random.Random("/".join(map(str, parts))).getrandbits(32)
+
+
+def seed_loader(loader: Any, seed: int) -> None:
+    """Make the next pass over a loader depend on ``seed`` alone: order, transforms and workers."""
+    torch.manual_seed(seed)
+    for owner in (loader, getattr(loader, "sampler", None)):
+        generator = getattr(owner, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed)
+    if getattr(loader, "num_workers", 0) == 0 and hasattr(loader, "dataset"):
+        set_rnd(loader.dataset, seed=seed)
+
+
+class SeededPasses:
+    """The training batches, their order and random transforms derived from (seed, iteration at which a pass begins).
+
+    A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen.
+
+    Args:
+        loader: the user's loader; its attributes show through.
+        engine: its ``state.iteration`` tells where a pass begins.
+        seed: seed of the run.
+    """
+
+    def __init__(self, loader: Iterable[Any], engine: Engine, seed: int) -> None:
+        self.loader = loader
+        self.engine = engine
+        self.seed = seed
+        self.began = 0
+        self.resuming = False
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        iteration = self.engine.state.iteration
+        skipped = iteration - self.began if self.resuming else 0
+        self.began, self.resuming = iteration - skipped, False
+        seed_loader(self.loader, derive_seed(self.seed, "pass", self.began))
+        return self._after(iter(self.loader), skipped)
+
+    def _after(self, batches: Iterator[Any], skipped: int) -> Iterator[Any]:
+        empty = True
+        for index, batch in enumerate(batches):
+            empty = False
+            if index >= skipped:
+                yield batch
+        if empty:
+            raise DataError("The training data loader gave no batch: expected at least one labeled image.")
+
+
+class EndlessBatches:
+    """Batches of a loader, pass after pass, resumable at any batch.
+
+    Args:
+        loader: a loader that can be iterated again and again.
+        seed: seed of the order and the random transforms.
+        name: how error messages call the loader.
+    """
+
+    def __init__(self, loader: Iterable[Any], seed: int, name: str) -> None:
+        self.loader = loader
+        self.seed = seed
+        self.name = name
+        self.passes = 0
+        self.position = 0
+        self._batches: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        if self._batches is None:
+            self._begin()
+        assert self._batches is not None
+        batch = next(self._batches, None)
+        if batch is None:
+            if self.position == 0:
+                raise DataError(f"{self.name} gave no batch: expected at least one.")
+            self.passes, self.position, self._batches = self.passes + 1, 0, None
+            return next(self)
+        self.position += 1
+        return batch
+
+    def _begin(self) -> None:
+        seed_loader(self.loader, derive_seed(self.seed, self.name, self.passes))
+        self._batches = iter(self.loader)
+        for _ in range(self.position):
+            next(self._batches)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the data."""
+        return {"passes": self.passes, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a place in the data."""
+        self.passes, self.position, self._batches = state["passes"], state["position"], None

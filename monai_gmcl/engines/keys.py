@@ -1,0 +1,39 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from ignite.engine import EventEnum
+from monai.utils.enums import StrEnum
+
+__all__ = ["GMCLEvents", "GMCLKeys"]
+
+
+class GMCLKeys(StrEnum):
+    """Keys that GMCLTrainer adds to ``engine.state.output``; each has as many items as the real batch, or is a number."""
+
+    SYNTHETIC_IMAGE = "synthetic_image"
+    SYNTHETIC_LABEL = "synthetic_label"
+    SYNTHETIC_PRED = "synthetic_pred"
+    SYNTHETIC_LOSS = "synthetic_loss"
+    TEACHER_GRAD_NORM = "teacher_grad_norm"
+    WEIGHT = "weight"
+    HARDNESS = "hardness"
+    DIFFICULTY = "difficulty"
+
+
+class GMCLEvents(EventEnum):
+    """Events that GMCLTrainer fires beside MONAI's ``IterationEvents``."""
+
+    LESSON_COMPLETED = "lesson_completed"
+    """the teacher has set a lesson and the student has looked at it"""
+    TEACHER_STEP_COMPLETED = "teacher_step_completed"
+    """the teacher has learned what its last lesson was worth"""

@@ -1,0 +1,47 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+__all__ = ["Precision"]
+
+
+class Precision:
+    """Mixed precision through ``torch.amp``: bfloat16 on the CPU, float16 with a loss scale on CUDA, by default.
+
+    Args:
+        enabled: the trainer's ``amp``.
+        device: the trainer's.
+        options: the trainer's ``amp_kwargs``, handed to ``torch.autocast``; ``dtype`` chooses another precision.
+    """
+
+    def __init__(self, enabled: bool, device: torch.device, options: dict[str, Any]) -> None:
+        self.enabled = enabled
+        self.device_type = device.type
+        self.options = options
+        dtype = options.get("dtype", torch.get_autocast_dtype(device.type)) if enabled else torch.float32
+        self.scaler = torch.amp.GradScaler(device.type, enabled=enabled and dtype == torch.float16)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context for a pass of the student."""
+        return torch.autocast(self.device_type, **self.options) if self.enabled else nullcontext()
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Let the optimizer step unless scaled gradients overflowed; return whether it stepped."""
+        before = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return not (self.scaler.is_enabled() and self.scaler.get_scale() < before)

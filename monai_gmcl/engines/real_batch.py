@@ -1,0 +1,65 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from monai.data import MetaTensor
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+__all__ = ["RealBatch"]
+
+
+@dataclass
+class RealBatch:
+    """A prepared batch as plain tensors; what MONAI knows about them is put aside and given back.
+
+    Derivatives of MetaTensors are MetaTensors: slow, and carried into optimizers and checkpoints.
+
+    Attributes:
+        images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
+        labels: ``(B,)`` int64 or ``(B, K)`` float.
+        seed: seed of the student's pass on the batch.
+        args: further arguments of the student, from ``prepare_batch``.
+        kwargs: further keyword arguments of the student.
+        metas: the MetaTensors that came, by key.
+        accuracy: how right the student was, 0 to 1.
+    """
+
+    images: Tensor
+    labels: Tensor
+    seed: int
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    metas: dict[str, MetaTensor] = field(default_factory=dict)
+    accuracy: float = 0.0
+
+    @classmethod
+    def of(cls, prepared: Any, seed: int) -> RealBatch:
+        """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``."""
+        images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
+        metas = {k: t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
+        args, kwargs = rest if rest else ((), {})
+        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
+
+    def restore(self, output: dict[str, Any]) -> None:
+        """Give images, predictions and labels in the engine's output their meta data back."""
+        for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):
+            meta = self.metas.get(source)
+            if meta is not None and isinstance(output[key], Tensor):
+                output[key] = MetaTensor(output[key], meta=meta.meta, applied_operations=meta.applied_operations)
+
+
+def _plain(value: Any) -> Any:
+    return value.as_tensor() if isinstance(value, MetaTensor) else value

@@ -1,0 +1,125 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.engines.per_image_loss import per_image_loss
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.lesson import Lesson, RealStep
+
+__all__ = ["StudentPass", "correctness", "unwrapped"]
+
+
+class StudentPass:
+    """The student as a function of parameters, buffers and images: nothing that it does reaches the student itself.
+
+    Batch normalization updates clones of its running statistics; dropout draws from a seed of the pass's own.
+
+    Args:
+        network: the student; wrappers of ``torch.compile`` and ``DistributedDataParallel`` are taken off.
+        inferer: the trainer's.
+        loss_function: the trainer's.
+        autocast: makes the context for mixed precision.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inferer: Callable[..., Any],
+        loss_function: Callable[[Any, Any], Tensor],
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.network = unwrapped(network)
+        self.inferer = inferer
+        self.loss_function = loss_function
+        self.autocast = autocast
+
+    def __call__(
+        self,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        images: Tensor,
+        labels: Tensor,
+        seed: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs ``(n, ...)`` and the loss of each image ``(n,)``."""
+        state = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
+
+        def functional(*args: Any, **kwargs: Any) -> Any:
+            return torch.func.functional_call(self.network, state, args, kwargs)
+
+        with seeded(seed, images.device), self.autocast():
+            outputs = self.inferer(images, functional)
+            losses = per_image_loss(self.loss_function, outputs, labels)
+        return outputs, losses.float() if losses.dtype in (torch.float16, torch.bfloat16) else losses
+
+    def copy_parameters(self, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
+        """Return clones of the named parameters as leaves: the optimizer's in-place step must not break their graph."""
+        return {name: p.detach().clone().requires_grad_() for p, name in names.items() if p.requires_grad}
+
+    def copy_buffers(self) -> dict[str, Tensor]:
+        """Return clones of the student's buffers."""
+        return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
+
+    def take(self, lesson: Lesson, hypergradient: Hypergradient) -> None:
+        """Let the student look at the lesson's images, at the lesson's parameters: fills in the lesson's graph."""
+        assert lesson.generated is not None
+        lesson.images = lesson.generated.detach().requires_grad_()
+        with hypergradient.watch(self.network, list(lesson.parameters)) as seen:
+            lesson.outputs, lesson.losses = self(
+                lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
+            )
+        lesson.head = seen[-1] if seen else None
+        lesson.replay = lambda parameters, images: self(parameters, lesson.buffers, images, lesson.labels, lesson.seed)[1]
+        if lesson.real_step is not None:
+            self.retrace(lesson.real_step, lesson.buffers)
+
+    def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
+        """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
+        step.losses = lambda parameters, images: self(parameters, buffers, images, step.labels, step.seed)[1]
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """Return the module inside ``torch.compile`` and ``DistributedDataParallel``."""
+    while True:
+        inner = getattr(network, "_orig_mod", None)
+        if inner is None and isinstance(network, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            inner = network.module
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators inside the context and leave them as they were after it."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def correctness(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return how right the student is on each image, 0 to 1 ``(n,)``.
+
+    Classes: 1 where the largest output is the label's. Multi-label and one logit: the share of labels on the right side.
+    """
+    outputs = outputs.detach()
+    if labels.is_floating_point():
+        return ((outputs > 0) == (labels > 0.5)).float().flatten(1).mean(1)
+    return (outputs.argmax(1) == labels.flatten()).float()

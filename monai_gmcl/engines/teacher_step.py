@@ -1,0 +1,90 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.lesson import Lesson
+
+__all__ = ["TeacherStep"]
+
+logger = logging.getLogger(__name__)
+
+
+class TeacherStep:
+    """One step of the teacher, by what its last lessons were worth to the student.
+
+    The gradient on the images is the hypergradient divided by its norm, less β times the gradient of the student's loss
+    divided by its norm: raw values fall below Adam's ε once the student has fitted its images. A term whose norm is 0 is
+    left out.
+
+    Args:
+        teacher: the teacher.
+        optimizer: the teacher's.
+        hypergradient: the estimator.
+
+    Attributes:
+        skipped: how many steps a non-finite gradient has cost so far.
+        gradient_norm: norm of the last gradient of the teacher's parameters.
+    """
+
+    def __init__(self, teacher: nn.Module, optimizer: Optimizer, hypergradient: Hypergradient) -> None:
+        self.teacher = teacher
+        self.optimizer = optimizer
+        self.hypergradient = hypergradient
+        self.skipped = 0
+        self.gradient_norm = 0.0
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> bool:
+        """Step on the lessons; return False where a non-finite gradient forbids it."""
+        signal = self._signal(lessons, look_ahead, hardness)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
+        generated = [lesson.generated for lesson in lessons if lesson.generated is not None]
+        gradients = torch.autograd.grad(
+            generated, parameters, list(signal.split([len(g) for g in generated])), allow_unused=True
+        )
+        norm = _norm([g for g in gradients if g is not None])
+        if not torch.isfinite(norm):
+            self.skipped += 1
+            logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
+            return False
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.gradient_norm = float(norm)
+        return True
+
+    def _signal(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> Tensor:
+        hypergradient, _ = self.hypergradient(lessons, look_ahead)
+        signal = _unit(hypergradient)
+        hard = [lesson.image_gradient for lesson in lessons if lesson.image_gradient is not None]
+        if hardness > 0 and len(hard) == len(lessons):
+            signal = signal - hardness * _unit(torch.cat(hard))
+        return signal
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    norm = gradient.norm()
+    return torch.zeros_like(gradient) if norm == 0 else gradient / norm
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    if not gradients:
+        return torch.tensor(0.0)
+    return torch.stack([g.norm() for g in gradients]).norm()

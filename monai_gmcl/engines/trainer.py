@@ -1,0 +1,491 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+from monai.engines.trainer import Trainer
+from monai.engines.utils import IterationEvents, default_metric_cmp_fn, default_prepare_batch
+from monai.inferers import Inferer, SimpleInferer
+from monai.transforms import Transform
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from monai_gmcl.curriculum import Curriculum, CurriculumValues
+from monai_gmcl.engines.checks import check_generated, check_labels, check_loss, check_outputs
+from monai_gmcl.engines.data_order import EndlessBatches, SeededPasses, derive_seed
+from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
+from monai_gmcl.engines.pending_lessons import PendingLessons
+from monai_gmcl.engines.precision import Precision
+from monai_gmcl.engines.real_batch import RealBatch
+from monai_gmcl.engines.source_buffer import SourceBuffer, drawers_of
+from monai_gmcl.engines.student_pass import StudentPass, correctness, unwrapped
+from monai_gmcl.engines.teacher_step import TeacherStep
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
+from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients.update_rules import require_update_rule, update_derivative
+from monai_gmcl.lesson import Lesson, RealStep
+from monai_gmcl.teachers.base import draw_latents
+from monai_gmcl.weighting import LessonWeighting, UniformWeighting
+
+if TYPE_CHECKING:
+    from ignite.engine import EventEnum
+
+__all__ = ["GMCLTrainer"]
+
+
+class GMCLTrainer(Trainer):
+    """Supervised training with a teacher that sets lessons: generative meta curriculum learning (GMCL).
+
+    Replaces :class:`monai.engines.SupervisedTrainer`: every argument, event, handler and output of it is kept, and
+    ``network``, ``optimizer``, ``inferer`` and ``loss_function`` are the student's. In each iteration the student looks
+    at real images, the teacher hears how its last lesson went, the teacher sets the next lesson, and the student learns
+    from both::
+
+        g_real   = ∇θ L(S(x), y)
+        φ        ← φ - α · ∂/∂φ [loss of the student on this batch, after the last lesson]
+        x_s      = T(x̃, ỹ, z, difficulty)
+        g_lesson = ∇θ Σᵢ ωᵢ L(S(x_sᵢ), ỹᵢ) / n
+        θ        ← U(θ, r · g_real + w · g_lesson)
+
+    Idea: Li and Lovell, arXiv 2212.10086 (abstract and introduction). The step itself is our reconstruction.
+
+    Output: ``image, label, pred, loss`` of the real batch, and :class:`GMCLKeys`. ``engine.state.lesson`` is the last
+    lesson, ``engine.state.curriculum`` the curriculum's values and both accuracies.
+
+    Args:
+        device: as in ``SupervisedTrainer``, like all arguments that are not named here.
+        network: the student, images ``(B, C, ...)`` to logits ``(B, K)``.
+        optimizer: the student's: SGD, Adam, AdamW, or one with a rule of its own
+            (:func:`monai_gmcl.register_update_rule`).
+        loss_function: the student's, a mean over images.
+        teacher: a module ``(images | None, labels, latents, difficulty) -> images``, see
+            :class:`monai_gmcl.teachers.Teacher`.
+        teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
+        curriculum: weights of real images and lessons, hardness, difficulty, classes.
+        hypergradient: how the teacher hears; the classification head alone by default.
+        weighting: weight of each image of a lesson; all 1 by default.
+        meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
+            the student does not train on; one more student pass per teacher step.
+        teacher_interval: student steps per teacher step.
+        source_buffer: how many real images of each class lessons are drawn from, the latest.
+        seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
+            ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
+        compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
+            graphs lose the derivatives that hypergradients take.
+        accumulation_steps: micro-batches per student step. Each has a lesson; the last one is heard.
+
+    Raises:
+        UnsupportedOptimizerError: the student's optimizer has no update rule.
+        ConfigurationError: arguments that do not go together.
+        LabelError, ImageRangeError, StudentOutputError, TeacherError, NonFiniteLossError, HeadNotFoundError, DataError:
+            while running, each on the first batch that shows it.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable[Any] | DataLoader[Any],
+        network: nn.Module,
+        optimizer: Optimizer,
+        loss_function: Callable[..., Tensor],
+        epoch_length: int | None = None,
+        non_blocking: bool = False,
+        prepare_batch: Callable[..., Any] = default_prepare_batch,
+        iteration_update: Callable[[Engine, Any], Any] | None = None,
+        inferer: Inferer | None = None,
+        postprocessing: Transform | None = None,
+        key_train_metric: dict[str, Metric] | None = None,
+        additional_metrics: dict[str, Metric] | None = None,
+        metric_cmp_fn: Callable[..., Any] = default_metric_cmp_fn,
+        train_handlers: Sequence[Any] | None = None,
+        amp: bool = False,
+        event_names: list[str | EventEnum | type[EventEnum]] | None = None,
+        event_to_attr: dict[Any, Any] | None = None,
+        decollate: bool = True,
+        optim_set_to_none: bool = False,
+        to_kwargs: dict[str, Any] | None = None,
+        amp_kwargs: dict[str, Any] | None = None,
+        compile: bool = False,
+        compile_kwargs: dict[str, Any] | None = None,
+        accumulation_steps: int = 1,
+        *,
+        teacher: nn.Module,
+        teacher_optimizer: Optimizer | None,
+        curriculum: Curriculum | None = None,
+        hypergradient: Hypergradient | None = None,
+        weighting: LessonWeighting | None = None,
+        meta_data_loader: Iterable[Any] | None = None,
+        teacher_interval: int = 1,
+        source_buffer: int = 16,
+        seed: int | None = None,
+    ) -> None:
+        for name, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
+            if value < 1:
+                raise ConfigurationError(f"{name} must be a positive integer, got {value!r}.")
+        # Handlers attach inside super().__init__ and may want to see any of these.
+        self.device = torch.device(device)
+        self.network = torch.compile(network, **(compile_kwargs or {})) if compile else network
+        self.compile = compile
+        self.optimizer = optimizer
+        self.loss_function = loss_function
+        self.inferer = SimpleInferer() if inferer is None else inferer
+        self.optim_set_to_none = optim_set_to_none
+        self.accumulation_steps = accumulation_steps
+        self.teacher = teacher
+        self.teacher_optimizer = teacher_optimizer
+        self.curriculum = Curriculum() if curriculum is None else curriculum
+        self.hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
+        self.weighting = UniformWeighting() if weighting is None else weighting
+        self.teacher_interval = teacher_interval
+        self.source_buffer = SourceBuffer(source_buffer)
+        self.seed = torch.initial_seed() if seed is None else seed
+        self.precision = Precision(amp, self.device, amp_kwargs or {})
+        self.student = StudentPass(self.network, self.inferer, loss_function, self.precision.autocast)
+        self.teacher_step = None
+        if teacher_optimizer is not None:
+            require_update_rule(optimizer)
+            self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient)
+        lookback = self.hypergradient.lookback
+        if lookback > teacher_interval:
+            raise ConfigurationError(
+                f"{type(self.hypergradient).__name__} looks back over {lookback} lessons, while the teacher stands still: "
+                f"teacher_interval must be at least {lookback}, got {teacher_interval}."
+            )
+        if self.hypergradient.needs_real_step and (accumulation_steps > 1 or amp):
+            raise ConfigurationError(
+                f"{type(self.hypergradient).__name__} takes the student's steps once more: it works with "
+                f"accumulation_steps=1 and amp=False, got {accumulation_steps} and {amp}."
+            )
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self._names = {p: name for name, p in unwrapped(network).named_parameters() if id(p) in trained}
+        self._pending = PendingLessons(lookback, self._teach, self.device)
+        self._look_ahead: dict[str, Tensor] = {}
+        self._lesson_gradient: dict[str, Tensor] = {}
+        self._update: dict[str, Tensor] = {}
+        self._steps = 0
+        self._range_checked = False
+        self.dropped_lessons = 0
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            epoch_length=epoch_length,
+            non_blocking=non_blocking,
+            prepare_batch=prepare_batch,
+            iteration_update=iteration_update,
+            postprocessing=postprocessing,
+            key_metric=key_train_metric,
+            additional_metrics=additional_metrics,
+            metric_cmp_fn=metric_cmp_fn,
+            handlers=train_handlers,
+            amp=amp,
+            event_names=[*(event_names or []), GMCLEvents],
+            event_to_attr=event_to_attr,
+            decollate=decollate,
+            to_kwargs=to_kwargs,
+            amp_kwargs=amp_kwargs,
+        )
+        self.scaler = self.precision.scaler
+        self.meta_batches = (
+            None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.seed, "meta_data_loader")
+        )
+        self._passes = SeededPasses(train_data_loader, self, self.seed)
+        self.state.lesson = None
+        self.state.curriculum = {}
+
+        @self.on(Events.GET_BATCH_STARTED)
+        def seed_batch(engine: Engine) -> None:
+            # Transforms that draw from torch's own generator must not depend on what validation drew before.
+            torch.manual_seed(derive_seed(self.seed, "batch", engine.state.iteration))
+
+    def run(self) -> None:
+        """Train; called again, go on from where the run stopped.
+
+        Raises:
+            DataError: there is nothing to train on.
+        """
+        if self.state.epoch_length == 0:
+            raise DataError("The training data loader is empty: expected at least one batch of labeled images.")
+        # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
+        Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
+
+    def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
+        values = self.curriculum.at(self._progress())
+        real = self._look_at_real_images(batchdata)
+        if self._window_ends():
+            self._hear_how_the_last_lesson_went(values)
+        lesson = self._set_the_next_lesson(real, values) if values.lesson_weight > 0 else None
+        if self._window_ends():
+            self._learn_from_both(real, lesson, values)
+        self._report(real, lesson, values)
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        output: dict[str, Any] = self.state.output
+        return output
+
+    def _look_at_real_images(self, batchdata: Any) -> RealBatch:
+        """The student's pass on real images: leaves the real gradient of the window in ``p.grad``."""
+        real = self._prepare(batchdata, "real")
+        output = self.state.output = {Keys.IMAGE: real.images, Keys.LABEL: real.labels}
+        self.network.train()
+        if self._window_begins():
+            self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
+            self._lesson_gradient = {}
+        torch.manual_seed(real.seed)
+        with self.precision.autocast():
+            output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
+            check_outputs(output[Keys.PRED], real.labels, getattr(self.teacher, "num_classes", None))
+            self.fire_event(IterationEvents.FORWARD_COMPLETED)
+            output[Keys.LOSS] = self.loss_function(output[Keys.PRED], real.labels).mean()
+            self.fire_event(IterationEvents.LOSS_COMPLETED)
+        check_loss(output[Keys.LOSS])
+        self.scaler.scale(output[Keys.LOSS] / self.accumulation_steps).backward()
+        correct = correctness(output[Keys.PRED], real.labels)
+        real.accuracy = float(correct.mean())
+        self.curriculum.class_sampler.observe(drawers_of(real.labels), correct.tolist())
+        self.source_buffer.add(real.images, real.labels)
+        return real
+
+    def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
+        """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
+        scale = self.scaler.get_scale()
+        gradients = {name: p.grad for p, name in self._names.items() if p.grad is not None}
+        self._look_ahead = gradients if scale == 1 else {name: g / scale for name, g in gradients.items()}
+        if self.teacher_step is None or self._steps % self.teacher_interval or not self._pending:
+            return
+        if self.meta_batches is not None:
+            self._look_ahead = self._meta_gradient(next(self.meta_batches))
+        self.teacher_step(self._pending.alive(), self._look_ahead, values.hardness)
+        self._pending.clear()
+        self.state.lesson = None
+        self.fire_event(GMCLEvents.TEACHER_STEP_COMPLETED)
+
+    def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
+        """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
+        n, shape, iteration = len(real.images), real.images.shape[1:], self.state.iteration
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "lesson", iteration))
+        classes = self.curriculum.class_sampler.draw(n, self.source_buffer.classes, generator)
+        sources, labels = self.source_buffer.draw(classes, generator)
+        lesson = Lesson(
+            sources=sources.to(self.device) if getattr(self.teacher, "needs_images", True) else None,
+            labels=labels.to(self.device),
+            latents=draw_latents(self.teacher, n, shape, generator).to(self.device),
+            image_shape=(n, *shape),
+            difficulty=values.difficulty,
+            lesson_weight=values.lesson_weight,
+            parameters=self.student.copy_parameters(self._names),
+            buffers=self.student.copy_buffers(),
+            seed=derive_seed(self.seed, "student", iteration),
+        )
+        self._teach(lesson)
+        lesson.weights = self.weighting(lesson, self._look_ahead, self._update).detach()
+        self._take_lesson_gradient(lesson, values.hardness)
+        assert lesson.outputs is not None
+        lesson_accuracy = float(correctness(lesson.outputs, lesson.labels).mean())
+        self.curriculum.observe(real.accuracy, lesson_accuracy)
+        self.state.curriculum = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
+        self.fire_event(GMCLEvents.LESSON_COMPLETED)
+        return lesson
+
+    def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
+        """The student's step, with what its derivative A is for the next look-ahead."""
+        heard = self._will_be_heard()
+        if lesson is not None and heard and self.hypergradient.needs_real_step:
+            lesson.real_step = self._remember(real, values)
+            self.student.retrace(lesson.real_step, lesson.buffers)
+        for parameter, name in self._names.items():
+            taught = self._lesson_gradient.get(name)
+            if parameter.grad is not None:
+                parameter.grad.mul_(values.real_weight)
+            if taught is not None:
+                taught = taught * values.lesson_weight
+                parameter.grad = taught if parameter.grad is None else parameter.grad.add_(taught)
+        self._lesson_gradient, self._look_ahead = {}, {}
+        self.scaler.unscale_(self.optimizer)
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if lesson is not None and (heard or self.weighting.needs_update):
+            read = set(self.hypergradient.reads(lesson))
+            self._update = update_derivative(self.optimizer, {p: n for p, n in self._names.items() if n in read})
+        if not self.precision.step(self.optimizer):
+            self.dropped_lessons += len(self._pending) + (lesson is not None)
+            self._pending.clear()
+            return
+        self._steps += 1
+        if lesson is not None and heard:
+            lesson.update = self._update
+            self._pending.add(lesson)
+        elif lesson is None:
+            self._pending.clear()
+
+    def _report(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
+        output = self.state.output
+        real.restore(output)
+        output[GMCLKeys.TEACHER_GRAD_NORM] = 0.0 if self.teacher_step is None else self.teacher_step.gradient_norm
+        output[GMCLKeys.WEIGHT] = values.lesson_weight
+        output[GMCLKeys.HARDNESS] = values.hardness
+        output[GMCLKeys.DIFFICULTY] = values.difficulty
+        output[GMCLKeys.SYNTHETIC_LOSS] = float("nan")
+        self.state.lesson = lesson
+        self.state.curriculum = {**getattr(self.state, "curriculum", {}), **values.as_dict()}
+        if lesson is not None:
+            assert lesson.images is not None and lesson.outputs is not None and lesson.losses is not None
+            n = len(real.images)
+            output[GMCLKeys.SYNTHETIC_IMAGE] = lesson.images.detach()[:n]
+            output[GMCLKeys.SYNTHETIC_LABEL] = lesson.labels[:n]
+            output[GMCLKeys.SYNTHETIC_PRED] = lesson.outputs.detach()[:n]
+            output[GMCLKeys.SYNTHETIC_LOSS] = (lesson.weights * lesson.losses).detach().mean()
+
+    def _prepare(self, batchdata: Any, purpose: str) -> RealBatch:
+        if batchdata is None:
+            raise ValueError("Must provide batch data for current iteration.")
+        prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+        real = RealBatch.of(prepared, derive_seed(self.seed, purpose, self.state.iteration))
+        check_labels(real.labels, getattr(self.teacher, "num_classes", None))
+        if not self._range_checked and hasattr(self.teacher, "check_range"):
+            self.teacher.check_range(real.images)
+            self._range_checked = True
+        return real
+
+    def _teach(self, lesson: Lesson) -> None:
+        self.teacher.train()
+        with torch.set_grad_enabled(self.teacher_step is not None):
+            lesson.generated = self.teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
+        check_generated(lesson.generated, self.teacher, lesson.image_shape)
+        self.student.take(lesson, self.hypergradient)
+
+    def _take_lesson_gradient(self, lesson: Lesson, hardness: float) -> None:
+        """Add the gradient of the lesson's weighted loss to the window's."""
+        assert lesson.losses is not None and lesson.images is not None and lesson.weights is not None
+        heard = self._will_be_heard()
+        inputs = [*lesson.parameters.values(), *([lesson.images] if heard and hardness > 0 else [])]
+        loss = (lesson.weights * lesson.losses).mean() / self.accumulation_steps
+        gradients = torch.autograd.grad(self.scaler.scale(loss), inputs, retain_graph=heard, allow_unused=True)
+        for name, gradient in zip(lesson.parameters, gradients, strict=False):
+            if gradient is not None:
+                before = self._lesson_gradient.get(name)
+                self._lesson_gradient[name] = gradient if before is None else before + gradient
+        if len(inputs) > len(lesson.parameters):
+            lesson.image_gradient = gradients[-1]
+
+    def _meta_gradient(self, batchdata: Any) -> dict[str, Tensor]:
+        """The look-ahead gradient on images that the student does not train on."""
+        meta = self._prepare(batchdata, "meta")
+        parameters = self.student.copy_parameters(self._names)
+        _, losses = self.student(parameters, self.student.copy_buffers(), meta.images, meta.labels, meta.seed)
+        gradients = torch.autograd.grad(losses.mean(), list(parameters.values()), allow_unused=True)
+        return {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
+
+    def _remember(self, real: RealBatch, values: CurriculumValues) -> RealStep:
+        groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
+        state = self.optimizer.state
+        return RealStep(
+            images=real.images,
+            labels=real.labels,
+            real_weight=values.real_weight,
+            gradient={name: g.clone() for name, g in self._look_ahead.items()},
+            optimizer_state={n: {k: _copied(v) for k, v in state.get(p, {}).items()} for p, n in self._names.items()},
+            optimizer_options={
+                n: {k: v for k, v in groups[p].items() if k != "params"} for p, n in self._names.items()
+            },
+            optimizer=type(self.optimizer).__name__,
+            seed=real.seed,
+        )
+
+    def _window_begins(self) -> bool:
+        return self._place_in_epoch() % self.accumulation_steps == 0
+
+    def _window_ends(self) -> bool:
+        place = self._place_in_epoch() + 1
+        return place % self.accumulation_steps == 0 or place == self.state.epoch_length
+
+    def _place_in_epoch(self) -> int:
+        before = self.state.iteration - 1
+        return before % self.state.epoch_length if self.state.epoch_length else before
+
+    def _will_be_heard(self) -> bool:
+        """Whether the teacher hears of a lesson set now: its next step comes within the estimator's lookback."""
+        until = self.teacher_interval - self._steps % self.teacher_interval
+        return self.teacher_step is not None and self._window_ends() and until <= self.hypergradient.lookback
+
+    def _progress(self) -> float:
+        if self.state.epoch_length:
+            return (self.state.iteration - 1) / (self.state.max_epochs * self.state.epoch_length)
+        return (self.state.epoch - 1) / self.state.max_epochs
+
+    def state_dict(self) -> OrderedDict[str, Any]:
+        """Return where the run stands, as plain tensors and numbers; networks and optimizers are saved beside it."""
+        state = super().state_dict()
+        state["gmcl"] = {
+            "seed": self.seed,
+            "steps": self._steps,
+            "began": self._passes.began,
+            "curriculum": self.curriculum.state_dict(),
+            "source_buffer": self.source_buffer.state_dict(),
+            "pending": self._pending.state_dict(),
+            "update": {name: value.clone() for name, value in self._update.items()},
+            "lesson_gradient": {name: value.clone() for name, value in self._lesson_gradient.items()},
+            "real_gradient": self._unfinished_window(),
+            "scaler": self.scaler.state_dict(),
+            "meta_batches": None if self.meta_batches is None else self.meta_batches.state_dict(),
+            "skipped_teacher_steps": 0 if self.teacher_step is None else self.teacher_step.skipped,
+            "dropped_lessons": self.dropped_lessons,
+        }
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on exactly where a run was saved, at any iteration.
+
+        Raises:
+            CheckpointError: the state is not a GMCLTrainer's.
+        """
+        if "gmcl" not in state_dict:
+            raise CheckpointError(
+                f"Expected the state of a GMCLTrainer, found only {', '.join(state_dict)}. To start from a student that "
+                "SupervisedTrainer trained, load its network and optimizer, not its trainer."
+            )
+        super().load_state_dict(state_dict)
+        state = state_dict["gmcl"]
+        self.seed = self._passes.seed = state["seed"]
+        self._steps = state["steps"]
+        self._passes.began, self._passes.resuming = state["began"], True
+        self.curriculum.load_state_dict(state["curriculum"])
+        self.source_buffer.load_state_dict(state["source_buffer"])
+        self._pending.load_state_dict(state["pending"])
+        self._update = {name: value.to(self.device) for name, value in state["update"].items()}
+        self._lesson_gradient = {name: value.to(self.device) for name, value in state["lesson_gradient"].items()}
+        for parameter, name in self._names.items():
+            saved = state["real_gradient"].get(name)
+            parameter.grad = None if saved is None else saved.to(parameter)
+        self.scaler.load_state_dict(state["scaler"])
+        if self.meta_batches is not None and state["meta_batches"] is not None:
+            self.meta_batches.seed = self.seed
+            self.meta_batches.load_state_dict(state["meta_batches"])
+        if self.teacher_step is not None:
+            self.teacher_step.skipped = state["skipped_teacher_steps"]
+        self.dropped_lessons = state["dropped_lessons"]
+
+    def _unfinished_window(self) -> dict[str, Tensor]:
+        if not self.state.iteration or self._window_ends():
+            return {}
+        return {name: p.grad.clone() for p, name in self._names.items() if p.grad is not None}
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value

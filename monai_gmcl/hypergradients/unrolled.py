@@ -1,0 +1,141 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.lesson import Lesson, RealStep
+
+__all__ = ["UnrolledHypergradient"]
+
+State = dict[str, Any]
+Step = tuple[Tensor, State]
+
+
+class UnrolledHypergradient(Hypergradient):
+    """Hypergradient through several student steps, the optimizer's steps among them.
+
+    The last ``steps`` student steps are taken once more with a graph: each real and each lesson gradient at the
+    parameters that the steps before it led to, and the optimizer's own step, with its momentum, differentiated as it
+    is. The hypergradient of all their images is that of the look-ahead loss after the last one. With ``steps=1`` it is
+    :class:`ExactHypergradient`'s number. What handlers do to the gradient (clipping) is not repeated.
+
+    Supports SGD, Adam and AdamW. The teacher stands still for ``steps`` steps: ``GMCLTrainer(teacher_interval=...)`` is
+    at least that.
+
+    Args:
+        steps: how many student steps to differentiate through, at least 1.
+
+    Raises:
+        ConfigurationError: ``steps`` below 1.
+    """
+
+    needs_real_step = True
+
+    def __init__(self, steps: int = 2) -> None:
+        if steps < 1:
+            raise ConfigurationError(f"UnrolledHypergradient: steps must be at least 1, got {steps}.")
+        self.lookback = steps
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        first = lessons[0]
+        assert first.real_step is not None
+        parameters = dict(first.parameters)
+        states: dict[str, State] = {name: dict(first.real_step.optimizer_state.get(name, {})) for name in parameters}
+        weights = []
+        for index, lesson in enumerate(lessons):
+            assert lesson.real_step is not None and lesson.weights is not None
+            weights.append(lesson.weights.detach().requires_grad_())
+            real = lesson.real_step.gradient if index == 0 else _real_gradient(lesson.real_step, parameters)
+            taught = _lesson_gradient(lesson, parameters, weights[-1])
+            for name, gradient in real.items():
+                total = lesson.real_step.real_weight * gradient + lesson.lesson_weight * taught[name]
+                step = STEPS[lesson.real_step.optimizer]
+                options = lesson.real_step.optimizer_options[name]
+                parameters[name], states[name] = step(options, states[name], parameters[name], total)
+        loss = torch.stack([(parameters[name] * v).sum() for name, v in look_ahead.items() if name in parameters]).sum()
+        images = [_images(lesson) for lesson in lessons]
+        by_image = torch.autograd.grad(loss, [*images, *weights], allow_unused=True, materialize_grads=True)
+        scale = [1.0 / lesson.lesson_weight for lesson in lessons]
+        hypergradient = torch.cat([g * s for g, s in zip(by_image, scale, strict=False)])
+        worth = [g * -s * len(g) for g, s in zip(by_image[len(lessons) :], scale, strict=True)]
+        return hypergradient, torch.cat(worth)
+
+
+def _images(lesson: Lesson) -> Tensor:
+    assert lesson.images is not None
+    return lesson.images
+
+
+def _lesson_gradient(lesson: Lesson, parameters: Mapping[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
+    assert lesson.replay is not None
+    losses = lesson.replay(parameters, _images(lesson))
+    return _gradient((weights * losses).sum() / len(lesson), parameters)
+
+
+def _real_gradient(step: RealStep, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    assert step.losses is not None
+    gradient = _gradient(step.losses(parameters, step.images).mean(), parameters)
+    return {name: gradient[name] for name in step.gradient}
+
+
+def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    gradients = torch.autograd.grad(
+        loss, list(parameters.values()), create_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(parameters, gradients, strict=True))
+
+
+def _sgd_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradient: Tensor) -> Step:
+    if options["weight_decay"]:
+        gradient = gradient + options["weight_decay"] * parameter
+    if options["momentum"] == 0:
+        return parameter - options["lr"] * gradient, state
+    velocity = state.get("momentum_buffer")
+    if velocity is None:
+        velocity = gradient
+    else:
+        velocity = options["momentum"] * velocity + (1 - options["dampening"]) * gradient
+    ahead = gradient + options["momentum"] * velocity if options["nesterov"] else velocity
+    return parameter - options["lr"] * ahead, {"momentum_buffer": velocity}
+
+
+def _adam_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradient: Tensor) -> Step:
+    if options["weight_decay"]:
+        gradient = gradient + options["weight_decay"] * parameter
+    beta1, beta2 = options["betas"]
+    step = float(state.get("step", 0.0)) + 1
+    mean = torch.lerp(torch.as_tensor(state.get("exp_avg", torch.zeros_like(gradient))), gradient, 1 - beta1)
+    square = beta2 * state.get("exp_avg_sq", torch.zeros_like(gradient)) + (1 - beta2) * gradient.square()
+    corrected = square / (1 - beta2**step)
+    # The square root has no derivative at 0, where a parameter has never had a gradient.
+    root = torch.where(corrected > 0, corrected, torch.ones_like(corrected)).sqrt() * (corrected > 0)
+    moved = parameter - options["lr"] / (1 - beta1**step) * mean / (root + options["eps"])
+    return moved, {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+
+
+def _adamw_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradient: Tensor) -> Step:
+    shrunk = parameter * (1 - options["lr"] * options["weight_decay"])
+    return _adam_step({**options, "weight_decay": 0.0}, state, shrunk, gradient)
+
+
+STEPS: dict[str, Callable[[Mapping[str, Any], State, Tensor, Tensor], Step]] = {
+    "SGD": _sgd_step,
+    "Adam": _adam_step,
+    "AdamW": _adamw_step,
+}

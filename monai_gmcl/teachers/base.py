@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,22 @@ class Teacher(nn.Module, ABC):
     """
 
     needs_images: bool = True
+    mean: Tensor
+    std: Tensor
+    config: dict[str, Any]
+    """The constructor's arguments, recorded by themselves; ``type(teacher)(**teacher.config)`` builds an equal one."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # help() and command lines would otherwise show the arguments of __new__
+        of_init = inspect.signature(cls.__init__)
+        cls.__signature__ = of_init.replace(parameters=list(of_init.parameters.values())[1:])
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        teacher = super().__new__(cls)
+        # copy and pickle call without arguments and then restore the attributes, ``config`` among them
+        teacher.__dict__["config"] = _constructor_arguments(cls, args, kwargs)
+        return teacher
 
     def __init__(
         self,
@@ -107,8 +125,16 @@ class Teacher(nn.Module, ABC):
             difficulty: strength of the change, at least 0; 1 is the usual strength.
 
         Returns:
-            Images shaped and normalized as the sources, within ``value_range`` before normalization.
+            Images shaped and normalized as the sources, within ``value_range`` before normalization. At
+            difficulty 0, a teacher that needs images returns them as they are.
+
+        Raises:
+            ConfigurationError: a negative difficulty.
         """
+        if not difficulty >= 0:
+            raise ConfigurationError(f"difficulty must be at least 0, got {difficulty}.")
+        if difficulty == 0 and self.needs_images and images is not None:
+            return images
         low, high = self.value_range
         if images is not None:
             images = (images * self.std + self.mean).clamp(low, high)
@@ -132,6 +158,17 @@ class Teacher(nn.Module, ABC):
                 f"got {least:.4g} to {most:.4g}. Scale the images, build the teacher with another value_range, "
                 "or give it the mean and std by which the images were normalized."
             )
+
+
+def _constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(cls)
+    named: dict[str, Any] = {}
+    for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        else:
+            named[name] = value
+    return named
 
 
 def draw_latents(

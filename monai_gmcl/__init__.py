@@ -9,9 +9,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-from __future__ import annotations
-
 """Generative meta curriculum learning (GMCL) for MONAI: a teacher sets lessons, the student learns from them."""
+
+from __future__ import annotations
 
 from monai_gmcl.curriculum import ClassSampler, Competence, Curriculum, LinearRamp
 from monai_gmcl.engines import GMCLEvents, GMCLKeys, GMCLTrainer

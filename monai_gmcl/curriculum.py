@@ -9,9 +9,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-from __future__ import annotations
-
 """How the weights r and w, hardness, difficulty and classes develop over the run."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +129,8 @@ class ClassSampler:
 
     def draw(self, n: int, classes: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return ``n`` of the classes, int64 ``(n,)``."""
-        shares = {"balanced": dict.fromkeys(classes, 1.0), "data": self._counts, "errors": self._errors}[self.mode]
+        known: dict[str, Mapping[int, float]] = {"balanced": {}, "data": self._counts, "errors": self._errors}
+        shares = known[self.mode]
         # No class is ever left out: the student would forget it unseen.
         weights = torch.tensor([max(float(shares.get(label, 1.0)), 1e-3) for label in classes], dtype=torch.float64)
         return torch.tensor(list(classes))[torch.multinomial(weights, n, replacement=True, generator=generator)]
@@ -198,7 +199,9 @@ class Curriculum:
         values = {name: float(s(progress)) if callable(s) else float(s) for name, s in schedules.items()}
         for name, value in values.items():
             if not (math.isfinite(value) and value >= 0):
-                raise ConfigurationError(f"Curriculum: {name} must be at least 0, got {value} at progress {progress:g}.")
+                raise ConfigurationError(
+                    f"Curriculum: {name} must be at least 0, got {value} at progress {progress:g}."
+                )
         return CurriculumValues(**values)
 
     def observe(self, real_accuracy: float, lesson_accuracy: float) -> None:

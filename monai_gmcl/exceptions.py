@@ -9,9 +9,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-from __future__ import annotations
-
 """One family of exceptions. A message says what was expected, what was found and what to do."""
+
+from __future__ import annotations
 
 __all__ = [
     "CheckpointError",

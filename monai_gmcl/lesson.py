@@ -73,7 +73,7 @@ class Lesson:
     rebuilt bit for bit. A lesson so outlives its epoch and its process.
 
     Attributes:
-        sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None for a latent teacher.
+        sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
         labels: ``(n,)`` int64 classes or ``(n, K)`` float.
         latents: the teacher's randomness ``(n, ...)``.
         image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.

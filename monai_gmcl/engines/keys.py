@@ -18,7 +18,7 @@ __all__ = ["GMCLEvents", "GMCLKeys"]
 
 
 class GMCLKeys(StrEnum):
-    """Keys that GMCLTrainer adds to ``engine.state.output``; each has as many items as the real batch, or is a number."""
+    """Keys that GMCLTrainer adds to ``engine.state.output``: as many items as the real batch, or a number."""
 
     SYNTHETIC_IMAGE = "synthetic_image"
     SYNTHETIC_LABEL = "synthetic_label"

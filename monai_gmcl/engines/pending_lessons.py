@@ -22,7 +22,7 @@ __all__ = ["PendingLessons"]
 
 
 class PendingLessons:
-    """The lessons that the teacher has yet to hear about; they outlive the epoch, and the process through their records.
+    """The lessons that the teacher has yet to hear about: they outlive the epoch and, as records, the process.
 
     Args:
         lookback: how many to keep, the latest.

@@ -40,9 +40,7 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
     """
     reduction = getattr(loss_function, "reduction", None)
     if reduction not in ("mean", "none", "sum"):
-        return torch.stack(
-            [loss_function(outputs[i : i + 1], labels[i : i + 1]).mean() for i in range(len(outputs))]
-        )
+        return torch.stack([loss_function(outputs[i : i + 1], labels[i : i + 1]).mean() for i in range(len(outputs))])
     # A deep copy would copy the class weights at every call.
     single = copy.copy(loss_function)
     single.reduction = "none"  # type: ignore[attr-defined]
@@ -55,12 +53,12 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
 
 def _class_weight_scale(loss_function: LossFunction, losses: Tensor, labels: Tensor) -> Tensor | float:
     """Return B over the sum of the labels' class weights, which torch's mean of cross-entropy divides by."""
-    weighted = isinstance(loss_function, torch.nn.CrossEntropyLoss | torch.nn.NLLLoss)
-    if not weighted or labels.is_floating_point():
+    if not isinstance(loss_function, torch.nn.CrossEntropyLoss | torch.nn.NLLLoss) or labels.is_floating_point():
         return 1.0
     kept = labels != loss_function.ignore_index
     weight = loss_function.weight
     counts = kept.to(losses.dtype) if weight is None else weight[labels.clamp_min(0)] * kept
     if weight is None and bool(kept.all()):
         return 1.0
-    return labels.numel() / counts.sum()
+    scale: Tensor = labels.numel() / counts.sum()
+    return scale

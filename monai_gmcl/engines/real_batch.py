@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai.data import MetaTensor
+from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
@@ -49,14 +49,14 @@ class RealBatch:
     def of(cls, prepared: Any, seed: int) -> RealBatch:
         """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``."""
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
-        metas = {k: t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
+        metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
         args, kwargs = rest if rest else ((), {})
         return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
 
     def restore(self, output: dict[str, Any]) -> None:
         """Give images, predictions and labels in the engine's output their meta data back."""
         for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):
-            meta = self.metas.get(source)
+            meta = self.metas.get(str(source))
             if meta is not None and isinstance(output[key], Tensor):
                 output[key] = MetaTensor(output[key], meta=meta.meta, applied_operations=meta.applied_operations)
 

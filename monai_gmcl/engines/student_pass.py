@@ -85,7 +85,9 @@ class StudentPass:
                 lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
             )
         lesson.head = seen[-1] if seen else None
-        lesson.replay = lambda parameters, images: self(parameters, lesson.buffers, images, lesson.labels, lesson.seed)[1]
+        lesson.replay = lambda parameters, images: self(parameters, lesson.buffers, images, lesson.labels, lesson.seed)[
+            1
+        ]
         if lesson.real_step is not None:
             self.retrace(lesson.real_step, lesson.buffers)
 
@@ -117,7 +119,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def correctness(outputs: Tensor, labels: Tensor) -> Tensor:
     """Return how right the student is on each image, 0 to 1 ``(n,)``.
 
-    Classes: 1 where the largest output is the label's. Multi-label and one logit: the share of labels on the right side.
+    Classes: 1 where the largest output is the label's. Multi-label, one logit: the share of labels on the right side.
     """
     outputs = outputs.detach()
     if labels.is_floating_point():

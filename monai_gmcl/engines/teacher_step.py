@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 class TeacherStep:
     """One step of the teacher, by what its last lessons were worth to the student.
 
-    The gradient on the images is the hypergradient divided by its norm, less β times the gradient of the student's loss
-    divided by its norm: raw values fall below Adam's ε once the student has fitted its images. A term whose norm is 0 is
-    left out.
+    The gradient on the images is the hypergradient divided by its norm, less β times the gradient of the student's
+    loss divided by its norm: raw values fall below Adam's ε once the student has fitted its images. A term whose norm
+    is 0 is left out.
 
     Args:
         teacher: the teacher.
@@ -56,7 +56,7 @@ class TeacherStep:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         generated = [lesson.generated for lesson in lessons if lesson.generated is not None]
         gradients = torch.autograd.grad(
-            generated, parameters, list(signal.split([len(g) for g in generated])), allow_unused=True
+            generated, parameters, torch.split(signal, [len(g) for g in generated]), allow_unused=True
         )
         norm = _norm([g for g in gradients if g is not None])
         if not torch.isfinite(norm):
@@ -87,4 +87,5 @@ def _unit(gradient: Tensor) -> Tensor:
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
     if not gradients:
         return torch.tensor(0.0)
-    return torch.stack([g.norm() for g in gradients]).norm()
+    norm: Tensor = torch.stack([g.norm() for g in gradients]).norm()
+    return norm

@@ -20,8 +20,8 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from monai.engines.trainer import Trainer
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn, default_prepare_batch
-from monai.inferers import Inferer, SimpleInferer
-from monai.transforms import Transform
+from monai.inferers.inferer import Inferer, SimpleInferer
+from monai.transforms.transform import Transform
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -36,12 +36,13 @@ from monai_gmcl.engines.precision import Precision
 from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.engines.source_buffer import SourceBuffer, drawers_of
 from monai_gmcl.engines.student_pass import StudentPass, correctness, unwrapped
+from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.engines.teacher_step import TeacherStep
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
 from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
-from monai_gmcl.hypergradients.update_rules import require_update_rule, update_derivative
-from monai_gmcl.lesson import Lesson, RealStep
-from monai_gmcl.teachers.base import draw_latents
+from monai_gmcl.hypergradients.update_rules import require_update_rule
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.teachers.base import Teacher, draw_latents
 from monai_gmcl.weighting import LessonWeighting, UniformWeighting
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ class GMCLTrainer(Trainer):
                 raise ConfigurationError(f"{name} must be a positive integer, got {value!r}.")
         # Handlers attach inside super().__init__ and may want to see any of these.
         self.device = torch.device(device)
-        self.network = torch.compile(network, **(compile_kwargs or {})) if compile else network
+        self.network: nn.Module = network
+        if compile:
+            self.network = torch.compile(network, **(compile_kwargs or {}))  # type: ignore[assignment]
         self.compile = compile
         self.optimizer = optimizer
         self.loss_function = loss_function
@@ -166,21 +169,19 @@ class GMCLTrainer(Trainer):
         lookback = self.hypergradient.lookback
         if lookback > teacher_interval:
             raise ConfigurationError(
-                f"{type(self.hypergradient).__name__} looks back over {lookback} lessons, while the teacher stands still: "
-                f"teacher_interval must be at least {lookback}, got {teacher_interval}."
+                f"{type(self.hypergradient).__name__} looks back over {lookback} lessons while the teacher stands "
+                f"still: teacher_interval must be at least {lookback}, got {teacher_interval}."
             )
         if self.hypergradient.needs_real_step and (accumulation_steps > 1 or amp):
             raise ConfigurationError(
                 f"{type(self.hypergradient).__name__} takes the student's steps once more: it works with "
                 f"accumulation_steps=1 and amp=False, got {accumulation_steps} and {amp}."
             )
-        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        self._names = {p: name for name, p in unwrapped(network).named_parameters() if id(p) in trained}
+        self.student_step = StudentStep(
+            unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none
+        )
         self._pending = PendingLessons(lookback, self._teach, self.device)
         self._look_ahead: dict[str, Tensor] = {}
-        self._lesson_gradient: dict[str, Tensor] = {}
-        self._update: dict[str, Tensor] = {}
-        self._steps = 0
         self._range_checked = False
         self.dropped_lessons = 0
         super().__init__(
@@ -203,7 +204,7 @@ class GMCLTrainer(Trainer):
             to_kwargs=to_kwargs,
             amp_kwargs=amp_kwargs,
         )
-        self.scaler = self.precision.scaler
+        self.scaler = self.precision.scaler  # type: ignore[assignment]
         self.meta_batches = (
             None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.seed, "meta_data_loader")
         )
@@ -216,7 +217,7 @@ class GMCLTrainer(Trainer):
             # Transforms that draw from torch's own generator must not depend on what validation drew before.
             torch.manual_seed(derive_seed(self.seed, "batch", engine.state.iteration))
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]
         """Train; called again, go on from where the run stopped.
 
         Raises:
@@ -230,10 +231,10 @@ class GMCLTrainer(Trainer):
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
         values = self.curriculum.at(self._progress())
         real = self._look_at_real_images(batchdata)
-        if self._window_ends():
+        if self.student_step.window_ends(self.state):
             self._hear_how_the_last_lesson_went(values)
         lesson = self._set_the_next_lesson(real, values) if values.lesson_weight > 0 else None
-        if self._window_ends():
+        if self.student_step.window_ends(self.state):
             self._learn_from_both(real, lesson, values)
         self._report(real, lesson, values)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
@@ -245,9 +246,8 @@ class GMCLTrainer(Trainer):
         real = self._prepare(batchdata, "real")
         output = self.state.output = {Keys.IMAGE: real.images, Keys.LABEL: real.labels}
         self.network.train()
-        if self._window_begins():
-            self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
-            self._lesson_gradient = {}
+        if self.student_step.window_begins(self.state):
+            self.student_step.begin_window()
         torch.manual_seed(real.seed)
         with self.precision.autocast():
             output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
@@ -256,7 +256,7 @@ class GMCLTrainer(Trainer):
             output[Keys.LOSS] = self.loss_function(output[Keys.PRED], real.labels).mean()
             self.fire_event(IterationEvents.LOSS_COMPLETED)
         check_loss(output[Keys.LOSS])
-        self.scaler.scale(output[Keys.LOSS] / self.accumulation_steps).backward()
+        self.student_step.add_real(output[Keys.LOSS])
         correct = correctness(output[Keys.PRED], real.labels)
         real.accuracy = float(correct.mean())
         self.curriculum.class_sampler.observe(drawers_of(real.labels), correct.tolist())
@@ -265,10 +265,8 @@ class GMCLTrainer(Trainer):
 
     def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
         """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
-        scale = self.scaler.get_scale()
-        gradients = {name: p.grad for p, name in self._names.items() if p.grad is not None}
-        self._look_ahead = gradients if scale == 1 else {name: g / scale for name, g in gradients.items()}
-        if self.teacher_step is None or self._steps % self.teacher_interval or not self._pending:
+        self._look_ahead = self.student_step.real_gradient()
+        if self.teacher_step is None or self.student_step.taken % self.teacher_interval or not self._pending:
             return
         if self.meta_batches is not None:
             self._look_ahead = self._meta_gradient(next(self.meta_batches))
@@ -290,13 +288,13 @@ class GMCLTrainer(Trainer):
             image_shape=(n, *shape),
             difficulty=values.difficulty,
             lesson_weight=values.lesson_weight,
-            parameters=self.student.copy_parameters(self._names),
+            parameters=self.student.copy_parameters(self.student_step.names),
             buffers=self.student.copy_buffers(),
             seed=derive_seed(self.seed, "student", iteration),
         )
         self._teach(lesson)
-        lesson.weights = self.weighting(lesson, self._look_ahead, self._update).detach()
-        self._take_lesson_gradient(lesson, values.hardness)
+        lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach()
+        self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
         assert lesson.outputs is not None
         lesson_accuracy = float(correctness(lesson.outputs, lesson.labels).mean())
         self.curriculum.observe(real.accuracy, lesson_accuracy)
@@ -306,33 +304,23 @@ class GMCLTrainer(Trainer):
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
-        heard = self._will_be_heard()
+        heard = lesson is not None and self._will_be_heard()
         if lesson is not None and heard and self.hypergradient.needs_real_step:
-            lesson.real_step = self._remember(real, values)
+            lesson.real_step = self.student_step.remember(real, self._look_ahead, values.real_weight)
             self.student.retrace(lesson.real_step, lesson.buffers)
-        for parameter, name in self._names.items():
-            taught = self._lesson_gradient.get(name)
-            if parameter.grad is not None:
-                parameter.grad.mul_(values.real_weight)
-            if taught is not None:
-                taught = taught * values.lesson_weight
-                parameter.grad = taught if parameter.grad is None else parameter.grad.add_(taught)
-        self._lesson_gradient, self._look_ahead = {}, {}
-        self.scaler.unscale_(self.optimizer)
+        self.student_step.combine(values.real_weight, values.lesson_weight)
+        self._look_ahead = {}
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if lesson is not None and (heard or self.weighting.needs_update):
-            read = set(self.hypergradient.reads(lesson))
-            self._update = update_derivative(self.optimizer, {p: n for p, n in self._names.items() if n in read})
-        if not self.precision.step(self.optimizer):
-            self.dropped_lessons += len(self._pending) + (lesson is not None)
+            self.student_step.derive_update(self.hypergradient.reads(lesson))
+        if not self.student_step.take():
+            self.dropped_lessons += len(self._pending) + heard
             self._pending.clear()
-            return
-        self._steps += 1
-        if lesson is not None and heard:
-            lesson.update = self._update
-            self._pending.add(lesson)
         elif lesson is None:
             self._pending.clear()
+        elif heard:
+            lesson.update = self.student_step.update
+            self._pending.add(lesson)
 
     def _report(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         output = self.state.output
@@ -345,7 +333,8 @@ class GMCLTrainer(Trainer):
         self.state.lesson = lesson
         self.state.curriculum = {**getattr(self.state, "curriculum", {}), **values.as_dict()}
         if lesson is not None:
-            assert lesson.images is not None and lesson.outputs is not None and lesson.losses is not None
+            assert lesson.images is not None and lesson.outputs is not None
+            assert lesson.losses is not None and lesson.weights is not None
             n = len(real.images)
             output[GMCLKeys.SYNTHETIC_IMAGE] = lesson.images.detach()[:n]
             output[GMCLKeys.SYNTHETIC_LABEL] = lesson.labels[:n]
@@ -358,7 +347,7 @@ class GMCLTrainer(Trainer):
         prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         real = RealBatch.of(prepared, derive_seed(self.seed, purpose, self.state.iteration))
         check_labels(real.labels, getattr(self.teacher, "num_classes", None))
-        if not self._range_checked and hasattr(self.teacher, "check_range"):
+        if not self._range_checked and isinstance(self.teacher, Teacher):
             self.teacher.check_range(real.images)
             self._range_checked = True
         return real
@@ -370,79 +359,36 @@ class GMCLTrainer(Trainer):
         check_generated(lesson.generated, self.teacher, lesson.image_shape)
         self.student.take(lesson, self.hypergradient)
 
-    def _take_lesson_gradient(self, lesson: Lesson, hardness: float) -> None:
-        """Add the gradient of the lesson's weighted loss to the window's."""
-        assert lesson.losses is not None and lesson.images is not None and lesson.weights is not None
-        heard = self._will_be_heard()
-        inputs = [*lesson.parameters.values(), *([lesson.images] if heard and hardness > 0 else [])]
-        loss = (lesson.weights * lesson.losses).mean() / self.accumulation_steps
-        gradients = torch.autograd.grad(self.scaler.scale(loss), inputs, retain_graph=heard, allow_unused=True)
-        for name, gradient in zip(lesson.parameters, gradients, strict=False):
-            if gradient is not None:
-                before = self._lesson_gradient.get(name)
-                self._lesson_gradient[name] = gradient if before is None else before + gradient
-        if len(inputs) > len(lesson.parameters):
-            lesson.image_gradient = gradients[-1]
-
     def _meta_gradient(self, batchdata: Any) -> dict[str, Tensor]:
         """The look-ahead gradient on images that the student does not train on."""
         meta = self._prepare(batchdata, "meta")
-        parameters = self.student.copy_parameters(self._names)
+        parameters = self.student.copy_parameters(self.student_step.names)
         _, losses = self.student(parameters, self.student.copy_buffers(), meta.images, meta.labels, meta.seed)
         gradients = torch.autograd.grad(losses.mean(), list(parameters.values()), allow_unused=True)
         return {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
 
-    def _remember(self, real: RealBatch, values: CurriculumValues) -> RealStep:
-        groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
-        state = self.optimizer.state
-        return RealStep(
-            images=real.images,
-            labels=real.labels,
-            real_weight=values.real_weight,
-            gradient={name: g.clone() for name, g in self._look_ahead.items()},
-            optimizer_state={n: {k: _copied(v) for k, v in state.get(p, {}).items()} for p, n in self._names.items()},
-            optimizer_options={
-                n: {k: v for k, v in groups[p].items() if k != "params"} for p, n in self._names.items()
-            },
-            optimizer=type(self.optimizer).__name__,
-            seed=real.seed,
-        )
-
-    def _window_begins(self) -> bool:
-        return self._place_in_epoch() % self.accumulation_steps == 0
-
-    def _window_ends(self) -> bool:
-        place = self._place_in_epoch() + 1
-        return place % self.accumulation_steps == 0 or place == self.state.epoch_length
-
-    def _place_in_epoch(self) -> int:
-        before = self.state.iteration - 1
-        return before % self.state.epoch_length if self.state.epoch_length else before
-
     def _will_be_heard(self) -> bool:
         """Whether the teacher hears of a lesson set now: its next step comes within the estimator's lookback."""
-        until = self.teacher_interval - self._steps % self.teacher_interval
-        return self.teacher_step is not None and self._window_ends() and until <= self.hypergradient.lookback
+        if self.teacher_step is None or not self.student_step.window_ends(self.state):
+            return False
+        return self.teacher_interval - self.student_step.taken % self.teacher_interval <= self.hypergradient.lookback
 
     def _progress(self) -> float:
-        if self.state.epoch_length:
-            return (self.state.iteration - 1) / (self.state.max_epochs * self.state.epoch_length)
-        return (self.state.epoch - 1) / self.state.max_epochs
+        state = self.state
+        if state.epoch_length:
+            return float((state.iteration - 1) / (state.max_epochs * state.epoch_length))
+        return float((state.epoch - 1) / state.max_epochs)
 
     def state_dict(self) -> OrderedDict[str, Any]:
         """Return where the run stands, as plain tensors and numbers; networks and optimizers are saved beside it."""
         state = super().state_dict()
         state["gmcl"] = {
             "seed": self.seed,
-            "steps": self._steps,
             "began": self._passes.began,
             "curriculum": self.curriculum.state_dict(),
             "source_buffer": self.source_buffer.state_dict(),
             "pending": self._pending.state_dict(),
-            "update": {name: value.clone() for name, value in self._update.items()},
-            "lesson_gradient": {name: value.clone() for name, value in self._lesson_gradient.items()},
-            "real_gradient": self._unfinished_window(),
-            "scaler": self.scaler.state_dict(),
+            "student_step": self.student_step.state_dict(self.state),
             "meta_batches": None if self.meta_batches is None else self.meta_batches.state_dict(),
             "skipped_teacher_steps": 0 if self.teacher_step is None else self.teacher_step.skipped,
             "dropped_lessons": self.dropped_lessons,
@@ -457,35 +403,20 @@ class GMCLTrainer(Trainer):
         """
         if "gmcl" not in state_dict:
             raise CheckpointError(
-                f"Expected the state of a GMCLTrainer, found only {', '.join(state_dict)}. To start from a student that "
-                "SupervisedTrainer trained, load its network and optimizer, not its trainer."
+                f"Expected the state of a GMCLTrainer, found only {', '.join(state_dict)}. To start from a student "
+                "that SupervisedTrainer trained, load its network and optimizer, not its trainer."
             )
         super().load_state_dict(state_dict)
         state = state_dict["gmcl"]
         self.seed = self._passes.seed = state["seed"]
-        self._steps = state["steps"]
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
         self.source_buffer.load_state_dict(state["source_buffer"])
         self._pending.load_state_dict(state["pending"])
-        self._update = {name: value.to(self.device) for name, value in state["update"].items()}
-        self._lesson_gradient = {name: value.to(self.device) for name, value in state["lesson_gradient"].items()}
-        for parameter, name in self._names.items():
-            saved = state["real_gradient"].get(name)
-            parameter.grad = None if saved is None else saved.to(parameter)
-        self.scaler.load_state_dict(state["scaler"])
+        self.student_step.load_state_dict(state["student_step"], self.device)
         if self.meta_batches is not None and state["meta_batches"] is not None:
             self.meta_batches.seed = self.seed
             self.meta_batches.load_state_dict(state["meta_batches"])
         if self.teacher_step is not None:
             self.teacher_step.skipped = state["skipped_teacher_steps"]
         self.dropped_lessons = state["dropped_lessons"]
-
-    def _unfinished_window(self) -> dict[str, Tensor]:
-        if not self.state.iteration or self._window_ends():
-            return {}
-        return {name: p.grad.clone() for p, name in self._names.items() if p.grad is not None}
-
-
-def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value

@@ -56,4 +56,5 @@ class FiniteDifferenceHypergradient(Hypergradient):
 
 
 def _norm(tensors: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([t.detach().double().norm() for t in tensors.values()]).norm().to(next(iter(tensors.values())))
+    norm: Tensor = torch.stack([t.detach().norm() for t in tensors.values()]).norm()
+    return norm

@@ -25,8 +25,8 @@ __all__ = ["ForwardHypergradient"]
 class ForwardHypergradient(Hypergradient):
     """The number of :class:`ExactHypergradient` by forward-over-reverse differentiation.
 
-    The input gradient ``∇x Σᵢ ωᵢ ℓᵢ(θ)`` is differentiated forward along ``A·v``: no graph of second order is kept, so it
-    needs less memory. The student's layers must have forward-mode derivatives.
+    The input gradient ``∇x Σᵢ ωᵢ ℓᵢ(θ)`` is differentiated forward along ``A·v``: no graph of second order is kept, so
+    it needs less memory. The student's layers must have forward-mode derivatives.
     """
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -45,5 +45,6 @@ class ForwardHypergradient(Hypergradient):
             return gradient, losses
 
         start = {name: fixed[name] for name in learned}
-        _, (hypergradient, worth) = torch.func.jvp(image_gradient, (start,), (learned,))
+        tangents = torch.func.jvp(image_gradient, (start,), (learned,))[1]
+        hypergradient, worth = tangents
         return hypergradient.detach() / -len(lesson), worth.detach()

@@ -28,14 +28,15 @@ __all__ = ["HeadHypergradient"]
 class HeadHypergradient(Hypergradient):
     """Hypergradient through the classification head alone.
 
-    The head is the last linear layer (or 1 x 1 convolution) that the student runs and the optimizer trains. With h its
-    input and ``δᵢ = ∂ℓᵢ/∂(head output)``, an image's gradient by the head's weight and bias is ``δᵢ hᵢᵀ`` and ``δᵢ``, so::
+    The head is the last linear layer (or 1 x 1 convolution) that the student runs and the optimizer trains. With h
+    its input and ``δᵢ = ∂ℓᵢ/∂(head output)``, an image's gradient by the head's weight is ``δᵢ hᵢᵀ``, by its bias
+    ``δᵢ``, so::
 
         sᵢ = δᵢᵀ (Ṽ hᵢ + b̃),   Ṽ = A·V,   b̃ = A·v_b
 
-    with V and v_b the look-ahead gradient of weight and bias. For softmax cross-entropy ``δ = p - y``; autograd finds it
-    for any loss that can be differentiated twice. One backward pass through the graph that stands already takes it to
-    the images: no second derivative of the network's body is needed.
+    with V and v_b the look-ahead gradient of weight and bias. For softmax cross-entropy ``δ = p - y``; autograd finds
+    it for any loss that can be differentiated twice. One backward pass through the graph that stands already takes it
+    to the images: no second derivative of the network's body is needed.
 
     Args:
         head: dotted name of the student's head. Default: found as above while the student takes the lesson.
@@ -62,7 +63,9 @@ class HeadHypergradient(Hypergradient):
             for handle in handles:
                 handle.remove()
         if not seen:
-            wanted = "a trained linear layer or 1 x 1 convolution" if self.head is None else f"a trained layer {self.head!r}"
+            wanted = (
+                "a trained linear layer or 1 x 1 convolution" if self.head is None else f"a trained layer {self.head!r}"
+            )
             raise HeadNotFoundError(
                 f"HeadHypergradient needs {wanted}, but {type(network).__name__} ran none. "
                 "Name the head (HeadHypergradient(head=...)) or use ExactHypergradient()."
@@ -93,7 +96,9 @@ class HeadHypergradient(Hypergradient):
 def _is_linear(module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
         return True
-    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1} and module.groups == 1
+    return (
+        isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1} and module.groups == 1
+    )
 
 
 def _note(name: str, seen: list[HeadActivation]) -> Any:

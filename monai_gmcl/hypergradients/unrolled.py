@@ -107,10 +107,8 @@ def _sgd_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradi
     if options["momentum"] == 0:
         return parameter - options["lr"] * gradient, state
     velocity = state.get("momentum_buffer")
-    if velocity is None:
-        velocity = gradient
-    else:
-        velocity = options["momentum"] * velocity + (1 - options["dampening"]) * gradient
+    kept = (1 - options["dampening"]) * gradient
+    velocity = gradient if velocity is None else options["momentum"] * velocity + kept
     ahead = gradient + options["momentum"] * velocity if options["nesterov"] else velocity
     return parameter - options["lr"] * ahead, {"momentum_buffer": velocity}
 

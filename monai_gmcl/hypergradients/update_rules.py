@@ -9,12 +9,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-from __future__ import annotations
-
 """A = ∂U/∂g, the derivative of an optimizer's step U by this step's gradient g, its state held fixed.
 
-A step is ``θ' = θ - U(g)``. For the rules here U is elementwise in g, so A has the parameter's shape (or is one number).
+A step is ``θ' = θ - U(g)``. For the rules here U is elementwise in g, so A has the parameter's shape, or is one number.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -99,7 +99,9 @@ def require_update_rule(optimizer: Optimizer) -> UpdateRule:
         )
     for option in ("amsgrad", "maximize"):
         if any(group.get(option, False) for group in optimizer.param_groups):
-            raise UnsupportedOptimizerError(f"Expected {type(optimizer).__name__} with {option}=False, got {option}=True.")
+            raise UnsupportedOptimizerError(
+                f"Expected {type(optimizer).__name__} with {option}=False, got {option}=True."
+            )
     return rule
 
 

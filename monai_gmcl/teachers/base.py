@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class Teacher(nn.Module, ABC):
     needs_images: bool = True
     mean: Tensor
     std: Tensor
+    __signature__: ClassVar[inspect.Signature]
     config: dict[str, Any]
     """The constructor's arguments, recorded by themselves; ``type(teacher)(**teacher.config)`` builds an equal one."""
 

@@ -23,7 +23,13 @@ __all__ = ["LessonWeighting", "UniformWeighting"]
 
 
 class LessonWeighting(ABC):
-    """Weights each image of a lesson, from what is known before the student's step."""
+    """Weights each image of a lesson, from what is known before the student's step.
+
+    Attributes:
+        needs_update: whether the weights are computed from A of the previous step.
+    """
+
+    needs_update: bool = False
 
     @abstractmethod
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:

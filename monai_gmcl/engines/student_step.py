@@ -1,0 +1,171 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import State
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from monai_gmcl.engines.precision import Precision
+from monai_gmcl.engines.real_batch import RealBatch
+from monai_gmcl.hypergradients.update_rules import update_derivative
+from monai_gmcl.lesson import Lesson, RealStep
+
+__all__ = ["StudentStep"]
+
+
+class StudentStep:
+    """The student's step on ``r · g_real + w · g_lesson``, gathered over the micro-batches of a window.
+
+    The real gradient of the window stands in ``p.grad``, the lessons' gradient apart from it until both are combined.
+
+    Args:
+        network: the student, unwrapped.
+        optimizer: the student's.
+        precision: for the loss scale.
+        accumulation_steps: micro-batches in a window; the last window of an epoch may be shorter.
+        set_to_none: how gradients are cleared.
+
+    Attributes:
+        names: name of each parameter that the optimizer trains.
+        update: A of the last step, by parameter name.
+        taken: how many steps the optimizer has taken.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        precision: Precision,
+        accumulation_steps: int,
+        set_to_none: bool,
+    ) -> None:
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.names: dict[Tensor, str] = {p: name for name, p in network.named_parameters() if id(p) in trained}
+        self.optimizer = optimizer
+        self.precision = precision
+        self.accumulation_steps = accumulation_steps
+        self.set_to_none = set_to_none
+        self.update: dict[str, Tensor] = {}
+        self.taken = 0
+        self._lesson_gradient: dict[str, Tensor] = {}
+
+    def window_begins(self, state: State) -> bool:
+        """Whether this iteration's micro-batch is the first of its window."""
+        return self._place(state) % self.accumulation_steps == 0
+
+    def window_ends(self, state: State) -> bool:
+        """Whether the optimizer steps in this iteration."""
+        place = self._place(state) + 1
+        return place % self.accumulation_steps == 0 or place == state.epoch_length
+
+    def _place(self, state: State) -> int:
+        before = int(state.iteration) - 1
+        return before % int(state.epoch_length) if state.epoch_length else before
+
+    def begin_window(self) -> None:
+        """Clear both gradients."""
+        self.optimizer.zero_grad(set_to_none=self.set_to_none)
+        self._lesson_gradient = {}
+
+    def add_real(self, loss: Tensor) -> None:
+        """Add the gradient of a real micro-batch's mean loss."""
+        torch.autograd.backward(self.precision.scaler.scale(loss / self.accumulation_steps))
+
+    def real_gradient(self) -> dict[str, Tensor]:
+        """Return the window's real gradient, unscaled, by parameter name; valid until :meth:`combine`."""
+        scale = self.precision.scaler.get_scale()
+        gradients = {name: p.grad for p, name in self.names.items() if p.grad is not None}
+        return gradients if scale == 1 else {name: g / scale for name, g in gradients.items()}
+
+    def add_lesson(self, lesson: Lesson, keep_graph: bool, hard: bool) -> None:
+        """Add the gradient of a lesson's weighted loss; with ``hard``, keep its gradient by the images too."""
+        assert lesson.losses is not None and lesson.images is not None and lesson.weights is not None
+        inputs = [*lesson.parameters.values(), *([lesson.images] if keep_graph and hard else [])]
+        loss = self.precision.scaler.scale((lesson.weights * lesson.losses).mean() / self.accumulation_steps)
+        gradients = torch.autograd.grad(loss, inputs, retain_graph=keep_graph, allow_unused=True)
+        for name, gradient in zip(lesson.parameters, gradients, strict=False):
+            if gradient is not None:
+                before = self._lesson_gradient.get(name)
+                self._lesson_gradient[name] = gradient if before is None else before + gradient
+        if len(inputs) > len(lesson.parameters):
+            lesson.image_gradient = gradients[-1]
+
+    def combine(self, real_weight: float, lesson_weight: float) -> None:
+        """Put ``r · g_real + w · g_lesson`` into ``p.grad``, without the loss scale."""
+        for parameter, name in self.names.items():
+            taught = self._lesson_gradient.get(name)
+            if parameter.grad is not None:
+                parameter.grad.mul_(real_weight)
+            if taught is not None:
+                taught = taught * lesson_weight
+                parameter.grad = taught if parameter.grad is None else parameter.grad.add_(taught)
+        self._lesson_gradient = {}
+        self.precision.scaler.unscale_(self.optimizer)
+
+    def derive_update(self, read: Collection[str]) -> None:
+        """Note A of the step that is about to be taken, for the parameters to be read later."""
+        self.update = update_derivative(self.optimizer, {p: name for p, name in self.names.items() if name in read})
+
+    def take(self) -> bool:
+        """Step; return False where the loss scale's overflow forbids it."""
+        stepped = self.precision.step(self.optimizer)
+        self.taken += stepped
+        return stepped
+
+    def remember(self, real: RealBatch, gradient: Mapping[str, Tensor], real_weight: float) -> RealStep:
+        """Return what is needed to take the coming step once more."""
+        groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
+        state = self.optimizer.state
+        return RealStep(
+            images=real.images,
+            labels=real.labels,
+            real_weight=real_weight,
+            gradient=_copied(gradient),
+            optimizer_state={name: _copied(state.get(p, {})) for p, name in self.names.items()},
+            optimizer_options={
+                name: {key: value for key, value in groups[p].items() if key != "params"}
+                for p, name in self.names.items()
+            },
+            optimizer=type(self.optimizer).__name__,
+            seed=real.seed,
+        )
+
+    def state_dict(self, engine_state: State) -> dict[str, Any]:
+        """Return A of the last step and, in the middle of a window, both gradients."""
+        unfinished = engine_state.iteration > 0 and not self.window_ends(engine_state)
+        return {
+            "taken": self.taken,
+            "update": _copied(self.update),
+            "lesson_gradient": _copied(self._lesson_gradient),
+            "real_gradient": {n: p.grad.clone() for p, n in self.names.items() if unfinished and p.grad is not None},
+            "scaler": self.precision.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Put back what was saved."""
+        self.taken = state["taken"]
+        self.update = {name: value.to(device) for name, value in state["update"].items()}
+        self._lesson_gradient = {name: value.to(device) for name, value in state["lesson_gradient"].items()}
+        for parameter, name in self.names.items():
+            saved = state["real_gradient"].get(name)
+            parameter.grad = None if saved is None else saved.to(parameter)
+        if state["scaler"]:
+            self.precision.scaler.load_state_dict(state["scaler"])
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in values.items()}

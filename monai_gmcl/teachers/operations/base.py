@@ -1,0 +1,119 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.teachers.operations.warp import Warp
+
+__all__ = ["GeometryOperation", "Operation", "PixelOperation", "broadcast", "signed"]
+
+
+class Operation(ABC):
+    """One named way to change an image, with a strength that can be learned.
+
+    What an image gets is ``amount = strength * u`` with its own ``u`` from the latents, so that the operation is
+    differentiable in its strength and all randomness stays outside.
+
+    Args:
+        bound: the strength's upper limit, which it approaches smoothly. Default: the class's ``bound``.
+
+    Attributes:
+        name: what users call it.
+        unit: unit of the limits.
+        usual: strength at difficulty 1, before anything is learned.
+
+    Raises:
+        ConfigurationError: a bound that is not positive.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    usual: ClassVar[float]
+    bound: float
+
+    def __init__(self, bound: float | None = None) -> None:
+        if bound is not None:
+            if not bound > 0:
+                raise ConfigurationError(
+                    f"The bound of {self.name!r} must be positive, got {bound}. To switch it off, exclude it."
+                )
+            self.bound = float(bound)
+
+    @classmethod
+    def suits(cls, in_channels: int) -> bool:
+        """Whether the operation means something for images of so many channels."""
+        return True
+
+    @abstractmethod
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        """Return how many random numbers one image of ``(C, H, W)`` or ``(C, D, H, W)`` takes."""
+
+    def draw(
+        self, n: int, image_shape: Sequence[int], generator: torch.Generator | None, device: torch.device
+    ) -> Tensor:
+        """Draw the random numbers of ``n`` images, uniform in [0, 1) unless an operation says otherwise."""
+        return torch.rand(n, self.latent_size(image_shape), generator=generator, device=device)
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        """Return the lowest and the highest amount, in ``unit``, that this strength allows."""
+        return -strength, strength
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        """Return the configuration of MONAI's own transform of this range, or None where MONAI has none."""
+        return None
+
+
+class GeometryOperation(Operation):
+    """An operation that moves points; all of them together cost one resampling."""
+
+    @abstractmethod
+    def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
+        """Add the operation to the warp.
+
+        Args:
+            warp: of B images.
+            draws: ``(B, latent_size)``.
+            strength: ``(B,)``.
+        """
+
+
+class PixelOperation(Operation):
+    """An operation on pixel values scaled to [0, 1]; results may leave that range, the teacher clamps."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        """Change the images.
+
+        Args:
+            images: ``(B, C, *spatial)``.
+            draws: ``(B, latent_size)``.
+            strength: ``(B,)``.
+        """
+
+
+def signed(draws: Tensor, strength: Tensor) -> Tensor:
+    """Amounts ``(B, n)`` in [-strength, strength] from uniform draws ``(B, n)`` and strengths ``(B,)``."""
+    return strength[:, None] * (2 * draws - 1)
+
+
+def broadcast(amounts: Tensor, images: Tensor) -> Tensor:
+    """View amounts ``(B,)`` or ``(B, C)`` so that they broadcast over images ``(B, C, *spatial)``."""
+    return amounts.reshape(len(images), -1, *[1] * (images.ndim - 2))

@@ -1,0 +1,177 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.teachers.operations.base import GeometryOperation, signed
+from monai_gmcl.teachers.operations.warp import Warp, along_axes
+
+__all__ = ["Elastic", "Rotation", "Shear", "Shift", "Zoom"]
+
+
+class AffineOperation(GeometryOperation):
+    """An operation whose amounts multiply fixed directions in the logarithm of the affine map."""
+
+    @abstractmethod
+    def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
+        """Return, for each random number, the entries ``(row, column, value)`` that it moves; rows are x, y, z."""
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return len(self.directions(image_shape[1:]))
+
+    def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
+        directions = self.directions(warp.spatial_size)
+        basis = warp.logarithm.new_zeros(len(directions), *warp.logarithm.shape[1:])
+        for number, entries in enumerate(directions):
+            for row, column, value in entries:
+                basis[number, row, column] = value
+        return warp.add(torch.einsum("bn,nij->bij", signed(draws, strength), basis))
+
+
+class Rotation(AffineOperation):
+    """Rotation about the center; in 3-D by a rotation vector, one amount for each axis."""
+
+    name, unit, usual, bound = "rotation", "rad", 0.35, math.pi / 2
+
+    def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
+        planes = itertools.combinations(range(len(spatial_size)), 2)
+        return [[(i, j, -1.0), (j, i, 1.0)] for i, j in planes]
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        axes = ["range_x"] if len(spatial_size) == 2 else ["range_x", "range_y", "range_z"]
+        return {
+            "_target_": "monai.transforms.RandRotate",
+            **dict.fromkeys(axes, strength),
+            "padding_mode": "reflection",
+        }
+
+
+class Zoom(AffineOperation):
+    """Magnification by ``exp(amount)`` about the center."""
+
+    name, unit, usual, bound = "zoom", "factor", 0.15, 0.6
+
+    def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
+        return [[(i, i, -1.0) for i in range(len(spatial_size))]]
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return math.exp(-strength), math.exp(strength)
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        low, high = self.limits(strength)
+        return {
+            "_target_": "monai.transforms.RandZoom",
+            "min_zoom": low,
+            "max_zoom": high,
+            "mode": "bilinear" if len(spatial_size) == 2 else "trilinear",
+            "padding_mode": "reflect",
+        }
+
+
+class Shear(AffineOperation):
+    """Shear of every axis along every other one."""
+
+    name, unit, usual, bound = "shear", "factor", 0.1, 0.4
+
+    def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
+        return [[(i, j, 1.0)] for i, j in itertools.permutations(range(len(spatial_size)), 2)]
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        count = len(self.directions(spatial_size))
+        return {
+            "_target_": "monai.transforms.RandAffine",
+            "shear_range": [[-strength, strength]] * count,
+            "padding_mode": "reflection",
+        }
+
+
+class Shift(AffineOperation):
+    """Shift along every axis, as a fraction of its size."""
+
+    name, unit, usual, bound = "shift", "of size", 0.05, 0.25
+
+    def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
+        last = len(spatial_size)
+        return [[(i, last, float(size))] for i, size in enumerate(reversed(spatial_size))]
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        return {
+            "_target_": "monai.transforms.RandAffine",
+            "translate_range": [[-strength * size, strength * size] for size in spatial_size],
+            "padding_mode": "reflection",
+        }
+
+
+class Elastic(GeometryOperation):
+    """Smooth warp: random displacements of a coarse lattice, as fractions of the size.
+
+    They are interpolated by smoothsteps, without overshoot.
+    """
+
+    name, unit, usual, bound = "elastic", "of size", 0.03, 0.1
+    nodes = 4
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        dimensions = len(image_shape) - 1
+        return int(dimensions * self.nodes**dimensions)
+
+    def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
+        dimensions = len(warp.spatial_size)
+        lattice = (2 * signed(draws, strength)).view(len(draws), dimensions, *[self.nodes] * dimensions)
+        smooth = along_axes(lattice, [_interpolation(size, self.nodes, lattice) for size in warp.spatial_size])
+        return warp.displace(smooth.movedim(1, -1))
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        # the standard deviation of a uniform number in [-strength, strength], in pixels
+        spread = strength / math.sqrt(3) * min(spatial_size)
+        spacing = min(spatial_size) / (self.nodes - 1)
+        if len(spatial_size) == 2:
+            return {
+                "_target_": "monai.transforms.Rand2DElastic",
+                "spacing": [spacing, spacing],
+                "magnitude_range": [spread, spread],
+                "padding_mode": "reflection",
+            }
+        # MONAI smooths uniform noise of one value a voxel, which divides its spread by (2 sqrt(pi) sigma)^(3/2)
+        sigma = spacing / 2
+        magnitude = spread * math.sqrt(3) * (2 * math.sqrt(math.pi) * sigma) ** 1.5
+        return {
+            "_target_": "monai.transforms.Rand3DElastic",
+            "sigma_range": [sigma, sigma],
+            "magnitude_range": [magnitude, magnitude],
+            "padding_mode": "reflection",
+        }
+
+
+def _interpolation(size: int, nodes: int, like: Tensor) -> Tensor:
+    """Return the matrix ``(size, nodes)`` of smoothstep interpolation from lattice to pixels."""
+    position = torch.linspace(0, nodes - 1, size, dtype=like.dtype, device=like.device)
+    nearness = (1 - (position[:, None] - torch.arange(nodes, device=like.device)).abs()).clamp_min(0)
+    return nearness**2 * (3 - 2 * nearness)

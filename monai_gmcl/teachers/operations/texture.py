@@ -1,0 +1,122 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.teachers.operations.base import PixelOperation, broadcast
+from monai_gmcl.teachers.operations.warp import along_axes
+
+__all__ = ["Blur", "Erasing", "Noise"]
+
+
+class OneSidedOperation(PixelOperation):
+    """An operation whose amounts are in [0, strength]; the first of an image's random numbers chooses."""
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return 0.0, strength
+
+
+class Blur(OneSidedOperation):
+    """Gaussian blur; the amount is the Gaussian's standard deviation. At the borders the kernel is cut and rescaled."""
+
+    name, unit, usual, bound = "blur", "pixels", 1.0, 3.0
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return 1
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        sigma = strength * draws[:, 0]
+        return along_axes(images, [_gaussian_rows(sigma, size) for size in images.shape[2:]])
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        axes = ("sigma_x", "sigma_y", "sigma_z")
+        return {"_target_": "monai.transforms.RandGaussianSmooth", **{axis: [0.0, strength] for axis in axes}}
+
+
+class Noise(OneSidedOperation):
+    """White Gaussian noise; the amount is its standard deviation as a fraction of the value range."""
+
+    name, unit, usual, bound = "noise", "of range", 0.05, 0.25
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return 1 + math.prod(image_shape)
+
+    def draw(
+        self, n: int, image_shape: Sequence[int], generator: torch.Generator | None, device: torch.device
+    ) -> Tensor:
+        """Draw a uniform number and then a standard normal one for each pixel."""
+        uniform = torch.rand(n, 1, generator=generator, device=device)
+        return torch.cat([uniform, torch.randn(n, math.prod(image_shape), generator=generator, device=device)], 1)
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        return images + broadcast(strength * draws[:, 0], images) * draws[:, 1:].view_as(images)
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        return {"_target_": "monai.transforms.RandGaussianNoise", "std": strength * (value_range[1] - value_range[0])}
+
+
+class Erasing(OneSidedOperation):
+    """A box with soft edges, filled with the mean of each channel; the amount is its side as a fraction of the size.
+
+    Along one axis the box of half side h around c, blurred by a logistic kernel, is
+    ``sigmoid((d + h) / w) - sigmoid((d - h) / w)``, d = x - c: 0 at h = 0 and smooth everywhere.
+    """
+
+    name, unit, usual, bound = "erasing", "of size", 0.3, 0.6
+    edge = 0.5
+    """Width w of the edges, in pixels."""
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return len(image_shape)
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        side = strength * draws[:, 0]
+        mask = images.new_ones(1)
+        for axis, size in enumerate(images.shape[2:]):
+            along = self._box(side * size / 2, draws[:, axis + 1] * size, size)
+            mask = mask[..., None] * along.view(len(images), *[1] * axis, size)
+        mean = images.mean(tuple(range(2, images.ndim)), keepdim=True)
+        return images + mask[:, None] * (mean - images)
+
+    def _box(self, half_side: Tensor, center: Tensor, size: int) -> Tensor:
+        distance = torch.arange(size, device=center.device) + 0.5 - center[:, None]
+        half_side = half_side[:, None]
+        return torch.sigmoid((distance + half_side) / self.edge) - torch.sigmoid((distance - half_side) / self.edge)
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        return {
+            "_target_": "monai.transforms.RandCoarseDropout",
+            "holes": 1,
+            "spatial_size": 1,
+            "max_spatial_size": [max(1, round(strength * size)) for size in spatial_size],
+            "fill_value": sum(value_range) / 2,
+        }
+
+
+def _gaussian_rows(sigma: Tensor, size: int) -> Tensor:
+    """Return matrices ``(B, size, size)`` that blur one axis; the identity where sigma is 0."""
+    position = torch.arange(size, dtype=sigma.dtype, device=sigma.device)
+    squared = (position[:, None] - position) ** 2
+    weight = torch.exp(-squared / (2 * sigma[:, None, None] ** 2 + 1e-4))
+    return weight / weight.sum(-1, keepdim=True)

@@ -1,0 +1,133 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from monai_gmcl.teachers.operations.base import PixelOperation, broadcast, signed
+
+__all__ = ["Brightness", "ChannelGain", "Contrast", "Gamma", "Saturation"]
+
+# keeps the slope of the gamma curve finite at black
+GAMMA_OFFSET = 0.01
+LUMA = (0.299, 0.587, 0.114)
+
+
+class ToneOperation(PixelOperation):
+    """An operation with one amount an image."""
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return 1
+
+
+class Brightness(ToneOperation):
+    """``x + amount``, as a fraction of the value range."""
+
+    name, unit, usual, bound = "brightness", "of range", 0.15, 0.4
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        return images + broadcast(signed(draws, strength), images)
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        offset = strength * (value_range[1] - value_range[0])
+        return {"_target_": "monai.transforms.RandShiftIntensity", "offsets": [-offset, offset]}
+
+
+class Contrast(ToneOperation):
+    """``m + (1 + amount) (x - m)`` with the image's mean m."""
+
+    name, unit, usual, bound = "contrast", "factor", 0.3, 0.8
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        mean = broadcast(images.flatten(1).mean(1), images)
+        return images + broadcast(signed(draws, strength), images) * (images - mean)
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return 1 - strength, 1 + strength
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        return {"_target_": "monai.transforms.RandScaleIntensityFixedMean", "factors": [-strength, strength]}
+
+
+class Gamma(ToneOperation):
+    """``x ** exp(amount)``, with an offset that keeps the slope finite at black; 0 and 1 stay where they are."""
+
+    name, unit, usual, bound = "gamma", "exponent", 0.3, 1.0
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        exponent = broadcast(signed(draws, strength).exp(), images)
+        base = (images.clamp(0, 1) + GAMMA_OFFSET) / (1 + GAMMA_OFFSET)
+        return images * base ** (exponent - 1)
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return math.exp(-strength), math.exp(strength)
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        return {"_target_": "monai.transforms.RandAdjustContrast", "gamma": list(self.limits(strength))}
+
+
+class ChannelGain(PixelOperation):
+    """``(1 + amount) x`` with an amount for each channel; for images of more than one channel."""
+
+    name, unit, usual, bound = "channel_gain", "factor", 0.15, 0.5
+
+    @classmethod
+    def suits(cls, in_channels: int) -> bool:
+        return in_channels > 1
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return image_shape[0]
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        return images * (1 + broadcast(signed(draws, strength), images))
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return 1 - strength, 1 + strength
+
+    def stock(
+        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
+    ) -> dict[str, Any] | None:
+        if value_range[0] != 0:  # MONAI's multiplies the values themselves, not their distance from the lowest
+            return None
+        return {
+            "_target_": "monai.transforms.RandScaleIntensity",
+            "factors": [-strength, strength],
+            "channel_wise": True,
+        }
+
+
+class Saturation(ToneOperation):
+    """``g + (1 + amount) (x - g)`` with the pixel's gray value g; for RGB images. MONAI has no counterpart."""
+
+    name, unit, usual, bound = "saturation", "factor", 0.4, 1.0
+
+    @classmethod
+    def suits(cls, in_channels: int) -> bool:
+        return in_channels == 3
+
+    def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
+        luma = images.new_tensor(LUMA).view(-1, *[1] * (images.ndim - 2))
+        gray = (images * luma).sum(1, keepdim=True)
+        return images + broadcast(signed(draws, strength), images) * (images - gray)
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return 1 - strength, 1 + strength

@@ -1,0 +1,33 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import sys
+
+import fire
+
+from monai_gmcl.commands.check import check
+from monai_gmcl.exceptions import GMCLError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run a command of monai_gmcl by its name."""
+    try:
+        fire.Fire({"check": check}, name="monai_gmcl")
+    except GMCLError as error:
+        sys.exit(f"monai_gmcl: {error}")
+
+
+if __name__ == "__main__":
+    main()

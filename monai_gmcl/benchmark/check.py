@@ -1,0 +1,172 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Cosine, time and memory of each hypergradient estimator, on a user's own student and data."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.exceptions import ConfigurationError, GMCLError
+from monai_gmcl.hypergradients import (
+    ExactHypergradient,
+    FiniteDifferenceHypergradient,
+    ForwardHypergradient,
+    HeadHypergradient,
+    Hypergradient,
+    UnrolledHypergradient,
+)
+from monai_gmcl.lesson import HeadActivation, Lesson
+
+__all__ = ["EstimatorReport", "check_estimators"]
+
+
+@dataclass(frozen=True)
+class EstimatorReport:
+    """What one estimator did on one lesson.
+
+    Attributes:
+        name: the estimator.
+        cosine: of its hypergradient to the exact one, -1 to 1.
+        milliseconds: median time of one estimate, the lesson's own pass not included.
+        passes: the same in units of the student's forward and backward pass over as many images.
+        mebibytes: peak memory beyond what stood before the estimate.
+        failure: why it cannot be used with this student, or "".
+    """
+
+    name: str
+    cosine: float = float("nan")
+    milliseconds: float = float("nan")
+    passes: float = float("nan")
+    mebibytes: float = float("nan")
+    failure: str = ""
+
+
+class _Recorder(Hypergradient):
+    """Hears as the trainer would, by the head, and keeps what every estimator needs."""
+
+    needs_real_step = True
+
+    def __init__(self) -> None:
+        self.head = HeadHypergradient()
+        self.lesson: Lesson | None = None
+        self.look_ahead: dict[str, Tensor] = {}
+
+    def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
+        return self.head.watch(network, trained)
+
+    def reads(self, lesson: Lesson) -> Collection[str]:
+        return lesson.parameters
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        self.lesson = lessons[-1]
+        self.look_ahead = {name: v.clone() for name, v in look_ahead.items()}
+        return self.head(lessons, look_ahead)
+
+
+def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
+    """Train a little, then let every estimator judge the same lesson.
+
+    Args:
+        trainer: not run yet, with a teacher that learns; its handlers see the iterations.
+        iterations: student steps before the lesson is judged, at least 2.
+        repeats: estimates to take the median time of.
+
+    Returns:
+        A report for each estimator, the exact one first.
+
+    Raises:
+        ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
+    """
+    if trainer.teacher_step is None:
+        raise ConfigurationError("check: expected a teacher_optimizer; a frozen teacher hears no hypergradient.")
+    if iterations < 2:
+        raise ConfigurationError(f"check: iterations must be at least 2, got {iterations}.")
+    recorder = _Recorder()
+    trainer.hypergradient = trainer.teacher_step.hypergradient = recorder
+    trainer.state.max_epochs, trainer.state.epoch_length = 1, iterations
+    trainer.run()
+    lesson = recorder.lesson
+    assert lesson is not None
+    unit = _median_seconds(lambda: _student_pass(lesson), repeats)
+    estimators = [
+        ExactHypergradient(),
+        HeadHypergradient(),
+        ForwardHypergradient(),
+        FiniteDifferenceHypergradient(),
+        UnrolledHypergradient(1),
+    ]
+    reports: list[EstimatorReport] = []
+    exact: Tensor | None = None
+    for estimator in estimators:
+        name = type(estimator).__name__
+        try:
+            found, _ = estimator([lesson], recorder.look_ahead)
+        except (GMCLError, RuntimeError, NotImplementedError) as error:
+            reports.append(EstimatorReport(name, failure=str(error).splitlines()[0]))
+            continue
+        exact = found if exact is None and name == "ExactHypergradient" else exact
+        cosine = float("nan") if exact is None else _cosine(found, exact)
+        seconds = _median_seconds(lambda e=estimator: e([lesson], recorder.look_ahead), repeats)  # type: ignore[misc]
+        memory = _peak_bytes(lambda e=estimator: e([lesson], recorder.look_ahead))  # type: ignore[misc]
+        reports.append(EstimatorReport(name, cosine, seconds * 1e3, seconds / unit, memory / 2**20))
+    return reports
+
+
+def _student_pass(lesson: Lesson) -> None:
+    assert lesson.replay is not None and lesson.images is not None
+    loss = lesson.replay(lesson.parameters, lesson.images.detach()).mean()
+    torch.autograd.grad(loss, list(lesson.parameters.values()), allow_unused=True)
+
+
+def _cosine(first: Tensor, second: Tensor) -> float:
+    return float(torch.cosine_similarity(first.double().flatten(), second.double().flatten(), dim=0))
+
+
+def _median_seconds(work: Callable[[], Any], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        _wait()
+        start = time.perf_counter()
+        work()
+        _wait()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _peak_bytes(work: Callable[[], Any]) -> int:
+    """Return the most memory that ``work`` held at once, by torch's own allocators."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return int(torch.cuda.max_memory_allocated() - before)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    held = peak = 0
+    for event in sorted(profiler.events() or [], key=lambda event: event.time_range.end):
+        held += event.self_cpu_memory_usage
+        peak = max(peak, held)
+    return peak

@@ -1,0 +1,77 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from monai.bundle.config_parser import ConfigParser
+
+from monai_gmcl.benchmark.check import EstimatorReport, check_estimators
+from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["check"]
+
+
+def check(
+    config_file: str | list[str],
+    bundle_root: str | None = None,
+    iterations: int = 4,
+    repeats: int = 3,
+    **override: Any,
+) -> None:
+    """Print each hypergradient estimator's cosine to the exact one, its time and its memory.
+
+    Args:
+        config_file: the bundle's training configuration, one file or a list.
+        bundle_root: the bundle's folder. Default: the parent of the configuration's folder.
+        iterations: student steps before a lesson is judged.
+        repeats: estimates to take the median time of.
+        override: values of the configuration to replace, such as ``--train#trainer#device cpu``.
+
+    Raises:
+        ConfigurationError: the configuration has no ``train#trainer`` that is a GMCLTrainer.
+    """
+    files = [config_file] if isinstance(config_file, str) else list(config_file)
+    for file in files:
+        if not Path(file).is_file():
+            raise ConfigurationError(f"check: expected a bundle configuration (JSON or YAML), found no file {file!r}.")
+    parser = ConfigParser()
+    parser.read_config(files)
+    root = bundle_root or str(Path(files[0]).resolve().parent.parent)
+    parser.update({"bundle_root": root, **override})
+    # Nothing is to be written or validated: the trainer runs alone.
+    parser.update({"train#trainer#train_handlers": [], "train#trainer#accumulation_steps": 1})
+    parser.get_parsed_content("initialize", default=None)
+    trainer = parser.get_parsed_content("train#trainer", default=None)
+    if not isinstance(trainer, GMCLTrainer):
+        raise ConfigurationError(
+            f"check: expected train#trainer of {json.dumps(files)} to be a GMCLTrainer, got {type(trainer).__name__}."
+        )
+    print(report_table(check_estimators(trainer, iterations, repeats)))
+
+
+def report_table(reports: list[EstimatorReport]) -> str:
+    """Return the reports as text, a line each."""
+    lines = [f"{'estimator':<32}{'cosine':>9}{'ms':>10}{'passes':>9}{'MiB':>9}"]
+    for report in reports:
+        if report.failure:
+            lines.append(f"{report.name:<32}not for this student: {report.failure}")
+        else:
+            figures = f"{report.cosine:>9.4f}{report.milliseconds:>10.1f}{report.passes:>9.2f}{report.mebibytes:>9.1f}"
+            lines.append(f"{report.name:<32}{figures}")
+    lines.append(
+        "cosine: to the exact hypergradient; passes: time in units of the student's forward and backward pass."
+    )
+    return "\n".join(lines)

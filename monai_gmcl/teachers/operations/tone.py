@@ -36,7 +36,7 @@ class ToneOperation(PixelOperation):
 class Brightness(ToneOperation):
     """``x + amount``, as a fraction of the value range."""
 
-    name, unit, usual, bound = "brightness", "of range", 0.15, 0.4
+    name, unit, usual, bound = "brightness", "of range", 0.12, 0.3
 
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
         return images + broadcast(signed(draws, strength), images)
@@ -88,7 +88,7 @@ class Gamma(ToneOperation):
 class ChannelGain(PixelOperation):
     """``(1 + amount) x`` with an amount for each channel; for images of more than one channel."""
 
-    name, unit, usual, bound = "channel_gain", "factor", 0.15, 0.5
+    name, unit, usual, bound = "channel_gain", "factor", 0.1, 0.3
 
     @classmethod
     def suits(cls, in_channels: int) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
 __all__ = ["Teacher", "draw_latents"]
 
 PLAIN_LATENT_SIZE = 64
+
+TeacherT = TypeVar("TeacherT", bound="Teacher")
 
 
 class Teacher(nn.Module, ABC):
@@ -57,7 +59,7 @@ class Teacher(nn.Module, ABC):
         of_init = inspect.signature(cls.__init__)
         cls.__signature__ = of_init.replace(parameters=list(of_init.parameters.values())[1:])
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls: type[TeacherT], *args: Any, **kwargs: Any) -> TeacherT:
         teacher = super().__new__(cls)
         # copy and pickle call without arguments and then restore the attributes, ``config`` among them
         teacher.__dict__["config"] = _constructor_arguments(cls, args, kwargs)
@@ -98,9 +100,7 @@ class Teacher(nn.Module, ABC):
         self.register_buffer("std", torch.tensor([1.0] if std is None else list(std)).view(shape), persistent=False)
 
     @abstractmethod
-    def draw_latents(
-        self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None
-    ) -> Tensor:
+    def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Draw the randomness of ``n`` images.
 
         Args:

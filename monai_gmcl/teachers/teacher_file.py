@@ -15,9 +15,11 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -28,6 +30,7 @@ from monai_gmcl.teachers.base import Teacher
 __all__ = ["load_teacher", "save_teacher"]
 
 FORMAT = "monai_gmcl.teacher"
+"""Key of the file's metadata under which the teacher is described, as JSON."""
 FORMAT_VERSION = 1
 
 
@@ -73,11 +76,10 @@ def load_teacher(path: str | os.PathLike[str]) -> Teacher:
             or tensors that do not fit the class.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
-    teacher_class = _find_class(path, metadata.get("class", ""))
+    description, tensors = _read(path)
+    teacher_class = _find_class(path, str(description.get("class")))
     try:
-        arguments = json.loads(metadata.get("config", ""))
-        teacher = teacher_class(**arguments)
+        teacher = teacher_class(**description.get("config", {}))
         teacher.load_state_dict(tensors)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit {teacher_class.__name__} of this version: {error}") from error
@@ -91,41 +93,51 @@ def _tensors(teacher: Teacher) -> dict[str, Tensor]:
 def _metadata(teacher: Teacher) -> dict[str, str]:
     from monai_gmcl import __version__  # the package imports this module
 
-    name = _dotted_name(type(teacher))
+    description = {
+        "format_version": FORMAT_VERSION,
+        "class": _dotted_name(type(teacher)),
+        "config": teacher.config,
+        "package_version": __version__,
+    }
     try:
-        config = json.dumps(teacher.config)
+        # one entry: safetensors writes several in random order, and equal teachers should give equal files
+        return {FORMAT: json.dumps(description, sort_keys=True, default=_plain)}
     except TypeError as error:
         raise ConfigurationError(
             f"{type(teacher).__name__} cannot be saved: its constructor's arguments must be numbers, strings, lists "
             f"and mappings of them ({error})."
         ) from error
-    return {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "class": name,
-        "config": config,
-        "package_version": __version__,
-    }
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set):
+        return sorted(value)
+    raise TypeError(f"got a {type(value).__name__}")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    except (SafetensorError, OSError) as error:
+        description = json.loads(metadata.get(FORMAT, "null"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged or no safetensors file ({error}); accepted are files of save_teacher."
         ) from error
-    found = (metadata.get("format"), metadata.get("format_version"))
-    if found != (FORMAT, str(FORMAT_VERSION)):
+    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
+        version = description.get("format_version") if isinstance(description, dict) else None
         raise CheckpointError(
-            f"{path} has the format {found[0]!r}, version {found[1]!r}; "
-            f"accepted is {FORMAT!r}, version {str(FORMAT_VERSION)!r}, as save_teacher writes it."
+            f"{path} has the metadata {sorted(metadata)} and format version {version}; accepted are {FORMAT!r}, "
+            f"version {FORMAT_VERSION}, as save_teacher writes it."
         )
-    return metadata, tensors
+    return description, tensors
 
 
 def _find_class(path: Path, dotted: str) -> type[Teacher]:

@@ -32,7 +32,13 @@ class OneSidedOperation(PixelOperation):
 
 
 class Blur(OneSidedOperation):
-    """Gaussian blur; the amount is the Gaussian's standard deviation. At the borders the kernel is cut and rescaled."""
+    """Gaussian blur; the amount is its standard deviation.
+
+    The discrete Gaussian (Lindeberg, Scale-space for discrete signals, IEEE TPAMI 1990), heat that spreads over the
+    pixels with reflecting borders: cosine mode k of an axis of n pixels is multiplied by
+    ``exp(-sigma^2 (1 - cos(pi k / n)))``.
+    A sampled Gaussian kernel would not depend on sigma, and could not be learned, where sigma is well below a pixel.
+    """
 
     name, unit, usual, bound = "blur", "pixels", 1.0, 3.0
 
@@ -40,8 +46,14 @@ class Blur(OneSidedOperation):
         return 1
 
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
-        sigma = strength * draws[:, 0]
-        return along_axes(images, [_gaussian_rows(sigma, size) for size in images.shape[2:]])
+        variance = (strength * draws[:, 0]) ** 2
+        modes = [_cosine_modes(size, images) for size in images.shape[2:]]
+        spectrum = along_axes(images, modes)
+        for axis, size in enumerate(images.shape[2:]):
+            frequency = torch.arange(size, dtype=images.dtype, device=images.device) * (math.pi / size)
+            decay = torch.exp(-variance[:, None] * (1 - torch.cos(frequency)))
+            spectrum = spectrum * decay.view(len(images), *[1] * (axis + 1), size, *[1] * (images.ndim - axis - 3))
+        return along_axes(spectrum, [mode.T for mode in modes])
 
     def stock(
         self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
@@ -114,9 +126,9 @@ class Erasing(OneSidedOperation):
         }
 
 
-def _gaussian_rows(sigma: Tensor, size: int) -> Tensor:
-    """Return matrices ``(B, size, size)`` that blur one axis; the identity where sigma is 0."""
-    position = torch.arange(size, dtype=sigma.dtype, device=sigma.device)
-    squared = (position[:, None] - position) ** 2
-    weight = torch.exp(-squared / (2 * sigma[:, None, None] ** 2 + 1e-4))
-    return weight / weight.sum(-1, keepdim=True)
+def _cosine_modes(size: int, like: Tensor) -> Tensor:
+    """Return the orthonormal discrete cosine transform ``(size, size)``, one mode a row."""
+    index = torch.arange(size, dtype=like.dtype, device=like.device)
+    modes = torch.cos(math.pi / size * index[:, None] * (index + 0.5)) * math.sqrt(2 / size)
+    modes[0] /= math.sqrt(2)
+    return modes

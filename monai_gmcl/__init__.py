@@ -25,6 +25,7 @@ from monai_gmcl.hypergradients import (
     register_update_rule,
 )
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.teachers import PolicyTeacher, Teacher, load_teacher, save_teacher
 from monai_gmcl.weighting import LessonWeighting, UniformWeighting
 
 __version__ = "0.1.0"
@@ -44,7 +45,11 @@ __all__ = [
     "Lesson",
     "LessonWeighting",
     "LinearRamp",
+    "PolicyTeacher",
+    "Teacher",
     "UniformWeighting",
     "UnrolledHypergradient",
+    "load_teacher",
     "register_update_rule",
+    "save_teacher",
 ]

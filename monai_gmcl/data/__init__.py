@@ -10,3 +10,24 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.data.class_folders import class_folder_datalist
+from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.data.loading import ReadImaged, image_transforms
+from monai_gmcl.data.opening import LabeledData, open_data
+from monai_gmcl.data.phantom import make_phantom
+from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
+
+__all__ = [
+    "LabeledData",
+    "ReadImaged",
+    "check_no_leakage",
+    "class_folder_datalist",
+    "draw_labeled",
+    "grouped_stratified_split",
+    "image_transforms",
+    "make_phantom",
+    "open_data",
+    "read_csv_datalist",
+    "read_json_datalist",
+]

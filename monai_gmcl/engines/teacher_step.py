@@ -51,10 +51,13 @@ class TeacherStep:
         self.gradient_norm = 0.0
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> bool:
-        """Step on the lessons; return False where a non-finite gradient forbids it."""
+        """Step on the lessons; return False where a non-finite gradient, or none at all, forbids it."""
+        generated = [lesson.generated for lesson in lessons if lesson.generated is not None]
+        if not all(images.requires_grad for images in generated):
+            # At difficulty 0 the images are the sources themselves.
+            return False
         signal = self._signal(lessons, look_ahead, hardness)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
-        generated = [lesson.generated for lesson in lessons if lesson.generated is not None]
         gradients = torch.autograd.grad(
             generated, parameters, torch.split(signal, [len(g) for g in generated]), allow_unused=True
         )

@@ -10,3 +10,9 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.teachers.base import Teacher, draw_latents
+from monai_gmcl.teachers.policy import PolicyTeacher
+from monai_gmcl.teachers.teacher_file import load_teacher, save_teacher
+
+__all__ = ["PolicyTeacher", "Teacher", "draw_latents", "load_teacher", "save_teacher"]

@@ -1,0 +1,105 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from monai_gmcl.data.class_folders import Item
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["check_no_leakage", "draw_labeled", "grouped_stratified_split"]
+
+
+def grouped_stratified_split(
+    items: Sequence[Item], fractions: Sequence[float], seed: int, group_key: str = "group"
+) -> list[list[Item]]:
+    """Split so that no patient or slide stands in two parts, and classes keep their shares as well as groups allow.
+
+    Groups are dealt out from the largest to the smallest, each to the part that its classes are most wanted in. An item
+    without a group is a group of its own.
+
+    Args:
+        items: with ``label`` and, where known, ``group``.
+        fractions: share of each part, above 0, summing to 1.
+        seed: deals equal groups in another order.
+        group_key: key of the patient or slide.
+
+    Returns:
+        The parts, each in the order of ``items``.
+
+    Raises:
+        DataError: impossible fractions, or a part that would stay empty.
+    """
+    if min(fractions, default=0.0) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise DataError(f"Expected fractions above 0 that sum to 1, got {list(fractions)}.")
+    groups: dict[Any, list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item.get(group_key, ("alone", index)), []).append(index)
+    classes = sorted({str(item["label"]) for item in items})
+    counts = {
+        name: np.array([sum(str(items[i]["label"]) == c for i in members) for c in classes], dtype=float)
+        for name, members in groups.items()
+    }
+    wanted = np.outer(fractions, sum(counts.values(), np.zeros(len(classes))))
+    names = list(groups)
+    np.random.default_rng(seed).shuffle(names)
+    names.sort(key=lambda name: -len(groups[name]))
+    parts: list[list[int]] = [[] for _ in fractions]
+    for name in names:
+        # What is still missing of the group's classes, each part by its own size.
+        need = (np.maximum(wanted, 0) @ counts[name]) / np.asarray(fractions)
+        chosen = int(np.argmax(need))
+        wanted[chosen] -= counts[name]
+        parts[chosen] += groups[name]
+    if not all(parts):
+        raise DataError(f"Expected at least {len(parts)} groups to fill {len(parts)} parts, found {len(groups)}.")
+    return [[items[i] for i in sorted(part)] for part in parts]
+
+
+def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "group") -> None:
+    """Raise where a patient, slide or file stands in two parts.
+
+    Raises:
+        DataError: naming the parts and what they share.
+    """
+    for key in (group_key, "image"):
+        seen: dict[Any, str] = {}
+        for part, items in parts.items():
+            for value in {item[key] for item in items if key in item}:
+                other = seen.setdefault(value, part)
+                if other != part:
+                    raise DataError(f"Expected no {key} in two parts, found {value!r} in {other} and in {part}.")
+
+
+def draw_labeled(items: Sequence[Item], per_class: int, seed: int) -> tuple[list[Item], list[Item]]:
+    """Draw a small labeled set: ``per_class`` items of each class by seed.
+
+    Returns:
+        The drawn items and the rest, each in the order of ``items``.
+
+    Raises:
+        DataError: a class has fewer items.
+    """
+    counts = Counter(item["label"] for item in items)
+    generator = np.random.default_rng(seed)
+    drawn: set[int] = set()
+    for label in sorted(counts):
+        if counts[label] < per_class:
+            raise DataError(f"Expected at least {per_class} images of class {label}, found {counts[label]}.")
+        members = [i for i, item in enumerate(items) if item["label"] == label]
+        drawn.update(int(i) for i in generator.permutation(members)[:per_class])
+    chosen = [item for i, item in enumerate(items) if i in drawn]
+    return chosen, [item for i, item in enumerate(items) if i not in drawn]

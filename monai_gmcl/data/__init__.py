@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from monai_gmcl.data.class_folders import class_folder_datalist
+from monai_gmcl.data.class_folders import class_folder_datalist, is_image
 from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.data.opening import LabeledData, open_data
@@ -26,6 +26,7 @@ __all__ = [
     "draw_labeled",
     "grouped_stratified_split",
     "image_transforms",
+    "is_image",
     "make_phantom",
     "open_data",
     "read_csv_datalist",

@@ -1,0 +1,102 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+from monai_gmcl.data.phantom_image import phantom_image
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+__all__ = ["PHANTOM_GRADES", "PHANTOM_IMAGES_PER_CLASS", "make_phantom"]
+
+PHANTOM_GRADES = ("0_normal", "1_cin1", "2_cin2", "3_cin3")
+"""Class folders; sorted, they are in the order of the grades."""
+
+PHANTOM_IMAGES_PER_CLASS: Mapping[str, int] = {"train": 50, "valid": 50, "test": 100}
+
+VERSION = 1
+"""Goes up when the same seed draws other images."""
+
+
+def make_phantom(
+    folder: str | Path,
+    seed: int = 0,
+    images_per_class: Mapping[str, int] = PHANTOM_IMAGES_PER_CLASS,
+    size: int = 64,
+) -> Path:
+    """Generate the phantom data set, or take the one that stands there already.
+
+    H&E-like cervical epithelium in four grades, drawn by :func:`phantom_image`; it shows no patient. Each image depends
+    on (seed, split, class, index) alone, so a larger set of the same seed holds the smaller one.
+
+    Args:
+        folder: gets ``<split>/<class>/<index>.png`` and ``phantom.json``, which records the parameters.
+        seed: of all images.
+        images_per_class: images of each class, by split.
+        size: pixels a side.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: no images, or a size below 16.
+        DataError: the folder holds something else, or a phantom with other parameters.
+    """
+    if size < 16 or not images_per_class or min(images_per_class.values()) < 1:
+        raise ConfigurationError(
+            f"Expected size >= 16 and at least one image per class and split, got {size} and {dict(images_per_class)}."
+        )
+    folder = Path(folder)
+    parameters = {"version": VERSION, "seed": seed, "images_per_class": dict(images_per_class), "size": size}
+    if folder.exists() and any(folder.iterdir()):
+        _check_same(folder, parameters)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Drawn beside and moved in one step: a run that was cut off, or a second one, leaves no half of a phantom.
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        drawn = Path(beside) / folder.name
+        _draw(drawn, seed, images_per_class, size)
+        (drawn / "phantom.json").write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
+        try:
+            drawn.replace(folder)
+        except OSError:
+            _check_same(folder, parameters)
+    return folder
+
+
+def _draw(folder: Path, seed: int, images_per_class: Mapping[str, int], size: int) -> None:
+    for split, count in images_per_class.items():
+        split_key = int.from_bytes(split.encode(), "big")
+        for grade, name in enumerate(PHANTOM_GRADES):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for index in range(count):
+                generator = np.random.default_rng([seed, split_key, grade, index])
+                Image.fromarray(phantom_image(grade, generator, size)).save(target / f"{index:04d}.png")
+
+
+def _check_same(folder: Path, parameters: Mapping[str, object]) -> None:
+    record = folder / "phantom.json"
+    if not record.is_file():
+        raise DataError(f"Expected an empty folder for the phantom, found other files in {str(folder)!r}.")
+    found = json.loads(record.read_text(encoding="utf-8"))
+    if found != parameters:
+        raise DataError(
+            f"Expected a phantom with {dict(parameters)} in {str(folder)!r}, found one with {found}; "
+            "take another folder or remove it."
+        )

@@ -30,9 +30,7 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def class_folder_datalist(
-    folder: str | Path, class_names: Sequence[str] | None = None
-) -> tuple[list[Item], list[str]]:
+def class_folder_datalist(folder: str | Path, class_names: Sequence[str] | None = None) -> tuple[list[Item], list[str]]:
     """List the images of a folder that has a folder for each class.
 
     Args:

@@ -58,7 +58,8 @@ class RealBatch:
         for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):
             meta = self.metas.get(str(source))
             if meta is not None and isinstance(output[key], Tensor):
-                output[key] = MetaTensor(output[key], meta=meta.meta, applied_operations=meta.applied_operations)
+                # Not through MetaTensor's arguments: these take the meta data of one image, not of a batch.
+                output[key] = MetaTensor(output[key]).copy_meta_from(meta)
 
 
 def _plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ class RealBatch:
             meta = self.metas.get(str(source))
             if meta is not None and isinstance(output[key], Tensor):
                 # Not through MetaTensor's arguments: these take the meta data of one image, not of a batch.
-                output[key] = MetaTensor(output[key]).copy_meta_from(meta)
+                output[key] = MetaTensor(output[key]).copy_meta_from(meta)  # type: ignore[no-untyped-call]
 
 
 def _plain(value: Any) -> Any:

@@ -85,15 +85,16 @@ class StudentPass:
                 lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
             )
         lesson.head = seen[-1] if seen else None
-        lesson.replay = lambda parameters, images: self(parameters, lesson.buffers, images, lesson.labels, lesson.seed)[
-            1
-        ]
+        # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
+        buffers, labels, seed = lesson.buffers, lesson.labels, lesson.seed
+        lesson.replay = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
         if lesson.real_step is not None:
             self.retrace(lesson.real_step, lesson.buffers)
 
     def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
         """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
-        step.losses = lambda parameters, images: self(parameters, buffers, images, step.labels, step.seed)[1]
+        labels, seed = step.labels, step.seed
+        step.losses = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -10,3 +10,11 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.handlers.curriculum_log import CurriculumLog
+from monai_gmcl.handlers.curves import CurvesHandler
+from monai_gmcl.handlers.image_grid import ImageGridHandler
+from monai_gmcl.handlers.progress_bar import LessonProgressBar
+from monai_gmcl.handlers.teacher_saver import TeacherSaver
+
+__all__ = ["CurriculumLog", "CurvesHandler", "ImageGridHandler", "LessonProgressBar", "TeacherSaver"]

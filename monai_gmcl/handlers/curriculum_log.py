@@ -1,0 +1,130 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.output_numbers import numbers_of, output_number
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["CurriculumLog"]
+
+LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)
+
+
+class CurriculumLog:
+    """Writes down how each epoch went, one row of ``curriculum.csv`` each.
+
+    Averages over the epoch's iterations: ``loss`` of real images, ``synthetic_loss`` (of those with a lesson),
+    ``teacher_grad_norm`` and everything in ``engine.state.curriculum``. ``diversity`` is that of the epoch's last
+    lesson, the mean over pairs of its images of
+
+        ``sqrt(mean((x_i - x_j)^2))``
+
+    in the units in which the student sees them. Numbers in ``engine.state.metrics`` are columns ``train_...``; those
+    of the evaluator ``val_...``, in epochs in which it ran. Validation of the same epoch is in the row wherever its
+    handler stands in the list of handlers.
+
+    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced.
+
+    Args:
+        output_dir: folder of ``curriculum.csv``; made if there is none.
+        summary_writer: a TensorBoard writer; numbers go to ``gmcl/<column>`` by epoch.
+        evaluator: the engine of the validation.
+
+    Raises:
+        DataError: while running, where ``curriculum.csv`` is there already and is no such table.
+    """
+
+    FILE_NAME = "curriculum.csv"
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        summary_writer: Any | None = None,
+        evaluator: Engine | None = None,
+    ) -> None:
+        self.table = EpochTable(Path(output_dir) / self.FILE_NAME)
+        self.summary_writer = summary_writer
+        self.evaluator = evaluator
+        self.logger = logging.getLogger(__name__)
+        self._seen: dict[str, list[float]] = {}
+        self._validation: dict[str, float] = {}
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow an engine."""
+        self.table.path.parent.mkdir(parents=True, exist_ok=True)
+        engine.add_event_handler(Events.STARTED, self._write_after_all_others)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._observe_validation)
+
+    def _write_after_all_others(self, engine: GMCLTrainer) -> None:
+        # Attached no sooner than now, it runs after the validation of the epoch.
+        if not engine.has_event_handler(self._write, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _begin(self) -> None:
+        self._seen, self._validation = {}, {}
+
+    def _observe(self, engine: GMCLTrainer) -> None:
+        numbers = {str(key): output_number(engine.state.output, key) for key in LOGGED}
+        for name, number in {**numbers, **numbers_of(engine.state.curriculum)}.items():
+            self._seen.setdefault(name, []).append(number)
+
+    def _observe_validation(self, evaluator: Engine) -> None:
+        self._validation = _prefixed("val_", evaluator.state.metrics)
+
+    def _write(self, engine: GMCLTrainer) -> None:
+        lesson = engine.state.lesson
+        row = {
+            **{name: _mean(numbers) for name, numbers in self._seen.items()},
+            "diversity": float("nan") if lesson is None else diversity(lesson.images),
+            **_prefixed("train_", engine.state.metrics),
+            **self._validation,
+        }
+        epoch = engine.state.epoch
+        self.table.put(epoch, row)
+        known = {name: number for name, number in row.items() if not math.isnan(number)}
+        self.logger.info("Epoch %d: %s", epoch, ", ".join(f"{name} {number:.4g}" for name, number in known.items()))
+        if self.summary_writer is not None:
+            for name, number in known.items():
+                self.summary_writer.add_scalar(f"gmcl/{name}", number, epoch)
+
+
+def diversity(images: Tensor) -> float:
+    """Return the mean over pairs of images ``(n, C, ...)`` of their root mean square distance; NaN for one image."""
+    flat = images.detach().flatten(1).float()
+    return float(torch.pdist(flat).mean()) / math.sqrt(flat.shape[1])
+
+
+def _mean(numbers: list[float]) -> float:
+    known = [number for number in numbers if not math.isnan(number)]
+    return math.fsum(known) / len(known) if known else float("nan")
+
+
+def _prefixed(prefix: str, metrics: dict[str, Any]) -> dict[str, float]:
+    return {f"{prefix}{name.removeprefix(prefix)}": number for name, number in numbers_of(metrics).items()}

@@ -1,0 +1,131 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from ignite.engine import Events
+from monai.engines.utils import IterationEvents
+from monai.networks.utils import eval_mode
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.source_buffer import drawers_of
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.grid_figure import GridRow, draw_grid
+from monai_gmcl.teachers.base import Teacher, draw_latents
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["ImageGridHandler"]
+
+
+class ImageGridHandler:
+    """Draws what the teacher makes of the same images, epoch by epoch: ``output_dir/images/epoch_0001.png``.
+
+    One row for each class: the first ``per_class`` real images seen in training, beside the teacher's images of the
+    same sources, with latents drawn once, at the difficulty of the moment. From one picture to the next only the
+    teacher and the difficulty differ. A run that is resumed takes its sources anew. Multi-label images share a row.
+
+    Random numbers of training are left as they are.
+
+    Args:
+        output_dir: folder in which ``images`` is made.
+        class_names: names of the classes, by label. Default: their numbers.
+        per_class: images of each class, at least 1.
+        interval: epochs from one picture to the next, at least 1.
+        seed: seed of the latents.
+
+    Shape:
+        images ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice along D is drawn. Three channels are
+        drawn in color, of other numbers the first.
+
+    Raises:
+        ConfigurationError: ``per_class`` or ``interval`` below 1.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        class_names: Sequence[str] | None = None,
+        per_class: int = 4,
+        interval: int = 1,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("per_class", per_class), ("interval", interval)):
+            if value < 1:
+                raise ConfigurationError(f"ImageGridHandler: {name} must be a positive integer, got {value!r}.")
+        self.folder = Path(output_dir) / "images"
+        self.class_names = class_names
+        self.per_class = per_class
+        self.interval = interval
+        self.seed = seed
+        self._sources: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._latents: dict[int, Tensor] = {}
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow an engine."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Before decollating and postprocessing, which may one-hot labels and rescale images.
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
+
+    def _collect(self, engine: GMCLTrainer) -> None:
+        images, labels = engine.state.output[Keys.IMAGE].detach(), engine.state.output[Keys.LABEL].detach()
+        for image, label, drawer in zip(images, labels, drawers_of(labels), strict=True):
+            kept = self._sources.setdefault(drawer, [])
+            if len(kept) < self.per_class:
+                kept.append((image.cpu().clone(), label.cpu().clone()))
+
+    def _draw(self, engine: GMCLTrainer) -> None:
+        difficulty = engine.state.curriculum["difficulty"]
+        # A plain module may draw from the global generators, whatever the contract says.
+        devices = [engine.device] if engine.device.type == "cuda" else []
+        with eval_mode(engine.teacher), torch.random.fork_rng(devices=devices):
+            rows = [self._row(engine, drawer, difficulty) for drawer in sorted(self._sources)]
+        draw_grid(
+            self.folder / f"epoch_{engine.state.epoch:04d}.png",
+            rows,
+            title=f"Epoch {engine.state.epoch}, difficulty {difficulty:.3g}",
+            value_range=engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None,
+        )
+
+    def _row(self, engine: GMCLTrainer, drawer: int, difficulty: float) -> GridRow:
+        teacher, device = engine.teacher, engine.device
+        images, labels = (torch.stack(parts).to(device) for parts in zip(*self._sources[drawer], strict=True))
+        latents = self._latents_of(teacher, drawer, images).to(device)
+        sources = images if getattr(teacher, "needs_images", True) else None
+        synthetic = teacher(sources, labels, latents, difficulty)
+        name = "all" if labels[0].numel() > 1 else str(drawer)
+        if self.class_names is not None and labels[0].numel() == 1 and 0 <= drawer < len(self.class_names):
+            name = self.class_names[drawer]
+        return GridRow(name, _as_seen(images, teacher), _as_seen(synthetic, teacher))
+
+    def _latents_of(self, teacher: torch.nn.Module, drawer: int, images: Tensor) -> Tensor:
+        """The latents of a class, drawn once for as many images as there may be: they are few in the first epochs."""
+        if drawer not in self._latents:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "image grid", drawer))
+            self._latents[drawer] = draw_latents(teacher, self.per_class, images.shape[1:], generator).cpu()
+        return self._latents[drawer][: len(images)]
+
+
+def _as_seen(images: Tensor, teacher: torch.nn.Module) -> Tensor:
+    """Undo the normalization."""
+    if isinstance(teacher, Teacher):
+        images = images * teacher.std.to(images) + teacher.mean.to(images)
+    return images.float().cpu()

@@ -1,0 +1,76 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from ignite.engine import Events
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.teacher_file import save_teacher
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["TeacherSaver"]
+
+
+class TeacherSaver:
+    """Keeps the teacher in a file of its own, for use as an augmentation without the student.
+
+    Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. An exception
+    is raised again after the other handlers have seen it.
+
+    Args:
+        output_dir: folder of the file; made if there is none.
+        file_name: name of the file; one that exists is replaced.
+
+    Raises:
+        ConfigurationError: on attaching, where the teacher cannot be saved.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], file_name: str = "teacher.safetensors") -> None:
+        self.path = Path(output_dir) / file_name
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow an engine; its teacher must be a :class:`monai_gmcl.Teacher`."""
+        teacher = getattr(engine, "teacher", None)
+        if not isinstance(teacher, Teacher):
+            raise ConfigurationError(
+                f"TeacherSaver got an engine whose teacher is a {type(teacher).__name__}; accepted are subclasses of "
+                "monai_gmcl.Teacher. To save a plain module, give it to monai.handlers.CheckpointSaver."
+            )
+        # What save_teacher cannot write should be known before the run, not after its first epoch.
+        with TemporaryDirectory() as folder:
+            save_teacher(teacher, Path(folder) / self.path.name)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._save)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._save)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
+        engine.add_event_handler(Events.STARTED, self._raise_after_all_others)
+
+    def _save(self, engine: GMCLTrainer, *_: BaseException) -> None:
+        assert isinstance(engine.teacher, Teacher)
+        save_teacher(engine.teacher, self.path)
+
+    def _raise_after_all_others(self, engine: GMCLTrainer) -> None:
+        # Raising ends the event: a checkpoint saver further down the list would never hear of the exception.
+        engine.remove_event_handler(self._raise, Events.EXCEPTION_RAISED)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
+
+    def _raise(self, engine: GMCLTrainer, error: BaseException) -> None:
+        raise error

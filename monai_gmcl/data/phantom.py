@@ -35,9 +35,9 @@ VERSION = 1
 
 def make_phantom(
     folder: str | Path,
-    seed: int = 0,
-    images_per_class: Mapping[str, int] = PHANTOM_IMAGES_PER_CLASS,
+    images_per_class: Mapping[str, int] | None = None,
     size: int = 64,
+    seed: int = 0,
 ) -> Path:
     """Generate the phantom data set, or take the one that stands there already.
 
@@ -46,35 +46,40 @@ def make_phantom(
 
     Args:
         folder: gets ``<split>/<class>/<index>.png`` and ``phantom.json``, which records the parameters.
-        seed: of all images.
-        images_per_class: images of each class, by split.
-        size: pixels a side.
+        images_per_class: images of each class, by split. Default: :data:`PHANTOM_IMAGES_PER_CLASS`.
+        size: pixels a side, at least 16.
+        seed: of all images, at least 0.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigurationError: no images, or a size below 16.
+        ConfigurationError: no images, a size below 16, or a negative seed.
         DataError: the folder holds something else, or a phantom with other parameters.
     """
-    if size < 16 or not images_per_class or min(images_per_class.values()) < 1:
+    counts = dict(PHANTOM_IMAGES_PER_CLASS if images_per_class is None else images_per_class)
+    if size < 16 or seed < 0 or not counts or min(counts.values()) < 1:
         raise ConfigurationError(
-            f"Expected size >= 16 and at least one image per class and split, got {size} and {dict(images_per_class)}."
+            "Expected size >= 16, seed >= 0 and at least one image per class and split, "
+            f"got size {size}, seed {seed} and images_per_class {counts}."
         )
     folder = Path(folder)
-    parameters = {"version": VERSION, "seed": seed, "images_per_class": dict(images_per_class), "size": size}
-    if folder.exists() and any(folder.iterdir()):
+    parameters = {"version": VERSION, "images_per_class": counts, "size": size, "seed": seed}
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         _check_same(folder, parameters)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Drawn beside and moved in one step: a run that was cut off, or a second one, leaves no half of a phantom.
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
         drawn = Path(beside) / folder.name
-        _draw(drawn, seed, images_per_class, size)
+        _draw(drawn, seed, counts, size)
         (drawn / "phantom.json").write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
         try:
             drawn.replace(folder)
         except OSError:
+            # Unless another process finished the phantom meanwhile, the move itself went wrong.
+            if not (folder / "phantom.json").is_file():
+                raise
             _check_same(folder, parameters)
     return folder
 
@@ -93,8 +98,11 @@ def _draw(folder: Path, seed: int, images_per_class: Mapping[str, int], size: in
 def _check_same(folder: Path, parameters: Mapping[str, object]) -> None:
     record = folder / "phantom.json"
     if not record.is_file():
-        raise DataError(f"Expected an empty folder for the phantom, found other files in {str(folder)!r}.")
-    found = json.loads(record.read_text(encoding="utf-8"))
+        raise DataError(f"Expected an empty folder for the phantom, found something else at {str(folder)!r}.")
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"Expected the parameters of a phantom in {str(record)!r}, found no JSON: {error}.") from error
     if found != parameters:
         raise DataError(
             f"Expected a phantom with {dict(parameters)} in {str(folder)!r}, found one with {found}; "

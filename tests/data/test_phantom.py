@@ -1,0 +1,198 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import ResNet
+from PIL import Image
+
+from monai_gmcl.data.phantom import make_phantom
+from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.optical_density import separate_stains
+
+FEW = {"train": 2, "valid": 1, "test": 1}
+GRADES = ["0_normal", "1_cin1", "2_cin2", "3_cin3"]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _pixels(folder: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images ``(N, 3, H, W)`` in 0..1 and labels ``(N,)`` of a split."""
+    paths = sorted((folder / split).glob("*/*.png"))
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])
+    labels = [GRADES.index(path.parent.name) for path in paths]
+    return torch.from_numpy(images).permute(0, 3, 1, 2) / 255, torch.tensor(labels)
+
+
+def test_the_folder_holds_rgb_png_images_in_class_folders_and_a_record(tmp_path: Path) -> None:
+    folder = make_phantom(tmp_path / "deep" / "phantom", FEW, size=32, seed=3)
+    assert folder == tmp_path / "deep" / "phantom"
+    expected = {f"{split}/{grade}/{i:04d}.png" for split, n in FEW.items() for grade in GRADES for i in range(n)}
+    assert set(_files(folder)) == expected | {"phantom.json"}
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
+    record = json.loads((folder / "phantom.json").read_text())
+    assert isinstance(record.pop("version"), int)
+    assert record == {"images_per_class": FEW, "size": 32, "seed": 3}
+
+
+def test_the_same_parameters_give_the_same_bytes(tmp_path: Path) -> None:
+    assert _files(make_phantom(tmp_path / "a", FEW)) == _files(make_phantom(tmp_path / "b", FEW))
+
+
+def test_an_image_does_not_depend_on_how_many_are_drawn_beside_it(tmp_path: Path) -> None:
+    few = _files(make_phantom(tmp_path / "few", FEW))
+    many = _files(make_phantom(tmp_path / "many", {"train": 3, "valid": 2, "test": 2}))
+    shared = [name for name in few if name.endswith(".png")]
+    assert all(few[name] == many[name] for name in shared)
+
+
+def test_no_two_images_are_alike_within_a_phantom_or_between_seeds(tmp_path: Path) -> None:
+    pngs = [
+        content
+        for seed in (0, 1)
+        for name, content in _files(make_phantom(tmp_path / str(seed), FEW, seed=seed)).items()
+        if name.endswith(".png")
+    ]
+    assert len(set(pngs)) == 2 * 4 * sum(FEW.values())
+
+
+def test_the_phantom_that_is_there_is_reused(tmp_path: Path) -> None:
+    folder = make_phantom(tmp_path / "phantom", FEW, size=16)
+    marked = folder / "train" / "0_normal" / "0000.png"
+    marked.write_bytes(b"mark")
+    make_phantom(folder, FEW, size=16)
+    assert marked.read_bytes() == b"mark"
+
+
+@pytest.mark.parametrize("other", [{"size": 16}, {"seed": 1}, {"images_per_class": {**FEW, "test": 2}}])
+def test_other_parameters_in_the_same_folder_are_refused_naming_both(tmp_path: Path, other: dict[str, object]) -> None:
+    asked = {"images_per_class": FEW, "size": 20, "seed": 0}
+    folder = make_phantom(tmp_path / "phantom", **asked)
+    before = _files(folder)
+    with pytest.raises(DataError) as caught:
+        make_phantom(folder, **{**asked, **other})
+    message = str(caught.value)
+    assert str(folder) in message
+    # The record starts with the version; the rest of both is in the message.
+    assert str(asked)[1:] in message
+    assert str({**asked, **other})[1:] in message
+    assert _files(folder) == before
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="Expected an empty folder"):
+        make_phantom(tmp_path, FEW, size=16)
+    with pytest.raises(DataError, match="Expected an empty folder.*notes.txt"):
+        make_phantom(tmp_path / "notes.txt", FEW, size=16)
+    assert _files(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    folder = make_phantom(tmp_path / "phantom", FEW, size=16)
+    (folder / "phantom.json").write_text("{")
+    with pytest.raises(DataError, match="phantom.json"):
+        make_phantom(folder, FEW, size=16)
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    folder = tmp_path / "phantom"
+    folder.mkdir()
+    assert len(list(make_phantom(folder, FEW, size=16).rglob("*.png"))) == 16
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[object] = []
+
+    def interrupted(image: Image.Image, path: Path) -> None:
+        saved.append(path)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_phantom(tmp_path / "phantom", FEW, size=16)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"images_per_class": {}}, r"images_per_class \{\}"),
+        ({"images_per_class": {**FEW, "valid": 0}}, "images_per_class .*'valid': 0"),
+        ({"size": 15}, "size >= 16.*size 15"),
+        ({"seed": -1}, "seed >= 0.*seed -1"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused(tmp_path: Path, wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_phantom(tmp_path / "phantom", **wrong)
+
+
+def test_the_zone_of_dark_nuclei_grows_with_the_grade(tmp_path: Path) -> None:
+    images, labels = _pixels(make_phantom(tmp_path / "phantom", {"train": 25, "valid": 1, "test": 1}), "train")
+    hematoxylin = separate_stains(images)[:, 0]
+    thirds = [hematoxylin[:, rows].mean(dim=(1, 2)) for rows in (slice(42, 50), slice(28, 36), slice(14, 22))]
+    by_grade = [[third[labels == grade].mean().item() for grade in range(4)] for third in thirds]
+    # Each step to the next grade darkens its third more than the other two.
+    steps = np.diff(np.array(by_grade), axis=1)
+    assert steps.argmax(axis=0).tolist() == [0, 1, 2]
+    assert steps.max(axis=0).min() > 0.03
+
+
+def small_student_accuracy(folder: Path, seed: int, epochs: int = 40) -> float:
+    """Test accuracy of a small residual network trained on the phantom's training split with horizontal flips."""
+    images, labels = _pixels(folder, "train")
+    torch.manual_seed(seed)
+    student = ResNet(
+        "basic",
+        [1, 1, 1, 1],
+        [16, 32, 64, 64],
+        spatial_dims=2,
+        n_input_channels=3,
+        num_classes=4,
+        conv1_t_size=3,
+        conv1_t_stride=1,
+    )
+    optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3)
+    batches = len(labels) // 16
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=epochs * batches)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(labels))[: 16 * batches].split(16):
+            flipped = torch.rand(len(batch), 1, 1, 1) < 0.5
+            inputs = torch.where(flipped, images[batch].flip(3), images[batch])
+            loss = torch.nn.functional.cross_entropy(student(inputs), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    test_images, test_labels = _pixels(folder, "test")
+    student.eval()
+    with torch.no_grad():
+        predicted = torch.cat([student(part).argmax(1) for part in test_images.split(100)])
+    return (predicted == test_labels).float().mean().item()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_small_student_is_right_70_to_85_percent_of_the_time(tmp_path: Path, seed: int) -> None:
+    accuracy = small_student_accuracy(make_phantom(tmp_path / "phantom"), seed)
+    assert 0.70 <= accuracy <= 0.85

@@ -30,11 +30,14 @@ STEEPNESS = 25.0
 """Of the logistic border between dysplastic and mature cells, per epithelium thickness."""
 
 
+DYSPLASTIC_SHARE = ((0.0, 0.0), (0.22, 0.44), (0.56, 0.78), (0.9, 1.1))
+"""Least and most of the epithelium's thickness that is dysplastic, by grade."""
+
+
 @dataclass(frozen=True)
 class _Section:
     """One cut through the phantom. Lengths are in units of 1/64 of the image's side, at magnification 1."""
 
-    grade: int
     magnification: float
     angle: float
     base: float
@@ -45,28 +48,29 @@ class _Section:
     basal: float
     spacing: float
     nucleus: float
+    chromatin: float
     inflammation: float
 
     @classmethod
     def draw(cls, grade: int, generator: np.random.Generator) -> _Section:
         between = generator.uniform
-        low, high = ((0.0, 0.0), (0.23, 0.43), (0.57, 0.77), (0.93, 1.1))[grade]
-        magnification = between(0.85, 1.2)
-        thickness = between(36, 50) / magnification
+        low, high = DYSPLASTIC_SHARE[grade]
+        magnification = between(0.8, 1.25)
+        thickness = between(34, 50) / magnification
         return cls(
-            grade=grade,
             magnification=magnification,
-            angle=generator.normal(0, 0.16),
+            angle=generator.normal(0, 0.2),
             base=-thickness / 2 - between(-3, 6),
             thickness=thickness,
             # amplitude, wavelength and phase of the membrane's two waves and of the surface's one
-            waves=np.stack((between(0.5, (4, 1.5, 2)), between((40, 12, 30), (90, 20, 80)), between(0, 2 * np.pi, 3))),
+            waves=np.stack((between(0.5, (5, 1.5, 2)), between((40, 12, 30), (90, 20, 80)), between(0, 2 * np.pi, 3))),
             dysplastic=between(low, high),
-            atypia=between(0.35, 1.0),
-            basal=between(0.08, 0.2),
-            spacing=between(0.85, 1.2),
-            nucleus=between(0.85, 1.2),
-            inflammation=between(0, 1) ** 2,
+            atypia=between(0.25, 0.88),
+            basal=between(0.08, 0.3),
+            spacing=between(0.75, 1.25),
+            nucleus=between(0.75, 1.35),
+            chromatin=between(0.8, 1.3),
+            inflammation=between(0, 1),
         )
 
     def depth(self, u: Array, v: Array) -> Array:
@@ -98,10 +102,10 @@ class _Nuclei:
 def phantom_image(grade: int, generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
     """Draw one H&E-like patch of phantom epithelium.
 
-    Stroma lies at the bottom, a crowded basal layer on it; above, cells mature: nuclei grow sparser, smaller and flatter
-    up to the surface. Below the grade's share of the thickness the cells are dysplastic: nuclei larger, darker, crowded
-    and irregular. Amounts of hematoxylin and eosin are drawn, and become light as in a microscope: stain vectors of
-    Ruifrok and Johnston (2001), absorption (Beer-Lambert), focus, sensor noise.
+    Stroma lies at the bottom, a crowded basal layer on it; above, cells mature: nuclei grow sparser, smaller and
+    flatter up to the surface. Below the grade's share of the thickness the cells are dysplastic: nuclei larger,
+    darker, crowded and irregular. Amounts of hematoxylin and eosin are drawn, and become light as in a microscope:
+    the stain vectors of Ruifrok and Johnston (2001), absorption (Beer-Lambert), focus, sensor noise.
 
     Args:
         grade: 0 (normal) to 3 (CIN3): dysplastic are none, the lower third, two thirds, all of the thickness.
@@ -135,27 +139,25 @@ def _epithelial_nuclei(section: _Section, generator: np.random.Generator) -> _Nu
     u = generator.uniform(-reach, reach, count)
     v = section.base + generator.uniform(-6, section.thickness + 4, count)
     depth = section.depth(u, v)
-    ill = (depth + generator.normal(0, 0.04, count) < section.dysplastic).astype(float) * section.atypia
+    ill = (depth + generator.normal(0, 0.05, count) < section.dysplastic).astype(float) * section.atypia
     basal = np.clip(1 - depth / section.basal, 0, 1)
-    spacing = section.spacing * np.where(
-        ill > 0, 5.4 - ill, 3.6 + 5.2 * np.clip(depth, 0, 1) ** 0.6 * (1 - 0.4 * basal)
-    )
     radius = section.nucleus * (1.75 - 0.45 * depth + ill * (0.9 + 0.45 * depth))
     radius *= np.exp(generator.normal(0, 0.08 + 0.14 * ill))
-    stretch = (
-        1.15 + 0.35 * basal + 0.9 * np.clip(depth - 0.55, 0, 1) * (ill == 0) + 0.35 * ill * generator.random(count)
-    )
+    mature_spacing = 3.4 + 5.2 * np.clip(depth, 0, 1) ** 0.6 * (1 - 0.5 * basal)
+    crowded_spacing = np.maximum(mature_spacing * (1 - 0.5 * ill), 1.8 * radius)
+    stretch = 1.15 + 0.35 * basal + 1.8 * np.clip(depth - 0.6, 0, 1) * (ill == 0) + 0.35 * ill * generator.random(count)
     # upright at the membrane, lying flat at the surface; dysplastic nuclei have lost their direction
     angle = np.where(depth < 0.45, np.pi / 2, 0.0) + generator.normal(0, 0.25 + 0.6 * ill)
     nuclei = _Nuclei(
         u,
         v,
-        radius * np.sqrt(stretch),
-        radius / np.sqrt(stretch),
-        angle,
+        long=radius * np.sqrt(stretch),
+        short=radius / np.sqrt(stretch),
+        angle=angle,
         rim=generator.normal(0, 1, (count, 4)) * (0.04 + 0.08 * ill)[:, None],
-        hematoxylin=(1.0 + 0.35 * basal + 0.6 * ill) * np.exp(generator.normal(0, 0.12, count)),
+        hematoxylin=section.chromatin * (1.0 + 0.3 * basal + 0.6 * ill) * np.exp(generator.normal(0, 0.12, count)),
     )
+    spacing = section.spacing * np.where(ill > 0, crowded_spacing, mature_spacing)
     return nuclei.chosen((depth > 0.04) & (depth < 0.96) & _apart(u, v, spacing))
 
 
@@ -167,7 +169,7 @@ def _other_nuclei(section: _Section, generator: np.random.Generator) -> _Nuclei:
     v = section.base + generator.uniform(-28, 0.8 * section.thickness, count)
     depth = section.depth(u, v)
     lymphocyte = generator.random(count) < 0.2 + 0.7 * section.inflammation
-    kept = generator.random(count) < np.where(depth < 0, 0.35 + 0.6 * section.inflammation, 0.12 * section.inflammation)
+    kept = generator.random(count) < np.where(depth < 0, 0.35 + 0.6 * section.inflammation, 0.2 * section.inflammation)
     kept &= (depth < -0.03) | (lymphocyte & (depth > 0))
     nuclei = _Nuclei(
         u,
@@ -183,11 +185,12 @@ def _other_nuclei(section: _Section, generator: np.random.Generator) -> _Nuclei:
 
 def _apart(u: Array, v: Array, spacing: Array) -> NDArray[np.bool_]:
     """Keep points in their order, unless one kept before is nearer than the mean of the two spacings."""
-    near = np.hypot(u[:, None] - u, v[:, None] - v) < (spacing[:, None] + spacing) / 2
     kept = np.ones(len(u), dtype=bool)
     for i in range(len(u)):
         if kept[i]:
-            kept[i + 1 :] &= ~near[i, i + 1 :]
+            later = slice(i + 1, None)
+            squared = (u[later] - u[i]) ** 2 + (v[later] - v[i]) ** 2
+            kept[later] &= squared >= ((spacing[later] + spacing[i]) / 2) ** 2
     return kept
 
 
@@ -228,8 +231,8 @@ def _ground(
     stroma = _step(-depth * section.thickness)
     ill = section.atypia / (1 + np.exp(STEEPNESS * (depth - section.dysplastic)))
     mature = np.clip(depth, 0, 1) * (1 - ill)
-    distance = np.hypot(u[..., None] - cells.u, v[..., None] - cells.v)
-    nearest = np.partition(distance, 1, axis=-1)[..., :2]
+    squared = (u[..., None] - cells.u) ** 2 + (v[..., None] - cells.v) ** 2
+    nearest = np.sqrt(np.partition(squared, 1, axis=-1)[..., :2])
     border = np.exp(-(((nearest[..., 1] - nearest[..., 0]) / 0.7) ** 2))
     grain = _smooth_noise(generator, side, 1.5 * pixels, 1.5 * pixels)
     fibers = _smooth_noise(generator, side, 7 * pixels, 0.8 * pixels, section.angle)
@@ -264,13 +267,14 @@ def _smooth_noise(generator: np.random.Generator, side: int, along: float, acros
 def _light(stains: Array, generator: np.random.Generator, size: int) -> NDArray[np.uint8]:
     """What the camera sees of the stains ``(3, side, side)``: RGB ``(size, size, 3)``."""
     side = stains.shape[-1]
-    amounts = stains * np.exp(generator.normal(0, (0.16, 0.25, 0.0)))[:, None, None]
-    vectors = HEMATOXYLIN_EOSIN.numpy() + generator.normal(0, 0.04, (3, 3))
+    amounts = stains * np.exp(generator.normal(0, (0.2, 0.3, 0.0)))[:, None, None]
+    vectors = HEMATOXYLIN_EOSIN.numpy() + generator.normal(0, 0.05, (3, 3))
     vectors = np.abs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     rgb = combine_stains(torch.from_numpy(amounts)[None], torch.from_numpy(vectors))[0].numpy()
-    focus = generator.uniform(0.3, 1.3) * size / 64
+    focus = generator.uniform(0.3, 1.6) * size / 64
     rgb = np.fft.irfft2(np.fft.rfft2(rgb) * _gaussian(side, focus, focus), (side, side))
     rgb = rgb * generator.uniform(0.9, 1.0, (3, 1, 1)) + generator.normal(0, 0.012, rgb.shape)
     margin = (side - size) // 2
     seen = rgb[:, margin : margin + size, margin : margin + size].transpose(1, 2, 0)
-    return np.rint(255 * np.clip(seen, 0, 1)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(255 * np.clip(seen, 0, 1)).astype(np.uint8)
+    return pixels

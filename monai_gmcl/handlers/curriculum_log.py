@@ -55,7 +55,7 @@ class CurriculumLog:
         evaluator: the engine of the validation.
 
     Raises:
-        DataError: while running, where ``curriculum.csv`` is there already and is no such table.
+        DataError: on attaching, where ``curriculum.csv`` is there already and is no such table.
     """
 
     FILE_NAME = "curriculum.csv"
@@ -76,6 +76,7 @@ class CurriculumLog:
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         self.table.path.parent.mkdir(parents=True, exist_ok=True)
+        self.table.read()  # what is no table should be known before the first epoch, not after it
         engine.add_event_handler(Events.STARTED, self._write_after_all_others)
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)

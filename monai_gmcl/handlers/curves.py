@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Norm of the teacher's gradient": ("teacher_grad_norm",),
     "Diversity of lessons": ("diversity",),
 }
+STYLES = ("-", "--", ":", "-.")
+"""Lines that lie on each other, as both weights do, can so be told apart."""
 METRICS = "Metrics"
 """The panel of the columns ``train_...`` and ``val_...``."""
 
@@ -89,9 +92,10 @@ def draw_curves(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 
 def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[dict[str, float]]) -> None:
-    for name in names:
+    for name, style in zip(names, itertools.cycle(STYLES), strict=False):
         points = [(row[EpochTable.KEY], row[name]) for row in rows if name in row]
-        axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1.6, marker=".", markersize=4)
+        label = name.replace("_", " ")
+        axes.plot(*zip(*points, strict=True), label=label, linestyle=style, linewidth=1.6, marker=".", markersize=4)
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ INCHES = 1.15
 MARGINS = {"left": 0.5, "right": 0.1, "top": 0.75, "bottom": 0.1}
 """Inches; the left one holds the classes' names, upright."""
 GAP = 0.08
+NAME_WIDTH = 16
+"""Letters that fit beside an image."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tupl
         figure.text(
             0.5 * MARGINS["left"] / width,
             (bottom + INCHES / 2) / height,
-            row.name,
+            textwrap.fill(row.name, NAME_WIDTH),
             rotation=90,
             ha="center",
             va="center",

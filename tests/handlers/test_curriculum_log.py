@@ -1,0 +1,208 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.engines.evaluator import Evaluator
+from monai.handlers.validation_handler import ValidationHandler
+
+from monai_gmcl import Curriculum, GMCLKeys, LinearRamp
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.handlers import CurriculumLog
+from monai_gmcl.handlers.epoch_table import EpochTable
+
+
+class Recorder:
+    """Collects what the engine shows, by epoch, with sums of its own."""
+
+    def __init__(self):
+        self.epochs = {}
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.record)
+
+    def record(self, engine):
+        output = engine.state.output
+        items = output if isinstance(output, list) else [output]
+        numbers = {
+            k: torch.as_tensor(items[-1][k]).item()
+            for k in ("loss", GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)
+        }
+        epoch = self.epochs.setdefault(engine.state.epoch, {"rows": [], "images": None})
+        epoch["rows"].append({**{str(k): v for k, v in numbers.items()}, **engine.state.curriculum})
+        epoch["images"] = None if engine.state.lesson is None else engine.state.lesson.images.detach().clone()
+
+    def mean(self, epoch, name):
+        rows = self.epochs[epoch]["rows"]
+        return sum(row[name] for row in rows) / len(rows)
+
+
+class Writer:
+    def __init__(self):
+        self.scalars = {}
+
+    def add_scalar(self, tag, value, step):
+        self.scalars[tag, step] = value
+
+
+def read(folder):
+    return EpochTable(folder / "curriculum.csv").read()
+
+
+def make_evaluator():
+    """An evaluator whose metric is 0.1 times the number of times it has run."""
+    evaluator = Evaluator("cpu", [0], iteration_update=lambda engine, batch: None, decollate=False)
+    runs = []
+
+    @evaluator.on(Events.EPOCH_COMPLETED)
+    def measure(engine):
+        runs.append(1)
+        engine.state.metrics["val_auc"] = 0.1 * len(runs)
+
+    return evaluator
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("decollate", [True, False])
+def test_rows_are_the_means_of_what_the_engine_showed(make_trainer, tmp_path, spatial_dims, decollate):
+    recorder = Recorder()
+    make_trainer([CurriculumLog(tmp_path), recorder], spatial_dims, decollate=decollate).run()
+    rows = read(tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    for row in rows:
+        assert len(recorder.epochs[row["epoch"]]["rows"]) == 3
+        for name in (
+            "loss",
+            "synthetic_loss",
+            "teacher_grad_norm",
+            "real_accuracy",
+            "lesson_accuracy",
+            "real_weight",
+            "lesson_weight",
+            "hardness",
+            "difficulty",
+        ):
+            assert row[name] == pytest.approx(recorder.mean(row["epoch"], name), rel=1e-12)
+    assert rows[1]["teacher_grad_norm"] > 0
+
+
+def test_diversity_is_the_mean_distance_between_the_last_lessons_images(make_trainer, tmp_path):
+    recorder = Recorder()
+    make_trainer([CurriculumLog(tmp_path), recorder]).run()
+    for row in read(tmp_path):
+        images = recorder.epochs[row["epoch"]]["images"].double()
+        distances = [((images[i] - images[j]) ** 2).mean().sqrt().item() for i in range(len(images)) for j in range(i)]
+        assert row["diversity"] == pytest.approx(sum(distances) / len(distances), rel=1e-5)
+
+
+def test_without_lessons_their_cells_are_empty(make_trainer, tmp_path):
+    make_trainer([CurriculumLog(tmp_path)], curriculum=Curriculum(lesson_weight=0.0)).run()
+    row = read(tmp_path)[0]
+    assert "synthetic_loss" not in row and "diversity" not in row
+    assert row["loss"] > 0
+
+
+def test_iterations_without_a_lesson_do_not_spoil_the_mean_of_the_others(make_trainer, tmp_path):
+    recorder = Recorder()
+    ramp = Curriculum(lesson_weight=LinearRamp(0.0, 1.0, end=0.5))
+    make_trainer([CurriculumLog(tmp_path), recorder], curriculum=ramp, max_epochs=1).run()
+    losses = [row["synthetic_loss"] for row in recorder.epochs[1]["rows"]]
+    assert math.isnan(losses[0]) and not math.isnan(losses[1])
+    assert read(tmp_path)[0]["synthetic_loss"] == pytest.approx((losses[1] + losses[2]) / 2)
+
+
+@pytest.mark.parametrize("log_first", [True, False])
+def test_validation_is_in_the_row_of_its_epoch_wherever_its_handler_stands(make_trainer, tmp_path, log_first):
+    evaluator = make_evaluator()
+    handlers = [CurriculumLog(tmp_path, evaluator=evaluator), ValidationHandler(2, evaluator, epoch_level=True)]
+    make_trainer(handlers if log_first else handlers[::-1], max_epochs=4).run()
+    assert [row.get("val_auc") for row in read(tmp_path)] == [None, pytest.approx(0.1), None, pytest.approx(0.2)]
+
+
+def test_training_metrics_get_columns_of_their_own(make_trainer, tmp_path):
+    trainer = make_trainer([CurriculumLog(tmp_path)], max_epochs=1)
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def measure(engine):
+        engine.state.metrics.update(loss=0.125, train_accuracy=torch.tensor(0.5), matrix=torch.ones(2, 2))
+
+    trainer.run()
+    row = read(tmp_path)[0]
+    assert row["train_loss"] == 0.125 and row["train_accuracy"] == 0.5
+    assert row["loss"] != 0.125 and "train_matrix" not in row
+
+
+def test_a_resumed_run_replaces_the_epochs_that_it_repeats(make_trainer, tmp_path):
+    make_trainer([CurriculumLog(tmp_path)], max_epochs=3).run()
+    first = read(tmp_path)
+
+    short = make_trainer([], max_epochs=1)
+    short.run()
+    resumed = make_trainer([CurriculumLog(tmp_path)], max_epochs=2, network=short.network, optimizer=short.optimizer)
+    state = short.state_dict()
+    state["max_epochs"] = 2
+    resumed.load_state_dict(state)
+    resumed.run()
+    rows = read(tmp_path)
+    assert rows[0] == first[0]
+    assert [row["epoch"] for row in rows] == [1, 2]
+
+
+def test_a_run_that_is_run_on_writes_each_epoch_once(make_trainer, tmp_path):
+    writes = []
+    log = CurriculumLog(tmp_path)
+    put = log.table.put
+    log.table.put = lambda epoch, row: (writes.append(epoch), put(epoch, row))
+    trainer = make_trainer([log], max_epochs=1)
+    trainer.run()
+    trainer.state.max_epochs = 3
+    trainer.run()
+    assert writes == [1, 2, 3]
+
+
+def test_numbers_go_to_the_log_and_to_tensorboard(make_trainer, tmp_path, caplog):
+    writer = Writer()
+    with caplog.at_level(logging.INFO, logger="monai_gmcl.handlers.curriculum_log"):
+        make_trainer([CurriculumLog(tmp_path, summary_writer=writer)]).run()
+    rows = read(tmp_path)
+    assert {tag: value for (tag, step), value in writer.scalars.items() if step == 2} == {
+        f"gmcl/{name}": value for name, value in rows[1].items() if name != "epoch"
+    }
+    assert f"Epoch 2: loss {rows[1]['loss']:.4g}" in caplog.text
+
+
+def test_a_foreign_file_is_refused_before_the_run(make_trainer, tmp_path):
+    (tmp_path / "curriculum.csv").write_text("name\nvalue\n")
+    with pytest.raises(DataError, match="curriculum.csv"):
+        make_trainer([CurriculumLog(tmp_path)])
+
+
+def test_training_takes_the_same_course_with_the_log(make_trainer, tmp_path):
+    plain, logged = make_trainer([]), make_trainer([CurriculumLog(tmp_path)])
+    plain.run()
+    logged.run()
+    for one, other in zip(plain.network.parameters(), logged.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_an_evaluator_can_be_any_ignite_engine(make_trainer, tmp_path):
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.add_event_handler(Events.EPOCH_COMPLETED, lambda e: e.state.metrics.update(accuracy=0.75))
+    trainer = make_trainer([CurriculumLog(tmp_path, evaluator=evaluator)], max_epochs=1)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
+    trainer.run()
+    assert read(tmp_path)[0]["val_accuracy"] == 0.75

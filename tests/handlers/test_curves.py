@@ -1,0 +1,69 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+
+import matplotlib.image
+from matplotlib.axes import Axes
+
+from monai_gmcl.handlers import CurriculumLog, CurvesHandler
+from monai_gmcl.handlers.curves import draw_curves
+from monai_gmcl.handlers.epoch_table import EpochTable
+
+
+def test_curves_are_drawn_at_the_end_of_a_run(make_trainer, tmp_path):
+    make_trainer([CurvesHandler(tmp_path), CurriculumLog(tmp_path)]).run()
+    picture = matplotlib.image.imread(tmp_path / "curves.png")
+    assert picture.shape[1] > 500
+    assert picture[..., :3].std() > 0.02
+
+
+def test_a_curve_holds_the_numbers_of_the_table(make_trainer, tmp_path, monkeypatch):
+    curves = {}
+    plot = Axes.plot
+
+    def spy(axes, x, y, *, label, **options):
+        curves[label] = (list(x), list(y))
+        return plot(axes, x, y, label=label, **options)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    make_trainer([CurvesHandler(tmp_path), CurriculumLog(tmp_path)]).run()
+    rows = EpochTable(tmp_path / "curriculum.csv").read()
+    for name in ("loss", "synthetic_loss", "real_accuracy", "lesson_accuracy", "difficulty", "real_weight", "hardness"):
+        assert curves[name.replace("_", " ")] == ([1, 2], [row[name] for row in rows])
+
+
+def test_metrics_of_some_epochs_only_are_drawn_where_they_are(tmp_path, monkeypatch):
+    curves = {}
+    plot = Axes.plot
+
+    def spy(axes, x, y, *, label, **options):
+        curves[axes.get_title(), label] = (list(x), list(y))
+        return plot(axes, x, y, label=label, **options)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    draw_curves(
+        tmp_path / "curves.png",
+        [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val_auc": 0.5}, {"epoch": 3, "val_auc": 0.75}],
+    )
+    assert {label: points for (_, label), points in curves.items()} == {
+        "loss": ([1, 2], [2.0, 1.0]),
+        "val auc": ([2, 3], [0.5, 0.75]),
+    }
+
+
+def test_a_missing_table_is_a_warning_and_no_failure(make_trainer, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        make_trainer([CurvesHandler(tmp_path)], max_epochs=1).run()
+    assert "CurriculumLog" in caplog.text
+    assert not (tmp_path / "curves.png").exists()

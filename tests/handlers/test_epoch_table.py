@@ -1,0 +1,73 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.handlers.epoch_table import EpochTable
+
+
+def test_rows_are_read_as_they_were_put(tmp_path):
+    table = EpochTable(tmp_path / "table.csv")
+    table.put(1, {"loss": 1 / 3, "accuracy": 0.5})
+    table.put(2, {"loss": 1e-17, "accuracy": 1.0})
+    assert table.read() == [
+        {"epoch": 1, "loss": 1 / 3, "accuracy": 0.5},
+        {"epoch": 2, "loss": 1e-17, "accuracy": 1.0},
+    ]
+
+
+def test_the_file_is_plain_csv_with_whole_epochs(tmp_path):
+    table = EpochTable(tmp_path / "table.csv")
+    table.put(1, {"loss": 0.25, "unknown": math.nan})
+    assert table.path.read_text() == "epoch,loss,unknown\n1,0.25,\n"
+
+
+def test_a_new_column_leaves_earlier_rows_empty(tmp_path):
+    table = EpochTable(tmp_path / "table.csv")
+    table.put(1, {"loss": 0.5})
+    table.put(2, {"loss": 0.25, "val_auc": 0.75})
+    table.put(3, {"loss": 0.125})
+    assert table.path.read_text().splitlines() == ["epoch,loss,val_auc", "1,0.5,", "2,0.25,0.75", "3,0.125,"]
+
+
+def test_an_epoch_that_is_put_again_replaces_itself_and_all_later_ones(tmp_path):
+    table = EpochTable(tmp_path / "table.csv")
+    for epoch in (1, 2, 3):
+        table.put(epoch, {"loss": float(epoch)})
+    table.put(2, {"loss": 20.0})
+    assert table.read() == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 20.0}]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    table = EpochTable(tmp_path / "table.csv")
+    table.put(1, {"loss": 0.5})
+    before = table.path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        table.put(2, {"loss": 0.25})
+    assert table.path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize("content", ["epoch,loss\n1,good\n", "epoch,loss\n1,2,3\n", "loss\n1\n"])
+def test_a_file_that_is_no_such_table_is_named(tmp_path, content):
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(DataError, match="table.csv"):
+        EpochTable(tmp_path / "table.csv").read()

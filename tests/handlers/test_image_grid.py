@@ -1,0 +1,203 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from monai.transforms import AsDiscreted
+from torch import nn
+
+from monai_gmcl import PolicyTeacher, Teacher
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers import ImageGridHandler, image_grid
+
+
+class Painter(Teacher):
+    """Makes images from label and latent alone."""
+
+    needs_images = False
+
+    def __init__(self):
+        super().__init__(2, 1, 2)
+        self.level = nn.Parameter(torch.tensor(0.5))
+
+    def draw_latents(self, n, image_shape, generator=None):
+        return torch.rand((n, *image_shape), generator=generator)
+
+    def change(self, images, labels, latents, difficulty):
+        assert images is None
+        return self.level * latents
+
+
+class Careless(nn.Module):
+    """A plain module that draws from the global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.level = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, images, labels, latents, difficulty):
+        return images + self.level * torch.randn_like(images)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is to be drawn, page by page, in place of drawing it."""
+    pages = []
+
+    def spy(path, rows, title, value_range):
+        pages.append({"rows": rows, "title": title, "range": value_range})
+
+    monkeypatch.setattr(image_grid, "draw_grid", spy)
+    return pages
+
+
+def pixels(path):
+    return matplotlib.image.imread(path)[..., :3]
+
+
+@pytest.mark.parametrize("spatial_dims, channels", [(2, 1), (2, 3), (2, 4), (3, 1)])
+def test_a_readable_picture_is_written_each_epoch(make_trainer, tmp_path, spatial_dims, channels):
+    make_trainer([ImageGridHandler(tmp_path)], spatial_dims, channels).run()
+    files = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert files == ["epoch_0001.png", "epoch_0002.png"]
+    for name in files:
+        picture = pixels(tmp_path / "images" / name)
+        left, right = np.array_split(picture[len(picture) // 4 :], 2, axis=1)
+        assert left.std() > 0.05 and right.std() > 0.05
+
+
+def test_the_interval_leaves_epochs_out(make_trainer, tmp_path):
+    make_trainer([ImageGridHandler(tmp_path, interval=2)], max_epochs=5).run()
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["epoch_0002.png", "epoch_0004.png"]
+
+
+def test_real_images_are_the_first_of_each_class_in_training(make_trainer, tmp_path, drawn):
+    trainer = make_trainer([ImageGridHandler(tmp_path, per_class=3)])
+    seen = {0: [], 1: []}
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def collect(engine):
+        for item in engine.state.output:
+            seen[int(item["label"])].append(item["image"])
+
+    trainer.run()
+    for page in drawn:
+        for row, label in zip(page["rows"], (0, 1), strict=True):
+            assert torch.equal(row.real, torch.stack(seen[label][:3]))
+
+
+def test_only_the_teacher_and_difficulty_change_from_page_to_page(make_trainer, tmp_path, drawn):
+    frozen = make_trainer([ImageGridHandler(tmp_path)], teacher_optimizer=None)
+    frozen.curriculum.difficulty = 1.0
+    frozen.run()
+    for first, second in zip(drawn[0]["rows"], drawn[1]["rows"], strict=True):
+        assert torch.equal(first.real, second.real)
+        assert torch.equal(first.synthetic, second.synthetic)
+        assert not torch.equal(first.real, first.synthetic)
+
+
+def test_synthetic_images_are_made_at_the_difficulty_of_the_moment(make_trainer, tmp_path, drawn):
+    trainer = make_trainer([ImageGridHandler(tmp_path)])
+    trainer.curriculum.difficulty = lambda progress: 2.0 * (progress >= 0.5)
+    trainer.run()
+    first, second = drawn
+    assert all(torch.equal(row.real, row.synthetic) for row in first["rows"])
+    assert not any(torch.equal(row.real, row.synthetic) for row in second["rows"])
+    assert [page["title"] for page in drawn] == ["Epoch 1, difficulty 0", "Epoch 2, difficulty 2"]
+
+
+def test_the_seed_alone_decides_on_the_latents(make_trainer, tmp_path, drawn):
+    for seed in (0, 0, 1):
+        make_trainer([ImageGridHandler(tmp_path, seed=seed)], max_epochs=1).run()
+        torch.rand(1)
+    one, same, other = (page["rows"][0].synthetic for page in drawn)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_an_image_keeps_its_latents_when_its_class_fills_up(make_trainer, tmp_path, drawn):
+    trainer = make_trainer([ImageGridHandler(tmp_path, per_class=6)], epoch_length=1, teacher_optimizer=None)
+    trainer.curriculum.difficulty = 1.0
+    trainer.run()
+    for first, second in zip(drawn[0]["rows"], drawn[1]["rows"], strict=True):
+        assert len(first.synthetic) < len(second.synthetic)
+        assert torch.allclose(first.synthetic, second.synthetic[: len(first.synthetic)], atol=1e-6)
+
+
+def test_training_takes_the_same_course_with_pictures(make_trainer, tmp_path):
+    plain, pictured = make_trainer([]), make_trainer([ImageGridHandler(tmp_path)])
+    plain.run()
+    pictured.run()
+    for one, other in zip(plain.teacher.parameters(), pictured.teacher.parameters(), strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(plain.network.parameters(), pictured.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_global_random_numbers_and_the_teachers_mode_stay_as_they_are(make_trainer, tmp_path):
+    trainer = make_trainer([], teacher=Careless())
+    states = []
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: states.append(torch.get_rng_state()))
+    ImageGridHandler(tmp_path).attach(trainer)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: states.append(torch.get_rng_state()))
+    trainer.run()
+    assert torch.equal(states[0], states[1])
+    assert trainer.teacher.training
+    assert all(p.grad is None or not p.grad.requires_grad for p in trainer.teacher.parameters())
+
+
+def test_a_teacher_that_needs_no_images_is_drawn(make_trainer, tmp_path, drawn):
+    make_trainer([ImageGridHandler(tmp_path, per_class=2)], teacher=Painter()).run()
+    assert all(row.synthetic.shape == (2, 1, 8, 8) for row in drawn[1]["rows"])
+
+
+def test_images_are_drawn_without_their_normalization(make_trainer, tmp_path, drawn):
+    teacher = PolicyTeacher(2, 1, 2, value_range=(-5.0, 9.0), mean=[2.0], std=[4.0])
+    trainer = make_trainer([ImageGridHandler(tmp_path)], teacher=teacher, max_epochs=1)
+    seen = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output[0]["image"]))
+    trainer.run()
+    assert drawn[0]["range"] == (-5.0, 9.0)
+    real = torch.cat([row.real for row in drawn[0]["rows"]])
+    assert any(torch.allclose(seen[0] * 4 + 2, image, atol=1e-6) for image in real)
+
+
+def test_class_names_are_shown_and_may_be_missing(make_trainer, tmp_path, drawn):
+    make_trainer([ImageGridHandler(tmp_path, class_names=["benign"])], max_epochs=1).run()
+    assert [row.name for row in drawn[0]["rows"]] == ["benign", "1"]
+
+
+@pytest.mark.parametrize("decollate", [True, False])
+def test_postprocessing_does_not_confuse_the_classes(make_trainer, tmp_path, drawn, decollate):
+    arguments = {"postprocessing": AsDiscreted(keys="label", to_onehot=2)} if decollate else {}
+    make_trainer([ImageGridHandler(tmp_path)], max_epochs=1, decollate=decollate, **arguments).run()
+    assert [row.name for row in drawn[0]["rows"]] == ["0", "1"]
+
+
+def test_of_a_volume_the_middle_slice_is_drawn(tmp_path):
+    from monai_gmcl.handlers.grid_figure import GridRow, draw_grid
+
+    volume = torch.zeros(1, 1, 5, 8, 8)
+    volume[:, :, 2] = 1.0
+    draw_grid(tmp_path / "bright.png", [GridRow("0", volume, volume)], "", (0.0, 1.0))
+    draw_grid(tmp_path / "dark.png", [GridRow("0", 1 - volume, 1 - volume)], "", (0.0, 1.0))
+    assert pixels(tmp_path / "bright.png").mean() > pixels(tmp_path / "dark.png").mean() + 0.3
+
+
+@pytest.mark.parametrize("argument", ["per_class", "interval"])
+def test_counts_below_one_are_refused(tmp_path, argument):
+    with pytest.raises(ConfigurationError, match=argument):
+        ImageGridHandler(tmp_path, **{argument: 0})

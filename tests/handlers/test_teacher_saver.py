@@ -1,0 +1,92 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Events
+from torch import nn
+
+from monai_gmcl import load_teacher
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers import TeacherSaver
+
+
+class Plain(nn.Module):
+    def forward(self, images, labels, latents, difficulty):
+        return images
+
+
+def assert_equal(one, other):
+    assert type(one) is type(other)
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_the_file_holds_the_trained_teacher(make_trainer, tmp_path, spatial_dims):
+    trainer = make_trainer([TeacherSaver(tmp_path / "new")], spatial_dims)
+    before = {name: tensor.clone() for name, tensor in trainer.teacher.state_dict().items()}
+    trainer.run()
+    assert_equal(load_teacher(tmp_path / "new" / "teacher.safetensors"), trainer.teacher)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in trainer.teacher.state_dict().items())
+
+
+def test_the_file_is_written_each_epoch(make_trainer, tmp_path):
+    trainer = make_trainer([TeacherSaver(tmp_path, "t.safetensors")])
+    saved = []
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def compare(engine):
+        assert_equal(load_teacher(tmp_path / "t.safetensors"), engine.teacher)
+        saved.append((tmp_path / "t.safetensors").read_bytes())
+
+    trainer.run()
+    assert saved[0] != saved[1]
+
+
+def test_nothing_is_written_before_the_run(make_trainer, tmp_path):
+    make_trainer([TeacherSaver(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_saves_and_fails_after_the_other_handlers_have_heard(make_trainer, tmp_path):
+    trainer = make_trainer([TeacherSaver(tmp_path)])
+    heard = []
+
+    @trainer.on(Events.ITERATION_COMPLETED(once=2))
+    def fail(engine):
+        raise RuntimeError("a cable came off")
+
+    trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: heard.append(str(error)))
+    with pytest.raises(RuntimeError, match="a cable came off"):
+        trainer.run()
+    assert heard[0] == "a cable came off"
+    assert_equal(load_teacher(tmp_path / "teacher.safetensors"), trainer.teacher)
+
+
+def test_a_failure_at_the_very_start_is_not_swallowed(make_trainer, tmp_path):
+    class Failing:
+        def attach(self, engine):
+            engine.add_event_handler(Events.STARTED, self.fail)
+
+        def fail(self, engine):
+            raise RuntimeError("no checkpoint")
+
+    with pytest.raises(RuntimeError, match="no checkpoint"):
+        make_trainer([Failing(), TeacherSaver(tmp_path)]).run()
+
+
+def test_a_plain_module_is_refused_on_attaching(make_trainer, tmp_path):
+    with pytest.raises(ConfigurationError, match="Plain.*subclasses of monai_gmcl.Teacher"):
+        make_trainer([TeacherSaver(tmp_path)], teacher=Plain())
+    assert list(tmp_path.iterdir()) == []

@@ -69,11 +69,19 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
 }
 
+
+def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Softmax focal loss in the logits' own precision, a mean over images."""
+    log_p = logits.log_softmax(1).gather(1, labels[:, None])
+    return (-((1 - log_p.exp()) ** 2) * log_p).mean()
+
+
 LOSSES: dict[str, tuple[Callable[..., Tensor], str]] = {
     "cross-entropy": (nn.CrossEntropyLoss(), "classes"),
     "class weights": (nn.CrossEntropyLoss(weight=torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)), "classes"),
     "label smoothing": (nn.CrossEntropyLoss(label_smoothing=0.1), "classes"),
-    "focal": (FocalLoss(to_onehot_y=True, use_softmax=True), "column"),
+    "focal": (focal_loss, "classes"),
+    "MONAI's focal": (FocalLoss(to_onehot_y=True, use_softmax=True), "column"),
     "one logit": (nn.BCEWithLogitsLoss(), "one"),
     "multi-label": (nn.BCEWithLogitsLoss(), "multi"),
 }
@@ -173,13 +181,13 @@ def relative() -> Callable[[Tensor, Tensor], float]:
 def true_step() -> Callable[..., Callable[[list[Tensor], list[Tensor]], Tensor]]:
     """Brute force: torch's own optimizer takes the lessons' steps once more on images that a test may move."""
 
-    def build(spy: Spy, trainer: GMCLTrainer) -> Callable[[list[Tensor], list[Tensor]], Tensor]:
+    def build(spy: Spy, trainer: GMCLTrainer, name_of_optimizer: str) -> Callable[[list[Tensor], list[Tensor]], Tensor]:
         student_pass: StudentPass = trainer.student
 
         def look_ahead_term(images: list[Tensor], weights: list[Tensor]) -> Tensor:
             first = spy.lessons[0]
             parameters = {name: nn.Parameter(p.detach().clone()) for name, p in first.parameters.items()}
-            optimizer = type(trainer.optimizer)(list(parameters.values()), **trainer.optimizer.defaults)
+            optimizer = OPTIMIZERS[name_of_optimizer](list(parameters.values()))
             assert first.real_step is not None
             for name, parameter in parameters.items():
                 kept = first.real_step.optimizer_state[name]

@@ -63,7 +63,7 @@ def test_the_hypergradient_is_what_torchs_own_optimizer_makes_of_a_moved_pixel(
 ) -> None:
     spy, trainer = spied(optimizer, lookback=lookback, steps=3)
     hypergradient, worth = UnrolledHypergradient(lookback)(spy.lessons, spy.look_ahead)
-    term = true_step(spy, trainer)
+    term = true_step(spy, trainer, optimizer)
     images = [lesson.images.detach() for lesson in spy.lessons]
     weights = [lesson.weights for lesson in spy.lessons]
     scale = spy.lessons[0].lesson_weight
@@ -86,7 +86,8 @@ def test_the_hypergradient_is_what_torchs_own_optimizer_makes_of_a_moved_pixel(
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
 @pytest.mark.parametrize(
-    "loss", ["cross-entropy", "class weights", "label smoothing", "focal", "one logit", "multi-label"]
+    "loss",
+    ["cross-entropy", "class weights", "label smoothing", "focal", "MONAI's focal", "one logit", "multi-label"],
 )
 @pytest.mark.parametrize("head", ["linear", "convolution"])
 @pytest.mark.parametrize("bias", [True, False])
@@ -104,8 +105,10 @@ def test_head_equals_the_exact_hypergradient_of_a_student_that_trains_only_its_h
     spy, _ = spied(optimizer, loss=loss, student=student, only_head=True, steps=3)
     exact, worth = ExactHypergradient()(spy.lessons, spy.look_ahead)
     found, found_worth = HeadHypergradient()(spy.lessons, spy.look_ahead)
-    assert relative(found, exact) < 1e-10
-    assert relative(found_worth, worth) < 1e-10
+    # MONAI's FocalLoss computes in float32 whatever it is given.
+    tolerance = 1e-5 if loss == "MONAI's focal" else 1e-10
+    assert relative(found, exact) < tolerance
+    assert relative(found_worth, worth) < tolerance
 
 
 def test_a_quadratic_student_gives_its_closed_form() -> None:

@@ -52,6 +52,16 @@ class Careless(nn.Module):
         return images + self.level * torch.randn_like(images)
 
 
+class Moody(Painter):
+    """Tells in its images whether it is in training, and how it has been trained in its latents."""
+
+    def draw_latents(self, n, image_shape, generator=None):
+        return self.level.detach() * torch.ones(n, *image_shape)
+
+    def change(self, images, labels, latents, difficulty):
+        return latents if not self.training else latents * self.level
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """What is to be drawn, page by page, in place of drawing it."""
@@ -157,6 +167,18 @@ def test_global_random_numbers_and_the_teachers_mode_stay_as_they_are(make_train
     assert torch.equal(states[0], states[1])
     assert trainer.teacher.training
     assert all(p.grad is None or not p.grad.requires_grad for p in trainer.teacher.parameters())
+
+
+def test_the_teacher_is_drawn_as_in_use_with_latents_that_never_change(make_trainer, tmp_path, drawn):
+    trainer = make_trainer([], teacher=Moody())
+    at_start = []
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda e: at_start.append(e.teacher.level.item()))
+    ImageGridHandler(tmp_path).attach(trainer)
+    trainer.run()
+    assert trainer.teacher.level.item() != at_start[0]
+    for page in drawn:
+        for row in page["rows"]:
+            assert torch.equal(row.synthetic, torch.full_like(row.synthetic, at_start[0]))
 
 
 def test_a_teacher_that_needs_no_images_is_drawn(make_trainer, tmp_path, drawn):

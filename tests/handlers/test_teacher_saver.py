@@ -54,6 +54,18 @@ def test_the_file_is_written_each_epoch(make_trainer, tmp_path):
     assert saved[0] != saved[1]
 
 
+def test_what_other_handlers_make_of_the_teacher_at_the_end_is_saved(make_trainer, tmp_path):
+    trainer = make_trainer([TeacherSaver(tmp_path)])
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def average(engine):
+        with torch.no_grad():
+            engine.teacher.log_share.fill_(0.5)
+
+    trainer.run()
+    assert load_teacher(tmp_path / "teacher.safetensors").log_share.eq(0.5).all()
+
+
 def test_nothing_is_written_before_the_run(make_trainer, tmp_path):
     make_trainer([TeacherSaver(tmp_path)])
     assert list(tmp_path.iterdir()) == []

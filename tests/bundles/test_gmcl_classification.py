@@ -1,0 +1,214 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+
+import monai_gmcl
+from monai_gmcl.data import make_phantom
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_classification"
+CONFIGS = BUNDLE / "configs"
+METADATA = CONFIGS / "metadata.json"
+SCHEMA = Path(__file__).parent / "meta_schema_20240725.json"
+GRADES = ["0_normal", "1_cin1", "2_cin2", "3_cin3"]
+SMALL = {"image_size": 16, "batch_size": 8, "device": "cpu", "network_def#layers": [1, 1, 1, 1]}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_phantom(tmp_path_factory.mktemp("data") / "phantom", {"train": 4, "valid": 2, "test": 3}, size=32)
+
+
+def _command(cwd: Path, *files: str, **options: Any) -> str:
+    """Run the bundle as a user does, from a folder that has nothing to do with it."""
+    configs = [str(CONFIGS / file) for file in files]
+    arguments = [f"--{name}={value}" for name, value in {**SMALL, **options}.items()]
+    command = [sys.executable, "-m", "monai.bundle", "run", f"--config_file={configs}", *arguments]
+    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    ran = subprocess.run(command, cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return ran.stdout + ran.stderr
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with open(table, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Folder and messages of a short training run."""
+    elsewhere, output = tmp_path_factory.mktemp("elsewhere"), tmp_path_factory.mktemp("output")
+    options = {"dataset_dir": data, "output_dir": output, "max_epochs": 2}
+    messages = _command(elsewhere, "train.yaml", **options)
+    assert not list(elsewhere.iterdir()), "A run writes to output_dir only."
+    return output, messages
+
+
+def _workflow(file: str, kind: str, **options: Any) -> ConfigWorkflow:
+    return ConfigWorkflow(
+        str(CONFIGS / file),
+        meta_file=str(METADATA),
+        logging_file=False,
+        workflow_type=kind,
+        bundle_root=str(BUNDLE),
+        **{**SMALL, **options},
+    )
+
+
+def test_metadata_follow_monais_schema(tmp_path: Path) -> None:
+    verify_metadata(meta_file=str(METADATA), filepath=str(SCHEMA))
+
+
+def test_metadata_without_a_task_do_not_follow_the_schema(tmp_path: Path) -> None:
+    metadata = json.loads(METADATA.read_text())
+    del metadata["task"]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="task"):
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(SCHEMA))
+
+
+def test_the_version_is_the_packages() -> None:
+    metadata = json.loads(METADATA.read_text())
+    assert metadata["version"] == monai_gmcl.__version__
+    assert metadata["required_packages_version"]["monai_gmcl"] == monai_gmcl.__version__
+    assert list(metadata["changelog"])[0] == monai_gmcl.__version__
+
+
+@pytest.mark.parametrize("file", ["train.yaml", "inference.yaml"])
+def test_the_network_gives_what_the_metadata_say(file: str, data: Path) -> None:
+    verify_net_in_out(
+        "network_def", str(METADATA), str(CONFIGS / file), device="cpu", dataset_dir=str(data), bundle_root=str(BUNDLE)
+    )
+
+
+def test_both_configurations_have_the_same_student() -> None:
+    of_training, of_inference = (
+        yaml.safe_load((CONFIGS / file).read_text())["network_def"] for file in ("train.yaml", "inference.yaml")
+    )
+    assert of_training == of_inference
+
+
+@pytest.mark.parametrize(("file", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
+def test_the_configuration_has_the_properties_that_monai_asks_for(
+    file: str, kind: str, data: Path, tmp_path: Path
+) -> None:
+    workflow = _workflow(file, kind, dataset_dir=str(data), output_dir=str(tmp_path))
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_targets_are_full_dotted_paths() -> None:
+    def targets(value: Any) -> list[str]:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        found = [inner for _, item in items for inner in targets(item)]
+        return found + ([value["_target_"]] if isinstance(value, dict) and "_target_" in value else [])
+
+    for file in CONFIGS.glob("*.yaml"):
+        found = targets(yaml.safe_load(file.read_text()))
+        assert found
+        assert all(target.split(".")[0] in ("ignite", "monai", "monai_gmcl", "torch") for target in found)
+
+
+def test_training_writes_student_teacher_table_pictures_and_events(run: tuple[Path, str]) -> None:
+    output, _ = run
+    student = torch.load(output / "model.pt", weights_only=True)
+    assert "conv1.weight" in student["model"]
+    assert set(torch.load(output / "checkpoint_epoch=2.pt", weights_only=True)) >= {"model", "teacher", "trainer"}
+    assert len(list(output.glob("checkpoint_*"))) == 1
+    assert monai_gmcl.load_teacher(output / "teacher.safetensors").num_classes == 4
+    assert [row["epoch"] for row in _rows(output / "curriculum.csv")] == ["1", "2"]
+    assert (output / "curves.png").stat().st_size > 1000
+    assert sorted(path.name for path in (output / "images").glob("*.png")) == ["epoch_0001.png", "epoch_0002.png"]
+    assert len(list(output.glob("events.out.tfevents.*"))) == 1
+
+
+def test_the_table_holds_losses_curriculum_and_validation(run: tuple[Path, str]) -> None:
+    row = _rows(run[0] / "curriculum.csv")[-1]
+    for name in ("loss", "synthetic_loss", "teacher_grad_norm", "difficulty", "diversity", "val_auc", "val_accuracy"):
+        assert float(row[name]) >= 0
+
+
+def test_the_progress_bar_shows_loss_weight_hardness_and_validation(run: tuple[Path, str]) -> None:
+    last = run[1].rsplit("Epoch [2/2]", 1)[-1]
+    for name in ("loss=", "weight=", "hardness=", "val_auc="):
+        assert name in last
+
+
+def test_the_run_warns_of_nothing_of_ours(run: tuple[Path, str]) -> None:
+    warnings = [line for line in run[1].splitlines() if "Warning" in line]
+    # MONAI's own, on every configuration.
+    assert [line for line in warnings if "monai/bundle/scripts.py" not in line] == []
+
+
+def test_evaluation_writes_metrics_and_a_row_for_each_class(run: tuple[Path, str], data: Path, tmp_path: Path) -> None:
+    output, _ = run
+    _command(
+        tmp_path, "train.yaml", "evaluate.yaml", dataset_dir=data, output_dir=output, evaluation_dir=tmp_path / "found"
+    )
+    metrics = dict(line.split(",") for line in (tmp_path / "found" / "metrics.csv").read_text().split())
+    rows = _rows(tmp_path / "found" / "class_report.csv")
+    assert [row["class"] for row in rows] == [*GRADES, "all"]
+    assert [row["images"] for row in rows] == ["3", "3", "3", "3", "12"]
+    assert float(rows[-1]["accuracy"]) == pytest.approx(float(metrics["test_accuracy"]))
+    assert float(rows[-1]["auc"]) == pytest.approx(float(metrics["test_auc"]), abs=1e-6)
+    assert len(_rows(output / "curriculum.csv")) == 2, "An evaluation must not touch the training's table."
+
+
+def test_inference_writes_probabilities_of_each_image_of_a_folder(
+    run: tuple[Path, str], data: Path, tmp_path: Path
+) -> None:
+    _command(
+        tmp_path,
+        "inference.yaml",
+        dataset_dir=data / "test",
+        output_dir=tmp_path / "found",
+        model_file=run[0] / "model.pt",
+    )
+    with open(tmp_path / "found" / "predictions.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert sorted(row[0] for row in rows) == sorted(str(path) for path in (data / "test").rglob("*.png"))
+    for row in rows:
+        assert sum(map(float, row[1:])) == pytest.approx(1, abs=1e-5)
+
+
+def _train(output: Path, data: Path, stop_after: int | None = None, **options: Any) -> dict[str, torch.Tensor]:
+    workflow = _workflow("train.yaml", "train", dataset_dir=str(data), output_dir=str(output), max_epochs=2, **options)
+    workflow.initialize()
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    if stop_after is not None:
+        trainer.add_event_handler(Events.EPOCH_COMPLETED(once=stop_after), trainer.terminate)
+    workflow.run()
+    workflow.finalize()
+    weights: dict[str, torch.Tensor] = torch.load(max(output.glob("checkpoint_*")), weights_only=True)["model"]
+    return weights
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_student(data: Path, tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole", data)
+    _train(tmp_path / "part", data, stop_after=1)
+    resumed = _train(tmp_path / "part", data, resume_from=str(tmp_path / "part" / "checkpoint_epoch=1.pt"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert [row["epoch"] for row in _rows(tmp_path / "part" / "curriculum.csv")] == ["1", "2"]

@@ -1,0 +1,66 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from monai_gmcl.handlers import ClassReport
+from monai_gmcl.handlers.class_report import class_report
+
+# Predicted: 0, 0, 1, 0, 1; the fourth and the fifth are wrong.
+PROBABILITIES = torch.tensor([[0.9, 0.1, 0.0], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1], [0.1, 0.6, 0.3]])
+LABELS = torch.tensor([0, 0, 1, 1, 2])
+
+
+def test_shares_of_right_predictions_by_class() -> None:
+    rows = {row["class"]: row for row in class_report(PROBABILITIES, LABELS, ["a", "b", "c"])}
+    assert [rows[name]["accuracy"] for name in "abc"] == [1.0, 0.5, 0.0]
+    assert rows["a"]["precision"] == pytest.approx(2 / 3)
+    assert rows["b"]["precision"] == 0.5
+    assert rows["all"]["accuracy"] == 0.6
+
+
+def test_the_area_under_the_curve_is_of_one_class_against_the_rest() -> None:
+    rows = {row["class"]: row for row in class_report(PROBABILITIES, LABELS, ["a", "b", "c"])}
+    # Pairs (of b, of another) that are ordered rightly: .7 above .1, .3, .6, and .4 above .1, .3, of 6.
+    assert rows["b"]["auc"] == pytest.approx(5 / 6)
+    assert rows["all"]["auc"] == pytest.approx((1 + 5 / 6 + 1) / 3)
+
+
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
+    row = class_report(PROBABILITIES, LABELS, ["a", "b", "c"])[2]
+    assert row["precision"] != row["precision"]
+    assert row["predicted"] == 0
+
+
+def test_a_class_without_images_is_left_out_of_the_means() -> None:
+    rows = class_report(PROBABILITIES[:4], LABELS[:4], ["a", "b", "c"])
+    assert rows[2]["auc"] != rows[2]["auc"]
+    assert rows[-1]["auc"] == pytest.approx((1 + 1) / 2)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_the_table_covers_all_batches_of_the_last_evaluation(one_hot: bool, tmp_path: Path) -> None:
+    labels = torch.nn.functional.one_hot(LABELS, 3) if one_hot else LABELS
+    items = [{"pred": pred, "label": label} for pred, label in zip(PROBABILITIES, labels, strict=True)]
+    evaluator = Engine(lambda engine, batch: batch)
+    ClassReport(tmp_path / "new", ["a", "b", "c"]).attach(evaluator)
+    evaluator.run([items[:3], items[3:]], max_epochs=2)
+    with open(tmp_path / "new" / "class_report.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["images"] for row in rows] == ["2", "2", "1", "5"]
+    assert float(rows[-1]["accuracy"]) == 0.6

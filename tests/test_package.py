@@ -1,0 +1,95 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+
+import pytest
+
+import monai_gmcl
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(monai_gmcl.__file__).parent
+SOURCES = sorted(path for folder in (PACKAGE, ROOT / "tests") for path in folder.rglob("*.py"))
+MODULES = [module.name for module in walk_packages(monai_gmcl.__path__, "monai_gmcl.")]
+
+
+def shell_blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_imports_and_keeps_its_promise_of_names(name: str) -> None:
+    if not name.endswith("__main__"):
+        module = import_module(name)
+        for public in getattr(module, "__all__", []):
+            assert hasattr(module, public)
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_version_stands_in_one_place() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["version"] == "attr: monai_gmcl.__version__"
+    found = [path for path in PACKAGE.rglob("*.py") if re.search(r'"\d+\.\d+\.\d+"', path.read_text(encoding="utf-8"))]
+    assert found == [PACKAGE / "__init__.py"]
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_source_begins_with_the_licence(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# Copyright (c) monai_gmcl contributors\n# Licensed under")
+
+
+def test_the_console_entry_exists() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    name, target = setup["options.entry_points"]["console_scripts"].strip().split(" = ")
+    module, function = target.split(":")
+    assert name == "monai_gmcl"
+    assert callable(getattr(import_module(module), function))
+
+
+def test_the_command_line_names_its_commands() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "monai_gmcl", "--help"], cwd=PACKAGE.parent, capture_output=True, text=True
+    )
+    assert ran.returncode == 0
+    assert "check" in ran.stdout + ran.stderr
+
+
+def test_the_readme_has_two_commands_one_trains_and_one_tests() -> None:
+    train, test = shell_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert train.startswith("pip install . && python -m monai.bundle run ")
+    for file in re.findall(r"bundles/\S+", train):
+        assert (ROOT / file).exists()
+    assert test.startswith('pip install ".[test]" && ')
+    assert "pytest" in test
+
+
+def test_the_pictures_and_pages_that_documents_link_to_are_there() -> None:
+    for document in (ROOT / "README.md", ROOT / "bundles" / "gmcl_classification" / "docs" / "README.md"):
+        for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (document.parent / link).exists(), link

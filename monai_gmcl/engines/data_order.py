@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -72,12 +73,16 @@ class SeededPasses:
         return self._after(iter(self.loader), skipped)
 
     def _after(self, batches: Iterator[Any], skipped: int) -> Iterator[Any]:
-        empty = True
-        for index, batch in enumerate(batches):
-            empty = False
+        for index in itertools.count():
+            # Samplers and transforms that draw from torch's own generator do so here, whatever was drawn before.
+            torch.manual_seed(derive_seed(self.seed, "batch", self.began + index))
+            try:
+                batch = next(batches)
+            except StopIteration:
+                break
             if index >= skipped:
                 yield batch
-        if empty:
+        if index == 0:
             raise DataError("The training data loader gave no batch: expected at least one labeled image.")
 
 
@@ -102,6 +107,7 @@ class EndlessBatches:
         if self._batches is None:
             self._begin()
         assert self._batches is not None
+        torch.manual_seed(derive_seed(self.seed, self.name, self.passes, self.position))
         batch = next(self._batches, None)
         if batch is None:
             if self.position == 0:
@@ -114,7 +120,8 @@ class EndlessBatches:
     def _begin(self) -> None:
         seed_loader(self.loader, derive_seed(self.seed, self.name, self.passes))
         self._batches = iter(self.loader)
-        for _ in range(self.position):
+        for position in range(self.position):
+            torch.manual_seed(derive_seed(self.seed, self.name, self.passes, position))
             next(self._batches)
 
     def state_dict(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from ignite.metrics import Metric
 from monai.engines.trainer import Trainer
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn, default_prepare_batch
@@ -211,11 +211,6 @@ class GMCLTrainer(Trainer):
         self._passes = SeededPasses(train_data_loader, self, self.seed)
         self.state.lesson = None
         self.state.curriculum = {}
-
-        @self.on(Events.GET_BATCH_STARTED)
-        def seed_batch(engine: Engine) -> None:
-            # Transforms that draw from torch's own generator must not depend on what validation drew before.
-            torch.manual_seed(derive_seed(self.seed, "batch", engine.state.iteration))
 
     def run(self) -> None:  # type: ignore[override]
         """Train; called again, go on from where the run stopped.

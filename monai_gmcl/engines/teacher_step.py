@@ -59,11 +59,12 @@ class TeacherStep:
         signal = self._signal(lessons, look_ahead, hardness)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         gradients: list[Tensor | None] = [None] * len(parameters)
-        # Lesson by lesson: autograd would add up in the order in which graphs were built, and a resumed run builds late.
+        # Lesson by lesson: autograd would add up in the order in which graphs were built; a resumed run builds late.
         for images, part in zip(generated, torch.split(signal, [len(g) for g in generated]), strict=True):
             for k, gradient in enumerate(torch.autograd.grad(images, parameters, part, allow_unused=True)):
                 before = gradients[k]
-                gradients[k] = gradient if before is None or gradient is None else before + gradient
+                if gradient is not None:
+                    gradients[k] = gradient if before is None else before + gradient
         norm = _norm([g for g in gradients if g is not None])
         if not torch.isfinite(norm):
             self.skipped += 1

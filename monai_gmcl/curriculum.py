@@ -162,7 +162,8 @@ class Curriculum:
     """How r, w, hardness, difficulty and classes develop.
 
     Args:
-        real_weight: r, weight of the real gradient, at least 0.
+        real_weight: r, weight of the real gradient, at least 0. Below the lesson's, because a small labeled set is
+            fitted within a few epochs and then says little that is new.
         lesson_weight: w, weight of the lesson's gradient, at least 0; while it is 0 no lesson is drawn.
         hardness: β, how strongly the teacher seeks what the student finds hard, at least 0; 0 is pure GMCL.
         difficulty: strength of the teacher's change: a schedule, or :class:`Competence` (the default).
@@ -174,7 +175,7 @@ class Curriculum:
 
     def __init__(
         self,
-        real_weight: Schedule = 1.0,
+        real_weight: Schedule = 0.5,
         lesson_weight: Schedule = 1.0,
         hardness: Schedule = 0.0,
         difficulty: Schedule | Competence | None = None,

@@ -61,10 +61,10 @@ class TeacherStep:
         gradients: list[Tensor | None] = [None] * len(parameters)
         # Lesson by lesson: autograd would add up in the order in which graphs were built; a resumed run builds late.
         for images, part in zip(generated, torch.split(signal, [len(g) for g in generated]), strict=True):
-            for k, gradient in enumerate(torch.autograd.grad(images, parameters, part, allow_unused=True)):
+            for k, added in enumerate(torch.autograd.grad(images, parameters, part, allow_unused=True)):
                 before = gradients[k]
-                if gradient is not None:
-                    gradients[k] = gradient if before is None else before + gradient
+                if added is not None:
+                    gradients[k] = added if before is None else before + added
         norm = _norm([g for g in gradients if g is not None])
         if not torch.isfinite(norm):
             self.skipped += 1

@@ -24,7 +24,8 @@ from torch.nn import functional
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.label_vectors import label_vectors
-from monai_gmcl.teachers.learned_spread import learned_gain, split_latents, squash
+from monai_gmcl.teachers.learned_spread import learned_gain, squash
+from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 from monai_gmcl.teachers.operations import Warp
 from monai_gmcl.teachers.operations.geometry import Elastic
 
@@ -133,8 +134,7 @@ class ImageTeacher(Teacher):
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Draw ``(n, L)`` normal numbers: of the color mixing, the warp and the residual, for any image size."""
-        device = torch.device("cpu") if generator is None else generator.device
-        return torch.randn(n, sum(self.sizes), generator=generator, device=device)
+        return normal_latents(self, n, sum(self.sizes), image_shape, generator)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Mix colors, add the residual, warp the result."""
@@ -168,7 +168,7 @@ class ImageTeacher(Teacher):
         spatial_size = plan.residual_shift.shape[2:]
         nodes = RESIDUAL_NODES[self.spatial_dims]
         strength = difficulty * self.residual
-        parts = torch.split(latents, [self.in_channels * n**self.spatial_dims for n in nodes], 1)
+        parts = split_latents(latents, [self.in_channels * n**self.spatial_dims for n in nodes])
         residual = squash(strength * SHIFT * torch.tanh(plan.residual_shift), SHIFT * RESIDUAL_BOUND)
         for n, part, logit in zip(nodes, parts, plan.residual.chunk(len(nodes), 1), strict=True):
             noise = part.view(-1, self.in_channels, *[n] * self.spatial_dims) / math.sqrt(len(nodes))
@@ -223,7 +223,7 @@ class _Network(nn.Module):
         if self.of_label is not None:
             shallow = shallow + self.of_label(labels).view(len(images), -1, *[1] * (images.ndim - 2))
         deep = self.blocks[2](self.blocks[1](shallow))
-        color, color_shift, warp = torch.split(self.head(deep.flatten(2).mean(2)), self.head_sizes, 1)
+        color, color_shift, warp = torch.split(self.head(deep.flatten(2).mean(2)), list(self.head_sizes), 1)
         maps = self.pixel_head(torch.cat([shallow, _resize(deep, shallow.shape[2:])], 1))
         maps = _resize(maps, images.shape[2:])
         return _Plan(color, color_shift, warp, maps[:, self.in_channels :], maps[:, : self.in_channels])

@@ -14,9 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_gmcl.exceptions import ConfigurationError
-
-__all__ = ["MOST_GAIN", "learned_gain", "split_latents", "squash"]
+__all__ = ["MOST_GAIN", "learned_gain", "squash"]
 
 MOST_GAIN = 1.7
 """A learned magnitude stays between 1 / 1.7 = .59 and 1.7 times its start.
@@ -38,14 +36,3 @@ def learned_gain(logit: Tensor) -> Tensor:
 def squash(amount: Tensor, bound: float) -> Tensor:
     """Amounts that grow straight at first and never pass the bound: ``bound * tanh(amount / bound)``."""
     return bound * torch.tanh(amount / bound)
-
-
-def split_latents(latents: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Cut latents ``(B, sum(sizes))`` into their parts.
-
-    Raises:
-        ConfigurationError: latents of another shape.
-    """
-    if latents.ndim != 2 or latents.shape[1] != sum(sizes):
-        raise ConfigurationError(f"Expected latents (B, {sum(sizes)}) of draw_latents, got {tuple(latents.shape)}.")
-    return torch.split(latents, sizes, 1)

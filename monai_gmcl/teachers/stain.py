@@ -20,7 +20,8 @@ from torch.nn import functional
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import HEMATOXYLIN_EOSIN, combine_stains, separate_stains
 from monai_gmcl.teachers.base import Teacher
-from monai_gmcl.teachers.learned_spread import learned_gain, split_latents, squash
+from monai_gmcl.teachers.learned_spread import learned_gain, squash
+from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
 __all__ = ["StainTeacher"]
 
@@ -89,8 +90,7 @@ class StainTeacher(Teacher):
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Draw ``(n, L)`` normal numbers: four for each stain, then the nodes of its field."""
-        device = torch.device("cpu") if generator is None else generator.device
-        return torch.randn(n, sum(_SIZES), generator=generator, device=device)
+        return normal_latents(self, n, sum(_SIZES), image_shape, generator)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Separate the stains, change their amounts and colors, combine them."""

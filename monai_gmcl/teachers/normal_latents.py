@@ -1,0 +1,50 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.teachers.base import Teacher
+
+__all__ = ["normal_latents", "split_latents"]
+
+
+def normal_latents(
+    teacher: Teacher, n: int, size: int, image_shape: Sequence[int], generator: torch.Generator | None
+) -> Tensor:
+    """Draw normal numbers ``(n, size)`` on the generator's device, after a look at the shape of the images.
+
+    Raises:
+        ConfigurationError: images of other channels or spatial dimensions than the teacher was built for.
+    """
+    if len(image_shape) != teacher.spatial_dims + 1 or image_shape[0] != teacher.in_channels:
+        raise ConfigurationError(
+            f"{type(teacher).__name__} was built for images of {teacher.in_channels} channel(s) and "
+            f"{teacher.spatial_dims} spatial dimensions, got images of shape {tuple(image_shape)}."
+        )
+    device = torch.device("cpu") if generator is None else generator.device
+    return torch.randn(n, size, generator=generator, device=device)
+
+
+def split_latents(latents: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Cut latents ``(B, sum(sizes))`` into their parts.
+
+    Raises:
+        ConfigurationError: latents of another shape.
+    """
+    if latents.ndim != 2 or latents.shape[1] != sum(sizes):
+        raise ConfigurationError(f"Expected latents (B, {sum(sizes)}) of draw_latents, got {tuple(latents.shape)}.")
+    return tuple(torch.split(latents, list(sizes), 1))

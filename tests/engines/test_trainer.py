@@ -118,7 +118,7 @@ def test_without_lessons_the_student_goes_the_way_of_supervised_trainer(
         shared = {"network": network, "optimizer": make(network.parameters()), "max_epochs": 2}
         shared["train_data_loader"] = batches(images, labels)
         if kind is GMCLTrainer:
-            run: Any = trainer(**shared, curriculum=Curriculum(lesson_weight=0.0))
+            run: Any = trainer(**shared, curriculum=Curriculum(real_weight=1.0, lesson_weight=0.0))
         else:
             run = SupervisedTrainer(device="cpu", loss_function=nn.CrossEntropyLoss(), **shared)
         run.run()
@@ -216,7 +216,7 @@ def test_a_window_of_micro_batches_is_one_step_on_all_its_images(trainer: Build,
             optimizer=torch.optim.SGD(network.parameters(), lr=0.5),
             train_data_loader=batches(images, labels, size),
             accumulation_steps=window,
-            curriculum=Curriculum(lesson_weight=0.0),
+            curriculum=Curriculum(real_weight=1.0, lesson_weight=0.0),
             max_epochs=1,
         )
         run.run()

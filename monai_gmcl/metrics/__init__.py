@@ -10,3 +10,8 @@
 # limitations under the License.
 
 from __future__ import annotations
+
+from monai_gmcl.metrics.diversity import diversity, diversity_kept, teacher_diversity
+from monai_gmcl.metrics.label_leak import LabelLeak, label_leak
+
+__all__ = ["LabelLeak", "diversity", "diversity_kept", "label_leak", "teacher_diversity"]

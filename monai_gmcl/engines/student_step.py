@@ -126,15 +126,15 @@ class StudentStep:
         self.taken += stepped
         return stepped
 
-    def remember(self, real: RealBatch, gradient: Mapping[str, Tensor], real_weight: float) -> RealStep:
-        """Return what is needed to take the coming step once more."""
+    def remember(self, real: RealBatch, real_weight: float) -> RealStep:
+        """Return what is needed to take the coming step once more; before :meth:`combine`."""
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         state = self.optimizer.state
         return RealStep(
             images=real.images,
             labels=real.labels,
             real_weight=real_weight,
-            gradient=_copied(gradient),
+            gradient=_copied(self.real_gradient()),
             optimizer_state={name: _copied(state.get(p, {})) for p, name in self.names.items()},
             optimizer_options={
                 name: {key: value for key, value in groups[p].items() if key != "params"}

@@ -301,7 +301,7 @@ class GMCLTrainer(Trainer):
         """The student's step, with what its derivative A is for the next look-ahead."""
         heard = lesson is not None and self._will_be_heard()
         if lesson is not None and heard and self.hypergradient.needs_real_step:
-            lesson.real_step = self.student_step.remember(real, self._look_ahead, values.real_weight)
+            lesson.real_step = self.student_step.remember(real, values.real_weight)
             self.student.retrace(lesson.real_step, lesson.buffers)
         self.student_step.combine(values.real_weight, values.lesson_weight)
         self._look_ahead = {}

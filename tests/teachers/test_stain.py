@@ -1,0 +1,187 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.metrics import diversity_kept, teacher_diversity
+from monai_gmcl.optical_density import combine_stains, separate_stains
+from monai_gmcl.teachers import load_teacher, save_teacher
+from monai_gmcl.teachers.stain import StainTeacher
+
+LABELS = torch.tensor([0, 1, 1, 0])
+ROWS = np.array([(0.65, 0.70, 0.29), (0.07, 0.99, 0.11)])
+ROWS /= np.linalg.norm(ROWS, axis=1, keepdims=True)
+RESIDUAL = np.cross(ROWS[0], ROWS[1])
+RESIDUAL /= np.linalg.norm(RESIDUAL)
+LATENTS = 8 + 32
+"""Four numbers for each of two stains, then 4 x 4 nodes for each: gains, offsets, tilts, turns, field."""
+
+
+def slides(n: int = 4, size: int = 16) -> Tensor:
+    """Images with .1 to .9 of hematoxylin and eosin."""
+    stains = 0.1 + 0.8 * torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(2))
+    stains[:, 2] = 0
+    return combine_stains(stains)
+
+
+def pure(hematoxylin: float, eosin: float) -> Tensor:
+    density = hematoxylin * ROWS[0] + eosin * ROWS[1]
+    return torch.tensor(np.exp(-density), dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+
+
+def latents_with(**numbers: tuple[float, float]) -> Tensor:
+    latents = torch.zeros(1, LATENTS)
+    for i, name in enumerate(("gain", "offset", "tilt", "turn")):
+        latents[0, 2 * i : 2 * i + 2] = torch.tensor(numbers.get(name, (0.0, 0.0)))
+    return latents
+
+
+def draw(teacher: StainTeacher, n: int = 4, seed: int = 1) -> Tensor:
+    return teacher.draw_latents(n, (3, 16, 16), torch.Generator().manual_seed(seed))
+
+
+def density_of(images: Tensor) -> np.ndarray:
+    return -np.log(images[0, :, 0, 0].detach().double().numpy())
+
+
+def test_gain_multiplies_each_stain_by_its_own_factor():
+    changed = StainTeacher()(pure(0.5, 0.3), LABELS[:1], latents_with(gain=(1.0, -1.0)))
+    log_gain = 0.7 * np.tanh(0.25 / 0.7)
+    expected = 0.5 * np.exp(log_gain) * ROWS[0] + 0.3 * np.exp(-log_gain) * ROWS[1]
+    np.testing.assert_allclose(density_of(changed), expected, rtol=1e-4)
+
+
+def test_offset_adds_stain_everywhere():
+    changed = StainTeacher()(pure(0.5, 0.3), LABELS[:1], latents_with(offset=(1.0, 2.0)))
+    expected = (0.5 + 0.2 * np.tanh(0.06 / 0.2)) * ROWS[0] + (0.3 + 0.2 * np.tanh(0.12 / 0.2)) * ROWS[1]
+    np.testing.assert_allclose(density_of(changed), expected, rtol=1e-4)
+
+
+def test_tilt_moves_a_stain_toward_the_other_and_turn_toward_the_residual():
+    changed = StainTeacher()(pure(0.5, 0.0), LABELS[:1], latents_with(tilt=(1.0, 0.0), turn=(-1.5, 0.0)))
+    direction = ROWS[0] + 0.25 * np.tanh(0.08 / 0.25) * ROWS[1] + 0.25 * np.tanh(-1.5 * 0.08 / 0.25) * RESIDUAL
+    np.testing.assert_allclose(density_of(changed), 0.5 * direction / np.linalg.norm(direction), rtol=1e-4)
+
+
+def test_a_field_of_equal_nodes_is_a_gain():
+    latents = torch.zeros(1, LATENTS)
+    latents[0, 8 : 8 + 16] = 1.0
+    changed = StainTeacher()(pure(0.5, 0.3), LABELS[:1], latents)
+    expected = 0.5 * np.exp(0.4 * np.tanh(0.12 / 0.4)) * ROWS[0] + 0.3 * ROWS[1]
+    np.testing.assert_allclose(density_of(changed), expected, rtol=1e-4)
+
+
+def test_a_field_varies_smoothly_over_the_image():
+    latents = torch.zeros(1, LATENTS)
+    latents[0, 8:] = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    hematoxylin = separate_stains(StainTeacher()(pure(0.5, 0.3).expand(1, 3, 4, 4), LABELS[:1], latents))[0, 0]
+    assert hematoxylin.std() > 0.01
+    wide = separate_stains(StainTeacher()(pure(0.5, 0.3)[..., :1, :1].expand(1, 3, 64, 64), LABELS[:1], latents))[0, 0]
+    assert wide.diff(dim=0).abs().max() < 0.1 * (wide.max() - wide.min())
+
+
+def test_tissue_without_a_stain_gets_none_by_gain():
+    glass = torch.ones(1, 3, 4, 4)
+    assert torch.equal(StainTeacher()(glass, LABELS[:1], latents_with(gain=(2.0, 2.0), turn=(1.0, 1.0))), glass)
+
+
+def test_the_same_arguments_give_the_same_bits_and_other_latents_other_images():
+    teacher, images = StainTeacher(), slides()
+    first, second = (teacher(images, LABELS, draw(teacher)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert (first - teacher(images, LABELS, draw(teacher, seed=2))).abs().flatten(1).mean(1).min() > 0.005
+
+
+def test_difficulty_0_is_the_identity_and_more_difficulty_changes_more():
+    teacher, images = StainTeacher(), slides()
+    latents = draw(teacher)
+    changes = [
+        (teacher(images, LABELS, latents, d) - images).square().mean().item() for d in (0.0, 1e-4, 0.3, 1.0, 3.0)
+    ]
+    assert changes[0] == 0
+    assert changes[1] < 1e-7
+    assert changes == sorted(changes)
+    assert torch.isfinite(teacher(images, LABELS, latents, 100.0)).all()
+
+
+def test_every_magnitude_gets_a_gradient_from_the_images():
+    teacher = StainTeacher()
+    weights = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    (weights * teacher(slides(), LABELS, draw(teacher))).sum().backward()
+    assert teacher.magnitude.grad is not None
+    assert teacher.magnitude.grad.abs().min() > 0
+
+
+def test_black_and_white_pixels_keep_gradients_finite():
+    teacher = StainTeacher()
+    images = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
+    teacher(images, LABELS[:2], draw(teacher, 2)).sum().backward()
+    assert torch.isfinite(teacher.magnitude.grad).all()
+
+
+def test_labels_are_not_looked_at():
+    teacher, images = StainTeacher(), slides()
+    latents = draw(teacher)
+    assert torch.equal(teacher(images, LABELS, latents), teacher(images, 1 - LABELS, latents))
+
+
+@pytest.mark.parametrize("difficulty", [0.3, 1.0, 3.0])
+def test_training_that_tries_to_make_draws_alike_keeps_half_of_the_diversity(difficulty):
+    teacher, images, draws = StainTeacher(), slides(3), 4
+    optimizer = torch.optim.Adam(teacher.parameters(), lr=1e-2)
+    for step in range(200):
+        latents = draw(teacher, 3 * draws, seed=step)
+        sources, labels = images.repeat_interleave(draws, 0), LABELS[:3].repeat_interleave(draws)
+        changed = teacher(sources, labels, latents, difficulty).unflatten(0, (3, draws))
+        optimizer.zero_grad()
+        changed.var(1).mean().backward()
+        optimizer.step()
+    kept = diversity_kept(teacher, images, LABELS[:3], difficulty, draws=32)
+    assert 0.5 <= kept < 0.8  # below .8: the attack was a real one
+    assert max(max(row.values()) for row in teacher.magnitudes().values()) < 1
+
+
+def test_untrained_teachers_draw_diverse_changes():
+    assert teacher_diversity(StainTeacher(), slides(), LABELS) > 0.02
+
+
+def test_images_of_another_range_change_as_plain_ones_do():
+    images, plain, bytes_range = slides(), StainTeacher(), StainTeacher(value_range=(0, 255))
+    latents = draw(plain)
+    changed = bytes_range(255 * images, LABELS, latents) / 255
+    torch.testing.assert_close(changed, plain(images, LABELS, latents), atol=1e-5, rtol=0)
+
+
+def test_a_saved_teacher_comes_back_equal(tmp_path):
+    teacher, images = StainTeacher(num_classes=4), slides()
+    teacher.magnitude.data.normal_(generator=torch.Generator().manual_seed(3))
+    loaded = load_teacher(save_teacher(teacher, tmp_path / "teacher.safetensors"))
+    assert torch.equal(loaded(images, LABELS, draw(teacher)), teacher(images, LABELS, draw(teacher)))
+
+
+@pytest.mark.parametrize(("spatial_dims", "in_channels"), [(3, 3), (2, 1)])
+def test_anything_but_rgb_images_raises(spatial_dims, in_channels):
+    with pytest.raises(ConfigurationError, match=f"RGB .* got {spatial_dims} and {in_channels}"):
+        StainTeacher(spatial_dims, in_channels)
+
+
+def test_wrong_latents_and_missing_sources_raise():
+    teacher = StainTeacher()
+    with pytest.raises(ConfigurationError, match=r"Expected latents \(B, 40\).* got \(4, 5\)"):
+        teacher(slides(), LABELS, torch.zeros(4, 5))
+    with pytest.raises(ConfigurationError, match="needs sources, got None"):
+        teacher(None, LABELS, draw(teacher))

@@ -25,7 +25,15 @@ from monai_gmcl.hypergradients import (
     register_update_rule,
 )
 from monai_gmcl.lesson import Lesson
-from monai_gmcl.teachers import PolicyTeacher, Teacher, load_teacher, save_teacher
+from monai_gmcl.teachers import (
+    ImageTeacher,
+    LatentTeacher,
+    PolicyTeacher,
+    StainTeacher,
+    Teacher,
+    load_teacher,
+    save_teacher,
+)
 from monai_gmcl.weighting import LessonWeighting, UniformWeighting
 
 __version__ = "0.1.0"
@@ -42,10 +50,13 @@ __all__ = [
     "GMCLTrainer",
     "HeadHypergradient",
     "Hypergradient",
+    "ImageTeacher",
+    "LatentTeacher",
     "Lesson",
     "LessonWeighting",
     "LinearRamp",
     "PolicyTeacher",
+    "StainTeacher",
     "Teacher",
     "UniformWeighting",
     "UnrolledHypergradient",

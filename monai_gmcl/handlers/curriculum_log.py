@@ -17,20 +17,23 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
-from torch import Tensor
+from torch import nn
 
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.metrics import diversity, diversity_kept
+from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
 __all__ = ["CurriculumLog"]
 
+SOURCES = 4
 LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)
 
 
@@ -43,7 +46,10 @@ class CurriculumLog:
 
         ``sqrt(mean((x_i - x_j)^2))``
 
-    in the units in which the student sees them. Numbers in ``engine.state.metrics`` are columns ``train_...``; those
+    in the units in which the student sees them; ``diversity_kept`` compares 8 draws of each of a few of its sources
+    with those of the untrained teacher (:func:`monai_gmcl.metrics.diversity_kept`).
+
+    Numbers in ``engine.state.metrics`` are columns ``train_...``; those
     of the evaluator ``val_...``, in epochs in which it ran. Validation of the same epoch is in the row wherever its
     handler stands in the list of handlers.
 
@@ -103,7 +109,8 @@ class CurriculumLog:
         lesson = engine.state.lesson
         row = {
             **{name: _mean(numbers) for name, numbers in self._seen.items()},
-            "diversity": float("nan") if lesson is None else diversity(lesson.images),
+            "diversity": _diversity(lesson),
+            "diversity_kept": _diversity_kept(engine.teacher, lesson),
             **_prefixed("train_", engine.state.metrics),
             **self._validation,
         }
@@ -116,10 +123,16 @@ class CurriculumLog:
                 self.summary_writer.add_scalar(f"gmcl/{name}", number, epoch)
 
 
-def diversity(images: Tensor) -> float:
-    """Return the mean over pairs of images ``(n, C, ...)`` of their root mean square distance; NaN for one image."""
-    flat = images.detach().flatten(1).float()
-    return float(torch.pdist(flat).mean()) / math.sqrt(flat.shape[1])
+def _diversity(lesson: Lesson | None) -> float:
+    known = lesson is not None and lesson.images is not None and len(lesson) > 1
+    return diversity(lesson.images) if known else float("nan")  # type: ignore[union-attr, arg-type]
+
+
+def _diversity_kept(teacher: nn.Module, lesson: Lesson | None) -> float:
+    if not isinstance(teacher, Teacher) or lesson is None or lesson.images is None or lesson.difficulty == 0:
+        return float("nan")
+    images = lesson.images.detach() if lesson.sources is None else lesson.sources
+    return diversity_kept(teacher, images[:SOURCES], lesson.labels[:SOURCES], lesson.difficulty)
 
 
 def _mean(numbers: list[float]) -> float:

@@ -12,7 +12,19 @@
 from __future__ import annotations
 
 from monai_gmcl.teachers.base import Teacher, draw_latents
+from monai_gmcl.teachers.image import ImageTeacher
+from monai_gmcl.teachers.latent import LatentTeacher
 from monai_gmcl.teachers.policy import PolicyTeacher
+from monai_gmcl.teachers.stain import StainTeacher
 from monai_gmcl.teachers.teacher_file import load_teacher, save_teacher
 
-__all__ = ["PolicyTeacher", "Teacher", "draw_latents", "load_teacher", "save_teacher"]
+__all__ = [
+    "ImageTeacher",
+    "LatentTeacher",
+    "PolicyTeacher",
+    "StainTeacher",
+    "Teacher",
+    "draw_latents",
+    "load_teacher",
+    "save_teacher",
+]

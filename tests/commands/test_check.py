@@ -1,0 +1,72 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from monai_gmcl.commands.check import check
+from monai_gmcl.exceptions import ConfigurationError
+
+
+def configuration(folder: Path, kind: str = "monai_gmcl.engines.GMCLTrainer") -> Path:
+    file = folder / "configs" / "train.yaml"
+    file.parent.mkdir()
+    gmcl = {
+        "teacher": "@teacher",
+        "teacher_optimizer": {"_target_": "torch.optim.Adam", "params": "$@teacher.parameters()"},
+    }
+    trainer = {
+        "_target_": kind,
+        "device": "cpu",
+        "max_epochs": 3,
+        "train_data_loader": "@loader",
+        "network": "@network",
+        "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.1},
+        "loss_function": {"_target_": "torch.nn.CrossEntropyLoss"},
+        "train_handlers": "$1 / 0",
+        **(gmcl if "GMCL" in kind else {}),
+    }
+    content = {
+        "imports": ["$import torch"],
+        "network": "$torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))",
+        "teacher": {
+            "_target_": "monai_gmcl.teachers.PolicyTeacher",
+            "spatial_dims": 2,
+            "in_channels": 1,
+            "num_classes": 2,
+        },
+        "data": "$torch.utils.data.TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8) % 2)",
+        "loader": {"_target_": "torch.utils.data.DataLoader", "dataset": "@data", "batch_size": 4},
+        "train": {"trainer": trainer},
+    }
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_check_prints_each_estimator_and_runs_no_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(str(configuration(tmp_path)), repeats=1)
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines if "Hypergradient" in line]
+    assert names[0] == "ExactHypergradient" and len(names) == 5
+    # A linear student is all head: Head is exact.
+    assert next(line for line in lines if line.startswith("HeadHypergradient")).split()[1] == "1.0000"
+
+
+def test_check_names_a_configuration_that_is_missing_or_trains_otherwise(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="found no file 'nowhere.yaml'"):
+        check("nowhere.yaml")
+    file = configuration(tmp_path, "monai.engines.SupervisedTrainer")
+    with pytest.raises(ConfigurationError, match="to be a GMCLTrainer, got SupervisedTrainer"):
+        check(str(file))

@@ -15,7 +15,16 @@ from monai_gmcl.handlers.class_report import ClassReport
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.image_grid import ImageGridHandler
+from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 
-__all__ = ["ClassReport", "CurriculumLog", "CurvesHandler", "ImageGridHandler", "LessonProgressBar", "TeacherSaver"]
+__all__ = [
+    "ClassReport",
+    "CurriculumLog",
+    "CurvesHandler",
+    "ImageGridHandler",
+    "LabelLeakLog",
+    "LessonProgressBar",
+    "TeacherSaver",
+]

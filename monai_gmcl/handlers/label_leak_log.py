@@ -1,0 +1,79 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from ignite.engine import Events
+from monai.utils.type_conversion import convert_to_tensor
+from torch import Tensor
+
+from monai_gmcl.metrics import label_leak
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["LabelLeakLog"]
+
+
+class LabelLeakLog:
+    """Writes down, when the run has ended, whether a teacher that sees the label writes it into the image.
+
+    ``label_leak.csv`` holds the held-out AUC of a small classifier that sees only what the teacher added, beside the
+    same for labels that have nothing to do with the sources (:func:`monai_gmcl.metrics.label_leak`). A teacher without
+    ``condition_on_label`` cannot leak: nothing is written for it.
+
+    Args:
+        output_dir: folder of ``label_leak.csv``; made if there is none.
+        images: how many training images to measure on, at most.
+        seed: of latents and classifier.
+    """
+
+    FILE_NAME = "label_leak.csv"
+
+    def __init__(self, output_dir: str | os.PathLike[str], images: int = 512, seed: int = 0) -> None:
+        self.path = Path(output_dir) / self.FILE_NAME
+        self.images = images
+        self.seed = seed
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow an engine."""
+        if getattr(engine.teacher, "condition_on_label", False):
+            engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _write(self, engine: GMCLTrainer) -> None:
+        images, labels = self._training_images(engine)
+        difficulty = float(engine.state.curriculum["difficulty"])
+        leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)  # type: ignore[arg-type]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["auc", "unconditioned_auc", "images", "difficulty"])
+            writer.writerow([leak.auc, leak.unconditioned_auc, len(images), difficulty])
+        self.logger.info("Label leak: AUC %.3f, unconditioned %.3f.", leak.auc, leak.unconditioned_auc)
+
+    def _training_images(self, engine: GMCLTrainer) -> tuple[Tensor, Tensor]:
+        images: list[Tensor] = []
+        labels: list[Tensor] = []
+        for batch in engine.data_loader:
+            image, label, *_ = engine.prepare_batch(batch, engine.state.device, engine.non_blocking, **engine.to_kwargs)
+            images.append(convert_to_tensor(image))
+            labels.append(convert_to_tensor(label))
+            if sum(map(len, labels)) >= self.images:
+                break
+        return torch.cat(images)[: self.images], torch.cat(labels)[: self.images]

@@ -144,10 +144,12 @@ class ImageTeacher(Teacher):
         images = (images - low) / (high - low)
         for_color, for_warp, for_residual = split_latents(latents.to(images), self.sizes)
         vectors = label_vectors(labels, self.num_classes, images.dtype) if self.condition_on_label else None
-        plan = self.network(images, vectors)
-        changed = self._mix_colors(images, for_color, plan, difficulty)
-        changed = changed + self._draw_residual(for_residual, plan, difficulty)
-        changed = self._warp(changed, for_warp, plan, difficulty)
+        # half precision would round pixel values, and torch's matrix_exp is wrong in it
+        with torch.autocast(images.device.type, enabled=False):
+            plan = self.network(images, vectors)
+            changed = self._mix_colors(images, for_color, plan, difficulty)
+            changed = changed + self._draw_residual(for_residual, plan, difficulty)
+            changed = self._warp(changed, for_warp, plan, difficulty)
         return changed * (high - low) + low
 
     def _mix_colors(self, images: Tensor, latents: Tensor, plan: _Plan, difficulty: float) -> Tensor:

@@ -237,3 +237,12 @@ def test_wrong_latents_and_missing_sources_raise():
         teacher(None, LABELS, latents_of(teacher))
     with pytest.raises(ConfigurationError, match=r"built for images of 3 channel.*got images of shape \(1, 16, 16\)"):
         teacher.draw_latents(4, (1, 16, 16))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_nothing(dtype):
+    teacher, images = build(), images_like(4, 3, 16, 16)
+    latents = latents_of(teacher)
+    with torch.autocast("cpu", dtype=dtype):
+        changed = teacher(images, LABELS, latents)
+    assert torch.equal(changed, teacher(images, LABELS, latents))

@@ -85,7 +85,7 @@ def test_the_readme_has_two_commands_one_trains_and_one_tests() -> None:
     assert train.startswith("pip install . && python -m monai.bundle run ")
     for file in re.findall(r"bundles/\S+", train):
         assert (ROOT / file).exists()
-    assert test.startswith('pip install ".[test]" && ')
+    assert test.startswith('pip install ".[test,tracking]" && ')
     assert "pytest" in test
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def read_csv_datalist(
         Items in the table's order, and the class names (the label columns for multi-label tasks).
 
     Raises:
-        DataError: naming the file and the row (the header is row 1).
+        DataError: naming the file and the row (as a line of the file; the header is row 1).
     """
     path = Path(path)
     with _opened(path) as file:
@@ -55,14 +55,17 @@ def read_csv_datalist(
             if column not in columns:
                 raise DataError(f"Expected a column {column!r} in {str(path)!r}, found {', '.join(columns) or 'none'}.")
         rows = [
-            {
-                "image": row[image_column],
-                "label": [row[name] for name in labels] if multi else row[labels[0]],
-                **({"group": row[group_column]} if group_column else {}),
-            }
+            (
+                table.line_num,
+                {
+                    "image": row[image_column],
+                    "label": [row[name] for name in labels] if multi else row[labels[0]],
+                    **({"group": row[group_column]} if group_column else {}),
+                },
+            )
             for row in table
         ]
-    items, names = _items(rows, path, class_names, first_row=2)
+    items, names = _items(rows, path, class_names)
     return items, labels if multi else names
 
 
@@ -91,7 +94,7 @@ def read_json_datalist(
     if not isinstance(content, dict) or not isinstance(content.get(section), list):
         found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f"Expected a list {section!r} in {str(path)!r}, found {found}.")
-    return _items(content[section], path, class_names, first_row=1)
+    return _items(list(enumerate(content[section], 1)), path, class_names)
 
 
 def _opened(path: Path) -> Any:
@@ -101,28 +104,21 @@ def _opened(path: Path) -> Any:
 
 
 def _items(
-    rows: Iterable[Mapping[str, Any]], path: Path, class_names: Sequence[str] | None, first_row: int
+    rows: Sequence[tuple[int, Any]], path: Path, class_names: Sequence[str] | None
 ) -> tuple[list[Item], list[str]]:
-    items: list[Item] = []
-    for number, row in enumerate(rows, first_row):
-        where = f"row {number} of {str(path)!r}"
-        if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, ""):
-            raise DataError(f"Expected an image and a label in {where}, found {row!r}.")
-        image = path.parent / str(row["image"])
-        if not image.is_file():
-            raise DataError(f"Expected an image file in {where}, found no file {str(image)!r}.")
-        item = {"image": str(image), "label": row["label"]}
-        if row.get("group") is not None:
-            item["group"] = str(row["group"])
-        if isinstance(row["label"], Sequence) and not isinstance(row["label"], str):
-            item["label"] = _multi_label(row["label"], where)
-        items.append(item)
+    items = [_item(row, path, number) for number, row in rows]
     if not items:
         raise DataError(f"Expected at least one image in {str(path)!r}, found none.")
+    kind = _kind(items[0]["label"])
+    for (number, _), item in zip(rows, items, strict=True):
+        if _kind(item["label"]) != kind:
+            raise DataError(
+                f"Expected {kind}, as in the rows before, in row {number} of {str(path)!r}, found {item['label']!r}."
+            )
     if isinstance(items[0]["label"], list):
         return items, [str(k) for k in range(len(items[0]["label"]))]
     names = [str(name) for name in class_names] if class_names is not None else _sorted_names(items)
-    for number, item in enumerate(items, first_row):
+    for (number, _), item in zip(rows, items, strict=True):
         name = str(item["label"])
         if name not in names:
             raise DataError(
@@ -130,6 +126,28 @@ def _items(
             )
         item["label"] = names.index(name)
     return items, names
+
+
+def _item(row: Any, path: Path, number: int) -> Item:
+    where = f"row {number} of {str(path)!r}"
+    if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, ""):
+        raise DataError(f"Expected an image and a label in {where}, found {row!r}.")
+    image = path.parent / str(row["image"])
+    if not image.is_file():
+        raise DataError(f"Expected an image file in {where}, found no file {str(image)!r}.")
+    item: Item = {"image": str(image), "label": row["label"]}
+    if "group" in row:
+        # Without one, images of the same patient could come to stand in two parts unnoticed.
+        if row["group"] in (None, ""):
+            raise DataError(f"Expected a group (patient or slide) in {where}, found none.")
+        item["group"] = str(row["group"])
+    if isinstance(row["label"], Sequence) and not isinstance(row["label"], str):
+        item["label"] = _multi_label(row["label"], where)
+    return item
+
+
+def _kind(label: Any) -> str:
+    return f"{len(label)} labels of 0 or 1" if isinstance(label, list) else "one class"
 
 
 def _multi_label(values: Sequence[Any], where: str) -> list[float]:
@@ -144,4 +162,4 @@ def _multi_label(values: Sequence[Any], where: str) -> list[float]:
 
 def _sorted_names(items: Sequence[Item]) -> list[str]:
     names = {str(item["label"]) for item in items}
-    return sorted(names, key=lambda name: (0, int(name), name) if name.isdigit() else (1, 0, name))
+    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))

@@ -23,7 +23,7 @@ from monai.transforms.intensity.dictionary import ScaleIntensityd, ScaleIntensit
 from monai.transforms.io.array import LoadImage
 from monai.transforms.spatial.dictionary import Resized
 from monai.transforms.transform import MapTransform
-from PIL import Image
+from PIL import Image, ImageOps
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
@@ -33,7 +33,8 @@ __all__ = ["ReadImaged", "image_transforms"]
 class ReadImaged(MapTransform):
     """Read an image as float ``(C, H, W)``, as a person sees it, or a volume as ``(C, D, H, W)``.
 
-    PNG, JPEG and TIFF come out from 0 to 255 (16-bit images too, with their depth kept), NIfTI as stored.
+    PNG, JPEG and TIFF come out from 0 to 255, upright where the file says how it was held (EXIF). Images of 16 bits are
+    scaled to that range; grey ones keep their depth. NIfTI comes out as stored.
 
     Args:
         keys: of the paths.
@@ -57,6 +58,7 @@ class ReadImaged(MapTransform):
         self.load = LoadImage(reader=reader, ensure_channel_first=True, dtype=np.float32)
 
     def _converted(self, image: Image.Image) -> Image.Image:
+        image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):
             # Pillow's own conversion of 16-bit images clips at 255.
             image = Image.fromarray(np.asarray(image, dtype=np.float32) / 257.0)
@@ -68,6 +70,8 @@ class ReadImaged(MapTransform):
         for key in self.key_iterator(read):
             path = read[key]
             try:
+                if self.spatial_dims == 2:
+                    _check_depth(path)
                 image = self.load(path)
             except Exception as error:
                 kind = "NIfTI volume" if self.spatial_dims == 3 else "PNG, JPEG or TIFF image"
@@ -79,6 +83,29 @@ class ReadImaged(MapTransform):
                 )
             read[key] = image
         return read
+
+
+def _check_depth(path: Any) -> None:
+    # Not in the reader: MONAI's LoadImage would go on to another reader, which clips or turns the image.
+    with Image.open(path) as image:
+        if image.mode == "F":
+            raise DataError("8 or 16 bits are accepted, found floating point")
+        if image.mode == "I":
+            values = np.asarray(image)
+            if values.min() < 0 or values.max() > 65535:
+                raise DataError("8 or 16 bits are accepted, found 32")
+
+
+class _NamingCompose(Compose):
+    """Compose whose last word on a bad file is the error that names it, not MONAI's "applying transform"."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except RuntimeError as error:
+            if isinstance(error.__cause__, DataError):
+                raise error.__cause__ from None
+            raise
 
 
 def image_transforms(
@@ -98,6 +125,11 @@ def image_transforms(
         size: to resize to after the crop (area interpolation).
         intensity_range: of NIfTI volumes, mapped to 0..1 and clipped. Default: each volume's own least and most.
         key: of the path, then of the image.
+
+    Raises:
+        ConfigurationError: other dims or channels.
+        DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
+            RuntimeError whose cause it is.)
     """
     steps: list[Any] = [ReadImaged(key, spatial_dims, channels)]
     if spatial_dims == 2:
@@ -110,7 +142,7 @@ def image_transforms(
         steps.append(CenterSpatialCropd(key, _sizes(crop, spatial_dims)))
     if size is not None:
         steps.append(Resized(key, _sizes(size, spatial_dims), mode="area"))
-    return Compose(steps)
+    return _NamingCompose(steps)
 
 
 def _sizes(size: int | Sequence[int], spatial_dims: int) -> list[int]:

@@ -63,7 +63,8 @@ def open_data(
 
     Args:
         dataset_dir: empty for the phantom; a folder with ``train``, ``valid`` and ``test``, each of class folders; a
-            folder of class folders, split by seed; or a CSV or MONAI JSON datalist, split by seed and patient.
+            folder of class folders, split by seed; or a CSV table or the ``training`` list of a MONAI JSON datalist,
+            split by seed and, where they are given, by patient or slide.
         phantom_dir: where the phantom is generated on first use.
         seed: of the split.
         group_column: the CSV table's column of the patient or slide.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from monai_gmcl.data.class_folders import Item
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["check_no_leakage", "draw_labeled", "grouped_stratified_split"]
+
+SHOWN = 5
+"""How many shared patients or files an error names."""
 
 
 def grouped_stratified_split(
@@ -58,9 +62,12 @@ def grouped_stratified_split(
     np.random.default_rng(seed).shuffle(names)
     names.sort(key=lambda name: -len(groups[name]))
     parts: list[list[int]] = [[] for _ in fractions]
-    for name in names:
+    for dealt, name in enumerate(names):
         # What is still missing of the group's classes, each part by its own size.
         need = (np.maximum(wanted, 0) @ counts[name]) / np.asarray(fractions)
+        empty = np.array([not part for part in parts])
+        if len(names) - dealt <= empty.sum():
+            need = np.where(empty, need, -1.0)
         chosen = int(np.argmax(need))
         wanted[chosen] -= counts[name]
         parts[chosen] += groups[name]
@@ -76,12 +83,14 @@ def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "grou
         DataError: naming the parts and what they share.
     """
     for key in (group_key, "image"):
-        seen: dict[Any, str] = {}
-        for part, items in parts.items():
-            for value in {item[key] for item in items if key in item}:
-                other = seen.setdefault(value, part)
-                if other != part:
-                    raise DataError(f"Expected no {key} in two parts, found {value!r} in {other} and in {part}.")
+        values = {part: {item[key] for item in items if key in item} for part, items in parts.items()}
+        for one, other in combinations(values, 2):
+            shared = sorted(map(str, values[one] & values[other]))
+            if shared:
+                more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
+                raise DataError(
+                    f"Expected no {key} in two parts, found in {one} and in {other}: {', '.join(shared[:SHOWN])}{more}."
+                )
 
 
 def draw_labeled(items: Sequence[Item], per_class: int, seed: int) -> tuple[list[Item], list[Item]]:
@@ -91,8 +100,11 @@ def draw_labeled(items: Sequence[Item], per_class: int, seed: int) -> tuple[list
         The drawn items and the rest, each in the order of ``items``.
 
     Raises:
-        DataError: a class has fewer items.
+        DataError: a class has fewer items, or the labels are no class indices (multi-label tasks).
     """
+    unfit = [item["label"] for item in items if not isinstance(item["label"], int)]
+    if unfit:
+        raise DataError(f"Expected class indices to draw {per_class} images per class, found the label {unfit[0]!r}.")
     counts = Counter(item["label"] for item in items)
     generator = np.random.default_rng(seed)
     drawn: set[int] = set()

@@ -1,0 +1,48 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Folder of a real data set by name, or a skipped test that says what is missing."""
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("GMCL_DATA_DIR") or REPOSITORY.parent / "shared" / "data")
+        if not (root / name).is_dir():
+            pytest.skip(f"no real data at {root / name}; set GMCL_DATA_DIR")
+        return root / name
+
+    return find
+
+
+@pytest.fixture
+def write_image() -> Callable[..., Path]:
+    """Write a small image of one gray value or color, with the format of the name's suffix."""
+
+    def write(path: Path, color: int | tuple[int, int, int] = (10, 20, 30), size: tuple[int, int] = (8, 6)) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (size[1], size[0]) if isinstance(color, int) else (size[1], size[0], 3)
+        Image.fromarray(np.full(shape, color, dtype=np.uint8)).save(path)
+        return path
+
+    return write

@@ -1,0 +1,94 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.data.class_folders import class_folder_datalist
+from monai_gmcl.exceptions import DataError
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_classes_and_files_come_sorted_with_labels_in_the_order_of_the_names(tmp_path: Path) -> None:
+    _touch(tmp_path, "tumor/b.png", "tumor/a.png", "normal/z.png")
+    items, names = class_folder_datalist(tmp_path)
+    assert names == ["normal", "tumor"]
+    assert items == [
+        {"image": str(tmp_path / "normal" / "z.png"), "label": 0},
+        {"image": str(tmp_path / "tumor" / "a.png"), "label": 1},
+        {"image": str(tmp_path / "tumor" / "b.png"), "label": 1},
+    ]
+
+
+def test_given_class_names_set_the_labels(tmp_path: Path) -> None:
+    _touch(tmp_path, "benign/a.png", "cancer/a.png")
+    items, names = class_folder_datalist(tmp_path, ["cancer", "benign"])
+    assert names == ["cancer", "benign"]
+    assert [(Path(item["image"]).parent.name, item["label"]) for item in items] == [("cancer", 0), ("benign", 1)]
+
+
+def test_every_supported_format_is_listed_in_either_case_and_hidden_files_are_not(tmp_path: Path) -> None:
+    wanted = ["a.png", "b.JPG", "c.jpeg", "d.tif", "e.TIFF", "f.nii", "g.nii.gz"]
+    _touch(tmp_path, *(f"one/{name}" for name in wanted), "one/.DS_Store", ".cache/x")
+    items, names = class_folder_datalist(tmp_path)
+    assert names == ["one"]
+    assert [Path(item["image"]).name for item in items] == wanted
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "message"),
+    [
+        ([], None, r"at least one class folder in .*data', found none"),
+        (["a.png"], None, r"at least one class folder in .*data', found none"),
+        (["cat/a.png", "dog/a.png"], ["cat", "cow"], r"the class folders cat, cow in .*data', found cat, dog"),
+        (["cat/a.png"], ["cat", "cow"], r"the class folders cat, cow in .*data', found cat\."),
+        (["cat/notes.txt"], None, r"only images \(\.png, .*\.nii\.gz\).*found .*notes\.txt"),
+    ],
+)
+def test_what_is_no_class_folder_data_set_is_refused(
+    tmp_path: Path, files: list[str], names: list[str] | None, message: str
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    _touch(folder, *files)
+    with pytest.raises(DataError, match=message):
+        class_folder_datalist(folder, names)
+
+
+def test_an_empty_class_and_a_missing_folder_are_named(tmp_path: Path) -> None:
+    _touch(tmp_path, "full/a.png")
+    (tmp_path / "void").mkdir()
+    with pytest.raises(DataError, match="at least one image in the class folder .*void"):
+        class_folder_datalist(tmp_path)
+    with pytest.raises(DataError, match="found no folder .*nowhere"):
+        class_folder_datalist(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "counts"),
+    [("pcam/train", ["normal", "tumor"], [1500, 1500]), ("pneumonia/valid", ["normal", "pneumonia"], [67, 194])],
+)
+def test_real_class_folders_have_the_images_that_their_description_says(
+    real_data: Callable[[str], Path], name: str, classes: list[str], counts: list[int]
+) -> None:
+    items, names = class_folder_datalist(real_data(name))
+    assert names == classes
+    assert [sum(item["label"] == label for item in items) for label in range(2)] == counts

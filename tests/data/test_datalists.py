@@ -1,0 +1,158 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.exceptions import DataError
+
+
+@pytest.fixture
+def table(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[[str], Path]:
+    """A CSV file of the given text beside the images ``images/a.png``, ``b.png``, ``c.png``."""
+    for name in "abc":
+        write_image(tmp_path / "images" / f"{name}.png")
+
+    def write(text: str) -> Path:
+        path = tmp_path / "list.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def datalist(table: Callable[[str], Path], tmp_path: Path) -> Callable[[object], Path]:
+    """A JSON file of the given content beside the same images."""
+
+    def write(content: object) -> Path:
+        path = tmp_path / "list.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_named_labels_of_a_table_become_sorted_class_indices(table: Callable[[str], Path], tmp_path: Path) -> None:
+    items, names = read_csv_datalist(table("image,label\nimages/a.png,tumor\nimages/b.png,normal\n"))
+    assert names == ["normal", "tumor"]
+    assert items == [
+        {"image": str(tmp_path / "images/a.png"), "label": 1},
+        {"image": str(tmp_path / "images/b.png"), "label": 0},
+    ]
+
+
+def test_an_absolute_path_and_a_byte_order_mark_are_fine(table: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "images" / "a.png"
+    items, _ = read_csv_datalist(table(f"\ufeffimage,label\n{path},x\n"))
+    assert items[0]["image"] == str(path)
+
+
+def test_numbers_sort_as_numbers_and_given_names_set_the_order(table: Callable[[str], Path]) -> None:
+    path = table("image,label\nimages/a.png,10\nimages/b.png,9\n")
+    assert read_csv_datalist(path)[1] == ["9", "10"]
+    items, names = read_csv_datalist(path, class_names=["10", "9"])
+    assert (names, [item["label"] for item in items]) == (["10", "9"], [0, 1])
+
+
+def test_columns_may_have_other_names_and_a_group_is_kept(table: Callable[[str], Path]) -> None:
+    path = table("file,grade,patient\nimages/a.png,0,p1\nimages/b.png,1,p2\n")
+    items, _ = read_csv_datalist(path, "file", "grade", "patient")
+    assert [(item["label"], item["group"]) for item in items] == [(0, "p1"), (1, "p2")]
+
+
+def test_several_label_columns_make_a_multi_label_task(table: Callable[[str], Path]) -> None:
+    path = table("image,edema,mass\nimages/a.png,0,1\nimages/b.png,1,1\n")
+    items, names = read_csv_datalist(path, label_column=["edema", "mass"])
+    assert names == ["edema", "mass"]
+    assert [item["label"] for item in items] == [[0.0, 1.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "column 'image' in .*list.csv', found none"),
+        ("image,grade\n", "column 'label' in .*list.csv', found image, grade"),
+        ("image,label\n", "at least one image in .*list.csv"),
+        ("image,label\nimages/a.png,x\n\nimages/b.png\n", "image and a label in row 4 of .*list.csv"),
+        ("image,label\nimages/a.png,x\nimages/none.png,x\n", "row 3 of .*list.csv', found no file .*none.png"),
+    ],
+)
+def test_an_error_in_a_table_names_the_file_and_the_row(table: Callable[[str], Path], text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_csv_datalist(table(text))
+
+
+def test_a_row_without_its_patient_is_refused(table: Callable[[str], Path]) -> None:
+    path = table("image,label,patient\nimages/a.png,x,p1\nimages/b.png,x,\n")
+    with pytest.raises(DataError, match="a group .* in row 3 of .*list.csv"):
+        read_csv_datalist(path, group_column="patient")
+
+
+def test_a_label_that_is_neither_0_nor_1_or_no_known_class_is_refused(table: Callable[[str], Path]) -> None:
+    path = table("image,label\nimages/a.png,1\nimages/b.png,2\n")
+    with pytest.raises(DataError, match=r"0 or 1 in row 3 of .*list.csv', found \['2'\]"):
+        read_csv_datalist(path, label_column=["label"])
+    with pytest.raises(DataError, match="classes 0, 1 in row 3 of .*list.csv', found '2'"):
+        read_csv_datalist(path, class_names=["0", "1"])
+
+
+def test_a_section_of_a_json_datalist_is_read(datalist: Callable[[object], Path], tmp_path: Path) -> None:
+    content = {
+        "training": [{"image": "images/a.png", "label": 3, "group": 7}, {"image": "images/b.png", "label": 1}],
+        "validation": [{"image": "images/c.png", "label": [0, 1]}],
+    }
+    items, names = read_json_datalist(datalist(content))
+    assert names == ["1", "3"]
+    assert items == [
+        {"image": str(tmp_path / "images/a.png"), "label": 1, "group": "7"},
+        {"image": str(tmp_path / "images/b.png"), "label": 0},
+    ]
+    items, names = read_json_datalist(datalist(content), "validation")
+    assert (items[0]["label"], names) == ([0.0, 1.0], ["0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "a list 'training' in .*list.json', found list"),
+        ({"test": []}, "a list 'training' in .*list.json', found test"),
+        ({"training": []}, "at least one image in .*list.json"),
+        ({"training": ["images/a.png"]}, "image and a label in row 1 of .*list.json"),
+        (
+            {"training": [{"image": "images/a.png", "label": [0, 1]}, {"image": "images/b.png", "label": 1}]},
+            "2 labels of 0 or 1, .* in row 2 of .*list.json', found 1",
+        ),
+        (
+            {"training": [{"image": "images/a.png", "label": 1}, {"image": "images/b.png", "label": [0, 1]}]},
+            "one class, .* in row 2 of .*list.json', found .0.0, 1.0.",
+        ),
+    ],
+)
+def test_an_error_in_a_json_datalist_names_the_file_and_the_entry(
+    datalist: Callable[[object], Path], content: object, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_json_datalist(datalist(content))
+
+
+def test_broken_json_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("{")
+    with pytest.raises(DataError, match="JSON in .*list.json"):
+        read_json_datalist(tmp_path / "list.json")
+    with pytest.raises(DataError, match="no file .*none.csv"):
+        read_csv_datalist(tmp_path / "none.csv")

@@ -1,0 +1,158 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from monai_gmcl.data.class_folders import class_folder_datalist
+from monai_gmcl.data.loading import ReadImaged, image_transforms
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def _saved(path: Path, values: np.ndarray) -> Path:
+    Image.fromarray(values).save(path)
+    return path
+
+
+def _volume(path: Path, values: np.ndarray) -> Path:
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    return path
+
+
+def _loaded(path: Path, **arguments: object) -> np.ndarray:
+    image = image_transforms(**arguments)({"image": str(path)})["image"]
+    assert image.dtype == torch.float32
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "tiff"])
+def test_an_rgb_image_comes_channel_first_upright_and_from_0_to_1(tmp_path: Path, suffix: str) -> None:
+    image = _loaded(_saved(tmp_path / f"a.{suffix}", RGB))
+    np.testing.assert_allclose(image, RGB.transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+def test_a_jpeg_comes_as_pillow_decodes_it(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "a.jpg", RGB)
+    np.testing.assert_allclose(_loaded(path), np.asarray(Image.open(path)).transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+def test_gray_and_rgb_are_converted_as_asked(tmp_path: Path) -> None:
+    gray = RGB[..., 0]
+    as_rgb = _loaded(_saved(tmp_path / "gray.png", gray), channels=3)
+    np.testing.assert_allclose(as_rgb, np.stack([gray / 255] * 3), atol=1e-6)
+    as_gray = _loaded(_saved(tmp_path / "rgb.png", RGB), channels=1)
+    # luma of ITU-R 601, which Pillow rounds
+    np.testing.assert_allclose(as_gray[0], RGB @ (0.299, 0.587, 0.114) / 255, atol=1.01 / 255)
+    assert as_gray.shape == (1, 6, 9)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_gray_image_of_16_bits_keeps_its_depth(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 1, 256], [40000, 40001, 65535]], dtype=np.uint16)
+    path = _saved(tmp_path / f"a.{suffix}", values)
+    np.testing.assert_allclose(_loaded(path, channels=1)[0], values / 65535, atol=1e-7)
+    np.testing.assert_allclose(_loaded(path, channels=3)[2], values / 65535, atol=1.01 / 255)
+
+
+def test_a_photo_held_sideways_comes_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter, clockwise
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_allclose(_loaded(tmp_path / "a.png"), np.rot90(RGB, -1).transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((2, 2), 0.5, dtype=np.float32), "found floating point"),
+        (np.full((2, 2), 70000, dtype=np.int32), "found 32"),
+    ],
+)
+def test_pixels_of_other_types_are_refused_rather_than_clipped(
+    tmp_path: Path, values: np.ndarray, message: str
+) -> None:
+    with pytest.raises(DataError, match=f"a.tif': .*{message}"):
+        _loaded(_saved(tmp_path / "a.tif", values), channels=1)
+
+
+def test_the_centre_is_cropped_then_averaged_to_the_size(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    image = _loaded(_saved(tmp_path / "a.png", values), crop=8, size=4)
+    centre = values[2:10, 2:10].reshape(4, 2, 4, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(image, centre, atol=1e-6)
+
+
+def test_a_size_for_each_side_is_rows_by_columns(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "a.png", RGB)
+    assert _loaded(path, size=(3, 4)).shape == (3, 3, 4)
+    assert _loaded(path, crop=(2, 5)).shape == (3, 2, 5)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_volume_comes_with_its_intensity_range_as_0_to_1(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(2).normal(0, 300, (4, 5, 6)).astype(np.float32)
+    path = _volume(tmp_path / name, values)
+    windowed = _loaded(path, spatial_dims=3, channels=1, intensity_range=(-100.0, 300.0))
+    np.testing.assert_allclose(windowed[0], np.clip((values + 100) / 400, 0, 1), atol=1e-5)
+    own = _loaded(path, spatial_dims=3, channels=1)
+    np.testing.assert_allclose(own[0], (values - values.min()) / np.ptp(values), atol=1e-5)
+
+
+def test_a_volume_can_be_cropped_and_resized(tmp_path: Path) -> None:
+    path = _volume(tmp_path / "a.nii.gz", np.zeros((6, 7, 8), dtype=np.float32))
+    assert _loaded(path, spatial_dims=3, channels=1, crop=6, size=3).shape == (1, 3, 3, 3)
+
+
+@pytest.mark.parametrize(("name", "dims", "kind"), [("a.png", 2, "PNG, JPEG or TIFF"), ("a.nii.gz", 3, "NIfTI")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, dims: int, kind: str) -> None:
+    (tmp_path / name).write_bytes(b"not an image")
+    for path in (tmp_path / name, tmp_path / f"none-{name}"):
+        with pytest.raises(DataError, match=f"readable {kind}.*{path.name}"):
+            _loaded(path, spatial_dims=dims, channels=1)
+
+
+def test_a_truncated_image_is_named(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match="a.png"):
+        _loaded(path)
+
+
+def test_a_volume_with_other_channels_is_named(tmp_path: Path) -> None:
+    path = _volume(tmp_path / "a.nii", np.zeros((4, 4, 4, 2), dtype=np.float32))
+    with pytest.raises(DataError, match=r"1 channels and 3 dimensions in .*a.nii', found shape \(2, 4, 4, 4\)"):
+        _loaded(path, spatial_dims=3, channels=1)
+    assert _loaded(path, spatial_dims=3, channels=2).shape == (2, 4, 4, 4)
+
+
+@pytest.mark.parametrize(("dims", "channels"), [(1, 1), (2, 2), (4, 1)])
+def test_other_dims_or_channels_are_refused(dims: int, channels: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"got {dims} and {channels}"):
+        ReadImaged("image", dims, channels)
+
+
+def test_real_images_load_at_their_size(real_data: Callable[[str], Path]) -> None:
+    for name, channels, side in (("pcam/valid", 3, 96), ("pneumonia/valid", 1, 28)):
+        items, _ = class_folder_datalist(real_data(name))
+        image = _loaded(Path(items[0]["image"]), channels=channels)
+        assert image.shape == (channels, side, side)
+        assert 0 <= image.min() < image.max() <= 1
+        assert image.max() > 0.3

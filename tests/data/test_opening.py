@@ -1,0 +1,120 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from monai_gmcl.data import opening
+from monai_gmcl.data.opening import open_data
+from monai_gmcl.data.phantom import make_phantom
+from monai_gmcl.exceptions import DataError
+
+
+def test_no_folder_means_the_phantom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"train": 3, "valid": 2, "test": 1}
+    monkeypatch.setattr(opening, "make_phantom", lambda folder: make_phantom(folder, images_per_class=few, size=16))
+    data = open_data("", tmp_path / "phantom")
+    assert (len(data.training), len(data.validation), len(data.test)) == (12, 8, 4)
+    assert data.class_names == ["0_normal", "1_cin1", "2_cin2", "3_cin3"]
+    assert (data.num_classes, data.spatial_dims, data.channels) == (4, 2, 3)
+    assert all(Path(item["image"]).is_relative_to(tmp_path / "phantom" / "train") for item in data.training)
+
+
+@pytest.mark.parametrize("valid", ["valid", "val"])
+def test_train_valid_and_test_folders_are_taken_as_they_are(
+    tmp_path: Path, write_image: Callable[..., Path], valid: str
+) -> None:
+    for part, count in (("train", 3), (valid, 2), ("test", 1)):
+        for name in ("cat", "dog"):
+            for i in range(count):
+                write_image(tmp_path / part / name / f"{i}.png", color=7)
+    data = open_data(tmp_path)
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [6, 4, 2]
+    assert {Path(item["image"]).parts[-3] for item in data.validation} == {valid}
+    assert (data.class_names, data.channels) == (["cat", "dog"], 1)
+
+
+def test_other_classes_in_a_part_are_refused(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for folder in ("train/cat", "train/dog", "valid/cat", "valid/cow", "test/cat", "test/dog"):
+        write_image(tmp_path / folder / "a.png")
+    with pytest.raises(DataError, match="cat, dog in .*valid', found cat, cow"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["val", "test"])
+def test_a_missing_part_is_named(tmp_path: Path, write_image: Callable[..., Path], missing: str) -> None:
+    for part in {"train", "val", "test"} - {missing}:
+        write_image(tmp_path / part / "cat" / "a.png")
+    with pytest.raises(DataError, match=f"no folder .*{missing}'"):
+        open_data(tmp_path)
+
+
+def test_class_folders_alone_are_split_by_seed(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for name in ("cat", "dog"):
+        for i in range(10):
+            write_image(tmp_path / name / f"{i}.png")
+    data = open_data(tmp_path, seed=1)
+    parts = (data.training, data.validation, data.test)
+    assert [Counter(item["label"] for item in part) for part in parts] == [{0: 6, 1: 6}, {0: 2, 1: 2}, {0: 2, 1: 2}]
+    assert open_data(tmp_path, seed=1) == data
+    assert open_data(tmp_path, seed=2).training != data.training
+    assert len(open_data(tmp_path, fractions=(0.2, 0.4, 0.4)).training) == 4
+
+
+def test_a_table_is_split_by_patient(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    rows = [(write_image(tmp_path / f"{i}.png").name, i % 2, f"p{i // 4}") for i in range(40)]
+    path = tmp_path / "list.csv"
+    path.write_text("image,label,slide\n" + "".join(f"{image},{label},{slide}\n" for image, label, slide in rows))
+    data = open_data(path, group_column="slide")
+    groups = [{item["group"] for item in part} for part in (data.training, data.validation, data.test)]
+    assert [len(group) for group in groups] == [6, 2, 2]
+    assert len(set.union(*groups)) == 10
+
+
+def test_a_json_datalist_of_volumes_is_three_dimensional(tmp_path: Path) -> None:
+    entries = []
+    for i in range(6):
+        nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4)), tmp_path / f"{i}.nii.gz")
+        entries.append({"image": f"{i}.nii.gz", "label": i % 2})
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    data = open_data(tmp_path / "list.json")
+    assert (data.spatial_dims, data.channels, data.num_classes) == (3, 1, 2)
+
+
+def test_what_is_no_data_set_is_named_with_what_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "data.xlsx").touch()
+    for path in (tmp_path / "data.xlsx", tmp_path / "nowhere"):
+        with pytest.raises(DataError, match=f"class folders, a .csv table or a .json datalist, found .*{path.name}"):
+            open_data(path)
+
+
+def test_a_first_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        (tmp_path / part / "cat" / "a.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="readable .* in .*train.*a.png"):
+        open_data(tmp_path)
+
+
+def test_real_patches_and_radiographs_open(real_data: Callable[[str], Path]) -> None:
+    patches = open_data(real_data("pcam"))
+    assert [len(part) for part in (patches.training, patches.validation, patches.test)] == [3000, 1000, 2000]
+    assert (patches.class_names, patches.channels) == (["normal", "tumor"], 3)
+    radiographs = open_data(real_data("pneumonia"))
+    assert (radiographs.class_names, radiographs.channels) == (["normal", "pneumonia"], 1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.engines.per_image_loss import per_image_loss
 from monai_gmcl.hypergradients.base import Hypergradient
-from monai_gmcl.lesson import Lesson, RealStep
+from monai_gmcl.lesson import HeadActivation, Lesson, RealStep
 
 __all__ = ["StudentPass", "correctness", "unwrapped"]
 
@@ -76,11 +76,18 @@ class StudentPass:
         """Return clones of the student's buffers."""
         return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
 
-    def take(self, lesson: Lesson, hypergradient: Hypergradient) -> None:
-        """Let the student look at the lesson's images, at the lesson's parameters: fills in the lesson's graph."""
+    def take(self, lesson: Lesson, hypergradient: Hypergradient | None) -> None:
+        """Let the student look at the lesson's images, at the lesson's parameters: fills in the lesson's graph.
+
+        Args:
+            lesson: with the teacher's images.
+            hypergradient: the estimator that will read the lesson and may watch the pass, if any will.
+        """
         assert lesson.generated is not None
         lesson.images = lesson.generated.detach().requires_grad_()
-        with hypergradient.watch(self.network, list(lesson.parameters)) as seen:
+        nothing: AbstractContextManager[list[HeadActivation]] = nullcontext([])
+        watched = nothing if hypergradient is None else hypergradient.watch(self.network, list(lesson.parameters))
+        with watched as seen:
             lesson.outputs, lesson.losses = self(
                 lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
             )

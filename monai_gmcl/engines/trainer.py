@@ -352,7 +352,8 @@ class GMCLTrainer(Trainer):
         with torch.set_grad_enabled(self.teacher_step is not None):
             lesson.generated = self.teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
         check_generated(lesson.generated, self.teacher, lesson.image_shape)
-        self.student.take(lesson, self.hypergradient)
+        read = self.teacher_step is not None or self.weighting.needs_update
+        self.student.take(lesson, self.hypergradient if read else None)
 
     def _meta_gradient(self, batchdata: Any) -> dict[str, Tensor]:
         """The look-ahead gradient on images that the student does not train on."""

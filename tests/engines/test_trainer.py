@@ -242,6 +242,13 @@ def test_a_frozen_teacher_teaches_and_stays_as_it_is(trainer: Build) -> None:
     assert run.state.lesson is not None
 
 
+def test_a_frozen_teacher_asks_nothing_of_the_students_head(trainer: Build) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    run = trainer(network=network, teacher_optimizer=None)
+    run.run()
+    assert run.state.iteration == 10
+
+
 def test_a_plain_module_gets_normal_latents_and_may_be_a_teacher(trainer: Build) -> None:
     class Plain(nn.Module):
         def __init__(self) -> None:

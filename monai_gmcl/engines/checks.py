@@ -48,12 +48,18 @@ def check_labels(labels: Tensor | None, num_classes: int | None) -> None:
         raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
 
 
-def check_outputs(outputs: Tensor, labels: Tensor, num_classes: int | None) -> None:
+def check_outputs(outputs: object, labels: Tensor, num_classes: int | None) -> None:
     """Raise unless the student's outputs fit the labels.
 
     Raises:
         StudentOutputError: with both shapes.
+        LabelError: a class that has no logit.
     """
+    if not isinstance(outputs, Tensor):
+        raise StudentOutputError(
+            f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
+            "An inferer can choose among several outputs."
+        )
     if labels.is_floating_point():
         if outputs.shape != labels.shape:
             raise StudentOutputError(
@@ -65,6 +71,11 @@ def check_outputs(outputs: Tensor, labels: Tensor, num_classes: int | None) -> N
         raise StudentOutputError(
             f"Expected the student's output to be ({len(labels)}, {classes}), one logit for each class, "
             f"got {tuple(outputs.shape)}."
+        )
+    elif labels.max() >= outputs.shape[1]:
+        raise LabelError(
+            f"Expected class labels from 0 to {outputs.shape[1] - 1} (the student has {outputs.shape[1]} logits), "
+            f"got {labels.max().item()}."
         )
 
 

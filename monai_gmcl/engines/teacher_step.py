@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,14 @@ class TeacherStep:
         self.optimizer.zero_grad(set_to_none=True)
         self.gradient_norm = float(norm)
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is counted and logged; the optimizer is saved beside it."""
+        return {"skipped": self.skipped, "gradient_norm": self.gradient_norm}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self.skipped, self.gradient_norm = state["skipped"], state["gradient_norm"]
 
     def _signal(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> Tensor:
         hypergradient, _ = self.hypergradient(lessons, look_ahead)

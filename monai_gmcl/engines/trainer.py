@@ -35,7 +35,7 @@ from monai_gmcl.engines.pending_lessons import PendingLessons
 from monai_gmcl.engines.precision import Precision
 from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.engines.source_buffer import SourceBuffer, drawers_of
-from monai_gmcl.engines.student_pass import StudentPass, correctness, unwrapped
+from monai_gmcl.engines.student_pass import StudentPass, correctness, seeded, unwrapped
 from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.engines.teacher_step import TeacherStep
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
@@ -180,7 +180,7 @@ class GMCLTrainer(Trainer):
         self.student_step = StudentStep(
             unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none
         )
-        self._pending = PendingLessons(lookback, self._teach, self.device)
+        self._pending = PendingLessons(lookback, self._teach_again, self.device)
         self._look_ahead: dict[str, Tensor] = {}
         self._range_checked = False
         self.dropped_lessons = 0
@@ -265,10 +265,11 @@ class GMCLTrainer(Trainer):
             return
         if self.meta_batches is not None:
             self._look_ahead = self._meta_gradient(next(self.meta_batches))
-        self.teacher_step(self._pending.alive(), self._look_ahead, values.hardness)
+        stepped = self.teacher_step(self._pending.alive(), self._look_ahead, values.hardness)
         self._pending.clear()
         self.state.lesson = None
-        self.fire_event(GMCLEvents.TEACHER_STEP_COMPLETED)
+        if stepped:
+            self.fire_event(GMCLEvents.TEACHER_STEP_COMPLETED)
 
     def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
         """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
@@ -348,9 +349,20 @@ class GMCLTrainer(Trainer):
         return real
 
     def _teach(self, lesson: Lesson) -> None:
+        if self.teacher_step is None:
+            self._teach_again(lesson)
+        else:
+            self._make(lesson, self.teacher)
+
+    def _teach_again(self, lesson: Lesson) -> None:
+        """The same bits once more; the teacher's running statistics have counted the lesson, or never move."""
+        buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
+        self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
+
+    def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
         self.teacher.train()
-        with torch.set_grad_enabled(self.teacher_step is not None):
-            lesson.generated = self.teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
+        with torch.set_grad_enabled(self.teacher_step is not None), seeded(lesson.seed, self.device):
+            lesson.generated = teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
         check_generated(lesson.generated, self.teacher, lesson.image_shape)
         read = self.teacher_step is not None or self.weighting.needs_update
         self.student.take(lesson, self.hypergradient if read else None)
@@ -386,7 +398,8 @@ class GMCLTrainer(Trainer):
             "pending": self._pending.state_dict(),
             "student_step": self.student_step.state_dict(self.state),
             "meta_batches": None if self.meta_batches is None else self.meta_batches.state_dict(),
-            "skipped_teacher_steps": 0 if self.teacher_step is None else self.teacher_step.skipped,
+            "hypergradient": [type(self.hypergradient).__name__, self.hypergradient.lookback],
+            "teacher_step": None if self.teacher_step is None else self.teacher_step.state_dict(),
             "dropped_lessons": self.dropped_lessons,
         }
         return state
@@ -402,17 +415,22 @@ class GMCLTrainer(Trainer):
                 f"Expected the state of a GMCLTrainer, found only {', '.join(state_dict)}. To start from a student "
                 "that SupervisedTrainer trained, load its network and optimizer, not its trainer."
             )
-        super().load_state_dict(state_dict)
+        # ignite counts no iterations of an epoch whose length it does not know yet.
+        counted = state_dict["iteration"] if state_dict["epoch_length"] else 0
+        super().load_state_dict({**state_dict, "iteration": counted})
+        self.state.iteration = state_dict["iteration"]
         state = state_dict["gmcl"]
         self.seed = self._passes.seed = state["seed"]
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
         self.source_buffer.load_state_dict(state["source_buffer"])
-        self._pending.load_state_dict(state["pending"])
+        if state["hypergradient"] == [type(self.hypergradient).__name__, self.hypergradient.lookback]:
+            # Another estimator would read what these lessons have not kept.
+            self._pending.load_state_dict(state["pending"])
         self.student_step.load_state_dict(state["student_step"], self.device)
         if self.meta_batches is not None and state["meta_batches"] is not None:
             self.meta_batches.seed = self.seed
             self.meta_batches.load_state_dict(state["meta_batches"])
-        if self.teacher_step is not None:
-            self.teacher_step.skipped = state["skipped_teacher_steps"]
+        if self.teacher_step is not None and state["teacher_step"] is not None:
+            self.teacher_step.load_state_dict(state["teacher_step"])
         self.dropped_lessons = state["dropped_lessons"]

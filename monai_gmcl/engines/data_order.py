@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,10 +25,22 @@ from monai_gmcl.exceptions import DataError
 
 __all__ = ["EndlessBatches", "SeededPasses", "derive_seed"]
 
+logger = logging.getLogger(__name__)
+
 
 def derive_seed(*parts: int | str) -> int:
     """Return a seed from 0 to 2³² - 1 that depends on all parts, the same on every machine."""
     return random.Random("/".join(map(str, parts))).getrandbits(32)
+
+
+def warn_of_persistent_workers(loader: Any, name: str) -> None:
+    """Log where a resumed run could not repeat the random transforms."""
+    if getattr(loader, "persistent_workers", False):
+        logger.warning(
+            "%s keeps its workers (persistent_workers=True), and with them the state of their random transforms: "
+            "a run that is resumed after the first pass differs in them. Expected persistent_workers=False.",
+            name,
+        )
 
 
 def seed_loader(loader: Any, seed: int) -> None:
@@ -44,7 +57,8 @@ def seed_loader(loader: Any, seed: int) -> None:
 class SeededPasses:
     """The training batches, their order and random transforms derived from (seed, iteration at which a pass begins).
 
-    A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen.
+    A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen. Workers that
+    outlive a pass (``persistent_workers=True``) keep their random state, which cannot be repeated: that is logged.
 
     Args:
         loader: the user's loader; its attributes show through.
@@ -53,6 +67,7 @@ class SeededPasses:
     """
 
     def __init__(self, loader: Iterable[Any], engine: Engine, seed: int) -> None:
+        warn_of_persistent_workers(loader, "train_data_loader")
         self.loader = loader
         self.engine = engine
         self.seed = seed
@@ -96,6 +111,7 @@ class EndlessBatches:
     """
 
     def __init__(self, loader: Iterable[Any], seed: int, name: str) -> None:
+        warn_of_persistent_workers(loader, name)
         self.loader = loader
         self.seed = seed
         self.name = name

@@ -294,7 +294,8 @@ class GMCLTrainer(Trainer):
         assert lesson.outputs is not None
         lesson_accuracy = float(correctness(lesson.outputs, lesson.labels).mean())
         self.curriculum.observe(real.accuracy, lesson_accuracy)
-        self.state.curriculum = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
+        accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
+        self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
 

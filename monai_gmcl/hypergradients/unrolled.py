@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import ConfigurationError, UnsupportedOptimizerError
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson, RealStep
 
@@ -43,6 +43,7 @@ class UnrolledHypergradient(Hypergradient):
 
     Raises:
         ConfigurationError: ``steps`` below 1.
+        UnsupportedOptimizerError: at the teacher's first step, another optimizer.
     """
 
     needs_real_step = True
@@ -63,9 +64,9 @@ class UnrolledHypergradient(Hypergradient):
             weights.append(lesson.weights.detach().requires_grad_())
             real = lesson.real_step.gradient if index == 0 else _real_gradient(lesson.real_step, parameters)
             taught = _lesson_gradient(lesson, parameters, weights[-1])
+            step = _step_of(lesson.real_step.optimizer)
             for name, gradient in real.items():
                 total = lesson.real_step.real_weight * gradient + lesson.lesson_weight * taught[name]
-                step = STEPS[lesson.real_step.optimizer]
                 options = lesson.real_step.optimizer_options[name]
                 parameters[name], states[name] = step(options, states[name], parameters[name], total)
         loss = torch.stack([(parameters[name] * v).sum() for name, v in look_ahead.items() if name in parameters]).sum()
@@ -114,7 +115,9 @@ def _sgd_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradi
 
 
 def _adam_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradient: Tensor) -> Step:
-    if options["weight_decay"]:
+    if options.get("decoupled_weight_decay", False):
+        parameter = parameter * (1 - options["lr"] * options["weight_decay"])
+    elif options["weight_decay"]:
         gradient = gradient + options["weight_decay"] * parameter
     beta1, beta2 = options["betas"]
     step = float(state.get("step", 0.0)) + 1
@@ -127,13 +130,17 @@ def _adam_step(options: Mapping[str, Any], state: State, parameter: Tensor, grad
     return moved, {"step": step, "exp_avg": mean, "exp_avg_sq": square}
 
 
-def _adamw_step(options: Mapping[str, Any], state: State, parameter: Tensor, gradient: Tensor) -> Step:
-    shrunk = parameter * (1 - options["lr"] * options["weight_decay"])
-    return _adam_step({**options, "weight_decay": 0.0}, state, shrunk, gradient)
-
-
 STEPS: dict[str, Callable[[Mapping[str, Any], State, Tensor, Tensor], Step]] = {
     "SGD": _sgd_step,
     "Adam": _adam_step,
-    "AdamW": _adamw_step,
+    "AdamW": _adam_step,
 }
+
+
+def _step_of(optimizer: str) -> Callable[[Mapping[str, Any], State, Tensor, Tensor], Step]:
+    if optimizer not in STEPS:
+        raise UnsupportedOptimizerError(
+            f"UnrolledHypergradient takes the student's own steps once more: expected one of {', '.join(STEPS)}, got "
+            f"{optimizer}. A registered update rule serves the other estimators, such as ExactHypergradient()."
+        )
+    return STEPS[optimizer]

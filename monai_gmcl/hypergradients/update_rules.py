@@ -45,7 +45,10 @@ def sgd_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tens
 def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
     """Return A of :class:`torch.optim.Adam` and :class:`torch.optim.AdamW`.
 
-    ``η [ c1/(√v̂ + ε) - m̂ c2 g / (√v̂ (√v̂ + ε)²) ]`` with ``ci = (1 - βi)/(1 - βiᵗ)``, m̂ and v̂ with g in them.
+    ``η [ c1/(√v̂ + ε) - m̂ c2 g / (√v̂ (√v̂ + ε)²) ]`` with ``ci = (1 - βi)/(1 - βiᵗ)``, m̂ and v̂ with g in them. On one
+    denominator g² cancels, with m and v as they were before the step::
+
+        η [ ((1 - β1) β2 v - (1 - β2) β1 m g) / ((1 - β1ᵗ)(1 - β2ᵗ) √v̂) + c1 ε ] / (√v̂ + ε)²
     """
     if group["amsgrad"]:
         raise UnsupportedOptimizerError("Expected Adam or AdamW with amsgrad=False, got amsgrad=True.")
@@ -53,18 +56,15 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     step = float(state["step"]) + 1 if "step" in state else 1.0
     coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
     g = gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
-    first = (1 - beta1) * g
-    second = (1 - beta2) * g * g
-    if "exp_avg" in state:
-        first = first + beta1 * state["exp_avg"]
-        second = second + beta2 * state["exp_avg_sq"]
-    m = first / (1 - beta1**step)
-    root = (second / (1 - beta2**step)).sqrt()
-    c1, c2 = (1 - beta1) / (1 - beta1**step), (1 - beta2) / (1 - beta2**step)
-    below = root + group["eps"]
-    # Where the gradient has always been 0, root is 0 and so is m·g: the second term's limit there is 0.
-    curvature = torch.where(root > 0, m * c2 * g / (root.clamp_min(torch.finfo(g.dtype).tiny) * below**2), 0.0)
-    derivative: Tensor = group["lr"] * (c1 / below - curvature)
+    m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
+    unbiased1, unbiased2 = 1 - beta1**step, 1 - beta2**step
+    root = ((beta2 * v + (1 - beta2) * g * g) / unbiased2).sqrt()
+    # Without g² on either side: rounded, its difference would hide all that is left of A on the first step.
+    rest = ((1 - beta1) * beta2 * v - (1 - beta2) * beta1 * m * g) / (unbiased1 * unbiased2)
+    # Where the gradient has always been 0, so are root and rest: the limit of their ratio there is 0.
+    ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
+    c1 = (1 - beta1) / unbiased1
+    derivative: Tensor = group["lr"] * (ratio + c1 * group["eps"]) / (root + group["eps"]) ** 2
     return derivative
 
 

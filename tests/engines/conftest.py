@@ -61,6 +61,14 @@ def dictionaries(n: int = 22, channels: int = 3, shape: Sequence[int] = (8, 8)) 
     return [{"image": image, "label": torch.tensor(i % 2)} for i, image in enumerate(images)]
 
 
+def stacked(items: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.stack([item["image"] for item in items]), torch.stack([item["label"] for item in items])
+
+
+def plain_loader(images: Tensor, labels: Tensor, size: int = 5) -> torch.utils.data.DataLoader[Any]:
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=size)
+
+
 def random_loader(items: list[dict[str, Tensor]] | None = None, workers: int = 0, **kwargs: Any) -> DataLoader:
     transform = Compose([RandFlipd("image", prob=0.5, spatial_axis=1), RandGaussianNoised("image", prob=0.5, std=0.01)])
     data = Dataset(dictionaries() if items is None else items, transform)
@@ -114,3 +122,15 @@ def student() -> type[SmallStudent]:
 def gain_teacher() -> type[GainTeacher]:
     """The small teacher's class."""
     return GainTeacher
+
+
+@pytest.fixture
+def tensors() -> Callable[..., tuple[Tensor, Tensor]]:
+    """The same images and labels, stacked."""
+    return lambda **options: stacked(dictionaries(**options))
+
+
+@pytest.fixture
+def batches() -> Callable[..., Any]:
+    """An unshuffled loader of pairs."""
+    return plain_loader

@@ -1,0 +1,139 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from torch import Tensor, nn
+
+from monai_gmcl import GMCLTrainer, PolicyTeacher
+from monai_gmcl.exceptions import (
+    ConfigurationError,
+    DataError,
+    ImageRangeError,
+    LabelError,
+    NonFiniteLossError,
+    StudentOutputError,
+    TeacherError,
+)
+
+Build = Callable[..., GMCLTrainer]
+
+CHANGES: dict[str, tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], Any, str]] = {
+    "images from 0 to 255": (lambda x, y: (x * 255, y), ImageRangeError, r"from 0 to 1 .*got .* to 22\d.*value_range"),
+    "class too large": (lambda x, y: (x, y + 1), LabelError, r"from 0 to 1 \(the teacher's.*got 1 to 2"),
+    "negative class": (lambda x, y: (x, y - 1), LabelError, r"from 0 to 1 .*got -1 to 0"),
+    "float classes": (lambda x, y: (x, y.float()), LabelError, r"\(B, K\) from 0 to 1 .*got shape \(5,\)"),
+    "float above 1": (lambda x, y: (x, 3.0 * y[:, None]), LabelError, r"got shape \(5, 1\) with values from 0 to 3"),
+    "32-bit classes": (lambda x, y: (x, y.int()), LabelError, r"\(B,\) int64, got shape \(5,\) torch.int32"),
+    "two columns": (lambda x, y: (x, torch.stack([y, y], 1)), LabelError, r"\(B,\) int64, got shape \(5, 2\)"),
+    "no images": (lambda x, y: (x[:0], y[:0]), DataError, "training data loader is empty"),
+    "images of NaN": (lambda x, y: (x * float("nan"), y), NonFiniteLossError, "loss on real images is nan"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_bad_data_raises_one_clear_error(case: str, trainer: Build, tensors: Any, batches: Any) -> None:
+    change, error, message = CHANGES[case]
+    with pytest.raises(error, match=message):
+        trainer(train_data_loader=batches(*change(*tensors()))).run()
+
+
+@pytest.mark.parametrize("extra", [{}, {"label": "cat"}])
+def test_images_without_label_tensors_raise(extra: dict[str, str], trainer: Build, items: Any) -> None:
+    data = Dataset([{"image": item["image"], **extra} for item in items()])
+    with pytest.raises(LabelError, match="images without labels"):
+        trainer(train_data_loader=DataLoader(data, batch_size=5)).run()
+
+
+class Nothing(torch.utils.data.IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter(())
+
+
+def test_loaders_that_give_nothing_raise_by_name(trainer: Build) -> None:
+    nothing = torch.utils.data.DataLoader(Nothing(), batch_size=5)
+    with pytest.raises(DataError, match="training data loader gave no batch: expected at least one"):
+        trainer(train_data_loader=nothing).run()
+    with pytest.raises(DataError, match="meta_data_loader gave no batch: expected at least one"):
+        trainer(meta_data_loader=nothing).run()
+
+
+def test_a_class_without_a_logit_raises_for_any_teacher(trainer: Build, tensors: Any, batches: Any) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.offset = nn.Parameter(torch.zeros(()))
+
+        def forward(self, images: Tensor, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+            return images + self.offset
+
+    images, labels = tensors()
+    with pytest.raises(LabelError, match=r"from 0 to 1 \(the student has 2 logits\), got 7"):
+        trainer(teacher=Plain(), train_data_loader=batches(images, labels * 7)).run()
+
+
+def test_a_student_whose_output_does_not_match_the_labels_raises(
+    trainer: Build, student: Any, tensors: Any, batches: Any
+) -> None:
+    with pytest.raises(StudentOutputError, match=r"\(5, 2\), one logit for each class, got \(5, 3\)"):
+        trainer(network=student(outputs=3)).run()
+    images, labels = tensors()
+    several = batches(images, torch.stack([labels] * 3, 1).float())
+    with pytest.raises(StudentOutputError, match=r"float labels \(5, 3\), got \(5, 2\)"):
+        trainer(train_data_loader=several, loss_function=nn.BCEWithLogitsLoss()).run()
+
+
+def test_a_student_that_returns_more_than_logits_raises(trainer: Build, student: Any) -> None:
+    class Deep(student):  # type: ignore[misc, valid-type]
+        def forward(self, images: Tensor) -> Any:
+            return (super().forward(images), images)
+
+    with pytest.raises(StudentOutputError, match="one tensor of logits, got tuple"):
+        trainer(network=Deep()).run()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:, :, 1:], r"images shaped \(5, 3, 8, 8\) as the real ones, got \(5, 3, 7, 8\)"),
+        (lambda x: x[:3], r"got \(3, 3, 8, 8\)"),
+        (lambda x: x.long(), "return a float tensor of images, got torch.int64"),
+        (lambda x: [x], "return a float tensor of images, got list"),
+    ],
+)
+def test_a_teacher_that_returns_something_else_raises(
+    change: Any, message: str, trainer: Build, gain_teacher: Any
+) -> None:
+    class Wrong(gain_teacher):  # type: ignore[misc, valid-type]
+        def forward(self, *args: Any) -> Any:
+            return change(super().forward(*args))
+
+    with pytest.raises(TeacherError, match=f"Wrong.*{message}"):
+        trainer(teacher=Wrong()).run()
+
+
+@pytest.mark.parametrize(("channels", "dims"), [(1, 2), (3, 3)])
+def test_a_teacher_built_for_other_images_raises(channels: int, dims: int, trainer: Build) -> None:
+    teacher = PolicyTeacher(spatial_dims=dims, in_channels=channels, num_classes=2)
+    with pytest.raises(ConfigurationError, match=rf"{channels} channels and {dims} spatial.*\(3, 8, 8\)"):
+        trainer(teacher=teacher).run()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_raises(value: str, trainer: Build) -> None:
+    with pytest.raises(NonFiniteLossError, match=f"real images is {value}"):
+        trainer(loss_function=lambda outputs, labels: outputs.sum() * 0 + float(value)).run()

@@ -1,0 +1,229 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.handlers import LrScheduleHandler
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+
+from monai_gmcl import Curriculum, ExactHypergradient, GMCLEvents, GMCLKeys, GMCLTrainer, LinearRamp
+
+Build = Callable[..., GMCLTrainer]
+
+
+def smooth_student() -> nn.Sequential:
+    """Without batch normalization and dropout: a pass depends on parameters and images alone."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+def gradient_of(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    loss = nn.functional.cross_entropy(network(images), labels)
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert set(found) == set(wanted)
+    for name in found:
+        torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-6)
+
+
+class Follower:
+    """Computes the gradients of each micro-batch anew and keeps what the engine put into ``p.grad``."""
+
+    def __init__(self, run: GMCLTrainer) -> None:
+        self.run = run
+        self.real: list[dict[str, Tensor]] = []
+        self.taught: list[dict[str, Tensor]] = []
+        self.steps: list[dict[str, Tensor]] = []
+        run.add_event_handler(GMCLEvents.LESSON_COMPLETED, self.compute)
+        run.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self.keep)
+
+    def compute(self) -> None:
+        lesson, output = self.run.state.lesson, self.run.state.output
+        self.real.append(gradient_of(self.run.network, output[Keys.IMAGE], output[Keys.LABEL]))
+        self.taught.append(gradient_of(self.run.network, lesson.images.detach(), lesson.labels))
+
+    def keep(self) -> None:
+        self.steps.append({n: p.grad.clone() for n, p in self.run.network.named_parameters() if p.grad is not None})
+
+
+def test_the_step_takes_r_times_the_real_and_w_times_the_lesson_gradient_at_each_point_of_the_schedules(
+    trainer: Build,
+) -> None:
+    curriculum = Curriculum(real_weight=LinearRamp(1.0, 0.1), lesson_weight=LinearRamp(0.2, 1.2))
+    run = trainer(network=smooth_student(), curriculum=curriculum)
+    follower = Follower(run)
+    noted: list[float] = []
+    run.add_event_handler(IterationEvents.MODEL_COMPLETED, lambda: noted.append(run.state.output[0][GMCLKeys.WEIGHT]))
+    run.run()
+    for index, (found, real, taught) in enumerate(zip(follower.steps, follower.real, follower.taught, strict=True)):
+        r, w = 1.0 - 0.9 * index / 10, 0.2 + index / 10
+        assert_same(found, {name: r * real[name] + w * taught[name] for name in real})
+        assert noted[index] == pytest.approx(w)
+    assert len(noted) == 10
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_the_look_ahead_is_the_real_gradient_whatever_r_and_clipping_make_of_the_step(
+    amp: bool, trainer: Build
+) -> None:
+    options = {"amp": True, "amp_kwargs": {"dtype": torch.float16}} if amp else {}
+    run = trainer(network=smooth_student(), curriculum=Curriculum(real_weight=0.2), **options)
+    heard: list[dict[str, Tensor]] = []
+    wanted: list[dict[str, Tensor]] = []
+    assert run.teacher_step is not None
+    estimator = run.teacher_step.hypergradient
+
+    class Listening(type(estimator)):  # type: ignore[misc]
+        def __call__(self, lessons: Any, look_ahead: Any) -> Any:
+            heard.append({name: v.clone() for name, v in look_ahead.items()})
+            return super().__call__(lessons, look_ahead)
+
+    run.teacher_step.hypergradient = Listening()
+
+    @run.on(IterationEvents.LOSS_COMPLETED)
+    def compute() -> None:
+        output = run.state.output
+        wanted.append(gradient_of(run.network, output[Keys.IMAGE], output[Keys.LABEL]))
+
+    @run.on(IterationEvents.BACKWARD_COMPLETED)
+    def clip() -> None:
+        nn.utils.clip_grad_norm_(run.network.parameters(), 1e-3)
+
+    run.run()
+    assert len(heard) == 9
+    for found, expected in zip(heard, wanted[1:], strict=True):
+        for name in found:
+            tolerance = 0.05 * expected[name].abs().max().item() if amp else 1e-6
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=tolerance)
+
+
+def test_the_derivative_of_the_step_is_that_of_the_step_before_a_scheduler_moves_the_rate(trainer: Build) -> None:
+    network = smooth_student()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    run = trainer(network=network, optimizer=optimizer, hypergradient=ExactHypergradient())
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    LrScheduleHandler(schedule, print_lr=False, epoch_level=False).attach(run)
+    seen: list[float] = []
+    run.add_event_handler(
+        IterationEvents.MODEL_COMPLETED, lambda: seen.append(float(next(iter(run.state.lesson.update.values()))))
+    )
+    run.run()
+    assert seen == pytest.approx([0.1 * 0.5**i for i in range(10)])
+
+
+@pytest.mark.parametrize("micro", [2, 4])
+def test_a_window_of_micro_batches_is_one_step_on_all_its_images(
+    micro: int, trainer: Build, tensors: Any, batches: Any
+) -> None:
+    ends = []
+    for size, window in ((12, 1), (micro, 12 // micro)):
+        network = smooth_student()
+        run = trainer(
+            network=network,
+            optimizer=torch.optim.SGD(network.parameters(), lr=0.5),
+            train_data_loader=batches(*tensors(n=12), size),
+            accumulation_steps=window,
+            curriculum=Curriculum(real_weight=1.0, lesson_weight=0.0),
+            max_epochs=1,
+        )
+        run.run()
+        assert run.student_step.taken == 1
+        ends.append(network.state_dict())
+    assert_same(ends[0], ends[1])
+
+
+def test_windows_step_as_supervised_trainers_do_the_last_one_of_an_epoch_included(
+    trainer: Build, tensors: Any, batches: Any
+) -> None:
+    ends = []
+    for kind in (GMCLTrainer, SupervisedTrainer):
+        network = smooth_student()
+        shared: dict[str, Any] = {
+            "network": network,
+            "optimizer": torch.optim.SGD(network.parameters(), lr=0.5),
+            "train_data_loader": batches(*tensors()),
+            "accumulation_steps": 2,
+            "max_epochs": 2,
+        }
+        if kind is GMCLTrainer:
+            run: Any = trainer(**shared, curriculum=Curriculum(real_weight=1.0, lesson_weight=0.0))
+        else:
+            run = SupervisedTrainer(device="cpu", loss_function=nn.CrossEntropyLoss(), **shared)
+        run.run()
+        ends.append(network.state_dict())
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_each_micro_batch_of_a_window_has_a_lesson_and_the_last_is_heard(trainer: Build) -> None:
+    curriculum = Curriculum(real_weight=0.3, lesson_weight=0.6)
+    run = trainer(network=smooth_student(), curriculum=curriculum, accumulation_steps=2)
+    follower = Follower(run)
+    latents: list[Tensor] = []
+    heard: list[Tensor] = []
+    steps: list[int] = []
+    run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: latents.append(run.state.lesson.latents))
+    run.add_event_handler(GMCLEvents.TEACHER_STEP_COMPLETED, lambda: steps.append(run.state.iteration))
+    alive = run._pending.alive
+    run._pending.alive = lambda: [heard.append(k.latents) or k for k in alive()]  # type: ignore[func-returns-value, method-assign]
+    run.run()
+    windows = [[0, 1], [2, 3], [4], [5, 6], [7, 8], [9]]
+    for window, found in zip(windows, follower.steps, strict=True):
+        wanted = {
+            name: sum(0.3 * follower.real[i][name] + 0.6 * follower.taught[i][name] for i in window) / 2
+            for name in found
+        }
+        assert_same(found, wanted)  # type: ignore[arg-type]
+    assert len(latents) == 10
+    assert steps == [4, 5, 7, 9, 10]
+    for window, lesson in zip(windows, heard, strict=False):
+        assert torch.equal(lesson, latents[window[-1]])
+
+
+def test_frozen_and_foreign_parameters_stay_out_of_the_step(trainer: Build) -> None:
+    network = smooth_student()
+    network[0].weight.requires_grad_(False)
+    optimizer = torch.optim.SGD([network[0].weight, *network[4].parameters()], lr=0.1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    trainer(network=network, optimizer=optimizer, hypergradient=ExactHypergradient()).run()
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(before[name], value)}
+    assert moved == {"4.weight", "4.bias"}
+
+
+def test_a_step_that_the_loss_scale_forbids_moves_nothing_and_drops_the_lesson(trainer: Build) -> None:
+    network = smooth_student()
+    run = trainer(
+        network=network,
+        amp=True,
+        amp_kwargs={"dtype": torch.float16},
+        loss_function=lambda outputs, labels: 200.0 * nn.functional.cross_entropy(outputs, labels),
+    )
+    weights: list[Tensor] = []
+    run.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda: weights.append(network[4].weight.detach().clone()))
+    run.run()
+    weights.append(network[4].weight.detach().clone())
+    stood = [torch.equal(a, b) for a, b in zip(weights, weights[1:], strict=False)]
+    assert stood[0] and not stood[-1]
+    assert run.student_step.taken == stood.count(False)
+    assert run.dropped_lessons == stood.count(True)
+    assert run.scaler is not None and run.scaler.get_scale() == 65536.0 / 2 ** stood.count(True)
+    assert math.isfinite(run.state.output[0][Keys.LOSS])

@@ -1,0 +1,240 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+
+from monai_gmcl import (
+    Curriculum,
+    ExactHypergradient,
+    GMCLEvents,
+    GMCLKeys,
+    GMCLTrainer,
+    HeadHypergradient,
+    UnrolledHypergradient,
+)
+
+Build = Callable[..., GMCLTrainer]
+
+RATE, TEACHER_RATE, R, W = 0.5, 0.1, 0.4, 0.7
+
+
+def smooth_student() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
+    return nn.Sequential(*layers).double()
+
+
+def loss_of(network: nn.Module, parameters: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(torch.func.functional_call(network, parameters, (images,)), labels)
+
+
+def taught_gain(run: GMCLTrainer, gain: Tensor, windows: Sequence[Any], look_ahead: Any, hardness: float) -> Tensor:
+    """The teacher's parameter after one step, by differentiating through plain gradient descent of the student.
+
+    Args:
+        run: for student and teacher.
+        gain: the parameter before.
+        windows: ``(student's parameters, [(real images, labels, lesson), ...])`` of each student step to go through.
+        look_ahead: batches on which the student is measured afterwards.
+        hardness: β.
+    """
+    parameters = {name: p.detach().requires_grad_() for name, p in windows[0][0].items()}
+    made, leaves, taught = [], [], []
+    for _, micro_batches in windows:
+        total = 0.0
+        for images, labels, lesson in micro_batches:
+            with torch.no_grad():
+                run.teacher.gain.copy_(gain)
+            made.append(run.teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty))
+            leaves.append(lesson.images.detach().clone().requires_grad_())
+            taught.append(loss_of(run.network, parameters, leaves[-1], lesson.labels))
+            total = total + R * loss_of(run.network, parameters, images, labels) + W * taught[-1]
+        gradients = torch.autograd.grad(total / len(micro_batches), list(parameters.values()), create_graph=True)
+        parameters = {n: p - RATE * g for (n, p), g in zip(parameters.items(), gradients, strict=True)}
+    after = torch.stack([loss_of(run.network, parameters, *batch) for batch in look_ahead]).mean()
+    # The teacher hears the last lesson of each window.
+    heard = [i for i in range(len(made)) if (i + 1) % len(windows[0][1]) == 0]
+    assert all(torch.equal(made[i], leaves[i]) for i in heard)
+    signal = torch.cat(torch.autograd.grad(after, [leaves[i] for i in heard], retain_graph=True))
+    signal = signal / signal.norm()
+    if hardness:
+        hard = torch.cat([torch.autograd.grad(taught[i], leaves[i], retain_graph=True)[0] for i in heard])
+        signal = signal - hardness * hard / hard.norm()
+    (gradient,) = torch.autograd.grad(torch.cat([made[i] for i in heard]), run.teacher.gain, signal)
+    return gain - TEACHER_RATE * gradient
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "hardness": {"hardness": 0.5},
+    "meta batches": {"meta": True},
+    "accumulation": {"accumulation_steps": 2},
+    "three steps": {"hypergradient": UnrolledHypergradient(3), "teacher_interval": 3},
+    "three hard steps": {"hypergradient": UnrolledHypergradient(3), "teacher_interval": 3, "hardness": 0.5},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_teacher_goes_down_the_gradient_of_the_students_loss_after_its_lesson(
+    case: str, trainer: Build, tensors: Any, batches: Any, gain_teacher: Any
+) -> None:
+    options = dict(CASES[case])
+    hardness, meta = options.pop("hardness", 0.0), options.pop("meta", False)
+    images, labels = tensors(n=20)
+    other = (images[:6].double().flip(3), labels[:6])
+    teacher = gain_teacher().double()
+    network = smooth_student()
+    run = trainer(
+        network=network,
+        teacher=teacher,
+        optimizer=torch.optim.SGD(network.parameters(), lr=RATE),
+        teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=TEACHER_RATE),
+        train_data_loader=batches(images.double(), labels),
+        meta_data_loader=[other] if meta else None,
+        curriculum=Curriculum(real_weight=R, lesson_weight=W, hardness=hardness, difficulty=0.5),
+        max_epochs=3,
+        **{"hypergradient": ExactHypergradient(), **options},
+    )
+    windows: list[Any] = []
+    gains = [teacher.gain.detach().clone()]
+    heard_after: list[int] = []
+    size = options.get("accumulation_steps", 1)
+
+    @run.on(GMCLEvents.LESSON_COMPLETED)
+    def note() -> None:
+        if not windows or len(windows[-1][1]) == size:
+            windows.append(({n: p.detach().clone() for n, p in network.named_parameters()}, []))
+        output = run.state.output
+        windows[-1][1].append((output[Keys.IMAGE], output[Keys.LABEL], run.state.lesson))
+
+    @run.on(GMCLEvents.TEACHER_STEP_COMPLETED)
+    def keep() -> None:
+        gains.append(teacher.gain.detach().clone())
+        heard_after.append(len(windows) - 1 if size == 2 else len(windows))
+
+    run.run()
+    interval = options.get("teacher_interval", 1)
+    assert len(gains) - 1 == (len(windows) - 1) // interval >= 3
+    for before, found, last in zip(gains, gains[1:], heard_after, strict=False):
+        ahead = [other] if meta else [batch[:2] for batch in windows[last][1]]
+        wanted = taught_gain(run, before, windows[last - interval : last], ahead, hardness)
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+        assert abs(float(found - before)) > 1e-5
+
+
+def test_the_teacher_steps_every_interval(trainer: Build) -> None:
+    run = trainer(teacher_interval=3)
+    steps: list[int] = []
+    gains: list[float] = []
+    run.add_event_handler(GMCLEvents.TEACHER_STEP_COMPLETED, lambda: steps.append(run.state.iteration))
+    run.add_event_handler(IterationEvents.MODEL_COMPLETED, lambda: gains.append(run.teacher.gain.item()))
+    run.run()
+    assert steps == [4, 7, 10]
+    assert [i + 2 for i in range(9) if gains[i] != gains[i + 1]] == steps
+
+
+def test_the_norm_of_the_teachers_gradient_is_in_the_output(trainer: Build, gain_teacher: Any) -> None:
+    teacher = gain_teacher()
+    run = trainer(teacher=teacher, teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=0.25))
+    gains: list[float] = []
+    norms: list[float] = []
+
+    @run.on(IterationEvents.MODEL_COMPLETED)
+    def note() -> None:
+        gains.append(teacher.gain.item())
+        norms.append(run.state.output[0][GMCLKeys.TEACHER_GRAD_NORM])
+
+    run.run()
+    moved = [abs(b - a) / 0.25 for a, b in zip(gains, gains[1:], strict=False)]
+    assert norms == pytest.approx([0.0, *moved], rel=1e-3)
+
+
+def test_a_gradient_of_the_teacher_that_is_not_finite_skips_its_step_and_is_counted(
+    trainer: Build, gain_teacher: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Burst(gain_teacher):  # type: ignore[misc, valid-type]
+        def change(self, images: Any, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+            return images + 0 * torch.sqrt(self.gain - self.gain) * latents  # type: ignore[no-any-return]
+
+    run = trainer(teacher=Burst())
+    completed: list[int] = []
+    run.add_event_handler(GMCLEvents.TEACHER_STEP_COMPLETED, lambda: completed.append(run.state.iteration))
+    gain = run.teacher.gain.item()
+    run.run()
+    assert run.teacher.gain.item() == gain
+    assert run.teacher_step is not None and run.teacher_step.skipped == 9
+    assert completed == []
+    assert "not finite: its step is skipped (9 so far)" in caplog.text
+
+
+def test_at_difficulty_0_the_student_learns_from_its_sources_and_the_teacher_rests(trainer: Build) -> None:
+    run = trainer(curriculum=Curriculum(difficulty=0.0))
+    gain = run.teacher.gain.item()
+    run.run()
+    assert torch.equal(run.state.lesson.images, run.state.lesson.sources)
+    assert run.teacher.gain.item() == gain
+    assert run.teacher_step is not None and run.teacher_step.skipped == 0
+
+
+def test_a_term_of_norm_0_is_left_out_and_hardness_seeks_what_the_student_finds_hard(
+    trainer: Build, gain_teacher: Any
+) -> None:
+    class Deaf(HeadHypergradient):
+        def __call__(self, lessons: Any, look_ahead: Any) -> Any:
+            hypergradient, worth = super().__call__(lessons, look_ahead)
+            return torch.zeros_like(hypergradient), worth
+
+    ends = []
+    for hardness in (0.0, 1.0):
+        teacher = gain_teacher()
+        run = trainer(
+            teacher=teacher,
+            teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=0.1),
+            hypergradient=Deaf(),
+            curriculum=Curriculum(hardness=hardness),
+            epoch_length=2,
+            max_epochs=1,
+        )
+        kept: list[Any] = []
+        run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda run=run, kept=kept: kept.append(run.state.lesson))
+        run.run()
+        ends.append(teacher.gain.item())
+    first = kept[0]
+    harder = float((first.image_gradient * (first.images.detach() - first.sources)).sum())
+    assert ends[0] == pytest.approx(0.1)
+    # The changed images are sources + gain · noise: a larger gain is harder where the gradient points along the change.
+    assert (ends[1] - 0.1) * harder > 0
+
+
+def test_the_teachers_optimizer_may_train_a_part_of_it(trainer: Build, gain_teacher: Any) -> None:
+    class Two(gain_teacher):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.offset = nn.Parameter(torch.tensor(0.01))
+
+        def change(self, images: Any, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+            return super().change(images, labels, latents, difficulty) + self.offset  # type: ignore[no-any-return]
+
+    teacher = Two()
+    run = trainer(teacher=teacher, teacher_optimizer=torch.optim.Adam([teacher.offset], lr=0.01))
+    gain, offset = teacher.gain.item(), teacher.offset.item()
+    run.run()
+    assert teacher.gain.item() == gain and teacher.offset.item() != offset
+    assert teacher.gain.grad is None

@@ -42,7 +42,7 @@ class HeadHypergradient(Hypergradient):
         head: dotted name of the student's head. Default: found as above while the student takes the lesson.
 
     Raises:
-        HeadNotFoundError: the student runs no such layer.
+        HeadNotFoundError: the student runs no such layer, or runs it more than once on a batch.
     """
 
     def __init__(self, head: str | None = None) -> None:
@@ -50,7 +50,7 @@ class HeadHypergradient(Hypergradient):
 
     @contextmanager
     def watch(self, network: nn.Module, trained: Sequence[str]) -> Iterator[list[HeadActivation]]:
-        """Note what enters and leaves the candidates for the head; the last one executed comes last."""
+        """Note what enters and leaves the candidates for the head, in the order in which they run."""
         seen: list[HeadActivation] = []
         handles = [
             module.register_forward_hook(_note(name, seen))
@@ -69,6 +69,12 @@ class HeadHypergradient(Hypergradient):
             raise HeadNotFoundError(
                 f"HeadHypergradient needs {wanted}, but {type(network).__name__} ran none. "
                 "Name the head (HeadHypergradient(head=...)) or use ExactHypergradient()."
+            )
+        runs = sum(activation.name == seen[-1].name for activation in seen)
+        if runs > 1:
+            raise HeadNotFoundError(
+                f"HeadHypergradient needs a head that runs once on a batch, but {type(network).__name__} ran "
+                f"{seen[-1].name!r} {runs} times. Use ExactHypergradient()."
             )
 
     def _may_be_head(self, name: str, module: nn.Module, trained: Sequence[str]) -> bool:
@@ -97,14 +103,17 @@ def _is_linear(module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
         return True
     return (
-        isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1} and module.groups == 1
+        isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        and set(module.kernel_size) == set(module.stride) == {1}
+        and (isinstance(module.padding, str) or not any(module.padding))
+        and module.groups == 1
     )
 
 
 def _note(name: str, seen: list[HeadActivation]) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
         assert isinstance(module.weight, Tensor)
-        seen[:] = [HeadActivation(name, module.weight, inputs[0], outputs)]
+        seen.append(HeadActivation(name, module.weight, inputs[0], outputs))
 
     return hook
 

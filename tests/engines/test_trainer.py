@@ -18,16 +18,26 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Events
+from ignite.metrics import Accuracy
 from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
+from monai.handlers import from_engine
 from monai.losses import FocalLoss
 from monai.networks.nets import DenseNet121
-from monai.transforms import Activationsd
+from monai.transforms import Activationsd, AsDiscreted
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
-from monai_gmcl import Curriculum, GMCLEvents, GMCLKeys, GMCLTrainer, PolicyTeacher, UnrolledHypergradient
+from monai_gmcl import (
+    Curriculum,
+    GMCLEvents,
+    GMCLKeys,
+    GMCLTrainer,
+    LatentTeacher,
+    PolicyTeacher,
+    UnrolledHypergradient,
+)
 from monai_gmcl.exceptions import ConfigurationError, UnsupportedOptimizerError
 
 Build = Callable[..., GMCLTrainer]
@@ -70,6 +80,76 @@ def test_events_fire_in_the_order_of_the_lesson_and_handlers_may_attach_to_all(t
     assert names == ["own_event"]
 
 
+def test_without_decollation_the_output_is_one_batch_with_as_many_synthetic_images(trainer: Build) -> None:
+    run = trainer(decollate=False)
+    run.run()
+    assert {len(run.state.output[key]) for key in (Keys.IMAGE, Keys.PRED, "synthetic_image", "synthetic_pred")} == {2}
+    assert set(run.state.output[GMCLKeys.SYNTHETIC_LABEL].tolist()) <= {0, 1}
+    assert not run.state.output[GMCLKeys.SYNTHETIC_IMAGE].requires_grad
+
+
+def test_while_w_is_0_no_lesson_is_drawn(trainer: Build) -> None:
+    run = trainer(curriculum=Curriculum(lesson_weight=lambda progress: float(0.3 < progress < 0.6)))
+    set_at: list[int] = []
+    heard_at: list[int] = []
+    none_at: list[int] = []
+    run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: set_at.append(run.state.iteration))
+    run.add_event_handler(GMCLEvents.TEACHER_STEP_COMPLETED, lambda: heard_at.append(run.state.iteration))
+
+    @run.on(Events.ITERATION_COMPLETED)
+    def look() -> None:
+        if run.state.lesson is None:
+            none_at.append(run.state.iteration)
+            assert GMCLKeys.SYNTHETIC_IMAGE not in run.state.output[0]
+
+    run.run()
+    assert set_at == [5, 6] and heard_at == [6, 7] and none_at == [1, 2, 3, 4, 7, 8, 9, 10]
+
+
+def test_handlers_of_a_lesson_see_it_and_where_the_curriculum_stands(trainer: Build) -> None:
+    run = trainer(max_epochs=1)
+    seen: list[Any] = []
+
+    @run.on(GMCLEvents.LESSON_COMPLETED)
+    def look() -> None:
+        values = run.state.curriculum
+        seen.append(run.state.lesson.latents)
+        assert set(values) == {
+            "real_weight", "lesson_weight", "hardness", "difficulty", "real_accuracy", "lesson_accuracy",
+        }  # fmt: skip
+        assert values["difficulty"] == run.state.lesson.difficulty
+
+    run.run()
+    assert len(seen) == 5 and torch.equal(seen[-1], run.state.lesson.latents)
+
+
+def test_a_key_metric_is_computed_and_its_best_value_kept(trainer: Build) -> None:
+    accuracy = Accuracy(output_transform=from_engine(["pred", "label"]))
+    run = trainer(
+        key_train_metric={"accuracy": accuracy},
+        additional_metrics={
+            "on_lessons": Accuracy(output_transform=from_engine(["synthetic_pred", "synthetic_label"]))
+        },
+        postprocessing=AsDiscreted(["pred", "synthetic_pred"], argmax=True),
+    )
+    run.run()
+    assert 0 <= run.state.metrics["on_lessons"] <= 1
+    assert run.state.best_metric >= run.state.metrics["accuracy"] >= 0
+
+
+def test_an_iteration_of_ones_own_replaces_the_engines(trainer: Build) -> None:
+    run = trainer(iteration_update=lambda engine, batch: {"seen": len(batch["image"])}, decollate=False)
+    run.run()
+    assert run.state.output == {"seen": 2} and run.state.lesson is None
+
+
+def test_an_epoch_may_be_shorter_or_longer_than_the_data(trainer: Build) -> None:
+    for length in (3, 8):
+        run = trainer(epoch_length=length)
+        run.run()
+        assert run.state.iteration == 2 * length and run.student_step.taken == 2 * length
+
+
 def test_postprocessing_runs_on_decollated_outputs(trainer: Build) -> None:
     run = trainer(postprocessing=Activationsd(Keys.PRED, softmax=True))
     run.run()
@@ -89,11 +169,13 @@ def test_meta_tensors_come_back_while_gradients_and_optimizer_state_stay_plain(t
     assert set(kinds) == {Tensor}
     values = [v for kept in run.optimizer.state.values() for v in kept.values()]
     assert {type(v) for v in values} == {Tensor}
+    assert {type(v) for v in (run.state.lesson.images, run.state.lesson.sources, run.teacher.gain.data)} == {Tensor}
 
 
+@pytest.mark.parametrize("to_none", [False, True])
 @pytest.mark.parametrize("make", [lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), torch.optim.AdamW])
 def test_without_lessons_the_student_goes_the_way_of_supervised_trainer(
-    make: Any, trainer: Build, student: Any, tensors: Any, batches: Any
+    make: Any, to_none: bool, trainer: Build, student: Any, tensors: Any, batches: Any
 ) -> None:
     images, labels = tensors()
     ends = []
@@ -102,7 +184,7 @@ def test_without_lessons_the_student_goes_the_way_of_supervised_trainer(
         network = student()
         network.dropout = nn.Identity()
         shared = {"network": network, "optimizer": make(network.parameters()), "max_epochs": 2}
-        shared["train_data_loader"] = batches(images, labels)
+        shared.update(train_data_loader=batches(images, labels), optim_set_to_none=to_none)
         if kind is GMCLTrainer:
             run: Any = trainer(**shared, curriculum=Curriculum(real_weight=1.0, lesson_weight=0.0))
         else:
@@ -124,8 +206,20 @@ def test_running_statistics_of_the_student_are_those_of_real_images_only(trainer
         assert torch.equal(statistics[0][name], statistics[1][name])
 
 
-def test_a_frozen_teacher_teaches_and_stays_as_it_is(trainer: Build) -> None:
-    run = trainer(teacher_optimizer=None)
+class NormalizingTeacher(nn.Module):
+    """A plain module with running statistics and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.change = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.Dropout(0.5))
+
+    def forward(self, images: Tensor, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+        return images + 0.1 * difficulty * torch.tanh(self.change(images))
+
+
+@pytest.mark.parametrize("make", [None, NormalizingTeacher])
+def test_a_frozen_teacher_teaches_and_stays_as_it_is(make: Any, trainer: Build) -> None:
+    run = trainer(teacher=make and make(), teacher_optimizer=None)
     before = {name: value.clone() for name, value in run.teacher.state_dict().items()}
     run.run()
     assert all(torch.equal(before[name], value) for name, value in run.teacher.state_dict().items())
@@ -152,6 +246,20 @@ def test_a_plain_module_gets_normal_latents_and_may_be_a_teacher(trainer: Build)
     before = run.teacher.mix.weight.clone()
     run.run()
     assert not torch.equal(before, run.teacher.mix.weight)
+
+
+def test_running_statistics_of_a_teacher_count_each_lesson_once(trainer: Build) -> None:
+    run = trainer(teacher=NormalizingTeacher())
+    run.run()
+    assert run.teacher.change[0].num_batches_tracked == 10
+
+
+def test_a_teacher_that_needs_no_images_learns(trainer: Build) -> None:
+    run = trainer(teacher=LatentTeacher(image_size=(8, 8), spatial_dims=2, in_channels=3, num_classes=2))
+    before = [p.detach().clone() for p in run.teacher.parameters()]
+    run.run()
+    assert run.state.lesson.sources is None
+    assert not all(torch.equal(a, b) for a, b in zip(before, run.teacher.parameters(), strict=True))
 
 
 def test_a_meta_loader_is_looked_ahead_on_instead_of_the_training_batch(
@@ -237,6 +345,24 @@ def test_a_compiled_student_learns_from_lessons_too(trainer: Build) -> None:
     assert run.teacher.gain.item() != gain
 
 
+@pytest.mark.slow
+def test_a_student_compiled_by_inductor_learns_as_the_plain_one_does(
+    trainer: Build, student: Any, tensors: Any, batches: Any
+) -> None:
+    losses: dict[bool, list[float]] = {False: [], True: []}
+    for compiled, noted in losses.items():
+        torch.manual_seed(0)
+        network = student()
+        network.dropout = nn.Identity()
+        run = trainer(network=network, compile=compiled, train_data_loader=batches(*tensors(n=20)), max_epochs=1)
+        run.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda run=run, noted=noted: noted.append(run.state.output[0][Keys.LOSS])
+        )
+        run.run()
+    assert len(losses[True]) == 4
+    assert losses[True] == pytest.approx(losses[False], rel=1e-3)
+
+
 def test_a_loader_without_length_and_a_prepare_batch_with_arguments(trainer: Build, items: Any, student: Any) -> None:
     class Endless(torch.utils.data.IterableDataset[Any]):
         def __iter__(self) -> Any:
@@ -251,14 +377,25 @@ def test_a_loader_without_length_and_a_prepare_batch_with_arguments(trainer: Bui
         train_data_loader=torch.utils.data.DataLoader(Endless(), batch_size=5),
         prepare_batch=lambda batch, *args, **kwargs: (batch[0], batch[1], (), {"scale": 0.5}),
     )
+    values: list[float] = []
+    run.curriculum = Curriculum(hardness=lambda progress: values.append(progress) or progress)  # type: ignore[func-returns-value]
+    values.clear()
     run.run()
     assert run.state.epoch == 2 and run.state.iteration == 10
+    assert values == pytest.approx([0.0] * 5 + [0.5, 0.6, 0.7, 0.8, 0.9])
 
 
 def test_arguments_that_do_not_go_together_are_refused(trainer: Build, student: Any) -> None:
     network = student()
     with pytest.raises(UnsupportedOptimizerError, match="register_update_rule"):
         trainer(network=network, optimizer=torch.optim.RMSprop(network.parameters()))
+    trainer(network=network, optimizer=torch.optim.RMSprop(network.parameters()), teacher_optimizer=None).run()
+    with pytest.raises(UnsupportedOptimizerError, match="amsgrad=False, got amsgrad=True"):
+        trainer(network=network, optimizer=torch.optim.Adam(network.parameters(), amsgrad=True))
+    with pytest.raises(ConfigurationError, match="teacher_interval must be a positive integer, got 0"):
+        trainer(teacher_interval=0)
+    with pytest.raises(ConfigurationError, match="amp=False, got 1 and True"):
+        trainer(hypergradient=UnrolledHypergradient(1), amp=True)
     with pytest.raises(ConfigurationError, match="teacher_interval must be at least 3, got 1"):
         trainer(hypergradient=UnrolledHypergradient(3))
     with pytest.raises(ConfigurationError, match="accumulation_steps=1"):

@@ -27,8 +27,8 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
     """Return the loss of each image, such that their mean is ``loss_function(outputs, labels).mean()``.
 
     A loss with a ``reduction`` (torch's, MONAI's) is called once without it, and cross-entropy with class weights is
-    normalized as torch does it, by the batch's sum of weights. Another callable is called image by image; it must be a
-    mean over images.
+    normalized as torch does it, by the batch's sum of weights. Another callable, and a loss that gives no row for each
+    image without its reduction, is called image by image; it must be a mean over images.
 
     Args:
         loss_function: the user's.
@@ -40,15 +40,21 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
     """
     reduction = getattr(loss_function, "reduction", None)
     if reduction not in ("mean", "none", "sum"):
-        return torch.stack([loss_function(outputs[i : i + 1], labels[i : i + 1]).mean() for i in range(len(outputs))])
+        return _image_by_image(loss_function, outputs, labels)
     # A deep copy would copy the class weights at every call.
     single = copy.copy(loss_function)
     single.reduction = "none"  # type: ignore[attr-defined]
     losses = single(outputs, labels)
+    if losses.ndim == 0 or len(losses) != len(outputs):
+        return _image_by_image(loss_function, outputs, labels)
     if reduction == "sum":
         return losses.flatten(1).sum(1) * len(losses) if losses.ndim > 1 else losses * len(losses)
-    scale = _class_weight_scale(loss_function, losses, labels)
+    scale = _class_weight_scale(loss_function, losses, labels) if reduction == "mean" else 1.0
     return losses.flatten(1).mean(1) * scale if losses.ndim > 1 else losses * scale
+
+
+def _image_by_image(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
+    return torch.stack([loss_function(outputs[i : i + 1], labels[i : i + 1]).mean() for i in range(len(outputs))])
 
 
 def _class_weight_scale(loss_function: LossFunction, losses: Tensor, labels: Tensor) -> Tensor | float:
@@ -57,7 +63,7 @@ def _class_weight_scale(loss_function: LossFunction, losses: Tensor, labels: Ten
         return 1.0
     kept = labels != loss_function.ignore_index
     weight = loss_function.weight
-    counts = kept.to(losses.dtype) if weight is None else weight[labels.clamp_min(0)] * kept
+    counts = kept.to(losses.dtype) if weight is None else weight[labels.where(kept, 0)] * kept
     if weight is None and bool(kept.all()):
         return 1.0
     scale: Tensor = labels.numel() / counts.sum()

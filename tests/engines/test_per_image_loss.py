@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.losses import DiceCELoss, FocalLoss
+from monai.losses import FocalLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,14 +71,13 @@ CASES: dict[str, tuple[Callable[..., Tensor], Tensor]] = {
     "focal": (FocalLoss(to_onehot_y=True, use_softmax=True), CLASSES[:, None]),
     "focal, weights": (FocalLoss(to_onehot_y=True, gamma=1.5, weight=WEIGHT), CLASSES[:, None]),
     "focal, no background": (FocalLoss(to_onehot_y=True, include_background=False), CLASSES[:, None]),
-    "focal, sum": (FocalLoss(to_onehot_y=True, reduction="sum"), CLASSES[:, None]),
+    "focal, none": (FocalLoss(to_onehot_y=True, reduction="none"), CLASSES[:, None]),
     "focal, multi-label": (FocalLoss(), MULTI),
     "a function": (F.cross_entropy, CLASSES),
     "a function without reduction": (partial(F.cross_entropy, reduction="none"), CLASSES),
     "batch mean": (lambda p, y: nn.KLDivLoss(reduction="batchmean")(p.log_softmax(1), y), SHARES),
     "a loss that does not heed its reduction": (OwnLoss(), CLASSES),
     "a loss that averages over images": (OwnRows(), MULTI),
-    "MONAI's sum of two losses": (DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=True), CLASSES[:, None]),
 }
 
 

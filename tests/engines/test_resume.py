@@ -13,18 +13,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from ignite.engine import Events
+from monai.handlers import CheckpointLoader, CheckpointSaver
+from torch import nn
 
 from monai_gmcl import (
+    ClassSampler,
     Curriculum,
     ExactHypergradient,
     FiniteDifferenceHypergradient,
     ForwardHypergradient,
     GMCLTrainer,
+    LatentTeacher,
+    LinearRamp,
+    PolicyTeacher,
     UnrolledHypergradient,
 )
 from monai_gmcl.exceptions import CheckpointError
@@ -63,44 +70,238 @@ def end_of(trainer: GMCLTrainer) -> list[torch.Tensor]:
     return [value.clone() for value in state]
 
 
+class Stream(torch.utils.data.IterableDataset[Any]):
+    """Without a length, and with shuffling of its own."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Any:
+        return iter([self.items[i] for i in torch.randperm(len(self.items)).tolist()])
+
+
+class NormalizingTeacher(nn.Module):
+    """A plain module with running statistics and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.change = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.Dropout(0.5))
+
+    def forward(self, images: Any, labels: Any, latents: Any, difficulty: float) -> Any:
+        return images + 0.1 * difficulty * torch.tanh(self.change(images))
+
+
+def policy() -> PolicyTeacher:
+    return PolicyTeacher(spatial_dims=2, in_channels=3, num_classes=2)
+
+
+def ramps() -> Curriculum:
+    weights = {"real_weight": LinearRamp(1.0, 0.2), "lesson_weight": LinearRamp(0.1, 1.0)}
+    return Curriculum(**weights, hardness=0.5, class_sampler=ClassSampler("errors"))  # type: ignore[arg-type]
+
+
+def unrolled() -> UnrolledHypergradient:
+    return UnrolledHypergradient(3)
+
+
 CASES: dict[str, dict[str, Any]] = {
     "head": {},
-    "hardness": {"curriculum": lambda: Curriculum(hardness=0.5)},
+    "policy, hardness, errors": {"teacher": policy, "curriculum": ramps},
+    "latent": {"teacher": lambda: LatentTeacher(image_size=(8, 8), spatial_dims=2, in_channels=3, num_classes=2)},
+    "plain teacher": {"teacher": NormalizingTeacher},
     "exact": {"hypergradient": ExactHypergradient},
     "forward": {"hypergradient": ForwardHypergradient},
     "finite difference": {"hypergradient": FiniteDifferenceHypergradient},
-    "unrolled": {"hypergradient": lambda: UnrolledHypergradient(3), "teacher_interval": 3},
-    "accumulation": {"accumulation_steps": 2},
+    "unrolled": {"hypergradient": unrolled, "teacher_interval": 3, "curriculum": ramps},
+    "accumulation": {"accumulation_steps": 3, "teacher_interval": 2, "curriculum": ramps},
     "workers": {"workers": 2},
-    "meta": {"meta": True},
+    "meta": {"meta": 0, "hypergradient": unrolled, "teacher_interval": 4},
+    "meta workers": {"meta": 2, "accumulation_steps": 2},
+    "bfloat16": {"amp": True},
+    "float16": {"amp": True, "amp_kwargs": {"dtype": torch.float16}},
+    "momentum": {"sgd": True, "hypergradient": unrolled, "teacher_interval": 3},
+    "no length": {"stream": True, "accumulation_steps": 2},
+    "short epochs": {"epoch_length": 4, "max_epochs": 3},
+    "long epochs": {"epoch_length": 8, "max_epochs": 2},
 }
+OFTEN = ("head", "policy, hardness, errors", "unrolled", "accumulation", "meta", "no length", "short epochs")
 
 
-@pytest.mark.parametrize("iteration", [3, 5, 7])
-@pytest.mark.parametrize("case", CASES)
+def made(case: str, trainer: Build, loader: Callable[..., Any], items: Any, student: Any) -> GMCLTrainer:
+    changes = dict(CASES[case])
+    network = changes["network"] = student()
+    changes["train_data_loader"] = loader(workers=changes.pop("workers", 0))
+    if changes.pop("stream", False):
+        changes["train_data_loader"] = torch.utils.data.DataLoader(Stream(items()), batch_size=5)
+    if "meta" in changes:
+        changes["meta_data_loader"] = loader(workers=changes.pop("meta"))
+    if changes.pop("sgd", False):
+        changes["optimizer"] = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    return trainer(**{name: value() if callable(value) and name in MADE else value for name, value in changes.items()})
+
+
+MADE = ("teacher", "curriculum", "hypergradient")
+
+
+@pytest.mark.parametrize(
+    ("case", "iteration"), [(case, i) for case in CASES for i in (range(1, 10) if case in OFTEN else (4, 5, 7))]
+)
 def test_a_run_saved_at_any_iteration_goes_on_bit_for_bit(
-    case: str, iteration: int, trainer: Build, loader: Callable[..., Any]
+    case: str, iteration: int, trainer: Build, loader: Callable[..., Any], items: Any, student: Any, wholes: Any
 ) -> None:
-    def build() -> GMCLTrainer:
-        changes = dict(CASES[case])
-        workers = changes.pop("workers", 0)
-        if changes.pop("meta", False):
-            changes["meta_data_loader"] = loader()
-        made = {name: value() if callable(value) else value for name, value in changes.items()}
-        return trainer(train_data_loader=loader(workers=workers), **made)
+    if case not in wholes:
+        whole = made(case, trainer, loader, items, student)
+        contents: list[bytes] = []
+        outputs: list[dict[str, Any]] = []
 
-    whole = build()
-    content: list[bytes] = []
-    whole.add_event_handler(Events.ITERATION_COMPLETED(once=iteration), lambda: content.append(saved(whole)))
-    whole.run()
-    resumed = build()
-    load(resumed, content[0])
+        @whole.on(Events.ITERATION_COMPLETED)
+        def save() -> None:
+            contents.append(saved(whole))
+            outputs.append(numbers(whole))
+
+        whole.run()
+        wholes[case] = (whole, contents, outputs)
+    whole, contents, outputs = wholes[case]
+    torch.manual_seed(99)
+    resumed = made(case, trainer, loader, items, student)
+    load(resumed, contents[iteration - 1])
     torch.rand(7)
+    found: list[dict[str, Any]] = []
+    resumed.add_event_handler(Events.ITERATION_COMPLETED, lambda: found.append(numbers(resumed)))
     resumed.run()
-    assert resumed.state.iteration == whole.state.iteration == 10
-    for found, wanted in zip(end_of(resumed), end_of(whole), strict=True):
-        assert torch.equal(found, wanted)
+    assert found == outputs[iteration:] and len(found) > 0
+    assert_ends_equal(resumed, whole)
     assert resumed.curriculum.state_dict() == whole.curriculum.state_dict()
+
+
+def numbers(trainer: GMCLTrainer) -> dict[str, Any]:
+    """What a log of the iteration would say."""
+    kept = {key: value for key, value in trainer.state.output[0].items() if isinstance(value, float)}
+    return {str(key): value for key, value in {**kept, **trainer.state.curriculum}.items()}
+
+
+def assert_ends_equal(first: GMCLTrainer, second: GMCLTrainer) -> None:
+    assert (first.state.iteration, first.state.epoch) == (second.state.iteration, second.state.epoch)
+    for found, wanted in zip(end_of(first), end_of(second), strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.fixture(scope="module")
+def wholes() -> dict[str, Any]:
+    """The uninterrupted run of each case, with what it saved after each iteration."""
+    return {}
+
+
+def test_a_run_may_be_interrupted_again_and_again(trainer: Build) -> None:
+    whole = trainer(accumulation_steps=2)
+    whole.run()
+    content: list[bytes] = []
+    for iteration in range(1, 10):
+        part = trainer(accumulation_steps=2)
+        if content:
+            load(part, content[-1])
+            assert same(torch.load(io.BytesIO(saved(part)), weights_only=True), torch.load(io.BytesIO(content[-1])))
+
+        @part.on(Events.ITERATION_COMPLETED(once=iteration))
+        def stop(part: GMCLTrainer = part) -> None:
+            content.append(saved(part))
+            part.terminate()
+
+        part.run()
+    last = trainer(accumulation_steps=2)
+    load(last, content[-1])
+    last.run()
+    assert_ends_equal(last, whole)
+
+
+def same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return bool(first == second)
+
+
+def test_a_run_saved_before_its_first_iteration_begins_anew(trainer: Build) -> None:
+    whole = trainer()
+    content = saved(whole)
+    whole.run()
+    resumed = trainer(seed=123)
+    load(resumed, content)
+    resumed.run()
+    assert_ends_equal(resumed, whole)
+
+
+def test_more_epochs_may_be_added_to_a_run_that_has_ended(trainer: Build) -> None:
+    short, steady = trainer(max_epochs=1, curriculum=Curriculum(hardness=0.1)), Curriculum(hardness=0.1)
+    short.run()
+    longer = trainer(max_epochs=3, curriculum=steady)
+    load(longer, saved(short))
+    longer.state.max_epochs = 3
+    longer.run()
+    whole = trainer(max_epochs=3, curriculum=Curriculum(hardness=0.1))
+    whole.run()
+    assert_ends_equal(longer, whole)
+
+
+@pytest.mark.parametrize("iteration", [3, 5, 6])
+def test_checkpoints_of_monai_resume_bit_for_bit(iteration: int, trainer: Build, tmp_path: Path) -> None:
+    whole = trainer()
+    saver = CheckpointSaver(str(tmp_path), parts(whole), save_interval=1, epoch_level=False, n_saved=10)
+    saver.attach(whole)
+    whole.run()
+    resumed = trainer()
+    path = str(tmp_path / f"checkpoint_iteration={iteration}.pt")
+    CheckpointLoader(path, parts(resumed), map_location="cpu").attach(resumed)
+    resumed.run()
+    assert_ends_equal(resumed, whole)
+
+
+def test_a_run_may_go_on_with_another_estimator_or_without_teaching(trainer: Build) -> None:
+    first = trainer(hypergradient=UnrolledHypergradient(2), teacher_interval=2, max_epochs=1)
+    first.run()
+    content = saved(first)
+    for change in ({"hypergradient": ExactHypergradient()}, {}, {"hypergradient": UnrolledHypergradient(1)}):
+        other = trainer(**change)
+        load(other, content)
+        other.state.max_epochs = 2
+        gain = other.teacher.gain.item()
+        other.run()
+        assert other.state.iteration == 10 and other.teacher.gain.item() != gain
+    frozen = trainer(teacher_optimizer=None)
+    states = torch.load(io.BytesIO(content), weights_only=True)
+    frozen.load_state_dict(states["trainer"])
+    frozen.state.max_epochs = 2
+    frozen.run()
+    assert frozen.state.iteration == 10
+
+
+def test_workers_that_outlive_a_pass_are_reported(
+    trainer: Build, loader: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer(train_data_loader=loader(workers=1, persistent_workers=True))
+    assert "train_data_loader keeps its workers" in caplog.text
+
+
+def test_without_a_seed_the_run_follows_torchs(trainer: Build, student: Any) -> None:
+    ends = []
+    for seed in (3, 3, 4):
+        network, teacher = student(), policy()
+        for parameter in [*network.parameters(), *teacher.parameters()]:
+            nn.init.constant_(parameter, 0.1)
+        run = trainer(network=network, teacher=teacher, seed=None)
+        torch.manual_seed(seed)
+        assert run.seed == 1
+        run = GMCLTrainer(
+            "cpu", 1, run.data_loader, network, run.optimizer, nn.CrossEntropyLoss(),
+            teacher=teacher, teacher_optimizer=run.teacher_optimizer,
+        )  # fmt: skip
+        run.run()
+        ends.append(end_of(run))
+    assert all(torch.equal(a, b) for a, b in zip(ends[0], ends[1], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(ends[0], ends[2], strict=True))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trainer: Build) -> None:

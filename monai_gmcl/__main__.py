@@ -16,6 +16,7 @@ import sys
 import fire
 
 from monai_gmcl.commands.check import check
+from monai_gmcl.commands.compare import compare
 from monai_gmcl.exceptions import GMCLError
 
 __all__ = ["main"]
@@ -24,7 +25,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run a command of monai_gmcl by its name."""
     try:
-        fire.Fire({"check": check}, name="monai_gmcl")
+        fire.Fire({"check": check, "compare": compare}, name="monai_gmcl")
     except GMCLError as error:
         sys.exit(f"monai_gmcl: {error}")
 

@@ -36,7 +36,7 @@ from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.teachers import PolicyTeacher
 
-__all__ = ["cost"]
+__all__ = ["cost", "peak_resident_bytes"]
 
 ESTIMATORS: dict[str, type[Hypergradient]] = {"head": HeadHypergradient, "exact": ExactHypergradient}
 
@@ -115,15 +115,16 @@ def peak(kind: str, batch: int, size: int, iterations: int, channels: int) -> No
     """Print the rise of the peak resident set, in MiB, of one trainer's run in this process."""
     torch.set_num_threads(1)
     trainer = _trainer(kind, batch, size, iterations, channels)
-    before = _peak_resident_kibibytes()
+    before = peak_resident_bytes()
     trainer.run()
-    print((_peak_resident_kibibytes() - before) / 1024)
+    print((peak_resident_bytes() - before) / 2**20)
 
 
-def _peak_resident_kibibytes() -> int:
+def peak_resident_bytes() -> int:
+    """Return the most memory that this process has held so far (Linux)."""
     # Not ru_maxrss: a child starts with its parent's peak there, and the parent here holds models of its own.
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

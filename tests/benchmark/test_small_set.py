@@ -15,25 +15,18 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from monai_gmcl.benchmark.small_set import small_set
 
 
-def test_every_arm_is_run_on_a_folder_of_classes_and_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_every_way_is_run_on_a_folder_of_classes_and_reported(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for part, count in (("train", 12), ("valid", 6)):
-        for level, name in ((60, "dark"), (180, "light")):
-            folder = tmp_path / part / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                Image.new("L", (16, 16), level + i).save(folder / f"{i}.png")
-    small_set(str(tmp_path), per_class=5, seeds=1, steps=8, channels=1, size=16, report=str(tmp_path / "runs.jsonl"))
+    small_set(str(folder), per_class=5, seeds=1, steps=4, channels=1, size=16, report=str(tmp_path / "runs.jsonl"))
     rows = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
-    assert [row["arm"] for row in rows] == [
-        "weak transforms",
-        "weak transforms, twice the steps",
+    assert [row["way"] for row in rows] == [
+        "standard transforms",
+        "standard transforms, twice the steps",
         "frozen random teacher",
         "GMCL",
     ]

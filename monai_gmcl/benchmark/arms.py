@@ -1,0 +1,167 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The arms of a comparison: each builds the trainer of one way to stretch a small labeled set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.engines.trainer import SupervisedTrainer, Trainer
+from monai.inferers.inferer import SimpleInferer
+from monai.transforms.regularization.array import CutMix, Mixer, MixUp
+from torch import Tensor, nn
+
+from monai_gmcl.benchmark.augmentations import (
+    no_augmentation,
+    standard_augmentation,
+    strong_augmentation,
+    trivial_augmentation,
+)
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import BATCH, Setup
+from monai_gmcl.curriculum import Curriculum
+from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.teachers import LatentTeacher, PolicyTeacher, Teacher
+from monai_gmcl.teachers.base import draw_latents
+
+__all__ = ["ARMS", "Arm", "STRENGTHS"]
+
+STRENGTHS = (0.5, 1.0, 2.0)
+"""Times the usual ranges of an augmentation that is tuned."""
+TEACHER_LEARNING_RATE = 0.03
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to stretch a small labeled set.
+
+    Attributes:
+        title: as the report calls it.
+        build: makes the trainer.
+        equal_compute: whether the arm gets as many steps as the FLOPs of a GMCL run buy; the others take GMCL's steps.
+        tuned: whether its augmentation has a strength to be tuned on validation (:data:`STRENGTHS`).
+    """
+
+    title: str
+    build: Callable[[Setup], Trainer]
+    equal_compute: bool = True
+    tuned: bool = False
+
+
+def _none(setup: Setup) -> Trainer:
+    return SupervisedTrainer(**setup.arguments(no_augmentation()))
+
+
+def _standard(setup: Setup) -> Trainer:
+    return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options, setup.strength)))
+
+
+def _strong(setup: Setup) -> Trainer:
+    return SupervisedTrainer(**setup.arguments(strong_augmentation(setup.options, setup.strength)))
+
+
+def _trivial(setup: Setup) -> Trainer:
+    return SupervisedTrainer(**setup.arguments(trivial_augmentation(setup.options)))
+
+
+def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
+    def build(setup: Setup) -> Trainer:
+        mix = mixer(batch_size=BATCH)
+        mix.set_random_state(setup.seed)
+
+        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            images, labels = batch
+            targets = nn.functional.one_hot(labels, 2).float()
+            mix.randomize(images)
+            # Not mix(images, targets): MONAI 1.6.1 cuts labels by pixels there, which leaves CutMix's unmixed.
+            if isinstance(mix, CutMix):
+                return mix.apply(images), mix.apply_on_labels(targets)
+            return mix.apply(images), mix.apply(targets[..., None, None])[..., 0, 0]
+
+        return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)), prepare_batch=prepare)
+
+    return build
+
+
+def policy_teacher(options: DataOptions) -> PolicyTeacher:
+    """Return the default teacher; where the centre makes the label, it may not move or zoom."""
+    exclude = ("shift", "zoom") if options.centered else ()
+    return PolicyTeacher(spatial_dims=2, in_channels=options.channels, num_classes=2, exclude=exclude)
+
+
+class _Halves(SimpleInferer):
+    """Each half of a batch passes alone, so that each has its own batch statistics."""
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        return torch.cat([network(half) for half in inputs.chunk(2)])
+
+
+def _doubled_batch(inferer: SimpleInferer | None) -> Callable[[Setup], Trainer]:
+    def build(setup: Setup) -> Trainer:
+        teacher = policy_teacher(setup.options)
+        generator = torch.Generator().manual_seed(setup.seed)
+
+        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            images, labels = batch
+            with torch.no_grad():
+                latents = draw_latents(teacher, len(images), images.shape[1:], generator)
+                changed = teacher(images, labels, latents, 1.0)
+            return torch.cat([images, changed]), torch.cat([labels, labels])
+
+        arguments = setup.arguments(standard_augmentation(setup.options))
+        return SupervisedTrainer(**arguments, prepare_batch=prepare, inferer=inferer)
+
+    return build
+
+
+def _gmcl(
+    learns: bool = True,
+    teacher: Callable[[DataOptions], Teacher] = policy_teacher,
+    learning_rate: float = TEACHER_LEARNING_RATE,
+    **curriculum: Any,
+) -> Callable[[Setup], Trainer]:
+    def build(setup: Setup) -> Trainer:
+        model = teacher(setup.options)
+        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.99))
+        return GMCLTrainer(
+            **setup.arguments(standard_augmentation(setup.options)),
+            teacher=model,
+            teacher_optimizer=optimizer if learns else None,
+            curriculum=Curriculum(**curriculum),
+            seed=setup.seed,
+        )
+
+    return build
+
+
+def _latent_teacher(options: DataOptions) -> LatentTeacher:
+    size = options.size or 32
+    return LatentTeacher(image_size=(size, size), spatial_dims=2, in_channels=options.channels, num_classes=2)
+
+
+ARMS: dict[str, Arm] = {
+    "none": Arm("no augmentation", _none),
+    "standard": Arm("standard MONAI transforms", _standard, tuned=True),
+    "strong": Arm("strong MONAI transforms", _strong, tuned=True),
+    "trivial_augment": Arm("TrivialAugment of MONAI transforms", _trivial),
+    "mixup": Arm("MixUp", _mixed(MixUp)),
+    "cutmix": Arm("CutMix", _mixed(CutMix)),
+    "doubled_batch": Arm("frozen teacher, doubled batch", _doubled_batch(None), equal_compute=False),
+    "doubled_batch_split_statistics": Arm(
+        "frozen teacher, doubled batch, statistics of each half", _doubled_batch(_Halves()), equal_compute=False
+    ),
+    "frozen": Arm("GMCL with a frozen random teacher", _gmcl(learns=False, difficulty=1.0), equal_compute=False),
+    "gmcl": Arm("GMCL", _gmcl(), equal_compute=False),
+    "latent": Arm("GMCL with LatentTeacher", _gmcl(teacher=_latent_teacher, learning_rate=1e-3), equal_compute=False),
+}

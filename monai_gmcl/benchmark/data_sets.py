@@ -1,0 +1,118 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The data of a comparison: labeled images drawn by seed, images that choose weights, images to measure on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_gmcl.data import class_folder_datalist, draw_labeled, image_transforms
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["BenchmarkData", "DataOptions", "Images"]
+
+Images = tuple[Tensor, Tensor]
+"""Images float ``(N, C, H, W)`` from 0 to 1 and labels int64 ``(N,)``."""
+CHOOSING = 300
+"""Validation images that choose weights; the others are for development."""
+HELD_OUT = 2000
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read a folder with ``train``, ``valid`` and, to measure at the end, ``test`` class folders.
+
+    Attributes:
+        folder: path of the data set; its last part names it in the report.
+        channels: 1 or 3.
+        crop: centre to keep, pixels.
+        size: to resize to, pixels.
+        upright: the images have an up and a down (X-rays): no flips, no quarter turns, small rotations and shifts
+            instead. Otherwise (microscopy) any of the eight orientations is as good.
+        centered: the centre makes the label (PCam): nothing may shift, zoom or hide it much.
+    """
+
+    folder: str
+    channels: int = 3
+    crop: int | None = None
+    size: int | None = None
+    upright: bool = False
+    centered: bool = False
+
+    @property
+    def name(self) -> str:
+        """Last part of the folder."""
+        return Path(self.folder).name
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what changes results: all but where the folder lies."""
+        return {**asdict(self), "folder": self.name}
+
+
+class BenchmarkData:
+    """A data set in memory, split as a study of few labels needs it.
+
+    Args:
+        options: where the images lie and how to read them.
+
+    Raises:
+        DataError: naming what is missing in the folder.
+    """
+
+    def __init__(self, options: DataOptions) -> None:
+        self.options = options
+        self.items, self.class_names = class_folder_datalist(f"{options.folder}/train")
+
+    @cached_property
+    def _train(self) -> Images:
+        return self._read(self.items)
+
+    @cached_property
+    def _valid(self) -> Images:
+        items, _ = class_folder_datalist(f"{self.options.folder}/valid", self.class_names)
+        order = np.random.RandomState(3).permutation(len(items))
+        return self._read([items[i] for i in order])
+
+    def read(self) -> None:
+        """Read ``train`` and ``valid`` now rather than when they are asked for."""
+        self._train, self._valid  # noqa: B018
+
+    @property
+    def choosing(self) -> Images:
+        """The validation images that choose weights, the same for every run."""
+        return self._valid[0][:CHOOSING], self._valid[1][:CHOOSING]
+
+    def draw(self, per_class: int, seed: int) -> tuple[Images, Images]:
+        """Return the labeled images of a seed, and up to 2,000 images of ``train`` that it did not draw."""
+        index = {str(item["image"]): i for i, item in enumerate(self.items)}
+        drawn, rest = draw_labeled(self.items, per_class, seed)
+        rest = [rest[i] for i in np.random.RandomState(7).permutation(len(rest))[:HELD_OUT]]
+        labeled, held_out = (torch.tensor([index[str(item["image"])] for item in part]) for part in (drawn, rest))
+        return (self._train[0][labeled], self._train[1][labeled]), (self._train[0][held_out], self._train[1][held_out])
+
+    def split(self, name: str) -> Images:
+        """Return all images of another part, such as ``test``."""
+        folder = Path(self.options.folder) / name
+        if not folder.is_dir():
+            raise DataError(f"Expected the folder {str(folder)!r} with the images to measure on, found none.")
+        return self._read(class_folder_datalist(str(folder), self.class_names)[0])
+
+    def _read(self, items: Any) -> Images:
+        read = image_transforms(2, self.options.channels, self.options.crop, self.options.size)
+        images = torch.stack([read(item)["image"].as_subclass(torch.Tensor) for item in items])
+        return images, torch.tensor([item["label"] for item in items])

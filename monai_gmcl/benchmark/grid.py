@@ -1,0 +1,224 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The grid of a comparison: which runs it has, how one is run and kept, and how tuned arms are chosen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data.meta_obj import set_track_meta
+
+from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
+from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
+from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.metrics.classification import classification_measures
+
+__all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_chosen_strengths", "run_jobs"]
+
+PROTOCOL = 1
+"""Raised when arms or measures change, so that runs of before are not taken for runs of now."""
+WITHIN_BUDGET = "_tuned_within_budget"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a student trained by an arm, on the labeled images of a seed.
+
+    Attributes:
+        options: the data set.
+        n: labeled images in all.
+        seed: draws the labeled images and everything random.
+        arm: short name, of :data:`monai_gmcl.benchmark.arms.ARMS`.
+        steps: student steps.
+        splits: where to measure: ``held_out`` (images of ``train`` that were not drawn) or folders such as ``test``.
+        strength: of a tuned arm's augmentation; None where there is nothing to tune.
+        within_budget: a tuned arm whose strengths share the steps of one run.
+    """
+
+    options: DataOptions
+    n: int
+    seed: int
+    arm: str
+    steps: int
+    splits: tuple[str, ...]
+    strength: float | None = None
+    within_budget: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on."""
+        own = {"arm": self.arm, "n": self.n, "seed": self.seed, "steps": self.steps, "strength": self.strength}
+        return {"protocol": PROTOCOL, "data": self.options.as_dict(), **own, "splits": list(self.splits)}
+
+    @property
+    def row_arm(self) -> str:
+        """The arm's name in rows."""
+        return self.arm + WITHIN_BUDGET * self.within_budget
+
+    def file(self, folder: Path) -> Path:
+        """Return where the run is kept; the strengths of a tuned arm in a folder of their own."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+        stem = f"{self.options.name}-n{self.n}-{self.row_arm}-s{self.seed}-{digest}.json"
+        return folder / "runs" / ("strengths" if self.strength is not None else "") / stem
+
+
+def equal_compute_ratio(options: DataOptions) -> float:
+    """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
+
+    Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
+    """
+    size = options.size or 32
+    images = torch.rand(BATCH, options.channels, size, size, generator=torch.Generator().manual_seed(0))
+    labeled = images, torch.arange(BATCH) % 2
+    counted = {}
+    for arm in ("standard", "gmcl"):
+        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4)
+        run.run()
+        counted[arm] = run.flops_per_step
+    return counted["gmcl"] / counted["standard"]
+
+
+def jobs_of(
+    options: DataOptions,
+    n: Sequence[int],
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    splits: Sequence[str],
+    ratio: float,
+) -> list[Job]:
+    """Return the runs of a grid, seed by seed, so that a grid that is stopped has whole seeds.
+
+    Args:
+        options: the data set.
+        n: numbers of labeled images in all, even.
+        arms: short names.
+        seeds: of each arm.
+        steps: student steps of GMCL.
+        splits: where to measure.
+        ratio: of :func:`equal_compute_ratio`.
+
+    Raises:
+        ConfigurationError: an unknown arm, or an odd number of images.
+    """
+    known = [*ARMS, *(name + WITHIN_BUDGET for name, arm in ARMS.items() if arm.tuned)]
+    for name in arms:
+        if name not in known:
+            raise ConfigurationError(f"compare: arms must be among {', '.join(known)}, got {name!r}.")
+    if any(number < 2 or number % 2 for number in n):
+        raise ConfigurationError(f"compare: n must be even numbers of labeled images, two classes, got {list(n)}.")
+    jobs = []
+    for seed in seeds:
+        for number in n:
+            for name in arms:
+                within = name.endswith(WITHIN_BUDGET)
+                arm = ARMS[name.removesuffix(WITHIN_BUDGET)]
+                own = round(steps * ratio) if arm.equal_compute else steps
+                base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
+                for strength in STRENGTHS if arm.tuned else (None,):
+                    share = own // len(STRENGTHS) if within else own
+                    jobs.append(Job(*base, share, tuple(splits), strength, within))
+    return jobs
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
+    """Run what is not on disk yet, in processes of their own, and yield each run when it is kept.
+
+    Args:
+        jobs: of one data set.
+        folder: of the comparison.
+        workers: processes, one thread each.
+    """
+    missing = [job for job in jobs if not job.file(folder).exists()]
+    for options in {job.options for job in missing}:
+        # Read before the processes split, so that they share it.
+        _data(options).read()
+    # A fresh process for each run: its peak memory is the run's.
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(_run, [(job, folder) for job in missing])
+
+
+def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
+    """Write the row of each tuned arm: the strength with the best AUC on the choosing images.
+
+    The cost of the other strengths stands under ``cost.tuning``.
+    """
+    groups: dict[Path, list[Job]] = {}
+    for job in jobs:
+        if job.strength is not None:
+            whole = Job(job.options, job.n, job.seed, job.arm, job.steps, job.splits, None, job.within_budget)
+            groups.setdefault(whole.file(folder), []).append(job)
+    for file, group in groups.items():
+        if all(job.file(folder).exists() for job in group):
+            rows = [json.loads(job.file(folder).read_text(encoding="utf-8")) for job in group]
+            best = max(rows, key=lambda row: float(row["valid_auc"]["chosen"]))
+            names = ("wall_seconds", "cpu_seconds", "student_passes", "flops")
+            best["cost"]["tuning"] = {name: sum(row["cost"][name] for row in rows if row is not best) for name in names}
+            _write(file, best)
+
+
+@lru_cache(maxsize=4)
+def _data(options: DataOptions) -> BenchmarkData:
+    return BenchmarkData(options)
+
+
+def _run(task: tuple[Job, Path]) -> Job:
+    job, folder = task
+    torch.set_num_threads(1)
+    set_track_meta(False)
+    data = _data(job.options)
+    labeled, held_out = data.draw(job.n // 2, job.seed)
+    run = StudentRun(ARMS[job.arm].build, job.options, labeled, data.choosing, job.seed, job.steps, job.strength or 1.0)
+    run.run()
+    row = {
+        "data": job.options.name,
+        **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "settings": job.settings, "splits": list(job.splits)},
+        "commit": _commit(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "measures": {name: _measures(run, held_out if name == "held_out" else data.split(name)) for name in job.splits},
+        "valid_auc": run.valid_auc,
+        "robust": None,
+        "synthetic": None,
+        "cost": {**run.cost, "tuning": None},
+        "picture": None,
+    }
+    _write(job.file(folder), row)
+    return job
+
+
+def _measures(run: StudentRun, images: Images) -> dict[str, dict[str, float]]:
+    return {which: classification_measures(run.probabilities(which, images[0]), images[1]) for which in run.weights}
+
+
+def _write(file: Path, row: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(row, indent=1), encoding="utf-8")
+    part.replace(file)
+
+
+@lru_cache(maxsize=1)
+def _commit() -> str:
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
+    return found.stdout.strip() or "not a checkout"

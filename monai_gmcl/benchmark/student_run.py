@@ -1,0 +1,207 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One student, trained by one arm: the same network, schedule and validation whatever trains it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from ignite.handlers import EMAHandler
+from monai.data.dataset import ArrayDataset
+from monai.engines.trainer import Trainer
+from monai.metrics.rocauc import compute_roc_auc
+from monai.networks.nets.resnet import ResNet
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.utils.data import DataLoader, RandomSampler
+
+from monai_gmcl.benchmark.cost import peak_resident_bytes
+from monai_gmcl.benchmark.data_sets import DataOptions, Images
+from monai_gmcl.benchmark.flops import FlopCounter
+
+__all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
+
+BATCH = 32
+LEARNING_RATE = 2e-3
+EMA_MOMENTUM = 0.01
+EVALUATIONS = 20
+"""Looks at the choosing images in a run."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an arm builds its trainer from.
+
+    Attributes:
+        options: how the data set is read, and its modality.
+        labeled: images ``(N, C, H, W)`` and labels ``(N,)`` to train on.
+        seed: of everything random.
+        steps: student steps.
+        network: the student, images to two logits.
+        optimizer: the student's.
+        strength: of the arm's augmentation, where it is tuned.
+    """
+
+    options: DataOptions
+    labeled: Images
+    seed: int
+    steps: int
+    network: nn.Module
+    optimizer: AdamW
+    strength: float = 1.0
+
+    def arguments(self, augmentation: Callable[[Tensor], Any]) -> dict[str, Any]:
+        """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
+
+        Args:
+            augmentation: of one image ``(C, H, W)``.
+        """
+        data = ArrayDataset(list(self.labeled[0]), augmentation, list(self.labeled[1]))
+        data.set_random_state(self.seed)
+        # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
+        sampler = RandomSampler(data, num_samples=self.steps * BATCH)
+        return {
+            "device": "cpu",
+            "max_epochs": 1,
+            "train_data_loader": DataLoader(data, batch_size=BATCH, sampler=sampler),
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "loss_function": nn.CrossEntropyLoss(),
+            "decollate": False,
+        }
+
+
+def small_resnet(channels: int) -> ResNet:
+    """Return the student of all comparisons: four residual blocks of 16 to 64 channels, two logits."""
+    return ResNet(
+        "basic",
+        [1, 1, 1, 1],
+        [16, 32, 64, 64],
+        spatial_dims=2,
+        n_input_channels=channels,
+        num_classes=2,
+        conv1_t_size=3,
+        conv1_t_stride=1,
+    )
+
+
+class StudentRun:
+    """Train a student, keep the weights that validation chose and the last ones, raw and averaged (EMA).
+
+    AdamW with a one-cycle schedule, 32 real images a step. AUC on the choosing images is read 20 times in a run: the
+    more often, the more a small validation set chooses by luck.
+
+    Args:
+        build: the arm: makes the trainer.
+        options: how the data set is read.
+        labeled: images and labels to train on.
+        choosing: images and labels that choose weights.
+        seed: of everything random.
+        steps: student steps.
+        strength: of the arm's augmentation, where it is tuned.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Setup], Trainer],
+        options: DataOptions,
+        labeled: Images,
+        choosing: Images,
+        seed: int,
+        steps: int,
+        strength: float = 1.0,
+    ) -> None:
+        # From here, because an arm may train more than the student before its trainer stands.
+        self._began = time.perf_counter(), time.process_time(), peak_resident_bytes()
+        torch.manual_seed(seed)
+        self.choosing = choosing
+        self.steps = steps
+        self.network = small_resnet(options.channels)
+        optimizer = AdamW(self.network.parameters(), lr=LEARNING_RATE)
+        self.trainer = build(Setup(options, labeled, seed, steps, self.network, optimizer, strength))
+        self.flops_per_step, self.passes_per_step = 0.0, 0
+        # Before the other handlers, whose work is not the trainer's. The third step is one like those that follow.
+        self._counter = FlopCounter()
+        self.trainer.add_event_handler(Events.ITERATION_STARTED(once=3), self._start_counting)
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), self._stop_counting)
+        averaged = EMAHandler(self.network, momentum=EMA_MOMENTUM, handle_buffers="update")
+        self.networks = {"": self.network, "ema_": averaged.ema_model}
+        # One step more than the run has: ignite's last event comes after the last step.
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)
+        averaged.attach(self.trainer, event=Events.ITERATION_COMPLETED)
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=max(1, steps // EVALUATIONS)), self._choose)
+        self.weights: dict[str, dict[str, Tensor]] = {}
+        self.valid_auc: dict[str, float] = {}
+        self.cost: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Train; fills ``weights`` and ``valid_auc`` by ``chosen``, ``final``, ``ema_chosen``, ``ema_final``."""
+        self.trainer.run()
+        self.cost = {
+            "wall_seconds": time.perf_counter() - self._began[0],
+            "cpu_seconds": time.process_time() - self._began[1],
+            "student_passes": self.passes_per_step * self.steps,
+            "flops": self.flops_per_step * self.steps,
+            "peak_memory_bytes": peak_resident_bytes() - self._began[2],
+        }
+        for prefix, network in self.networks.items():
+            self._keep(f"{prefix}final", network, _auc(network, self.choosing))
+
+    def probabilities(self, which: str, images: Tensor) -> Tensor:
+        """Return the class probabilities ``(N, 2)`` of images ``(N, C, H, W)`` with one of the kept weights."""
+        return _probabilities(self.with_weights(which), images)
+
+    def with_weights(self, which: str) -> nn.Module:
+        """Return the student, in evaluation mode, with one of the kept weights."""
+        self.network.load_state_dict(self.weights[which])
+        return self.network.eval()
+
+    def _start_counting(self) -> None:
+        self._hook = self.network.register_forward_pre_hook(self._count_images)
+        self._counter.__enter__()  # type: ignore[no-untyped-call]
+
+    def _stop_counting(self) -> None:
+        self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        self._hook.remove()
+        self.flops_per_step = float(self._counter.total)
+
+    def _count_images(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.passes_per_step += len(inputs[0])
+
+    def _choose(self) -> None:
+        for prefix, network in self.networks.items():
+            auc = _auc(network, self.choosing)
+            if auc > self.valid_auc.get(f"{prefix}chosen", -1.0):
+                self._keep(f"{prefix}chosen", network, auc)
+
+    def _keep(self, name: str, network: nn.Module, auc: float) -> None:
+        self.valid_auc[name] = auc
+        self.weights[name] = {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def _auc(network: nn.Module, images: Images) -> float:
+    auc: Any = compute_roc_auc(_probabilities(network, images[0])[:, 1], images[1])
+    return float(auc)
+
+
+@torch.no_grad()
+def _probabilities(network: nn.Module, images: Tensor) -> Tensor:
+    training = network.training
+    network.eval()
+    found = torch.cat([network(part).softmax(1) for part in torch.split(images, 500)])
+    network.train(training)
+    return found

@@ -1,0 +1,71 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+
+OPTIONS = DataOptions("shades", 3, size=16, centered=True)
+
+
+def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(n) % 2
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_trains_the_same_student_on_the_same_number_of_real_images(name: str) -> None:
+    seen: list[int] = []
+    runs = []
+    for _ in range(2):
+        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=3, steps=4)
+        before = {key: value.clone() for key, value in run.network.state_dict().items()}
+        run.run()
+        seen.append(run.passes_per_step)
+        runs.append(run)
+    lessons = name.startswith(("doubled", "frozen", "gmcl", "latent"))
+    assert seen == [2 * BATCH if lessons else BATCH] * 2
+    assert any(not torch.equal(before[key], value) for key, value in run.weights["final"].items())
+    assert all(torch.equal(a, b) for a, b in zip(*(run.weights["final"].values() for run in runs), strict=True))
+
+
+def test_mixed_labels_follow_the_mixed_images() -> None:
+    images = torch.arange(BATCH, dtype=torch.float32)[:, None, None, None].remainder(2).expand(BATCH, 3, 16, 16)
+    labels = torch.arange(BATCH) % 2
+    for name in ("mixup", "cutmix"):
+        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
+        mixed, targets = run.trainer.prepare_batch((images, labels))
+        assert torch.allclose(targets.sum(1), torch.ones(BATCH))
+        assert ((targets > 0.01) & (targets < 0.99)).any()
+        if name == "mixup":
+            assert torch.allclose(mixed.mean((1, 2, 3)), targets[:, 1], atol=1e-5)
+        else:
+            # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
+            assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
+
+
+def test_halves_of_a_doubled_batch_have_statistics_of_their_own() -> None:
+    run = StudentRun(ARMS["doubled_batch_split_statistics"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
+    images = torch.cat([labeled(8)[0], 5 * labeled(8)[0]])
+    network = run.network.train()
+    found = run.trainer.inferer(images, network)
+    assert torch.allclose(found[:8], network(images[:8]), atol=1e-6)
+    assert not torch.allclose(found[:8], network(images)[:8], atol=1e-2)
+
+
+def test_a_teacher_of_centered_images_does_not_move_them() -> None:
+    run = StudentRun(ARMS["gmcl"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
+    names = set(run.trainer.teacher.policy())  # type: ignore[union-attr, operator]
+    assert "rotation" in names and not names & {"shift", "zoom"}

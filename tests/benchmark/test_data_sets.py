@@ -1,0 +1,65 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
+from monai_gmcl.exceptions import DataError
+
+
+@pytest.fixture
+def data(folder: Path) -> BenchmarkData:
+    return BenchmarkData(DataOptions(str(folder), channels=1, size=8))
+
+
+def rows(images: torch.Tensor) -> set[bytes]:
+    return {image.numpy().tobytes() for image in images}
+
+
+def test_labeled_images_are_balanced_and_apart_from_those_to_measure_on(data: BenchmarkData) -> None:
+    (images, labels), (others, other_labels) = data.draw(5, seed=1)
+    assert images.shape == (10, 1, 8, 8) and labels.bincount().tolist() == [5, 5]
+    assert others.shape[0] == 70 and other_labels.bincount().tolist() == [35, 35]
+    assert rows(images) and not rows(images) & rows(others)
+    assert images.min() >= 0 and images.max() <= 1
+
+
+def test_the_seed_draws(data: BenchmarkData) -> None:
+    first, again, other = (data.draw(5, seed)[0][0] for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_labels_belong_to_their_images(data: BenchmarkData) -> None:
+    (images, labels), _ = data.draw(20, seed=0)
+    brightness = images.mean((1, 2, 3))
+    assert brightness[labels == 0].max() < brightness[labels == 1].min()
+
+
+def test_choosing_images_are_the_same_for_every_run_and_no_training_images(data: BenchmarkData, folder: Path) -> None:
+    again = BenchmarkData(data.options)
+    assert torch.equal(data.choosing[0], again.choosing[0]) and len(data.choosing[1]) == 24
+    assert not rows(data.choosing[0]) & rows(data.draw(20, 0)[0][0])
+
+
+def test_another_part_is_read_by_name_and_named_where_it_is_missing(data: BenchmarkData) -> None:
+    assert data.split("test")[1].bincount().tolist() == [10, 10]
+    with pytest.raises(DataError, match="test_shifted.*images to measure on"):
+        data.split("test_shifted")
+
+
+def test_where_the_folder_lies_does_not_change_results(folder: Path) -> None:
+    near, far = DataOptions(str(folder), 1), DataOptions(f"/elsewhere/{folder.name}", 1)
+    assert near.as_dict() == far.as_dict() and near.name == "shades"

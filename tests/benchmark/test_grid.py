@@ -1,0 +1,99 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
+from monai_gmcl.exceptions import ConfigurationError
+
+
+def options_of(folder: Path) -> DataOptions:
+    return DataOptions(str(folder), channels=1, size=16)
+
+
+def test_an_iteration_of_gmcl_costs_between_two_and_three_supervised_ones() -> None:
+    assert 2 < equal_compute_ratio(DataOptions("shades", 3, size=16)) < 3
+
+
+def test_arms_of_equal_compute_get_more_steps_and_tuned_ones_their_strengths() -> None:
+    arms = ("mixup", "strong", "strong_tuned_within_budget", "gmcl")
+    jobs = jobs_of(DataOptions("shades"), [10, 20], arms, [0, 1], 100, ["test"], ratio=2.4)
+    assert len(jobs) == 2 * 2 * (1 + 3 + 3 + 1)
+    assert [job.seed for job in jobs] == sorted(job.seed for job in jobs)
+    first = jobs[:8]
+    assert [job.steps for job in first] == [240, 240, 240, 240, 80, 80, 80, 100]
+    assert [job.strength for job in first] == [None, 0.5, 1.0, 2.0, 0.5, 1.0, 2.0, None]
+    assert len({job.file(Path("out")) for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize(
+    ("arms", "n", "found"), [(("gan",), [10], "arms must be among none, .*got 'gan'"), (("none",), [11], r"\[11\]")]
+)
+def test_unknown_arms_and_odd_numbers_are_named(arms: tuple[str, ...], n: list[int], found: str) -> None:
+    with pytest.raises(ConfigurationError, match=found):
+        jobs_of(DataOptions("shades"), n, arms, [0], 10, ["test"], 2.0)
+
+
+def test_every_setting_names_another_file(folder: Path) -> None:
+    job = Job(options_of(folder), 8, 0, "none", 4, ("test",))
+    others = [
+        replace(job, options=DataOptions(str(folder), channels=1, size=8)),
+        *(replace(job, **change) for change in ({"n": 10}, {"seed": 1}, {"arm": "gmcl"}, {"steps": 5})),
+        *(replace(job, **change) for change in ({"splits": ("held_out",)}, {"strength": 2.0})),
+    ]
+    assert len({one.file(Path()).name for one in [job, *others]}) == 8
+
+
+def test_runs_are_kept_and_not_run_again(folder: Path, tmp_path: Path) -> None:
+    jobs = [Job(options_of(folder), 8, seed, "gmcl", 4, ("held_out", "test")) for seed in (0, 1)]
+    assert set(run_jobs(jobs[:1], tmp_path, workers=1)) == {jobs[0]}
+    assert set(run_jobs(jobs, tmp_path, workers=1)) == {jobs[1]}
+    row = json.loads(jobs[0].file(tmp_path).read_text())
+    assert (row["data"], row["n"], row["seed"], row["arm"]) == ("shades", 8, 0, "gmcl")
+    assert set(row["measures"]) == {"held_out", "test"}
+    assert set(row["measures"]["test"]) == set(row["valid_auc"]) == {"chosen", "final", "ema_chosen", "ema_final"}
+    assert 0 <= row["measures"]["test"]["chosen"]["auc"] <= 1
+    assert row["cost"]["student_passes"] == 4 * 64 and row["cost"]["tuning"] is None
+
+
+def test_a_run_gives_the_same_figures_again(folder: Path, tmp_path: Path) -> None:
+    job = Job(options_of(folder), 8, 0, "gmcl", 4, ("test",))
+    rows = []
+    for place in (tmp_path / "first", tmp_path / "second"):
+        list(run_jobs([job], place, workers=1))
+        rows.append(json.loads(job.file(place).read_text()))
+    assert rows[0]["measures"] == rows[1]["measures"] and rows[0]["valid_auc"] == rows[1]["valid_auc"]
+
+
+def test_validation_chooses_the_strength_and_the_others_are_its_cost(tmp_path: Path) -> None:
+    jobs = jobs_of(DataOptions("shades"), [8], ["strong"], [0], 10, ["test"], 2.0)
+    for job, auc in zip(jobs, (0.6, 0.9, 0.7), strict=True):
+        cost = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "student_passes": 3, "flops": 4.0, "peak_memory_bytes": 5}
+        job.file(tmp_path).parent.mkdir(parents=True, exist_ok=True)
+        row = {"settings": job.settings, "valid_auc": {"chosen": auc}, "cost": {**cost, "tuning": None}}
+        job.file(tmp_path).write_text(json.dumps(row))
+    keep_chosen_strengths(jobs, tmp_path)
+    (file,) = (tmp_path / "runs").glob("*.json")
+    row = json.loads(file.read_text())
+    assert row["settings"]["strength"] == 1.0
+    assert row["cost"]["tuning"] == {"wall_seconds": 2.0, "cpu_seconds": 4.0, "student_passes": 6, "flops": 8.0}
+
+
+def test_a_strength_is_not_chosen_before_all_are_run(tmp_path: Path) -> None:
+    keep_chosen_strengths(jobs_of(DataOptions("shades"), [8], ["strong"], [0], 10, ["test"], 2.0), tmp_path)
+    assert not list(tmp_path.rglob("*.json"))

@@ -1,0 +1,93 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from monai.engines.trainer import SupervisedTrainer
+
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.augmentations import no_augmentation
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
+from monai_gmcl.metrics.classification import classification_measures
+
+OPTIONS = DataOptions("shades", 1, size=8)
+
+
+def images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.arange(n) % 2
+    noise = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return 0.5 * noise + 0.5 * labels[:, None, None, None], labels
+
+
+@pytest.fixture(scope="module")
+def run() -> StudentRun:
+    found = StudentRun(ARMS["none"].build, OPTIONS, images(20, 0), images(30, 1), seed=0, steps=40)
+    found.run()
+    return found
+
+
+def test_a_run_keeps_chosen_and_final_weights_raw_and_averaged(run: StudentRun) -> None:
+    assert set(run.weights) == set(run.valid_auc) == {"chosen", "final", "ema_chosen", "ema_final"}
+    assert all(run.valid_auc[f"{kind}chosen"] >= run.valid_auc[f"{kind}final"] for kind in ("", "ema_"))
+    probabilities = run.probabilities("final", images(50, 2)[0])
+    assert probabilities.shape == (50, 2) and torch.allclose(probabilities.sum(1), torch.ones(50))
+
+
+def test_a_student_learns_what_is_easy(run: StudentRun) -> None:
+    held_out, labels = images(50, 2)
+    assert run.valid_auc["chosen"] > 0.95 and run.valid_auc["final"] > 0.95
+    assert classification_measures(run.probabilities("chosen", held_out), labels)["auc"] > 0.95
+
+
+def test_kept_weights_are_those_of_the_moment(run: StudentRun) -> None:
+    final = run.weights["final"]
+    assert any(not torch.equal(value, final[key]) for key, value in run.weights["ema_final"].items())
+    student = run.with_weights("final")
+    assert not student.training and all(torch.equal(v, final[k]) for k, v in student.state_dict().items())
+
+
+def test_a_run_takes_its_steps_on_full_batches_whatever_the_number_of_images() -> None:
+    sizes: list[int] = []
+
+    def build(setup: Setup) -> Any:
+        trainer = SupervisedTrainer(**setup.arguments(no_augmentation()))
+        trainer.network.register_forward_pre_hook(
+            lambda module, inputs: sizes.append(len(inputs[0])) if module.training else None
+        )
+        return trainer
+
+    StudentRun(build, OPTIONS, images(20, 0), images(30, 1), seed=0, steps=7).run()
+    assert sizes == [BATCH] * 7
+
+
+def test_every_image_comes_as_often() -> None:
+    seen: list[float] = []
+
+    def prepare(batch: Any, *_: Any, **__: Any) -> Any:
+        seen.extend(batch[0].flatten(1).sum(1).tolist())
+        return batch
+
+    def build(setup: Setup) -> Any:
+        return SupervisedTrainer(**setup.arguments(no_augmentation()), prepare_batch=prepare)
+
+    StudentRun(build, OPTIONS, images(16, 0), images(30, 1), seed=0, steps=6).run()
+    counts = [seen.count(value) for value in set(seen)]
+    assert counts == [12] * 16
+
+
+def test_the_cost_is_counted(run: StudentRun) -> None:
+    assert run.cost["student_passes"] == 40 * BATCH and run.cost["flops"] == 40 * run.flops_per_step > 0
+    assert run.cost["wall_seconds"] > 0 and run.cost["cpu_seconds"] > 0 and run.cost["peak_memory_bytes"] >= 0

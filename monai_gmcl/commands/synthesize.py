@@ -72,6 +72,7 @@ def synthesize(
         DataError: images or folders that cannot be used.
         LabelError: labels outside the teacher's classes.
     """
+    source, review_dir = source or None, review_dir or None  # a configuration may say '' for none
     description, loaded = describe_teacher(str(teacher)), load_teacher(str(teacher))
     _check_numbers(per_class=per_class, seed=seed, crop=crop, size=size)
     _check_for_teacher(loaded, source, intensity_range, review_dir)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 __all__ = ["COLUMNS", "contact_sheet"]
 
-COLUMNS = 10
+COLUMNS, LEAST_COLUMNS = 10, 5
 TILE, GAP, HEADING = 96, 4, 20
 """Pixels."""
 
@@ -32,7 +32,8 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Tensor]]]) -> bytes:
         rows: name and images ``(C, H, W)``, or ``(C, D, H, W)`` of which the middle slice along D is drawn; values from
             0 to 1. Three channels are drawn in color, of other numbers the first.
     """
-    width = GAP + COLUMNS * (TILE + GAP)
+    columns = min(COLUMNS, max([LEAST_COLUMNS, *(len(images) for _, images in rows)]))
+    width = GAP + columns * (TILE + GAP)
     height = GAP + len(rows) * (HEADING + TILE + GAP)
     page = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(page)

@@ -70,13 +70,11 @@ def write_review(
         distance = f"{found.distances[i]:.6f}"
         writer.writerow([files[i], real.data[nearest[i]]["image"], distance, int(found.flagged[i])])
     write_atomically(folder / TABLE, text.getvalue().encode())
-    rows = [
-        (
-            f"{found.distances[i]:.4f}: real {_short(real.data[nearest[i]]['image'])}, then synthetic {_short(files[i])}",
-            [real.seen(nearest[i]).as_tensor(), read_image(files[i], intensity_range)],
-        )
-        for i in order[:PAIRS]
-    ]
+    rows = []
+    for i in order[:PAIRS]:
+        real_file = real.data[nearest[i]]["image"]
+        name = f"{found.distances[i]:.4f}: real {_short(real_file)}, then synthetic {_short(files[i])}"
+        rows.append((name, [real.seen(nearest[i]).as_tensor(), read_image(files[i], intensity_range)]))
     write_atomically(folder / PICTURE, contact_sheet(rows))
 
 

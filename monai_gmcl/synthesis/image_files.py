@@ -65,8 +65,8 @@ def read_image(path: Path, intensity_range: tuple[float, float] = (0.0, 1.0)) ->
     """Read what :func:`encode_image` made: ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1."""
     if path.suffix == ".png":
         with Image.open(path) as picture:
-            pixels = np.asarray(picture)
-        return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy()) / 255
+            pixels = torch.from_numpy(np.array(picture)) / 255
+        return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
     volume: Any = nib.load(path)
     values = volume.get_fdata(dtype=np.float32)
     low, high = intensity_range

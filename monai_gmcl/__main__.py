@@ -17,6 +17,7 @@ import fire
 
 from monai_gmcl.commands.check import check
 from monai_gmcl.commands.compare import compare
+from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.exceptions import GMCLError
 
 __all__ = ["main"]
@@ -25,7 +26,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run a command of monai_gmcl by its name."""
     try:
-        fire.Fire({"check": check, "compare": compare}, name="monai_gmcl")
+        fire.Fire({"check": check, "compare": compare, "synthesize": synthesize}, name="monai_gmcl")
     except GMCLError as error:
         sys.exit(f"monai_gmcl: {error}")
 

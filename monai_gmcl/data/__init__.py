@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from monai_gmcl.data.class_folders import class_folder_datalist, is_image
 from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.data.labeled_sources import LabeledSources
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.data.opening import LabeledData, open_data
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
+from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 
 __all__ = [
     "LabeledData",
+    "LabeledSources",
     "ReadImaged",
+    "SyntheticDataset",
     "check_no_leakage",
     "class_folder_datalist",
     "draw_labeled",

@@ -13,5 +13,15 @@ from __future__ import annotations
 
 from monai_gmcl.metrics.diversity import diversity, diversity_kept, teacher_diversity
 from monai_gmcl.metrics.label_leak import LabelLeak, label_leak
+from monai_gmcl.metrics.memorization import Memorization, memorization, small_pixels
 
-__all__ = ["LabelLeak", "diversity", "diversity_kept", "label_leak", "teacher_diversity"]
+__all__ = [
+    "LabelLeak",
+    "Memorization",
+    "diversity",
+    "diversity_kept",
+    "label_leak",
+    "memorization",
+    "small_pixels",
+    "teacher_diversity",
+]

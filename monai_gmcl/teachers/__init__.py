@@ -16,7 +16,7 @@ from monai_gmcl.teachers.image import ImageTeacher
 from monai_gmcl.teachers.latent import LatentTeacher
 from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.stain import StainTeacher
-from monai_gmcl.teachers.teacher_file import load_teacher, save_teacher
+from monai_gmcl.teachers.teacher_file import TeacherDescription, describe_teacher, load_teacher, save_teacher
 
 __all__ = [
     "ImageTeacher",
@@ -24,6 +24,8 @@ __all__ = [
     "PolicyTeacher",
     "StainTeacher",
     "Teacher",
+    "TeacherDescription",
+    "describe_teacher",
     "draw_latents",
     "load_teacher",
     "save_teacher",

@@ -11,15 +11,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
-import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import monai
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -27,32 +30,70 @@ from torch import Tensor
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 
-__all__ = ["load_teacher", "save_teacher"]
+__all__ = ["TeacherDescription", "describe_teacher", "load_teacher", "save_teacher"]
 
 FORMAT = "monai_gmcl.teacher"
 """Key of the file's metadata under which the teacher is described, as JSON."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+OWN_PACKAGE = "monai_gmcl.teachers"
 
 
-def save_teacher(teacher: Teacher, path: str | os.PathLike[str]) -> Path:
+@dataclass(frozen=True)
+class TeacherDescription:
+    """What a teacher's file says about it.
+
+    Attributes:
+        architecture: dotted name of the class.
+        config: the constructor's arguments.
+        label_names: of the classes or labels, in their order; None where they were not given.
+        training: summary of the training, by name.
+        versions: of monai_gmcl, monai and torch that wrote the file.
+        sha256: of all the above and of the tensors.
+    """
+
+    architecture: str
+    config: dict[str, Any]
+    label_names: list[str] | None
+    training: dict[str, Any]
+    versions: dict[str, str]
+    sha256: str
+
+
+def save_teacher(
+    teacher: Teacher,
+    path: str | os.PathLike[str],
+    label_names: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Path:
     """Write a teacher to one safetensors file: its parameters, its class's name and its constructor's arguments.
 
-    The file is written beside its place and then moved there: a file that exists is replaced whole or not at all.
+    Beside them stand the versions of the libraries and a SHA-256 over all of it, verified on loading. The file is
+    written beside its place and then moved there: a file that exists is replaced whole or not at all.
 
     Args:
         teacher: the teacher; its constructor's arguments must be numbers, strings, lists and mappings of them.
         path: of the file, usually ``*.safetensors``; its folder must exist.
+        label_names: names of the classes or labels, in their order.
+        training: a summary to keep beside it: numbers, strings, lists and mappings of them. ``difficulty``, where it
+            is there, is the one that ``python -m monai_gmcl synthesize`` takes.
 
     Returns:
         The path.
 
     Raises:
-        ConfigurationError: not a Teacher, a class within a function or class, or arguments that are no JSON.
+        ConfigurationError: not a Teacher, arguments or a summary that are no JSON, or label names that are not one for
+            each class.
     """
     if not isinstance(teacher, Teacher):
         raise ConfigurationError(f"save_teacher takes a Teacher, got {type(teacher).__name__}.")
+    if label_names is not None and len(label_names) != teacher.num_classes:
+        raise ConfigurationError(
+            f"save_teacher takes a name for each of the teacher's {teacher.num_classes} classes, got {len(label_names)}"
+            f": {', '.join(map(str, label_names))}."
+        )
     path = Path(path)
-    content = save(_tensors(teacher), _metadata(teacher))
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in teacher.state_dict().items()}
+    content = save(tensors, {FORMAT: _described(teacher, tensors, label_names, training or {})})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -65,48 +106,66 @@ def save_teacher(teacher: Teacher, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def load_teacher(path: str | os.PathLike[str]) -> Teacher:
-    """Read a teacher that :func:`save_teacher` wrote, on the CPU.
+def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teacher]] | None = None) -> Teacher:
+    """Read a teacher that :func:`save_teacher` wrote, on the CPU, bit for bit.
 
-    Nothing in the file is run. Its class is looked up by name: one of monai_gmcl's, or a Teacher subclass whose module
-    has been imported already.
+    Nothing in the file is run or imported. Its class is looked up by name: one of ``monai_gmcl.teachers``, or one that
+    the caller gives.
+
+    Args:
+        path: of the file.
+        classes: other Teacher subclasses by their names, plain (``"MyTeacher"``) or dotted.
 
     Raises:
-        CheckpointError: no such file, a damaged or foreign one, another format version, an unknown class, or arguments
-            or tensors that do not fit the class.
+        CheckpointError: no such file, a damaged, changed or foreign one, another format version, an unknown class, or
+            arguments or tensors that do not fit the class.
     """
     path = Path(path)
     description, tensors = _read(path)
-    teacher_class = _find_class(path, str(description.get("class")))
+    teacher_class = _find_class(path, description.architecture, classes or {})
     try:
-        teacher = teacher_class(**description.get("config", {}))
-        teacher.load_state_dict(tensors)
+        teacher = teacher_class(**description.config)
+        # buffers that are not saved, such as mean and std, follow the dtype of those that are
+        dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+        if len(dtypes) == 1:
+            teacher.to(dtypes.pop())
+        teacher.load_state_dict(tensors, assign=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit {teacher_class.__name__} of this version: {error}") from error
     return teacher
 
 
-def _tensors(teacher: Teacher) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in teacher.state_dict().items()}
+def describe_teacher(path: str | os.PathLike[str]) -> TeacherDescription:
+    """Read what a teacher's file says about it, without building the teacher.
+
+    Raises:
+        CheckpointError: no such file, a damaged, changed or foreign one, or another format version.
+    """
+    return _read(Path(path))[0]
 
 
-def _metadata(teacher: Teacher) -> dict[str, str]:
+def _described(
+    teacher: Teacher, tensors: Mapping[str, Tensor], label_names: Sequence[str] | None, training: Mapping[str, Any]
+) -> str:
     from monai_gmcl import __version__  # the package imports this module
 
     description = {
         "format_version": FORMAT_VERSION,
-        "class": _dotted_name(type(teacher)),
+        "class": f"{type(teacher).__module__}.{type(teacher).__qualname__}",
         "config": teacher.config,
-        "package_version": __version__,
+        "label_names": None if label_names is None else [str(name) for name in label_names],
+        "training": dict(training),
+        "versions": {"monai_gmcl": __version__, "monai": monai.__version__, "torch": torch.__version__},
     }
     try:
-        # one entry: safetensors writes several in random order, and equal teachers should give equal files
-        return {FORMAT: json.dumps(description, sort_keys=True, default=_plain)}
-    except TypeError as error:
+        plain = json.loads(json.dumps(description, default=_plain))
+    except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"{type(teacher).__name__} cannot be saved: its constructor's arguments must be numbers, strings, lists "
-            f"and mappings of them ({error})."
+            f"{type(teacher).__name__} cannot be saved: its constructor's arguments and the training summary must be "
+            f"numbers, strings, lists and mappings of them ({error})."
         ) from error
+    # one entry: safetensors writes several in random order, and equal teachers should give equal files
+    return json.dumps({**plain, "sha256": _digest(plain, tensors)}, sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
@@ -119,47 +178,68 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"got a {type(value).__name__}")
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the description without its own hash, then of each tensor's name, type, shape and bytes."""
+    told = {key: value for key, value in description.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-        description = json.loads(metadata.get(FORMAT, "null"))
-    except (SafetensorError, OSError, ValueError) as error:
+            # clones: the tensors are a map of the file, which another process may rewrite
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        told = json.loads(metadata.get(FORMAT, "null"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is damaged or no safetensors file ({error}); accepted are files of save_teacher."
         ) from error
-    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
-        version = description.get("format_version") if isinstance(description, dict) else None
+    _check_version(path, told, sorted(metadata))
+    if told.get("sha256") != _digest(told, tensors):
+        raise CheckpointError(f"{path} is damaged or was changed: its SHA-256 is not the one that was written into it.")
+    for name, kind in (("class", str), ("config", dict), ("training", dict), ("versions", dict)):
+        if not isinstance(told.get(name), kind):
+            raise CheckpointError(f"{path} has the {name} {told.get(name)!r}; expected a {kind.__name__}.")
+    names = told.get("label_names")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise CheckpointError(f"{path} has the label_names {names!r}; expected a list of names, or none.")
+    return (
+        TeacherDescription(told["class"], told["config"], names, told["training"], told["versions"], told["sha256"]),
+        tensors,
+    )
+
+
+def _check_version(path: Path, told: Any, found: Sequence[str]) -> None:
+    version = told.get("format_version") if isinstance(told, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has the metadata {sorted(metadata)} and format version {version}; accepted are {FORMAT!r}, "
+            f"{path} has the newer format version {version}; this monai_gmcl reads version {FORMAT_VERSION}: update it "
+            "to read the file."
+        )
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has the metadata {list(found)} and format version {version}; accepted are {FORMAT!r}, "
             f"version {FORMAT_VERSION}, as save_teacher writes it."
         )
-    return description, tensors
 
 
-def _find_class(path: Path, dotted: str) -> type[Teacher]:
+def _find_class(path: Path, dotted: str, classes: Mapping[str, type[Teacher]]) -> type[Teacher]:
     module_name, _, name = dotted.rpartition(".")
-    module: Any = sys.modules.get(module_name)
-    if module is None and module_name.startswith("monai_gmcl.teachers."):
+    found: Any = classes.get(dotted) or classes.get(name)
+    if found is None and f"{module_name}.".startswith(f"{OWN_PACKAGE}."):
         try:
-            module = importlib.import_module(module_name)
+            found = getattr(importlib.import_module(module_name), name, None)
         except ImportError:
-            module = None
-    found = getattr(module, name, None)
+            found = None
     if not (isinstance(found, type) and issubclass(found, Teacher)):
-        raise CheckpointError(
-            f"{path} names the class {dotted!r}; accepted are monai_gmcl's teachers and subclasses of Teacher "
-            "whose module has been imported."
-        )
+        given = f" and those given: {', '.join(classes)}" if classes else "; give others with the argument `classes`"
+        raise CheckpointError(f"{path} names the class {dotted!r}; accepted are those of {OWN_PACKAGE}{given}.")
     return found
-
-
-def _dotted_name(cls: type) -> str:
-    if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls:
-        raise ConfigurationError(
-            f"{cls.__qualname__} of {cls.__module__} cannot be saved: the class must stand at the top of its module."
-        )
-    return f"{cls.__module__}.{cls.__qualname__}"

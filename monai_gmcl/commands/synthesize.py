@@ -1,0 +1,163 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``python -m monai_gmcl synthesize``: labeled synthetic images of a trained teacher, as files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.data.labeled_sources import read_label
+from monai_gmcl.data.synthetic_dataset import SyntheticDataset
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.synthesis.out_folder import OutFolder
+from monai_gmcl.synthesis.real_images import RealImages, read_items
+from monai_gmcl.synthesis.review import check_review_dir
+from monai_gmcl.synthesis.synthetic_set import SyntheticSet
+from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.teacher_file import TeacherDescription, describe_teacher, load_teacher
+
+__all__ = ["synthesize"]
+
+
+def synthesize(
+    teacher: str,
+    out: str,
+    source: str | None = None,
+    per_class: int = 100,
+    difficulty: float | None = None,
+    seed: int = 0,
+    crop: int | Sequence[int] | None = None,
+    size: int | Sequence[int] | None = None,
+    intensity_range: Sequence[float] | None = None,
+    group_column: str | None = None,
+    review_dir: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, card.
+
+    A run that was cut off goes on where it stopped when it is called again with the same arguments, and ends with the
+    same bytes. Crop, size and intensity range should be those of the training.
+
+    Args:
+        teacher: file of ``save_teacher``.
+        out: folder of the set, outside the source folder.
+        source: real images: a folder of class folders (or one whose ``train`` is one), a CSV table or a MONAI JSON
+            datalist. A teacher that changes images needs them; images made from labels alone are compared with them.
+        per_class: images of each class; of multi-label tasks, of each combination of labels in the source.
+        difficulty: strength of the change. Default: that at the end of the teacher's training, where its file says so,
+            or 1.
+        seed: of all images.
+        crop: center of the real images to keep, pixels.
+        size: to resize the real images to, pixels.
+        intensity_range: of NIfTI volumes, mapped to 0..1 and back. Default: each volume's own, written as 0..1.
+        group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
+        review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
+            images.
+        overwrite: whether an earlier set in ``out``, and an earlier review in ``review_dir``, gives way.
+
+    Raises:
+        CheckpointError: a teacher file that cannot be used.
+        ConfigurationError: arguments that do not go together or do not suit the teacher.
+        DataError: images or folders that cannot be used.
+        LabelError: labels outside the teacher's classes.
+    """
+    source, review_dir = source or None, review_dir or None  # a configuration may say '' for none
+    description, loaded = describe_teacher(str(teacher)), load_teacher(str(teacher))
+    _check_numbers(per_class=per_class, seed=seed, crop=crop, size=size)
+    _check_for_teacher(loaded, source, intensity_range, review_dir)
+    target = Path(str(out))
+    _check_apart(target, source, review_dir)
+    folder = OutFolder(target, overwrite)
+    limits = (float(intensity_range[0]), float(intensity_range[1])) if intensity_range is not None else None
+    names = description.label_names or [str(label) for label in range(loaded.num_classes)]
+    real = None
+    if source is not None:
+        items, names = read_items(Path(str(source)), loaded.num_classes, description.label_names, group_column)
+        for item in items:
+            _check_outside(Path(item["image"]), "the source's image", target)
+        real = RealImages(items, loaded, crop, size, limits)
+    strength = _difficulty(description, difficulty)
+    dataset = SyntheticDataset(loaded, per_class, real if loaded.needs_images else None, _rows(real), strength, seed)
+    wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits or (0.0, 1.0))
+    wanted.try_sources()
+    record = wanted.record({"crop": crop, "size": size, "intensity_range": limits})
+    if review_dir is not None:
+        check_review_dir(Path(str(review_dir)), overwrite or folder.begun)
+    folder.begin(record)
+    wanted.write_images(folder)
+    wanted.finish(folder, record, None if review_dir is None else Path(str(review_dir)))
+    print(f"{len(dataset)} images in {str(target)!r}: see README.md and contact_sheet.png there.")
+
+
+def _check_numbers(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        least = 0 if name == "seed" else 1
+        several = isinstance(value, list | tuple) and name in ("crop", "size")
+        if value is None and name in ("crop", "size"):
+            continue
+        for number in value if several else [value]:
+            if not isinstance(number, int) or isinstance(number, bool) or number < least:
+                raise ConfigurationError(f"synthesize: {name} must be a whole number from {least}, got {value!r}.")
+
+
+def _check_for_teacher(
+    teacher: Teacher, source: str | None, intensity_range: Sequence[float] | None, review_dir: str | None
+) -> None:
+    kind = type(teacher).__name__
+    if teacher.needs_images and source is None:
+        raise ConfigurationError(f"synthesize: the teacher, {kind}, changes real images: give them as --source.")
+    if review_dir is not None and source is None:
+        raise ConfigurationError("synthesize: a review compares with real images: give them as --source.")
+    if teacher.spatial_dims == 2 and teacher.in_channels not in (1, 3):
+        raise ConfigurationError(
+            f"synthesize: the teacher, {kind}, makes images of {teacher.in_channels} channels; a PNG takes 1 or 3."
+        )
+    if intensity_range is None:
+        return
+    fits = isinstance(intensity_range, list | tuple) and len(intensity_range) == 2
+    if not fits or not intensity_range[0] < intensity_range[1] or teacher.spatial_dims == 2:
+        raise ConfigurationError(
+            "synthesize: intensity_range is the lowest and the highest value of volumes, as (0, 100), got "
+            f"{intensity_range!r} for images of {teacher.spatial_dims} dimensions."
+        )
+
+
+def _check_apart(out: Path, source: str | None, review_dir: str | None) -> None:
+    if source is not None:
+        place = Path(str(source))
+        _check_outside(place, "source", out)
+        if place.is_dir():
+            _check_outside(out, "out", place)
+            if review_dir is not None:
+                _check_outside(Path(str(review_dir)), "review_dir", place)
+    if review_dir is not None:
+        _check_outside(Path(str(review_dir)), "review_dir", out)
+
+
+def _check_outside(path: Path, name: str, folder: Path) -> None:
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"synthesize: {name} must be outside of {str(folder)!r}, got {str(path)!r}.")
+
+
+def _difficulty(description: TeacherDescription, given: float | None) -> float:
+    value = description.training.get("difficulty", 1.0) if given is None else given
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigurationError(f"synthesize: difficulty must be a number of at least 0, got {value!r}.")
+    return float(value)
+
+
+def _rows(real: RealImages | None) -> list[Any] | None:
+    """Combinations of labels in real images of a multi-label task."""
+    labels: set[Any] = {read_label(item["label"]) for item in real.data} if real else set()
+    return sorted(labels) if any(isinstance(label, tuple) for label in labels) else None

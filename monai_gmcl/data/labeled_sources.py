@@ -1,0 +1,135 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.traits import RandomizableTrait
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
+
+__all__ = ["Label", "LabeledSources", "read_label"]
+
+Label = int | tuple[float, ...]
+"""A class, or a row of labels of a multi-label task."""
+
+
+class LabeledSources:
+    """A data set of labeled images, sorted by label.
+
+    Attributes:
+        by_label: positions of the images of each label.
+        tensor_labels: whether the data set holds its labels as tensors.
+
+    Args:
+        data: a map-style data set, or sequence, of dicts or of pairs (image, label), or a pair of tensors
+            ``(N, C, ...)`` and ``(N,)`` or ``(N, K)``. Without random transforms.
+        image_key: of the dicts.
+        label_key: of the dicts.
+
+    Raises:
+        ConfigurationError: random transforms.
+        DataError: no images, or other items.
+        LabelError: labels that are neither all classes nor all rows of labels.
+    """
+
+    def __init__(self, data: Any, image_key: str = "image", label_key: str = "label") -> None:
+        pair = isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+        self.data: Any = TensorDataset(*data) if pair else data
+        self.image_key, self.label_key = image_key, label_key
+        if len(self.data) == 0:
+            raise DataError("Expected at least one source, found none.")
+        _check_fixed(self.data)
+        first = self._parts(self.data[0])[1]
+        self.tensor_labels = isinstance(first, Tensor)
+        # reading a label in a list is cheap, reading the image beside it is not; but a transform may change labels
+        listed = getattr(self.data, "data", None)
+        if not (isinstance(listed, Sequence) and len(listed) == len(self.data) and self._same(listed[0], first)):
+            listed = self.data
+        self.by_label: dict[Label, list[int]] = {}
+        for position in range(len(listed)):
+            label = read_label(self._parts(listed[position])[1])
+            self.by_label.setdefault(label, []).append(position)
+        if len({type(label) for label in self.by_label}) > 1:
+            raise LabelError("Expected sources with classes or sources with rows of labels, found both.")
+
+    def read(self, position: int, label: Label) -> Tensor:
+        """Return an image, which must have the label that it had.
+
+        Raises:
+            LabelError: it has another label now.
+        """
+        image, found = self._parts(self.data[position])
+        original = torch.as_tensor(image)
+        if read_label(found) != label:
+            raise LabelError(
+                f"{self.name(position, original)} had the label {label} and has {found} now: sources must not change."
+            )
+        return original
+
+    def name(self, position: int, image: Tensor) -> str:
+        """Return how to call an image in a message."""
+        file = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+        return f"source {position}" + (f" ({file})" if file else "")
+
+    def _parts(self, item: Any) -> tuple[Any, Any]:
+        """Image and label of an item."""
+        if isinstance(item, Mapping):
+            for key in (self.image_key, self.label_key):
+                if key not in item:
+                    raise DataError(f"Expected sources with the key {key!r}, found {', '.join(map(str, item))}.")
+            return item[self.image_key], item[self.label_key]
+        if isinstance(item, Sequence) and not isinstance(item, str) and len(item) >= 2:
+            return item[0], item[1]
+        raise DataError(f"Expected sources that are dicts or pairs (image, label), found {type(item).__name__}.")
+
+    def _same(self, item: Any, label: Any) -> bool:
+        try:
+            return isinstance(item, Mapping) and read_label(item.get(self.label_key)) == read_label(label)
+        except LabelError:
+            return False
+
+
+def read_label(label: Any) -> Label:
+    """Return a label as an int, or a row of labels as floats.
+
+    Raises:
+        LabelError: no whole number and no row of finite numbers.
+    """
+    try:
+        values = np.asarray(label.cpu() if isinstance(label, Tensor) else label)
+        if values.ndim == 0 and np.issubdtype(values.dtype, np.integer):
+            return int(values)
+        if values.ndim == 1 and values.size and np.isfinite(row := values.astype(float)).all():
+            return tuple(map(float, row))
+    except (TypeError, ValueError):
+        pass
+    raise LabelError(f"Expected a whole number for a class or a row of finite numbers for labels, found {label!r}.")
+
+
+def _check_fixed(data: Any) -> None:
+    """Raise where the images of a data set are drawn anew each time."""
+    for inner in (getattr(data, "dataset", None), *(getattr(data, "datasets", None) or ())):
+        if inner is not None:
+            _check_fixed(inner)
+    transform = getattr(data, "transform", None)
+    for step in getattr(transform, "transforms", (transform,)):
+        if isinstance(step, RandomizableTrait):
+            raise ConfigurationError(
+                f"Sources with the random transform {type(step).__name__} differ each time: give a data set without it."
+            )

@@ -1,0 +1,276 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import copy
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.utils.enums import MetaKeys
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from monai_gmcl.data.labeled_sources import Label, LabeledSources, read_label
+from monai_gmcl.exceptions import ConfigurationError, DataError, ImageRangeError, LabelError, TeacherError
+from monai_gmcl.teachers.base import Teacher, draw_latents
+
+__all__ = ["SyntheticDataset", "SyntheticPlan"]
+
+_one_at_a_time = threading.RLock()
+
+
+class SyntheticPlan(NamedTuple):
+    """What an image will be made from.
+
+    Attributes:
+        label: its class, or row of labels.
+        number: its number among the images of this label, from 0.
+        seed: of its latents.
+        source: position of its source in the data set of sources; None without sources.
+    """
+
+    label: Label
+    number: int
+    seed: int
+    source: int | None
+
+
+class SyntheticDataset(Dataset[dict[str, Any]]):
+    """``per_class`` labeled images of each class, made by a teacher when they are asked for.
+
+    Map-style, for ``DataLoader``, ``CacheDataset`` and, beside real data, ``ConcatDataset``. An image depends on
+    (teacher, difficulty, seed, label, number, source) alone: on the same machine it has the same bits in whatever
+    order, worker or batch it is made, and a larger set holds the smaller one of the same seed. The first ``per_class``
+    images are of the first class, and so on. Every source of a class is used before one is used twice.
+
+    Items are dicts. ``image``: a MetaTensor ``(C, H, W)`` or ``(C, D, H, W)``, shaped and normalized as the sources.
+    Its meta is its own: ``synthetic`` (True), ``teacher``, ``label``, ``seed``, ``difficulty`` and ``geometry``, which
+    is "source" where affine and space are copied from a source, else "none"; nothing else of a source is kept.
+    ``label``: an int, or a tensor where the sources have tensors; of multi-label tasks a float tensor ``(K,)``.
+
+    The teacher is copied, in evaluation mode and to the CPU: training it further changes nothing here.
+
+    Args:
+        teacher: the teacher; a plain module that is called as a :class:`~monai_gmcl.Teacher` will do.
+        per_class: images of each class. A class of a multi-label task is a combination of labels.
+        sources: real images for a teacher that changes images, as :class:`LabeledSources` takes them.
+        classes: the classes, or rows of labels, to make images of. Default: all of the teacher's, or with sources of a
+            multi-label task all combinations among them.
+        difficulty: strength of the teacher's change, at least 0.
+        seed: of all images.
+        image_key: key of the image, in sources and here.
+        label_key: key of the label, in sources and here.
+        teacher_name: what the meta say. Default: the class's name.
+
+    Raises:
+        ConfigurationError: no or needless sources, sources with random transforms, ``per_class`` below 1, a negative
+            difficulty, a teacher without sources whose image size is not known.
+        LabelError: labels that are not the teacher's, or a class without a source.
+        DataError: when an image is made, a source of other channels or dimensions than the teacher's, or one that it
+            cannot change, as one that is too small for it.
+        ImageRangeError: when an image is made, a source outside the teacher's value range.
+        TeacherError: the teacher returned something else than one finite image of the source's shape.
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        per_class: int,
+        sources: Any = None,
+        classes: Sequence[Any] | None = None,
+        difficulty: float = 1.0,
+        seed: int = 0,
+        image_key: str = "image",
+        label_key: str = "label",
+        teacher_name: str | None = None,
+    ) -> None:
+        if per_class < 1 or not difficulty >= 0:
+            raise ConfigurationError(
+                f"Expected per_class of at least 1 and difficulty of at least 0, got {per_class} and {difficulty}."
+            )
+        needs_images = getattr(teacher, "needs_images", True)
+        if needs_images != (sources is not None):
+            wanted = "changes images: it needs sources" if needs_images else "makes images itself: it takes no sources"
+            raise ConfigurationError(f"{type(teacher).__name__} {wanted}.")
+        self.teacher = copy.deepcopy(teacher).cpu().eval().requires_grad_(False)
+        self.teacher_name = type(teacher).__name__ if teacher_name is None else teacher_name
+        self.per_class, self.difficulty, self.seed = per_class, float(difficulty), seed
+        self.image_key, self.label_key = image_key, label_key
+        self.sources = LabeledSources(sources, image_key, label_key) if needs_images else None
+        self._made_shape = () if needs_images else _made_shape(teacher)
+        self.classes = self._choose_classes(classes)
+        self._orders = (
+            {label: self._order(self.sources.by_label[label], label) for label in self.classes} if self.sources else {}
+        )
+
+    def __len__(self) -> int:
+        return self.per_class * len(self.classes)
+
+    def plan(self, index: int) -> SyntheticPlan:
+        """Return what image ``index`` is made from, without making it.
+
+        Raises:
+            IndexError: beyond the last image.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        place, number = divmod(index % len(self), self.per_class)
+        label, source = self.classes[place], None
+        if label in self._orders:
+            source = self._orders[label][number % len(self._orders[label])]
+        return SyntheticPlan(label, number, _derive(self.seed, "latents", label, number), source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        plan = self.plan(index)
+        with _one_thread(), torch.no_grad():
+            if self.sources is None or plan.source is None:
+                source, image = None, self._make(plan, None, self._made_shape)
+            else:
+                source = self.sources.read(plan.source, plan.label)
+                image = self._change(plan, source, self.sources.name(plan.source, source))
+        of_classes = isinstance(plan.label, int)
+        tensor_label = not of_classes or (self.sources is not None and self.sources.tensor_labels)
+        label: Any = torch.tensor(plan.label) if tensor_label else plan.label
+        return {self.image_key: self._described(image, source, plan), self.label_key: label}
+
+    def _change(self, plan: SyntheticPlan, source: Tensor, name: str) -> Tensor:
+        image = _plain(source)
+        if isinstance(self.teacher, Teacher):
+            _check_image(self.teacher, image, name)
+        try:
+            made = self._make(plan, image, tuple(image.shape))
+        except RuntimeError as error:
+            # GMCLErrors are no RuntimeErrors: this is torch's own, of a layer that the image does not fit
+            raise DataError(
+                f"{type(self.teacher).__name__} cannot change {name} of shape {tuple(image.shape)}, which may be "
+                f"smaller than it takes: {error}"
+            ) from error
+        return made.to(image.dtype) if image.is_floating_point() else made
+
+    def _make(self, plan: SyntheticPlan, image: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+        dtype = next((p.dtype for p in self.teacher.parameters() if p.is_floating_point()), torch.float32)
+        latents = draw_latents(self.teacher, 1, shape, _generator(plan.seed)).to(dtype)
+        images = None if image is None else image[None].to(dtype)
+        made = self.teacher(images, torch.tensor([plan.label]), latents, self.difficulty)
+        if not isinstance(made, Tensor) or tuple(made.shape) != (1, *shape) or not bool(made.isfinite().all()):
+            found = f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+            raise TeacherError(
+                f"{type(self.teacher).__name__} must return one image of finite numbers of shape {(1, *shape)}, "
+                f"got {found}."
+            )
+        # cloned: at difficulty 0 it is the source itself
+        return _plain(made)[0].clone()
+
+    def _described(self, image: Tensor, source: Tensor | None, plan: SyntheticPlan) -> Tensor:
+        """The image with meta of its own, where MONAI tracks meta at all."""
+        if not get_track_meta():
+            return image
+        meta: dict[Any, Any] = {
+            "synthetic": True,
+            "teacher": self.teacher_name,
+            "label": plan.label if isinstance(plan.label, int) else torch.tensor(plan.label),
+            "seed": plan.seed,
+            "difficulty": self.difficulty,
+            "geometry": "none",
+        }
+        affine = None
+        if isinstance(source, MetaTensor):
+            affine, meta["geometry"] = source.affine.clone(), "source"
+            if MetaKeys.SPACE in source.meta:
+                meta[MetaKeys.SPACE] = source.meta[MetaKeys.SPACE]
+        return MetaTensor(image, affine=affine, meta=meta)
+
+    def _order(self, members: Sequence[int], label: Label) -> list[int]:
+        """Sources of a label in the order in which they are used."""
+        order = torch.randperm(len(members), generator=_generator(_derive(self.seed, "sources", label)))
+        return [members[i] for i in order.tolist()]
+
+    def _choose_classes(self, classes: Sequence[Any] | None) -> list[Label]:
+        count = getattr(self.teacher, "num_classes", None)
+        found: list[Any] = sorted(self.sources.by_label) if self.sources is not None else []
+        for label in found:
+            _check_label(label, count, "a source")
+        if classes is not None:
+            chosen = [read_label(label) for label in classes]
+        elif count is None or (found and not isinstance(found[0], int)):
+            chosen = found
+        else:
+            chosen = list(range(count))
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise LabelError(f"Expected different classes to make images of, got {chosen}.")
+        for label in chosen:
+            _check_label(label, count, "classes")
+            if found and label not in found:
+                raise LabelError(f"Expected a source of each class, found none of {label}; there are {found}.")
+        return chosen
+
+
+def _check_image(teacher: Teacher, image: Tensor, name: str) -> None:
+    if image.ndim != teacher.spatial_dims + 1 or image.shape[0] != teacher.in_channels:
+        raise DataError(
+            f"{type(teacher).__name__} was built for images of {teacher.in_channels} channel(s) and "
+            f"{teacher.spatial_dims} spatial dimensions, {name} has the shape {tuple(image.shape)}."
+        )
+    try:
+        teacher.check_range(image[None])
+    except ImageRangeError as error:
+        raise ImageRangeError(f"{name}: {error}") from error
+
+
+def _check_label(label: Label, count: int | None, where: str) -> None:
+    if isinstance(label, int):
+        fits, wanted = label >= 0 and (count is None or label < count), f"classes from 0 to {(count or 1) - 1}"
+    else:
+        fits, wanted = count is None or len(label) == count, f"rows of {count} labels"
+    if not fits:
+        raise LabelError(f"The teacher was built for {wanted}, found {label} in {where}.")
+
+
+def _made_shape(teacher: nn.Module) -> tuple[int, ...]:
+    size, channels = getattr(teacher, "image_size", None), getattr(teacher, "in_channels", None)
+    if size is None or channels is None:
+        raise ConfigurationError(
+            f"{type(teacher).__name__} takes no sources: expected attributes image_size and in_channels that give the "
+            "shape of its images."
+        )
+    return (int(channels), *map(int, size))
+
+
+def _plain(image: Tensor) -> Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
+
+
+def _derive(*parts: Any) -> int:
+    """Return a seed from 0 to 2⁶³ - 1 that depends on all parts, the same on every machine."""
+    return random.Random("/".join(map(str, parts))).getrandbits(63)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread, as in a worker: on several, sums are taken in another order and differ in a bit."""
+    with _one_at_a_time:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,74 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+__all__ = ["encode_image", "read_image", "suffix"]
+
+
+def suffix(spatial_dims: int) -> str:
+    """Return how the name of an image ends."""
+    return ".png" if spatial_dims == 2 else ".nii.gz"
+
+
+def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] = (0.0, 1.0)) -> bytes:
+    """Return an image as a PNG of 8 bits, or a volume as compressed NIfTI; the same image gives the same bytes.
+
+    A NIfTI header is new and holds nothing of a source's but its geometry: the affine of a MetaTensor.
+
+    Args:
+        image: ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, values from 0 to 1.
+        comment: told in the file.
+        intensity_range: what 0 and 1 stand for in a NIfTI file.
+    """
+    values = (image.as_tensor() if isinstance(image, MetaTensor) else image).clamp(0, 1).float().numpy()
+    if values.ndim == 3:
+        pixels = np.rint(values * 255).astype(np.uint8)
+        picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        info = PngInfo()
+        info.add_text("Comment", comment)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", pnginfo=info)
+        return buffer.getvalue()
+    low, high = intensity_range
+    values = low + (high - low) * values
+    affine = image.affine.numpy() if isinstance(image, MetaTensor) else np.eye(4)
+    volume: Any = nib.Nifti1Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), affine)  # type: ignore[no-untyped-call]
+    volume.header.set_xyzt_units("mm")
+    volume.header["descrip"] = comment.encode("ascii", "replace")[:79]
+    # without the time, which would differ from run to run
+    return gzip.compress(volume.to_bytes(), compresslevel=6, mtime=0)
+
+
+def read_image(path: Path, intensity_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+    """Read what :func:`encode_image` made: ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1."""
+    if path.suffix == ".png":
+        with Image.open(path) as picture:
+            pixels = torch.from_numpy(np.array(picture)) / 255
+        return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+    volume: Any = nib.load(path)
+    values = volume.get_fdata(dtype=np.float32)
+    low, high = intensity_range
+    values = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
+    return (torch.from_numpy(np.ascontiguousarray(values)) - low) / (high - low)

@@ -1,0 +1,130 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError, LabelError
+from monai_gmcl.metrics import LabelLeak, Memorization, diversity, diversity_kept, label_leak, memorization
+from monai_gmcl.synthesis.real_images import RealImages
+from monai_gmcl.teachers.base import Teacher, draw_latents
+
+__all__ = ["Measures", "looks_at_labels", "measure"]
+
+SOURCES_FOR_DIVERSITY, SOURCES_FOR_LEAK, IMAGES_FOR_DIVERSITY = 16, 512, 200
+"""At most, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How good a set of synthetic images is; a text says why something was not measured.
+
+    Attributes:
+        diversity: by class, of synthetic and of real images; None where there are fewer than two.
+        diversity_kept: of the teacher's draws, as a share of the untrained teacher's.
+        label_leak: of a teacher that changes images.
+        memorization: distances to real images.
+    """
+
+    diversity: Mapping[str, tuple[float | None, float | None]]
+    diversity_kept: float | str
+    label_leak: LabelLeak | str
+    memorization: Memorization | str
+
+
+def measure(
+    teacher: Teacher,
+    synthetic: Mapping[str, Tensor],
+    real: Mapping[str, Tensor],
+    sources: RealImages | None,
+    neighbors: tuple[Tensor, Tensor] | None,
+    difficulty: float,
+    seed: int,
+) -> Measures:
+    """Measure a set of synthetic images.
+
+    Args:
+        teacher: which made them.
+        synthetic: small pixels ``(n, D)`` of the images, by class.
+        real: small pixels of real images, by class; empty where there are none.
+        sources: real images as the teacher takes them.
+        neighbors: small pixels of all synthetic and of all real images, in the order of the files.
+        difficulty: at which they were made.
+        seed: of the measures' own random numbers.
+    """
+    apart = {name: (_diversity(pixels), _diversity(real.get(name))) for name, pixels in synthetic.items()}
+    if neighbors is None:
+        found: Memorization | str = "not measured: no real images were given (`--source`)"
+    elif len(neighbors[1]) < 3:
+        found = f"not measured: it takes three real images, there are {len(neighbors[1])}"
+    else:
+        found = memorization(*neighbors)
+    return Measures(apart, _kept(teacher, sources, difficulty, seed), _leak(teacher, sources, difficulty, seed), found)
+
+
+def _diversity(pixels: Tensor | None) -> float | None:
+    return (
+        diversity(pixels[_spread(len(pixels), IMAGES_FOR_DIVERSITY)])
+        if pixels is not None and len(pixels) > 1
+        else None
+    )
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Positions, evenly spaced, at most ``most``."""
+    positions: list[int] = torch.linspace(0, count - 1, min(count, most), dtype=torch.double).round().long().tolist()
+    return positions
+
+
+def _alike(sources: RealImages, most: int) -> tuple[Tensor, Tensor]:
+    """Images of one size and their labels."""
+    items = [sources[position] for position in _spread(len(sources), most)]
+    shape = items[0]["image"].shape
+    items = [item for item in items if item["image"].shape == shape]
+    return torch.stack([item["image"].as_tensor() for item in items]), torch.tensor([item["label"] for item in items])
+
+
+def _kept(teacher: Teacher, sources: RealImages | None, difficulty: float, seed: int) -> float | str:
+    if sources is not None and teacher.needs_images:
+        images, labels = _alike(sources, SOURCES_FOR_DIVERSITY)
+    else:
+        size = getattr(teacher, "image_size", ())
+        images = torch.zeros(teacher.num_classes, teacher.in_channels, *size)
+        labels = torch.arange(teacher.num_classes)
+    try:
+        return diversity_kept(teacher, images, labels, difficulty, seed=seed)
+    except ConfigurationError as error:
+        return f"not measured: {error}"
+
+
+def _leak(teacher: Teacher, sources: RealImages | None, difficulty: float, seed: int) -> LabelLeak | str:
+    if sources is None or not teacher.needs_images:
+        return "does not apply: the images are made from labels, and are meant to show them"
+    images, labels = _alike(sources, SOURCES_FOR_LEAK)
+    if not looks_at_labels(teacher, images[:4], labels[:4], difficulty):
+        return "none: the teacher's changes do not depend on the label"
+    try:
+        return label_leak(teacher, images, labels, difficulty, seed)
+    except LabelError as error:
+        return f"not measured: {error}"
+
+
+@torch.no_grad()
+def looks_at_labels(teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float) -> bool:
+    """Whether a teacher makes other images of the same sources and latents where the labels are others."""
+    latents = draw_latents(teacher, len(images), images.shape[1:], torch.Generator().manual_seed(0))
+    others = 1 - labels if labels.is_floating_point() else (labels + 1) % teacher.num_classes
+    return not torch.equal(teacher(images, labels, latents, difficulty), teacher(images, others, latents, difficulty))

@@ -1,0 +1,122 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["CARD", "CONTACT_SHEET", "DATALIST", "IMAGES", "MANIFEST", "RECORD", "OutFolder", "write_atomically"]
+
+RECORD = "synthesis.json"
+"""What the set is made from. Written first: a folder with it is ours."""
+CARD = "README.md"
+"""Written last: a folder with it is finished."""
+IMAGES, DATALIST, MANIFEST, CONTACT_SHEET = "images", "datalist.json", "manifest.csv", "contact_sheet.png"
+PART = ".part"
+
+
+class OutFolder:
+    """A folder of synthetic images: begun, gone on with after a run that was cut off, or begun anew.
+
+    Args:
+        path: of the folder; made by :meth:`begin` if there is none.
+        overwrite: whether a set of synthetic images that stands there gives way.
+
+    Raises:
+        DataError: a file, something else than synthetic images, or a finished set that must not be overwritten.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        self.path, self.overwrite = path, overwrite
+        if path.exists() and not path.is_dir():
+            raise DataError(f"Expected a folder for the images, found the file {str(path)!r}.")
+        found = [entry.name for entry in path.iterdir() if not entry.name.endswith(PART)] if path.exists() else []
+        if found and RECORD not in found:
+            raise DataError(
+                f"Expected a new or empty folder, or one that synthesize has made, found {sorted(found)[0]!r} in "
+                f"{str(path)!r}: take another folder."
+            )
+        if CARD in found and not overwrite:
+            raise DataError(
+                f"{str(path)!r} holds a finished set of images already: take another folder, or --overwrite."
+            )
+
+    def begin(self, record: Mapping[str, Any]) -> None:
+        """Make the folder, or take up what was begun with the same record.
+
+        Raises:
+            DataError: a set that was begun with another record and must not be overwritten.
+        """
+        content = json.dumps(record, indent=2, sort_keys=True) + "\n"
+        file = self.path / RECORD
+        if self.overwrite and file.exists():
+            # the card first and the record last: whatever is left in between is an unfinished set of before
+            for name in (CARD, CONTACT_SHEET, MANIFEST, DATALIST, IMAGES, RECORD):
+                _remove(self.path / name)
+        if file.exists():
+            _check_same(file, json.loads(content))
+        else:
+            write_atomically(file, content.encode())
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a set, or the beginning of one."""
+        return self.has(RECORD)
+
+    def has(self, name: str) -> bool:
+        """Whether a file stands there, whole."""
+        return (self.path / name).is_file()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        write_atomically(self.path / name, content)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside its place, then move it there; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # always the same name: a run that goes on leaves nothing of one that was cut off
+    part = path.with_name(f".{path.name}{PART}")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_same(file: Path, record: Mapping[str, Any]) -> None:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"Expected the record of a set in {str(file)!r}, found no JSON: {error}.") from error
+    if found != record:
+        other = [key for key in record if not isinstance(found, dict) or found.get(key) != record[key]]
+        told = "; ".join(
+            f"{key} was {found.get(key)!r}, now {record[key]!r}" for key in other if isinstance(found, dict)
+        )
+        raise DataError(
+            f"{str(file.parent)!r} holds the beginning of another set ({told or 'another record'}): go on with the "
+            "same arguments, take another folder, or --overwrite."
+        )

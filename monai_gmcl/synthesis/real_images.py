@@ -1,0 +1,173 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from monai_gmcl.data.class_folders import Item, class_folder_datalist
+from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.data.loading import image_transforms
+from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
+from monai_gmcl.metrics import small_pixels
+from monai_gmcl.teachers.base import Teacher
+
+__all__ = ["RealImages", "Survey", "as_seen", "read_items"]
+
+
+class Survey(NamedTuple):
+    """What one look at all real images found.
+
+    Attributes:
+        pixels: of each, small, ``(m, D)``, to compare images with.
+        shapes: of each.
+        sha256: of all labels and files, in their order.
+    """
+
+    pixels: Tensor
+    shapes: list[tuple[int, ...]]
+    sha256: str
+
+
+class RealImages(Dataset[dict[str, Any]]):
+    """Labeled real images as a teacher takes them.
+
+    Args:
+        items: with ``image`` (path) and ``label``.
+        teacher: says dimensions, channels, value range and normalization.
+        crop: centre to keep, pixels.
+        size: to resize to, pixels.
+        intensity_range: of NIfTI volumes.
+
+    Raises:
+        ConfigurationError: a teacher of 2-D images with other than one or three channels.
+    """
+
+    def __init__(
+        self,
+        items: list[Item],
+        teacher: Teacher,
+        crop: int | Sequence[int] | None = None,
+        size: int | Sequence[int] | None = None,
+        intensity_range: tuple[float, float] | None = None,
+    ) -> None:
+        self.data = items
+        """Labels are read here, without reading the images."""
+        self.spatial_dims, self.channels = teacher.spatial_dims, teacher.in_channels
+        self.value_range, self.mean, self.std = teacher.value_range, teacher.mean[0].cpu(), teacher.std[0].cpu()
+        self._read = image_transforms(self.spatial_dims, self.channels, crop, size, intensity_range)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def seen(self, index: int) -> MetaTensor:
+        """Return an image with values from 0 to 1."""
+        image: MetaTensor = self._read({"image": self.data[index]["image"]})["image"]
+        return image
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        low, high = self.value_range
+        image = (self.seen(index) * (high - low) + low - self.mean) / self.std
+        return {"image": image, "label": self.data[index]["label"]}
+
+    def survey(self) -> Survey:
+        """Look at every image once, with a progress bar.
+
+        Raises:
+            DataError: naming the first file that cannot be read or has values that are no numbers.
+            ConfigurationError: images of other channels than the teacher's.
+        """
+        digest = hashlib.sha256()
+        pixels, shapes = [], []
+        fitting = self.spatial_dims == 3
+        for index, item in enumerate(tqdm(self.data, desc="real images", unit="image")):
+            image = self.seen(index).as_tensor()
+            if not bool(image.isfinite().all()):
+                raise DataError(f"Expected numbers in {item['image']!r}, found NaN or infinity.")
+            pixels.append(small_pixels(image[None]))
+            shapes.append(tuple(image.shape))
+            digest.update(repr(item["label"]).encode())
+            digest.update(hashlib.sha256(Path(item["image"]).read_bytes()).digest())
+            fitting = fitting or _channels(item["image"]) == self.channels
+        if not fitting:
+            first = self.data[0]["image"]
+            raise ConfigurationError(
+                f"The teacher was built for images of {self.channels} channel(s), those of the source have "
+                f"{_channels(first)}, as {first!r}."
+            )
+        return Survey(torch.cat(pixels), shapes, digest.hexdigest())
+
+
+def read_items(
+    source: Path, num_classes: int, label_names: Sequence[str] | None, group_column: str | None = None
+) -> tuple[list[Item], list[str]]:
+    """List labeled images with the teacher's labels.
+
+    Args:
+        source: a folder of class folders, or one whose folder ``train`` is; a CSV table; a MONAI JSON datalist.
+        num_classes: of the teacher.
+        label_names: of the teacher, in the order of its labels. Default: those of the source, or their numbers.
+        group_column: the CSV table's column of the patient or slide.
+
+    Returns:
+        Items with ``image``, ``label`` and, where known, ``group``; and a name for each of the teacher's labels.
+
+    Raises:
+        DataError: naming what was found instead.
+        LabelError: other classes than the teacher's.
+    """
+    if source.is_dir():
+        items, found = class_folder_datalist(source / "train" if (source / "train").is_dir() else source)
+    elif source.suffix.lower() == ".csv":
+        items, found = read_csv_datalist(source, group_column=group_column)
+    elif source.suffix.lower() == ".json":
+        items, found = read_json_datalist(source)
+    else:
+        raise DataError(
+            f"Expected a folder of class folders, a .csv table or a .json datalist as source, found {str(source)!r}."
+        )
+    if isinstance(items[0]["label"], list):
+        return items, list(label_names or found)
+    names = list(label_names) if label_names is not None else None
+    if names is not None and set(found) <= set(names):
+        labels = [names.index(name) for name in found]
+    elif all(name.isdecimal() and int(name) < num_classes for name in found):
+        labels = [int(name) for name in found]
+        names = names or [str(label) for label in range(num_classes)]
+    elif names is None and len(found) == num_classes:
+        labels, names = list(range(num_classes)), found
+    else:
+        wanted = f"{num_classes} classes" + (f" ({', '.join(names)})" if names is not None else "")
+        raise LabelError(
+            f"The teacher was built for {wanted}, found {len(found)} in {str(source)!r}: {', '.join(found)}."
+        )
+    return [{**item, "label": labels[item["label"]]} for item in items], names
+
+
+def as_seen(image: Tensor, teacher: Teacher) -> Tensor:
+    """Return an image ``(C, ...)`` of a teacher, un-normalized, with values from 0 to 1."""
+    low, high = teacher.value_range
+    return (image * teacher.std[0] + teacher.mean[0] - low) / (high - low)
+
+
+def _channels(path: str) -> int:
+    with Image.open(path) as image:
+        return 1 if image.mode.startswith(("1", "L", "I", "F")) else 3

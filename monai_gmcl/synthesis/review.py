@@ -1,0 +1,82 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.metrics import Memorization
+from monai_gmcl.synthesis.contact_sheet import contact_sheet
+from monai_gmcl.synthesis.image_files import read_image
+from monai_gmcl.synthesis.out_folder import write_atomically
+from monai_gmcl.synthesis.real_images import RealImages
+
+__all__ = ["check_review_dir", "write_review"]
+
+PICTURE, TABLE = "closest_pairs.png", "closest_pairs.csv"
+PAIRS = 12
+
+
+def check_review_dir(folder: Path, overwrite: bool) -> None:
+    """Raise where pictures of an earlier review stand.
+
+    Raises:
+        DataError: naming the picture or the file.
+    """
+    for path in (folder / PICTURE, folder / TABLE):
+        if path.exists() and not overwrite:
+            raise DataError(f"Expected no earlier review in {str(folder)!r}, found {path.name!r}; --overwrite it.")
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"Expected a folder as review_dir, found the file {str(folder)!r}.")
+
+
+def write_review(
+    folder: Path,
+    found: Memorization,
+    files: Sequence[Path],
+    real: RealImages,
+    intensity_range: tuple[float, float],
+) -> None:
+    """Write what a person must look at before a set is shared: the synthetic images nearest to real ones, beside these.
+
+    ``closest_pairs.png`` shows the twelve closest pairs, ``closest_pairs.csv`` lists all synthetic images with the file
+    of the nearest real one, the closest first. This folder holds real images and their names: it is not to be shared.
+
+    Args:
+        folder: outside of the shared one.
+        found: distances of ``files`` to the images of ``real``.
+        files: the synthetic images.
+        real: the real ones.
+        intensity_range: with which volumes were written.
+    """
+    order = found.closest(len(files))
+    nearest = found.nearest.tolist()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["synthetic", "nearest_real", "distance", "flagged"])
+    for i in order:
+        distance = f"{found.distances[i]:.6f}"
+        writer.writerow([files[i], real.data[nearest[i]]["image"], distance, int(found.flagged[i])])
+    write_atomically(folder / TABLE, text.getvalue().encode())
+    rows = []
+    for i in order[:PAIRS]:
+        real_file = real.data[nearest[i]]["image"]
+        name = f"{found.distances[i]:.4f}: real {_short(real_file)}, then synthetic {_short(files[i])}"
+        rows.append((name, [real.seen(nearest[i]).as_tensor(), read_image(files[i], intensity_range)]))
+    write_atomically(folder / PICTURE, contact_sheet(rows))
+
+
+def _short(path: str | Path) -> str:
+    return "/".join(Path(path).parts[-2:])

@@ -1,0 +1,214 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import monai
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_gmcl.data.labeled_sources import Label, read_label
+from monai_gmcl.data.synthetic_dataset import SyntheticDataset
+from monai_gmcl.metrics import Memorization, small_pixels
+from monai_gmcl.synthesis.card import card
+from monai_gmcl.synthesis.contact_sheet import COLUMNS, contact_sheet
+from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
+from monai_gmcl.synthesis.measures import measure
+from monai_gmcl.synthesis.out_folder import CARD, CONTACT_SHEET, DATALIST, IMAGES, MANIFEST, OutFolder
+from monai_gmcl.synthesis.real_images import RealImages, Survey, as_seen
+from monai_gmcl.synthesis.review import write_review
+from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.teacher_file import TeacherDescription
+
+__all__ = ["SyntheticSet"]
+
+NOTE = "synthetic, not for diagnosis"
+
+
+class SyntheticSet:
+    """Synthetic images on their way into a folder.
+
+    Everything that is written depends on the arguments and on the files that are there already; these are what would
+    be written again. So a set that was cut off and gone on with has the same bytes as one that was not.
+
+    Args:
+        description: of the teacher.
+        dataset: makes the images, by a Teacher.
+        label_names: of the teacher's labels.
+        real: real images, with what was found in them; None where there are none.
+        intensity_range: what 0 and 1 stand for in volumes.
+    """
+
+    def __init__(
+        self,
+        description: TeacherDescription,
+        dataset: SyntheticDataset,
+        label_names: Sequence[str],
+        real: tuple[RealImages, Survey] | None,
+        intensity_range: tuple[float, float],
+    ) -> None:
+        self.description, self.dataset, self.real = description, dataset, real
+        assert isinstance(dataset.teacher, Teacher)
+        self.teacher = dataset.teacher
+        self.intensity_range = intensity_range
+        self.names = {label: _class_name(label, label_names) for label in dataset.classes}
+        self.plans = [dataset.plan(index) for index in range(len(dataset))]
+        folders = _folder_names(self.names)
+        ending = suffix(self.teacher.spatial_dims)
+        self.files = [f"{IMAGES}/{folders[plan.label]}/{plan.number:05d}{ending}" for plan in self.plans]
+
+    def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that the bytes of the set depend on."""
+        from monai_gmcl import __version__
+
+        return {
+            "teacher_sha256": self.description.sha256,
+            "source_sha256": self.real[1].sha256 if self.real else None,
+            "per_class": self.dataset.per_class,
+            "difficulty": self.dataset.difficulty,
+            "seed": self.dataset.seed,
+            **arguments,
+            "label_names": {str(label): name for label, name in self.names.items()},
+            "versions": {"monai_gmcl": __version__, "monai": monai.__version__, "torch": torch.__version__},
+        }
+
+    def try_sources(self) -> None:
+        """Make one image from a source of each size, so that one that the teacher cannot change is found at once."""
+        if self.real is not None and self.teacher.needs_images:
+            shapes = self.real[1].shapes
+            first = {shapes[plan.source or 0]: index for index, plan in reversed(list(enumerate(self.plans)))}
+            for index in first.values():
+                self.dataset[index]
+
+    def write_images(self, folder: OutFolder) -> None:
+        """Write the images that are not there yet, with a progress bar."""
+        missing = [index for index, name in enumerate(self.files) if not folder.has(name)]
+        bar = tqdm(missing, "synthetic images", len(self.files), initial=len(self.files) - len(missing), unit="image")
+        comment = f"{NOTE}; monai_gmcl {type(self.teacher).__name__}"
+        for index in bar:
+            image = as_seen(self.dataset[index][self.dataset.image_key], self.teacher)
+            folder.write(self.files[index], encode_image(image, comment, self.intensity_range))
+
+    def finish(self, folder: OutFolder, record: Mapping[str, Any], review_dir: Path | None = None) -> None:
+        """Write lists, contact sheet, review and, last of all, the card."""
+        groups = self._groups()
+        folder.write(DATALIST, self._datalist(groups).encode())
+        folder.write(MANIFEST, self._manifest(folder, groups).encode())
+        pixels, shapes, shown = self._read_back(folder)
+        folder.write(
+            CONTACT_SHEET, contact_sheet([(self.names[label], shown[label]) for label in self.dataset.classes])
+        )
+        of_label = [plan.label for plan in self.plans]
+        measures = measure(
+            self.teacher,
+            self._by_class(pixels, of_label),
+            self._by_class(self.real[1].pixels, self._real_labels()) if self.real else {},
+            self.real[0] if self.real else None,
+            (pixels, self.real[1].pixels) if self.real else None,
+            self.dataset.difficulty,
+            self.dataset.seed,
+        )
+        if review_dir is not None and self.real is not None and isinstance(measures.memorization, Memorization):
+            files = [folder.path / name for name in self.files]
+            write_review(review_dir, measures.memorization, files, self.real[0], self.intensity_range)
+        text = card(
+            self.description,
+            self.teacher.needs_images,
+            record,
+            {name: of_label.count(label) for label, name in self.names.items()},
+            {name: self._real_labels().count(label) for label, name in self.names.items()} if self.real else {},
+            shapes,
+            measures,
+        )
+        folder.write(CARD, text.encode())
+
+    def _real_labels(self) -> list[Label]:
+        return [read_label(item["label"]) for item in self.real[0].data] if self.real else []
+
+    def _by_class(self, pixels: Tensor, labels: Sequence[Label]) -> dict[str, Tensor]:
+        return {
+            name: pixels[[i for i, other in enumerate(labels) if other == label]] for label, name in self.names.items()
+        }
+
+    def _groups(self) -> list[str | None]:
+        """A number for the source, or its patient, of each image, counted as they come: it tells nothing of them."""
+        if self.real is None or not self.teacher.needs_images:
+            return [None] * len(self.plans)
+        numbers: dict[Any, str] = {}
+        found: list[str | None] = []
+        for plan in self.plans:
+            group = self.real[0].data[plan.source or 0].get("group", ("alone", plan.source))
+            found.append(numbers.setdefault(group, f"source {len(numbers) + 1}"))
+        return found
+
+    def _datalist(self, groups: Sequence[str | None]) -> str:
+        items = [
+            {"image": name, "label": _written(plan.label), **({"group": group} if group else {})}
+            for name, plan, group in zip(self.files, self.plans, groups, strict=True)
+        ]
+        content = {
+            "description": NOTE,
+            "labels": {str(_written(label)): name for label, name in self.names.items()},
+            "numTraining": len(items),
+            "training": items,
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    def _manifest(self, folder: OutFolder, groups: Sequence[str | None]) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image", "label", "class", "seed", "group", "sha256"])
+        for name, plan, group in zip(self.files, self.plans, groups, strict=True):
+            digest = hashlib.sha256((folder.path / name).read_bytes()).hexdigest()
+            writer.writerow([name, _written(plan.label), self.names[plan.label], plan.seed, group or "", digest])
+        return text.getvalue()
+
+    def _read_back(self, folder: OutFolder) -> tuple[Tensor, list[str], dict[Label, list[Tensor]]]:
+        """Small pixels of all images as they were written, their shapes, and the first images of each class."""
+        pixels, shapes = [], set()
+        shown: dict[Label, list[Tensor]] = {label: [] for label in self.dataset.classes}
+        for name, plan in zip(self.files, self.plans, strict=True):
+            image = read_image(folder.path / name, self.intensity_range)
+            pixels.append(small_pixels(image[None]))
+            shapes.add(" x ".join(map(str, image.shape)))
+            if plan.number < COLUMNS:
+                shown[plan.label].append(image)
+        return torch.cat(pixels), sorted(shapes), shown
+
+
+def _written(label: Label) -> int | list[int]:
+    return label if isinstance(label, int) else [round(value) for value in label]
+
+
+def _class_name(label: Label, names: Sequence[str]) -> str:
+    if isinstance(label, int):
+        return names[label]
+    return " + ".join(name for name, value in zip(names, label, strict=True) if value > 0.5) or "none"
+
+
+def _folder_names(names: Mapping[Label, str]) -> dict[Label, str]:
+    """A folder for each class: its name, where that is harmless as a name of a folder, else its number with it."""
+    found: dict[Label, str] = {}
+    for place, (label, name) in enumerate(names.items()):
+        plain = re.sub(r"[^\w+-]+", "_", name, flags=re.ASCII).strip("_")[:60]
+        taken = {folder.casefold() for folder in found.values()}
+        found[label] = name if plain == name and name.casefold() not in taken else f"{place}_{plain}"
+    return found

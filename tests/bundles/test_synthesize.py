@@ -1,0 +1,51 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from monai.bundle import run
+
+from monai_gmcl.commands.synthesize import synthesize
+from monai_gmcl.data import make_phantom, open_data
+from monai_gmcl.teachers import PolicyTeacher, save_teacher
+
+CONFIGS = Path(__file__).parents[2] / "bundles" / "gmcl_classification" / "configs"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """An output folder as a training on the phantom leaves it."""
+    make_phantom(tmp_path / "output" / "phantom", {"train": 3, "valid": 1, "test": 1}, size=32)
+    save_teacher(PolicyTeacher(2, 3, 4), tmp_path / "output" / "teacher.safetensors")
+    return tmp_path / "output"
+
+
+def test_the_configuration_writes_what_the_command_writes(output: Path, tmp_path: Path) -> None:
+    run(config_file=str(CONFIGS / "synthesize.yaml"), output_dir=str(output), per_class=4, image_size=16)
+    found = output / "synthetic"
+    synthesize(str(output / "teacher.safetensors"), str(tmp_path / "set"), str(output / "phantom"), 4, size=16)
+    files = sorted(path.relative_to(found) for path in found.rglob("*") if path.is_file())
+    assert len([path for path in files if path.suffix == ".png"]) == 17
+    assert all((found / path).read_bytes() == (tmp_path / "set" / path).read_bytes() for path in files)
+    assert sorted(path.name for path in (output / "synthetic_review").iterdir()) == [
+        *("closest_pairs.csv", "closest_pairs.png"),
+    ]
+    assert open_data(found / "datalist.json").num_classes == 4
+
+
+def test_images_are_read_as_in_training() -> None:
+    training, synthesis = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "synthesize"))
+    shared = ("output_dir", "group_column", "image_crop", "image_size")
+    assert [training[name] for name in shared] == [synthesis[name] for name in shared]

@@ -1,0 +1,557 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import CacheDataset, DataLoader, load_decathlon_datalist
+from PIL import Image
+
+import monai_gmcl
+from monai_gmcl.commands.synthesize import synthesize
+from monai_gmcl.data import image_transforms, open_data
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError, LabelError
+from monai_gmcl.teachers import ImageTeacher, LatentTeacher, PolicyTeacher, Teacher, save_teacher
+
+AFFINE = np.array([[0, -1.5, 0, 10], [2, 0, 0.3, -4], [0, 0, 3, 7], [0, 0, 0, 1.0]])
+
+
+def write_patches(folder: Path, names=("Jane_1950", "tumor"), count=6, size=16, channels=3) -> Path:
+    generator = np.random.default_rng(0)
+    for level, name in zip((90, 150), names, strict=True):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            shape = (size, size, 3) if channels == 3 else (size, size)
+            pixels = generator.normal(level, 30, shape).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"patient_{i}.png")
+    return folder
+
+
+def write_volumes(folder: Path, count=4) -> Path:
+    generator = np.random.default_rng(0)
+    for name in ("normal", "lesion"):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            volume = nib.Nifti1Image(generator.random((10, 9, 8), dtype=np.float32) * 100, AFFINE)
+            volume.header["descrip"] = b"Jane Doe 1950"
+            nib.save(volume, folder / name / f"patient_{i}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Path:
+    return write_patches(tmp_path_factory.mktemp("real") / "patches", ("normal", "tumor"))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    return save_teacher(PolicyTeacher(2, 3, 2), path, ["tumor", "normal"], {"difficulty": 0.7})
+
+
+@pytest.fixture(scope="module")
+def finished(teacher, sources, tmp_path_factory) -> tuple[Path, Path]:
+    """A set of 2 x 12 images, and its review."""
+    folder = tmp_path_factory.mktemp("out")
+    synthesize(str(teacher), str(folder / "set"), str(sources), 12, review_dir=str(folder / "review"))
+    return folder / "set", folder / "review"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_a_set_holds_images_lists_contact_sheet_and_card(finished):
+    found = content(finished[0])
+    images = [name for name in found if name.startswith("images")]
+    assert sorted(set(found) - set(images)) == sorted(
+        ["README.md", "contact_sheet.png", "datalist.json", "manifest.csv", "synthesis.json"]
+    )
+    assert images == sorted(f"images/{name}/{i:05d}.png" for name in ("normal", "tumor") for i in range(12))
+    picture = Image.open(finished[0] / images[0])
+    assert picture.size == (16, 16) and picture.mode == "RGB"
+    assert picture.text["Comment"] == "synthetic, not for diagnosis; monai_gmcl PolicyTeacher"
+
+
+def test_the_datalist_trains_as_it_is(finished):
+    file = finished[0] / "datalist.json"
+    data = open_data(file)
+    assert data.num_classes == 2 and data.channels == 3
+    # labels in the order of the teacher's names
+    assert {item["label"] == 0 for item in data.training if "/tumor/" in item["image"]} == {True}
+    # a split keeps images of one source together
+    parts = [{item["group"] for item in part} for part in (data.training, data.validation, data.test)]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and len(set.union(*parts)) == 12
+    listed = load_decathlon_datalist(str(file), is_segmentation=False)
+    loader = DataLoader(CacheDataset(listed, image_transforms(2, 3), progress=False), batch_size=24)
+    (batch,) = loader
+    assert batch["image"].shape == (24, 3, 16, 16) and batch["label"].tolist() == [0] * 12 + [1] * 12
+    assert json.loads(file.read_text())["labels"] == {"0": "tumor", "1": "normal"}
+
+
+def test_the_manifest_has_label_seed_and_hash_of_each_image(finished):
+    found = rows(finished[0] / "manifest.csv")
+    assert [row["class"] for row in found] == ["tumor"] * 12 + ["normal"] * 12
+    assert len({row["seed"] for row in found}) == 24
+    for row in found:
+        assert hashlib.sha256((finished[0] / row["image"]).read_bytes()).hexdigest() == row["sha256"]
+    # six sources a class, twelve images
+    assert all(sum(row["group"] == other["group"] for other in found) == 2 for row in found)
+
+
+def test_the_card_says_what_the_set_is(finished, teacher):
+    card = (finished[0] / "README.md").read_text()
+    for part in (
+        "# 24 synthetic images in 2 classes",
+        "Synthetic, not for diagnosis.",
+        "Derived from real images: not anonymous.",
+        "| teacher | PolicyTeacher, SHA-256 `",
+        '| its training | `{"difficulty": 0.7}` |',
+        "| difficulty | 0.7 |",
+        "| seed | 0 |",
+        "| shape | 3 x 16 x 16 |",
+        f"torch {torch.__version__}",
+        "| tumor | 12 | 6 |",
+        "None: the teacher's changes do not depend on the label.",
+        "keep 100% of the diversity",
+        "| synthetic to real |",
+        "| real to other real |",
+        "## Intended use",
+    ):
+        assert part in card
+    assert "Memorization" not in card, "It is claimed of teachers that make images from labels alone."
+
+
+def test_nothing_that_is_shared_names_or_shows_a_real_image(tmp_path):
+    real = write_patches(tmp_path / "real")
+    teacher = save_teacher(PolicyTeacher(2, 3, 2), tmp_path / "t.safetensors", ["a", "b"])
+    with (tmp_path / "list.csv").open("w") as file:
+        file.write("image,label,patient\n")
+        for path in sorted(real.rglob("*.png")):
+            file.write(f"{path},{'a' if 'Jane' in str(path) else 'b'},Jane Doe {path.stem[-1]}\n")
+    arguments = {"group_column": "patient", "review_dir": str(tmp_path / "review"), "difficulty": 0.01}
+    synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.csv"), 4, **arguments)
+    shared = b"".join(name.encode() + data for name, data in content(tmp_path / "out").items())
+    assert not any(word in shared for word in (b"Jane", b"patient_", b"Doe", b"review", str(tmp_path).encode()))
+    groups = [row["group"] for row in rows(tmp_path / "out" / "manifest.csv")]
+    # one patient, two classes: the same group; else the split would part them
+    assert len(set(groups)) < 8 and set(groups) == {f"source {k + 1}" for k in range(len(set(groups)))}
+    assert b"Jane" in (tmp_path / "review" / "closest_pairs.csv").read_bytes()
+
+
+def test_the_review_shows_the_closest_pairs(finished, sources):
+    found = rows(finished[1] / "closest_pairs.csv")
+    assert len(found) == 24
+    distances = [float(row["distance"]) for row in found]
+    assert distances == sorted(distances)
+    ours, theirs = (
+        torch.from_numpy(np.asarray(Image.open(found[0][key])).astype(float) / 255)
+        for key in ("synthetic", "nearest_real")
+    )
+    # 16 pixels stand four times each in the 32 that are compared
+    assert distances[0] == pytest.approx(float((ours - theirs).square().mean().sqrt()), abs=1e-5)
+    assert Path(found[0]["nearest_real"]).is_relative_to(sources)
+    assert Image.open(finished[1] / "closest_pairs.png").height > 1000
+
+
+def test_the_same_arguments_give_the_same_bytes(finished, teacher, sources, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        synthesize(str(teacher), str(tmp_path / "again"), str(sources), 12)
+    finally:
+        torch.set_num_threads(threads)
+    assert content(tmp_path / "again") == content(finished[0])
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    real = write_patches(tmp_path / "real", size=48)
+    teacher = save_teacher(ImageTeacher(2, 3, 2), tmp_path / "teacher.safetensors")
+    arguments = {"source": real, "per_class": 150, "seed": 3}
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "monai_gmcl", "synthesize", f"--teacher={teacher}", f"--out={out}"]
+    command += [f"--{name}={value}" for name, value in arguments.items()]
+    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(out.rglob("*.png"))) < 40 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    written = {name: (out / name).stat().st_mtime_ns for name in content(out) if name.endswith(".png")}
+    assert 40 <= len(written) < 300
+    # as a write that the kill came upon leaves it
+    (out / "images" / "tumor").mkdir(exist_ok=True)
+    (out / "images" / "tumor" / ".00149.png.part").write_bytes(b"half")
+    synthesize(str(teacher), str(out), **{**arguments, "source": str(real)})
+    synthesize(str(teacher), str(tmp_path / "whole"), **{**arguments, "source": str(real)})
+    assert content(out) == content(tmp_path / "whole")
+    assert all((out / name).stat().st_mtime_ns == then for name, then in written.items()), "Nothing is made twice."
+
+
+@pytest.mark.parametrize("last", ["synthesis.json", "images/normal/00003.png", "datalist.json", "contact_sheet.png"])
+def test_a_run_goes_on_from_wherever_it_was_cut_off(last, finished, teacher, sources, tmp_path, monkeypatch):
+    from monai_gmcl.synthesis import out_folder
+
+    write = out_folder.write_atomically
+
+    def write_until(path, written):
+        write(path, written)
+        if path == tmp_path / "out" / last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(out_folder, "write_atomically", write_until)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(str(teacher), str(tmp_path / "out"), str(sources), 12)
+    monkeypatch.undo()
+    synthesize(str(teacher), str(tmp_path / "out"), str(sources), 12)
+    assert content(tmp_path / "out") == content(finished[0])
+
+
+def test_a_finished_set_is_overwritten_only_when_told_so(teacher, sources, tmp_path):
+    out = tmp_path / "out"
+    synthesize(str(teacher), str(out), str(sources), 3, review_dir=str(tmp_path / "review"))
+    before = content(out)
+    with pytest.raises(DataError, match="holds a finished set .*--overwrite"):
+        synthesize(str(teacher), str(out), str(sources), 2)
+    assert content(out) == before
+    synthesize(str(teacher), str(out), str(sources), 2, seed=1, overwrite=True)
+    synthesize(str(teacher), str(tmp_path / "new"), str(sources), 2, seed=1)
+    assert content(out) == content(tmp_path / "new")
+
+
+def test_the_beginning_of_another_set_is_not_gone_on_with(teacher, sources, tmp_path):
+    out = tmp_path / "out"
+    synthesize(str(teacher), str(out), str(sources), 2)
+    (out / "README.md").unlink()
+    with pytest.raises(DataError, match="beginning of another set .*seed was 0, now 1.*--overwrite"):
+        synthesize(str(teacher), str(out), str(sources), 2, seed=1)
+    real = write_patches(tmp_path / "real", ("normal", "tumor"), count=2)
+    with pytest.raises(DataError, match="source_sha256 was"):
+        synthesize(str(teacher), str(out), str(real), 2)
+
+
+def test_an_overwriting_run_that_was_cut_off_leaves_nothing_of_the_old_set(teacher, sources, tmp_path, monkeypatch):
+    from monai_gmcl.synthesis import out_folder
+
+    out = tmp_path / "out"
+    synthesize(str(teacher), str(out), str(sources), 3)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(out_folder.shutil, "rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(str(teacher), str(out), str(sources), 3, seed=1, overwrite=True)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="beginning of another set"):
+        synthesize(str(teacher), str(out), str(sources), 3, seed=1)
+    synthesize(str(teacher), str(out), str(sources), 3, seed=1, overwrite=True)
+    synthesize(str(teacher), str(tmp_path / "new"), str(sources), 3, seed=1)
+    assert content(out) == content(tmp_path / "new")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_something_else_is_never_touched(overwrite, teacher, sources, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match="found 'thesis.tex'"):
+        synthesize(str(teacher), str(tmp_path), str(sources), 2, overwrite=overwrite)
+    with pytest.raises(DataError, match="found the file"):
+        synthesize(str(teacher), str(tmp_path / "thesis.tex"), str(sources), 2, overwrite=overwrite)
+    assert content(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_an_earlier_review_is_overwritten_only_when_told_so(teacher, sources, tmp_path):
+    arguments = {"source": str(sources), "per_class": 2, "review_dir": str(tmp_path / "review")}
+    synthesize(str(teacher), str(tmp_path / "one"), **arguments)
+    with pytest.raises(DataError, match="found 'closest_pairs.png'; --overwrite"):
+        synthesize(str(teacher), str(tmp_path / "two"), **arguments)
+    assert not (tmp_path / "two").exists()
+    synthesize(str(teacher), str(tmp_path / "two"), **arguments, overwrite=True)
+
+
+def test_images_are_made_from_labels_alone(tmp_path):
+    torch.manual_seed(0)
+    names = ["plain", "../odd", "Plain"]
+    teacher = save_teacher(LatentTeacher(2, 1, 3, image_size=8, channels=2), tmp_path / "t.safetensors", names)
+    synthesize(str(teacher), str(tmp_path / "out"), per_class=2)
+    found = content(tmp_path / "out")
+    # no name leads out of the folder, and none that differ in case alone share one
+    assert [name for name in found if name.endswith("0.png")] == [
+        *("images/1_odd/00000.png", "images/2_Plain/00000.png", "images/plain/00000.png"),
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "t.safetensors"]
+    card = found["README.md"].decode()
+    assert "Made from labels and random numbers alone" in card and "not anonymous" not in card
+    assert "Not measured: no real images were given (`--source`)." in card
+    assert {row["group"] for row in rows(tmp_path / "out" / "manifest.csv")} == {""}
+    assert Image.open(tmp_path / "out" / "images" / "plain" / "00000.png").mode == "L"
+
+
+def test_memorization_is_measured_of_images_from_labels_alone(tmp_path):
+    torch.manual_seed(0)
+    teacher = LatentTeacher(2, 3, 2, image_size=8, channels=2)
+    path = save_teacher(teacher, tmp_path / "t.safetensors", ["normal", "tumor"])
+    synthesize(str(path), str(tmp_path / "as_if_real"), per_class=8, seed=5)
+    # trained images that come out again: the first eight of each class
+    synthesize(
+        str(path),
+        str(tmp_path / "out"),
+        str(tmp_path / "as_if_real" / "images"),
+        per_class=8,
+        seed=5,
+        review_dir=str(tmp_path / "review"),
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Memorization: 100.0% of the images" in card
+    assert "| synthetic to real | 0.0000 | 0.0000 | 0.0000 |" in card
+    assert {row["flagged"] for row in rows(tmp_path / "review" / "closest_pairs.csv")} == {"1"}
+
+
+def test_volumes_are_written_with_the_geometry_of_their_sources_and_nothing_else(tmp_path):
+    real = write_volumes(tmp_path / "real")
+    teacher = save_teacher(ImageTeacher(3, 1, 2), tmp_path / "t.safetensors", ["normal", "lesion"])
+    synthesize(str(teacher), str(tmp_path / "out"), str(real), 3, intensity_range=(0, 100))
+    files = sorted((tmp_path / "out").rglob("*.nii.gz"))
+    assert len(files) == 6
+    for file in files:
+        volume = nib.load(file)
+        np.testing.assert_allclose(volume.affine, AFFINE)
+        assert volume.shape == (10, 9, 8) and volume.get_data_dtype() == np.float32
+        assert bytes(volume.header["descrip"]).startswith(b"synthetic, not for diagnosis")
+    data = open_data(tmp_path / "out" / "datalist.json")
+    assert data.spatial_dims == 3
+    assert image_transforms(3, 1, intensity_range=(0, 100))(data.training[0])["image"].shape == (1, 10, 9, 8)
+    assert "| shape | 1 x 10 x 9 x 8 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_volumes_are_written_in_the_unit_of_their_sources(tmp_path):
+    real = write_volumes(tmp_path / "real", 1)
+    teacher = save_teacher(
+        ImageTeacher(3, 1, 2, (-1, 1), [0.2], [0.5]), tmp_path / "t.safetensors", ["normal", "lesion"]
+    )
+    synthesize(str(teacher), str(tmp_path / "out"), str(real), 1, difficulty=0, intensity_range=(0, 100))
+    for name in ("normal", "lesion"):
+        source, copy = (nib.load(next((folder / name).iterdir())) for folder in (real, tmp_path / "out" / "images"))
+        np.testing.assert_allclose(copy.get_fdata(), source.get_fdata(), atol=1e-4)
+    assert "all alike at difficulty 0" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_resized_volumes_keep_their_place_in_space(tmp_path):
+    real = write_volumes(tmp_path / "real", 2)
+    teacher = save_teacher(ImageTeacher(3, 1, 2), tmp_path / "t.safetensors", ["normal", "lesion"])
+    synthesize(str(teacher), str(tmp_path / "out"), str(real), 1, size=5)
+    volume = nib.load(next((tmp_path / "out").rglob("*.nii.gz")))
+    expected = image_transforms(3, 1, size=5)({"image": str(next(real.rglob("*.nii.gz")))})["image"].affine
+    np.testing.assert_allclose(volume.affine, expected, rtol=1e-6)
+    assert volume.shape == (5, 5, 5) and not np.allclose(volume.affine, AFFINE)
+
+
+def test_combinations_of_labels_become_classes(tmp_path):
+    real = write_patches(tmp_path / "real")
+    files = sorted(real.rglob("*.png"))
+    items = [{"image": str(path), "label": [i % 2, i // 6, 0]} for i, path in enumerate(files)]
+    (tmp_path / "list.json").write_text(json.dumps({"training": items}))
+    for name, teacher in (
+        ("change", ImageTeacher(2, 3, 3, condition_on_label=True)),
+        ("latent", LatentTeacher(2, 3, 3, image_size=8, channels=2)),
+    ):
+        path = save_teacher(teacher, tmp_path / f"{name}.safetensors", ["mass", "nodule", "fluid"])
+        synthesize(str(path), str(tmp_path / name), str(tmp_path / "list.json"), 2)
+        found = json.loads((tmp_path / name / "datalist.json").read_text())
+        assert [item["label"] for item in found["training"][::2]] == [[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]
+        assert [row["class"] for row in rows(tmp_path / name / "manifest.csv")][::2] == [
+            *("none", "nodule", "mass", "mass + nodule"),
+        ]
+        assert open_data(tmp_path / name / "datalist.json", fractions=(0.5, 0.25, 0.25)).num_classes == 3
+
+
+def test_labels_that_are_numbers_are_the_teacher_s_labels(teacher, tmp_path):
+    real = write_patches(tmp_path / "real", ("1", "0"))
+    synthesize(str(teacher), str(tmp_path / "out"), str(real), 1)
+    assert [row["class"] for row in rows(tmp_path / "out" / "manifest.csv")] == ["tumor", "normal"]
+
+
+def test_without_names_in_the_teacher_s_file_those_of_the_source_are_taken(sources, tmp_path):
+    teacher = save_teacher(PolicyTeacher(2, 3, 2), tmp_path / "t.safetensors")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(sources)
+    synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "data"), 1)
+    assert [row["class"] for row in rows(tmp_path / "out" / "manifest.csv")] == ["normal", "tumor"]
+    assert "| difficulty | 1 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_label_leak_is_measured_of_a_teacher_that_sees_the_label(sources, tmp_path):
+    torch.manual_seed(0)
+    teacher = ImageTeacher(2, 3, 2, condition_on_label=True)
+    path = save_teacher(teacher, tmp_path / "t.safetensors")
+    synthesize(str(path), str(tmp_path / "out"), str(sources), 1)
+    assert "tells a small classifier the label with an AUC of" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_command_prints_one_line_for_an_error(tmp_path):
+    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-W", "ignore", "-m", "monai_gmcl", "synthesize", "--teacher=no.safetensors", "--out=o"]
+    ran = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert ran.returncode == 1 and ran.stderr == "monai_gmcl: There is no file no.safetensors.\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            {"source": None},
+            ConfigurationError,
+            "the teacher, PolicyTeacher, changes real images: give them as --source",
+        ),
+        (
+            {"source": "nowhere"},
+            DataError,
+            "class folders, a .csv table or a .json datalist as source, found 'nowhere'",
+        ),
+        ({"per_class": 0}, ConfigurationError, "per_class must be a whole number from 1, got 0"),
+        ({"per_class": "many"}, ConfigurationError, "per_class must be a whole number from 1, got 'many'"),
+        ({"seed": -1}, ConfigurationError, "seed must be a whole number from 0, got -1"),
+        ({"size": (32, "x")}, ConfigurationError, r"size must be a whole number from 1, got \(32, 'x'\)"),
+        ({"difficulty": -0.5}, ConfigurationError, "difficulty must be a number of at least 0, got -0.5"),
+        ({"intensity_range": (0, 1)}, ConfigurationError, "highest value of volumes.* for images of 2 dimensions"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(changes, error, message, teacher, sources, tmp_path):
+    arguments = {"teacher": str(teacher), "out": str(tmp_path / "out"), "source": str(sources), "per_class": 2}
+    with pytest.raises(error, match=message):
+        synthesize(**{**arguments, **changes})
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_architecture_is_named(sources, tmp_path):
+    class Unknown(PolicyTeacher):
+        pass
+
+    path = save_teacher(Unknown(2, 3, 2), tmp_path / "t.safetensors")
+    with pytest.raises(CheckpointError, match=r"t.safetensors names the class '.*Unknown'; accepted are"):
+        synthesize(str(path), str(tmp_path / "out"), str(sources), 2)
+
+
+def test_sources_of_other_channels_than_the_teacher_s_are_refused(teacher, sources, tmp_path):
+    grey = write_patches(tmp_path / "grey", ("normal", "tumor"), channels=1)
+    with pytest.raises(ConfigurationError, match=r"built for images of 3 channel\(s\), those of the source have 1"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(grey), 2)
+    for_grey = save_teacher(PolicyTeacher(2, 1, 2), tmp_path / "grey.safetensors")
+    with pytest.raises(ConfigurationError, match=r"built for images of 1 channel\(s\), those of the source have 3"):
+        synthesize(str(for_grey), str(tmp_path / "out"), str(sources), 2)
+    five = save_teacher(PolicyTeacher(2, 5, 2), tmp_path / "five.safetensors")
+    with pytest.raises(ConfigurationError, match="makes images of 5 channels; a PNG takes 1 or 3"):
+        synthesize(str(five), str(tmp_path / "out"), str(sources), 2)
+    volumes = save_teacher(ImageTeacher(3, 2, 2), tmp_path / "volumes.safetensors")
+    with pytest.raises(DataError, match=r"Expected 2 channels and 3 dimensions in '.*patient_\d.nii.gz'"):
+        synthesize(str(volumes), str(tmp_path / "out"), str(write_volumes(tmp_path / "real", 1)), 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_outside_the_teacher_s_classes_are_refused(teacher, tmp_path):
+    three = write_patches(tmp_path / "three", ("normal", "tumor"))
+    (three / "stroma").mkdir()
+    Image.new("RGB", (16, 16)).save(three / "stroma" / "a.png")
+    with pytest.raises(LabelError, match=r"built for 2 classes \(tumor, normal\), found 3 .*normal, stroma, tumor"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(three), 2)
+    unnamed = save_teacher(PolicyTeacher(2, 3, 2), tmp_path / "unnamed.safetensors")
+    with pytest.raises(LabelError, match=r"built for 2 classes, found 3"):
+        synthesize(str(unnamed), str(tmp_path / "out"), str(three), 2)
+    items = [{"image": str(path), "label": 2} for path in three.rglob("*.png")]
+    (tmp_path / "list.json").write_text(json.dumps({"training": items}))
+    with pytest.raises(LabelError, match=r"found 1 in .*list.json': 2"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
+    items = [{"image": str(path), "label": 1} for path in three.rglob("*.png")]
+    (tmp_path / "list.json").write_text(json.dumps({"training": items}))
+    with pytest.raises(LabelError, match=r"a source of each class, found none of 0"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
+
+
+def test_a_source_smaller_than_the_teacher_takes_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    real = write_patches(tmp_path / "real", size=16)
+    Image.new("RGB", (3, 3)).save(real / "tumor" / "tiny.png")
+    monkeypatch.setattr("monai_gmcl.teachers.policy.UnpaddedTeacher", UnpaddedTeacher, raising=False)
+    monkeypatch.setattr(UnpaddedTeacher, "__module__", "monai_gmcl.teachers.policy")
+    teacher = save_teacher(UnpaddedTeacher(2, 3, 2), tmp_path / "t.safetensors")
+    with pytest.raises(DataError, match=r"cannot change source \d+ \(.*tiny.png\) of shape \(3, 3, 3\), .*smaller"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(real), 10)
+    assert not (tmp_path / "out").exists()
+
+
+class UnpaddedTeacher(Teacher):
+    """Has a convolution without padding: at least five pixels a side."""
+
+    def draw_latents(self, n, image_shape, generator=None):
+        return torch.randn(n, 1, generator=generator)
+
+    def change(self, images, labels, latents, difficulty):
+        return images + torch.nn.functional.conv2d(images, torch.ones(1, 3, 5, 5)).mean()
+
+
+@pytest.mark.parametrize("bad", [b"no image", b""])
+def test_an_unreadable_file_is_named_before_anything_is_written(bad, teacher, tmp_path):
+    real = write_patches(tmp_path / "real", ("normal", "tumor"))
+    (real / "tumor" / "broken.png").write_bytes(bad)
+    with pytest.raises(DataError, match=r"readable PNG, JPEG or TIFF image in '.*tumor/broken.png'"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(real), 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_volume_with_nan_is_named(tmp_path):
+    real = write_volumes(tmp_path / "real", 2)
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), np.nan, np.float32), AFFINE), real / "lesion" / "patient_1.nii.gz")
+    teacher = save_teacher(ImageTeacher(3, 1, 2), tmp_path / "t.safetensors")
+    with pytest.raises(DataError, match=r"Expected numbers in '.*lesion/patient_1.nii.gz', found NaN"):
+        synthesize(str(teacher), str(tmp_path / "out"), str(real), 2)
+
+
+def test_out_source_and_review_stand_apart(teacher, sources, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(sources)
+    for out in (sources, sources / "out", sources / "normal" / "deep" / "out", link / "out"):
+        with pytest.raises(ConfigurationError, match="out must be outside of|source must be outside of"):
+            synthesize(str(teacher), str(out), str(sources), 2)
+    out = str(tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="review_dir must be outside of '.*out'"):
+        synthesize(str(teacher), out, str(sources), 2, review_dir=f"{out}/review")
+    with pytest.raises(ConfigurationError, match="review_dir must be outside of '.*patches'"):
+        synthesize(str(teacher), out, str(sources), 2, review_dir=str(sources / "review"))
+    synthesize(str(teacher), out, str(sources), 4)
+    with pytest.raises(ConfigurationError, match="source must be outside of '.*out'"):
+        synthesize(str(teacher), out, f"{out}/datalist.json", 2, overwrite=True)
+    items = json.loads(Path(out, "datalist.json").read_text())["training"]
+    elsewhere = [{**item, "image": f"{out}/{item['image']}"} for item in items]
+    (tmp_path / "list.json").write_text(json.dumps({"training": elsewhere}))
+    with pytest.raises(ConfigurationError, match="the source's image must be outside of"):
+        synthesize(str(teacher), out, str(tmp_path / "list.json"), 2, overwrite=True)
+    assert len(list(Path(out).rglob("*.png"))) == 9
+    with pytest.raises(ConfigurationError, match="a review compares with real images"):
+        latent = save_teacher(LatentTeacher(2, 1, 2, image_size=8), tmp_path / "latent.safetensors")
+        synthesize(str(latent), str(tmp_path / "new"), per_class=2, review_dir=str(tmp_path / "review"))

@@ -102,4 +102,4 @@ def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[dic
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(names) > 1 or title == METRICS:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(fontsize=8, framealpha=0.8, edgecolor="none")

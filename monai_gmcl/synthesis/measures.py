@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
@@ -94,7 +95,8 @@ def _alike(sources: RealImages, most: int) -> tuple[Tensor, Tensor]:
     items = [sources[position] for position in _spread(len(sources), most)]
     shape = items[0]["image"].shape
     items = [item for item in items if item["image"].shape == shape]
-    return torch.stack([item["image"].as_tensor() for item in items]), torch.tensor([item["label"] for item in items])
+    images = torch.stack([convert_to_tensor(item["image"], track_meta=False) for item in items])
+    return images, torch.tensor([item["label"] for item in items])
 
 
 def _kept(teacher: Teacher, sources: RealImages | None, difficulty: float, seed: int) -> float | str:

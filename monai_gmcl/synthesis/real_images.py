@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from monai.data.meta_tensor import MetaTensor
+from monai.utils.type_conversion import convert_to_tensor
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -78,9 +78,9 @@ class RealImages(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def seen(self, index: int) -> MetaTensor:
+    def seen(self, index: int) -> Tensor:
         """Return an image with values from 0 to 1."""
-        image: MetaTensor = self._read({"image": self.data[index]["image"]})["image"]
+        image: Tensor = self._read({"image": self.data[index]["image"]})["image"]
         return image
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class RealImages(Dataset[dict[str, Any]]):
         pixels, shapes = [], []
         fitting = self.spatial_dims == 3
         for index, item in enumerate(tqdm(self.data, desc="real images", unit="image")):
-            image = self.seen(index).as_tensor()
+            image = convert_to_tensor(self.seen(index), track_meta=False)
             if not bool(image.isfinite().all()):
                 raise DataError(f"Expected numbers in {item['image']!r}, found NaN or infinity.")
             pixels.append(small_pixels(image[None]))

@@ -16,6 +16,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai.utils.type_conversion import convert_to_tensor
+
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.metrics import Memorization
 from monai_gmcl.synthesis.contact_sheet import contact_sheet
@@ -74,7 +76,9 @@ def write_review(
     for i in order[:PAIRS]:
         real_file = real.data[nearest[i]]["image"]
         name = f"{found.distances[i]:.4f}: real {_short(real_file)}, then synthetic {_short(files[i])}"
-        rows.append((name, [real.seen(nearest[i]).as_tensor(), read_image(files[i], intensity_range)]))
+        rows.append(
+            (name, [convert_to_tensor(real.seen(nearest[i]), track_meta=False), read_image(files[i], intensity_range)])
+        )
     write_atomically(folder / PICTURE, contact_sheet(rows))
 
 

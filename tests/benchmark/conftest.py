@@ -11,11 +11,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.data import set_track_meta
 from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def meta_data_of_other_tests() -> Iterator[None]:
+    """Benchmarks switch MONAI's meta data off for their process, which here is that of other tests too."""
+    yield
+    set_track_meta(True)
 
 
 @pytest.fixture(scope="session")

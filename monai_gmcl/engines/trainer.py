@@ -38,12 +38,14 @@ from monai_gmcl.engines.source_buffer import SourceBuffer, drawers_of
 from monai_gmcl.engines.student_pass import StudentPass, correctness, seeded, unwrapped
 from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.engines.teacher_step import TeacherStep
+from monai_gmcl.engines.unlabeled_sources import UnlabeledSources
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
 from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import require_update_rule
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers.base import Teacher, draw_latents
-from monai_gmcl.weighting import LessonWeighting, UniformWeighting
+from monai_gmcl.weighting import LessonWeighting, LookAheadWeighting, PseudoLabeler, UniformWeighting
+from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
 if TYPE_CHECKING:
     from ignite.engine import EventEnum
@@ -81,9 +83,13 @@ class GMCLTrainer(Trainer):
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
         hypergradient: how the teacher hears; the classification head alone by default.
-        weighting: weight of each image of a lesson; all 1 by default.
+        weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
+            otherwise all 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
             the student does not train on; one more student pass per teacher step.
+        unlabeled_data_loader: images without labels: each lesson is made from a batch of them, too.
+        label_proposal: labels for those: images ``(B, C, ...)`` to labels and how sure each is, 0 to 1 ``(B,)``.
+            Default: :class:`monai_gmcl.PseudoLabeler`.
         teacher_interval: student steps per teacher step.
         source_buffer: how many real images of each class lessons are drawn from, the latest.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
@@ -134,6 +140,8 @@ class GMCLTrainer(Trainer):
         hypergradient: Hypergradient | None = None,
         weighting: LessonWeighting | None = None,
         meta_data_loader: Iterable[Any] | None = None,
+        unlabeled_data_loader: Iterable[Any] | None = None,
+        label_proposal: LabelProposal | None = None,
         teacher_interval: int = 1,
         source_buffer: int = 16,
         seed: int | None = None,
@@ -156,7 +164,9 @@ class GMCLTrainer(Trainer):
         self.teacher_optimizer = teacher_optimizer
         self.curriculum = Curriculum() if curriculum is None else curriculum
         self.hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
-        self.weighting = UniformWeighting() if weighting is None else weighting
+        if weighting is None:
+            weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
+        self.weighting = weighting
         self.teacher_interval = teacher_interval
         self.source_buffer = SourceBuffer(source_buffer)
         self.seed = torch.initial_seed() if seed is None else seed
@@ -208,9 +218,21 @@ class GMCLTrainer(Trainer):
         self.meta_batches = (
             None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.seed, "meta_data_loader")
         )
+        self.unlabeled = self._unlabeled_sources(unlabeled_data_loader, label_proposal)
         self._passes = SeededPasses(train_data_loader, self, self.seed)
         self.state.lesson = None
         self.state.curriculum = {}
+
+    def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
+        if loader is None:
+            if propose is not None:
+                raise ConfigurationError("label_proposal is for unlabeled_data_loader, which is missing.")
+            return None
+        if propose is None:
+            propose = PseudoLabeler()
+        if isinstance(propose, PseudoLabeler):
+            propose.attach(self, unwrapped(self.network), self.inferer)
+        return UnlabeledSources(loader, propose, self.seed, self._prepared)
 
     def run(self) -> None:  # type: ignore[override]
         """Train; called again, go on from where the run stopped.
@@ -275,11 +297,11 @@ class GMCLTrainer(Trainer):
         """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
         n, shape, iteration = len(real.images), real.images.shape[1:], self.state.iteration
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "lesson", iteration))
-        classes = self.curriculum.class_sampler.draw(n, self.source_buffer.classes, generator)
-        sources, labels = self.source_buffer.draw(classes, generator)
+        sources, labels, confidence = self._draw_sources(n, generator)
+        proposed, n = len(labels) - n, len(labels)
         lesson = Lesson(
-            sources=sources.to(self.device) if getattr(self.teacher, "needs_images", True) else None,
-            labels=labels.to(self.device),
+            sources=sources if getattr(self.teacher, "needs_images", True) else None,
+            labels=labels,
             latents=draw_latents(self.teacher, n, shape, generator).to(self.device),
             image_shape=(n, *shape),
             difficulty=values.difficulty,
@@ -287,17 +309,32 @@ class GMCLTrainer(Trainer):
             parameters=self.student.copy_parameters(self.student_step.names),
             buffers=self.student.copy_buffers(),
             seed=derive_seed(self.seed, "student", iteration),
+            proposed=proposed,
+            confidence=confidence,
         )
         self._teach(lesson)
         lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach()
         self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
         assert lesson.outputs is not None
-        lesson_accuracy = float(correctness(lesson.outputs, lesson.labels).mean())
+        # Of given labels only: proposed ones say what the student thinks already.
+        given = lesson.labeled
+        lesson_accuracy = float(correctness(lesson.outputs[:given], lesson.labels[:given]).mean())
         self.curriculum.observe(real.accuracy, lesson_accuracy)
         accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
+
+    def _draw_sources(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Real images with their labels and, where there are any, unlabeled ones with proposed labels."""
+        classes = self.curriculum.class_sampler.draw(n, self.source_buffer.classes, generator)
+        sources, labels = (part.to(self.device) for part in self.source_buffer.draw(classes, generator))
+        if self.unlabeled is None:
+            return sources, labels, None
+        with self.precision.autocast():
+            images, proposals, confidence = self.unlabeled.draw(labels)
+        confidence = torch.cat([torch.ones(n, device=self.device), confidence])
+        return torch.cat([sources, images]), torch.cat([labels, proposals]), confidence
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
@@ -308,8 +345,8 @@ class GMCLTrainer(Trainer):
         self.student_step.combine(values.real_weight, values.lesson_weight)
         self._look_ahead = {}
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if lesson is not None and (heard or self.weighting.needs_update):
-            self.student_step.derive_update(self.hypergradient.reads(lesson))
+        if lesson is not None:
+            self.student_step.derive_update({name for e in self._readers(heard) for name in e.reads(lesson)})
         if not self.student_step.take():
             self.dropped_lessons += len(self._pending) + heard
             self._pending.clear()
@@ -341,13 +378,15 @@ class GMCLTrainer(Trainer):
     def _prepare(self, batchdata: Any, purpose: str) -> RealBatch:
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
-        prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
-        real = RealBatch.of(prepared, derive_seed(self.seed, purpose, self.state.iteration))
+        real = RealBatch.of(self._prepared(batchdata), derive_seed(self.seed, purpose, self.state.iteration))
         check_labels(real.labels, getattr(self.teacher, "num_classes", None))
         if not self._range_checked and isinstance(self.teacher, Teacher):
             self.teacher.check_range(real.images)
             self._range_checked = True
         return real
+
+    def _prepared(self, batchdata: Any) -> Any:
+        return self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
 
     def _teach(self, lesson: Lesson) -> None:
         if self.teacher_step is None:
@@ -365,8 +404,12 @@ class GMCLTrainer(Trainer):
         with torch.set_grad_enabled(self.teacher_step is not None), seeded(lesson.seed, self.device):
             lesson.generated = teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
         check_generated(lesson.generated, self.teacher, lesson.image_shape)
-        read = self.teacher_step is not None or self.weighting.needs_update
-        self.student.take(lesson, self.hypergradient if read else None)
+        self.student.take(lesson, self._readers(self.teacher_step is not None))
+
+    def _readers(self, heard: bool) -> list[Hypergradient]:
+        """The estimators that read a lesson: the teacher's, where it will hear of it, and that of the weights."""
+        weighting = self.weighting.hypergradient
+        return [*([self.hypergradient] if heard else []), *([] if weighting is None else [weighting])]
 
     def _meta_gradient(self, batchdata: Any) -> dict[str, Tensor]:
         """The look-ahead gradient on images that the student does not train on."""
@@ -402,6 +445,7 @@ class GMCLTrainer(Trainer):
             "hypergradient": [type(self.hypergradient).__name__, self.hypergradient.lookback],
             "teacher_step": None if self.teacher_step is None else self.teacher_step.state_dict(),
             "dropped_lessons": self.dropped_lessons,
+            "unlabeled": None if self.unlabeled is None else self.unlabeled.state_dict(),
         }
         return state
 
@@ -434,4 +478,6 @@ class GMCLTrainer(Trainer):
             self.meta_batches.load_state_dict(state["meta_batches"])
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
+        if self.unlabeled is not None and state["unlabeled"] is not None:
+            self.unlabeled.load_state_dict(state["unlabeled"], self.seed)
         self.dropped_lessons = state["dropped_lessons"]

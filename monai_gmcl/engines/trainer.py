@@ -236,7 +236,7 @@ class GMCLTrainer(Trainer):
             propose = PseudoLabeler()
         if isinstance(propose, PseudoLabeler):
             propose.attach(self, unwrapped(self.network), self.inferer)
-        return UnlabeledSources(loader, propose, self.seed, self._prepared)
+        return UnlabeledSources(loader, propose, getattr(self.teacher, "num_classes", None), self.seed, self._prepared)
 
     def run(self) -> None:  # type: ignore[override]
         """Train; called again, go on from where the run stopped.

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
+from monai_gmcl.engines.checks import check_labels
 from monai_gmcl.engines.data_order import EndlessBatches
 from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.exceptions import LabelError
@@ -30,11 +31,20 @@ class UnlabeledSources:
     Args:
         loader: gives batches of images; labels that come with them are not looked at.
         propose: images to labels and how sure each is.
+        num_classes: how many classes there are, where that is known.
         seed: of the loader's order and transforms.
         prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
     """
 
-    def __init__(self, loader: Iterable[Any], propose: LabelProposal, seed: int, prepare: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        propose: LabelProposal,
+        num_classes: int | None,
+        seed: int,
+        prepare: Callable[[Any], Any],
+    ) -> None:
+        self.num_classes = num_classes
         self.batches = EndlessBatches(loader, seed, "unlabeled_data_loader")
         self.propose = propose
         self.prepare = prepare
@@ -46,7 +56,7 @@ class UnlabeledSources:
             like: labels of real images, whose shape and type proposals must have.
 
         Raises:
-            LabelError: they have another.
+            LabelError: they have another, or are not among the classes.
         """
         images = RealBatch.of(self.prepare(next(self.batches)), seed=0).images
         labels, confidence = self.propose(images)
@@ -56,6 +66,7 @@ class UnlabeledSources:
                 f"Expected proposed labels {wanted} of {like.dtype}, as real images have, got {tuple(labels.shape)} of "
                 f"{labels.dtype}. For several labels an image: PseudoLabeler(multi_label=True)."
             )
+        check_labels(labels, self.num_classes)
         return images, labels.to(like.dtype), confidence.to(images.device)
 
     def state_dict(self) -> dict[str, Any]:

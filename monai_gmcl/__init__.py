@@ -34,13 +34,20 @@ from monai_gmcl.teachers import (
     load_teacher,
     save_teacher,
 )
-from monai_gmcl.weighting import LessonWeighting, UniformWeighting
+from monai_gmcl.weighting import (
+    ConfidenceWeighting,
+    LessonWeighting,
+    LookAheadWeighting,
+    PseudoLabeler,
+    UniformWeighting,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClassSampler",
     "Competence",
+    "ConfidenceWeighting",
     "Curriculum",
     "ExactHypergradient",
     "FiniteDifferenceHypergradient",
@@ -55,7 +62,9 @@ __all__ = [
     "Lesson",
     "LessonWeighting",
     "LinearRamp",
+    "LookAheadWeighting",
     "PolicyTeacher",
+    "PseudoLabeler",
     "StainTeacher",
     "Teacher",
     "UniformWeighting",

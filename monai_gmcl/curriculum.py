@@ -146,10 +146,11 @@ class ClassSampler:
 
 @dataclass(frozen=True)
 class CurriculumValues:
-    """Where the curriculum stands: real weight r, lesson weight w, hardness β and difficulty."""
+    """Where the curriculum stands at one step; the names are those of :class:`Curriculum`'s arguments."""
 
     real_weight: float
     lesson_weight: float
+    unlabeled_weight: float
     hardness: float
     difficulty: float
 
@@ -165,6 +166,7 @@ class Curriculum:
         real_weight: r, weight of the real gradient, at least 0. Below the lesson's, because a small labeled set is
             fitted within a few epochs and then says little that is new.
         lesson_weight: w, weight of the lesson's gradient, at least 0; while it is 0 no lesson is drawn.
+        unlabeled_weight: weight of a lesson's image whose label is proposed, beside 1 of one whose label was given.
         hardness: β, how strongly the teacher seeks what the student finds hard, at least 0; 0 is pure GMCL.
         difficulty: strength of the teacher's change: a schedule, or :class:`Competence` (the default).
         class_sampler: draws the classes of lessons; balanced by default.
@@ -177,6 +179,7 @@ class Curriculum:
         self,
         real_weight: Schedule = 0.5,
         lesson_weight: Schedule = 1.0,
+        unlabeled_weight: Schedule = 1.0,
         hardness: Schedule = 0.0,
         difficulty: Schedule | Competence | None = None,
         class_sampler: ClassSampler | None = None,
@@ -184,6 +187,7 @@ class Curriculum:
         self.schedules: dict[str, Schedule] = {
             "real_weight": real_weight,
             "lesson_weight": lesson_weight,
+            "unlabeled_weight": unlabeled_weight,
             "hardness": hardness,
         }
         self.difficulty: Schedule | Competence = Competence() if difficulty is None else difficulty

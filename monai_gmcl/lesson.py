@@ -82,6 +82,8 @@ class Lesson:
         parameters: the student's trained parameters before the step, by name.
         buffers: the student's buffers before the step, by name.
         seed: seed of the student's pass (its dropout masks).
+        proposed: how many images, the last ones, come from unlabeled sources with proposed labels.
+        confidence: how sure the label of each image is, 0 to 1 ``(n,)``; 1 where it was given. None: all were given.
         weights: weight of each image ω ``(n,)``, detached.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
         real_step: the rest of the step, kept for estimators that ask for it.
@@ -103,6 +105,8 @@ class Lesson:
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
     seed: int
+    proposed: int = 0
+    confidence: Tensor | None = None
     weights: Tensor | None = None
     update: dict[str, Tensor] = field(default_factory=dict)
     real_step: RealStep | None = None
@@ -116,6 +120,11 @@ class Lesson:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def labeled(self) -> int:
+        """How many images, the first ones, have labels that were given, not proposed."""
+        return len(self) - self.proposed
 
     def learned(self, look_ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return A·v, by parameter name: how far the step moves for each unit of gradient along v."""
@@ -150,6 +159,8 @@ RECORDED = (
     "parameters",
     "buffers",
     "seed",
+    "proposed",
+    "confidence",
     "weights",
     "update",
     "image_gradient",

@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.engines.per_image_loss import per_image_loss
 from monai_gmcl.hypergradients.base import Hypergradient
-from monai_gmcl.lesson import HeadActivation, Lesson, RealStep
+from monai_gmcl.lesson import Lesson, RealStep
 
 __all__ = ["StudentPass", "correctness", "unwrapped"]
 
@@ -76,22 +76,22 @@ class StudentPass:
         """Return clones of the student's buffers."""
         return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
 
-    def take(self, lesson: Lesson, hypergradient: Hypergradient | None) -> None:
+    def take(self, lesson: Lesson, readers: Sequence[Hypergradient]) -> None:
         """Let the student look at the lesson's images, at the lesson's parameters: fills in the lesson's graph.
 
         Args:
             lesson: with the teacher's images.
-            hypergradient: the estimator that will read the lesson and may watch the pass, if any will.
+            readers: the estimators that will read the lesson and may watch the pass.
         """
         assert lesson.generated is not None
         lesson.images = lesson.generated.detach().requires_grad_()
-        nothing: AbstractContextManager[list[HeadActivation]] = nullcontext([])
-        watched = nothing if hypergradient is None else hypergradient.watch(self.network, list(lesson.parameters))
-        with watched as seen:
+        with ExitStack() as watching:
+            watches = [r.watch(self.network, list(lesson.parameters)) for r in readers]
+            seen = [watching.enter_context(watch) for watch in watches]
             lesson.outputs, lesson.losses = self(
                 lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
             )
-        lesson.head = seen[-1] if seen else None
+        lesson.head = next((activations[-1] for activations in seen if activations), None)
         # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
         buffers, labels, seed = lesson.buffers, lesson.labels, lesson.seed
         lesson.replay = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]

@@ -28,22 +28,26 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
-from monai_gmcl.engines.checks import check_generated, check_labels, check_loss, check_outputs
+from monai_gmcl.engines.checks import check_labels, check_loss, check_outputs
 from monai_gmcl.engines.data_order import EndlessBatches, SeededPasses, derive_seed
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
+from monai_gmcl.engines.lesson_sources import LessonSources
 from monai_gmcl.engines.pending_lessons import PendingLessons
 from monai_gmcl.engines.precision import Precision
 from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.engines.source_buffer import SourceBuffer, drawers_of
-from monai_gmcl.engines.student_pass import StudentPass, correctness, seeded, unwrapped
+from monai_gmcl.engines.student_pass import StudentPass, correctness, unwrapped
 from monai_gmcl.engines.student_step import StudentStep
+from monai_gmcl.engines.teacher_pass import TeacherPass
 from monai_gmcl.engines.teacher_step import TeacherStep
+from monai_gmcl.engines.unlabeled_sources import UnlabeledSources
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
 from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import require_update_rule
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers.base import Teacher, draw_latents
-from monai_gmcl.weighting import LessonWeighting, UniformWeighting
+from monai_gmcl.weighting import LessonWeighting, LookAheadWeighting, PseudoLabeler, UniformWeighting
+from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
 if TYPE_CHECKING:
     from ignite.engine import EventEnum
@@ -81,9 +85,13 @@ class GMCLTrainer(Trainer):
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
         hypergradient: how the teacher hears; the classification head alone by default.
-        weighting: weight of each image of a lesson; all 1 by default.
+        weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
+            otherwise all 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
             the student does not train on; one more student pass per teacher step.
+        unlabeled_data_loader: images without labels: each lesson is made from a batch of them, too.
+        label_proposal: labels for those: images ``(B, C, ...)`` to labels and how sure each is, 0 to 1 ``(B,)``.
+            Default: :class:`monai_gmcl.PseudoLabeler`.
         teacher_interval: student steps per teacher step.
         source_buffer: how many real images of each class lessons are drawn from, the latest.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
@@ -134,6 +142,8 @@ class GMCLTrainer(Trainer):
         hypergradient: Hypergradient | None = None,
         weighting: LessonWeighting | None = None,
         meta_data_loader: Iterable[Any] | None = None,
+        unlabeled_data_loader: Iterable[Any] | None = None,
+        label_proposal: LabelProposal | None = None,
         teacher_interval: int = 1,
         source_buffer: int = 16,
         seed: int | None = None,
@@ -156,15 +166,18 @@ class GMCLTrainer(Trainer):
         self.teacher_optimizer = teacher_optimizer
         self.curriculum = Curriculum() if curriculum is None else curriculum
         self.hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
-        self.weighting = UniformWeighting() if weighting is None else weighting
+        if weighting is None:
+            weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
+        self.weighting = weighting
         self.teacher_interval = teacher_interval
-        self.source_buffer = SourceBuffer(source_buffer)
+        self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
         self.student = StudentPass(self.network, self.inferer, loss_function, self.precision.autocast)
         self.teacher_step = None
-        if teacher_optimizer is not None:
+        if teacher_optimizer is not None or self.weighting.hypergradient is not None:
             require_update_rule(optimizer)
+        if teacher_optimizer is not None:
             self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient)
         lookback = self.hypergradient.lookback
         if lookback > teacher_interval:
@@ -208,9 +221,22 @@ class GMCLTrainer(Trainer):
         self.meta_batches = (
             None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.seed, "meta_data_loader")
         )
+        unlabeled = self._unlabeled_sources(unlabeled_data_loader, label_proposal)
+        self.sources = LessonSources(SourceBuffer(source_buffer), unlabeled, self.device)
         self._passes = SeededPasses(train_data_loader, self, self.seed)
         self.state.lesson = None
         self.state.curriculum = {}
+
+    def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
+        if loader is None:
+            if propose is not None:
+                raise ConfigurationError("label_proposal is for unlabeled_data_loader, which is missing.")
+            return None
+        if propose is None:
+            propose = PseudoLabeler()
+        if isinstance(propose, PseudoLabeler):
+            propose.attach(self, unwrapped(self.network), self.inferer)
+        return UnlabeledSources(loader, propose, getattr(self.teacher, "num_classes", None), self.seed, self._prepared)
 
     def run(self) -> None:  # type: ignore[override]
         """Train; called again, go on from where the run stopped.
@@ -226,9 +252,8 @@ class GMCLTrainer(Trainer):
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
         values = self.curriculum.at(self._progress())
         real = self._look_at_real_images(batchdata)
-        if self.student_step.window_ends(self.state):
-            self._hear_how_the_last_lesson_went(values)
-        lesson = self._set_the_next_lesson(real, values) if values.lesson_weight > 0 else None
+        self._hear_how_the_last_lesson_went(values)
+        lesson = self._set_the_next_lesson(real, values)
         if self.student_step.window_ends(self.state):
             self._learn_from_both(real, lesson, values)
         self._report(real, lesson, values)
@@ -255,49 +280,69 @@ class GMCLTrainer(Trainer):
         correct = correctness(output[Keys.PRED], real.labels)
         real.accuracy = float(correct.mean())
         self.curriculum.class_sampler.observe(drawers_of(real.labels), correct.tolist())
-        self.source_buffer.add(real.images, real.labels)
         return real
 
     def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
         """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
-        self._look_ahead = self.student_step.real_gradient()
-        if self.teacher_step is None or self.student_step.taken % self.teacher_interval or not self._pending:
-            return
-        if self.meta_batches is not None:
+        step = self.student_step
+        heard = self.teacher_step is not None and step.window_ends(self.state) and len(self._pending) > 0
+        heard = heard and step.taken % self.teacher_interval == 0
+        self._look_ahead = step.real_gradient()
+        if self.meta_batches is not None and (heard or self.weighting.hypergradient is not None):
             self._look_ahead = self._meta_gradient(next(self.meta_batches))
+        if not heard:
+            return
+        assert self.teacher_step is not None
         stepped = self.teacher_step(self._pending.alive(), self._look_ahead, values.hardness)
         self._pending.clear()
         self.state.lesson = None
         if stepped:
             self.fire_event(GMCLEvents.TEACHER_STEP_COMPLETED)
 
-    def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
+    def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
         """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
-        n, shape, iteration = len(real.images), real.images.shape[1:], self.state.iteration
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "lesson", iteration))
-        classes = self.curriculum.class_sampler.draw(n, self.source_buffer.classes, generator)
-        sources, labels = self.source_buffer.draw(classes, generator)
-        lesson = Lesson(
-            sources=sources.to(self.device) if getattr(self.teacher, "needs_images", True) else None,
-            labels=labels.to(self.device),
-            latents=draw_latents(self.teacher, n, shape, generator).to(self.device),
-            image_shape=(n, *shape),
-            difficulty=values.difficulty,
-            lesson_weight=values.lesson_weight,
-            parameters=self.student.copy_parameters(self.student_step.names),
-            buffers=self.student.copy_buffers(),
-            seed=derive_seed(self.seed, "student", iteration),
-        )
+        weighed_by_this_batch = self.weighting.hypergradient is not None and self.meta_batches is None
+        if not weighed_by_this_batch:
+            self.sources.buffer.add(real.images, real.labels)
+        lesson = self._lesson(real, values) if values.lesson_weight > 0 and self.sources.buffer.classes else None
+        if weighed_by_this_batch:
+            # Only now: the gradient that weighs the lesson would favor changes of its own images.
+            self.sources.buffer.add(real.images, real.labels)
+        if lesson is None:
+            return None
         self._teach(lesson)
-        lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach()
+        lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach().clone()
+        lesson.weights[lesson.labeled :] *= values.unlabeled_weight
         self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
         assert lesson.outputs is not None
-        lesson_accuracy = float(correctness(lesson.outputs, lesson.labels).mean())
+        # Of given labels only: proposed ones say what the student thinks already.
+        given = slice(lesson.labeled)
+        lesson_accuracy = float(correctness(lesson.outputs[given], lesson.labels[given]).mean())
         self.curriculum.observe(real.accuracy, lesson_accuracy)
         accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
+
+    def _lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
+        """What a lesson is made from, as large as the real batch, and unlabeled images beside."""
+        n, shape, iteration = len(real.images), real.images.shape[1:], self.state.iteration
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "lesson", iteration))
+        with self.precision.autocast():
+            sources, labels, confidence = self.sources.draw(n, self.curriculum.class_sampler, generator)
+        return Lesson(
+            sources=sources if getattr(self.teacher, "needs_images", True) else None,
+            labels=labels,
+            latents=draw_latents(self.teacher, len(labels), shape, generator).to(self.device),
+            image_shape=(len(labels), *shape),
+            difficulty=values.difficulty,
+            lesson_weight=values.lesson_weight,
+            parameters=self.student.copy_parameters(self.student_step.names),
+            buffers=self.student.copy_buffers(),
+            seed=derive_seed(self.seed, "student", iteration),
+            proposed=len(labels) - n,
+            confidence=confidence,
+        )
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
@@ -308,8 +353,8 @@ class GMCLTrainer(Trainer):
         self.student_step.combine(values.real_weight, values.lesson_weight)
         self._look_ahead = {}
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if lesson is not None and (heard or self.weighting.needs_update):
-            self.student_step.derive_update(self.hypergradient.reads(lesson))
+        if lesson is not None and self._readers(heard):
+            self.student_step.derive_update({name for e in self._readers(heard) for name in e.reads(lesson)})
         if not self.student_step.take():
             self.dropped_lessons += len(self._pending) + heard
             self._pending.clear()
@@ -341,32 +386,28 @@ class GMCLTrainer(Trainer):
     def _prepare(self, batchdata: Any, purpose: str) -> RealBatch:
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
-        prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
-        real = RealBatch.of(prepared, derive_seed(self.seed, purpose, self.state.iteration))
+        real = RealBatch.of(self._prepared(batchdata), derive_seed(self.seed, purpose, self.state.iteration))
         check_labels(real.labels, getattr(self.teacher, "num_classes", None))
         if not self._range_checked and isinstance(self.teacher, Teacher):
             self.teacher.check_range(real.images)
             self._range_checked = True
         return real
 
+    def _prepared(self, batchdata: Any) -> Any:
+        return self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+
     def _teach(self, lesson: Lesson) -> None:
-        if self.teacher_step is None:
-            self._teach_again(lesson)
-        else:
-            self._make(lesson, self.teacher)
+        self.teacher_pass.take(lesson)
+        self.student.take(lesson, self._readers(self.teacher_step is not None))
 
     def _teach_again(self, lesson: Lesson) -> None:
-        """The same bits once more; the teacher's running statistics have counted the lesson, or never move."""
-        buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
-        self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
+        self.teacher_pass.repeat(lesson)
+        self.student.take(lesson, self._readers(True))
 
-    def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
-        self.teacher.train()
-        with torch.set_grad_enabled(self.teacher_step is not None), seeded(lesson.seed, self.device):
-            lesson.generated = teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
-        check_generated(lesson.generated, self.teacher, lesson.image_shape)
-        read = self.teacher_step is not None or self.weighting.needs_update
-        self.student.take(lesson, self.hypergradient if read else None)
+    def _readers(self, heard: bool) -> list[Hypergradient]:
+        """The estimators that read a lesson: the teacher's, where it will hear of it, and that of the weights."""
+        weighting = self.weighting.hypergradient
+        return [*([self.hypergradient] if heard else []), *([] if weighting is None else [weighting])]
 
     def _meta_gradient(self, batchdata: Any) -> dict[str, Tensor]:
         """The look-ahead gradient on images that the student does not train on."""
@@ -395,7 +436,7 @@ class GMCLTrainer(Trainer):
             "seed": self.seed,
             "began": self._passes.began,
             "curriculum": self.curriculum.state_dict(),
-            "source_buffer": self.source_buffer.state_dict(),
+            "sources": self.sources.state_dict(),
             "pending": self._pending.state_dict(),
             "student_step": self.student_step.state_dict(self.state),
             "meta_batches": None if self.meta_batches is None else self.meta_batches.state_dict(),
@@ -424,7 +465,7 @@ class GMCLTrainer(Trainer):
         self.seed = self._passes.seed = state["seed"]
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
-        self.source_buffer.load_state_dict(state["source_buffer"])
+        self.sources.load_state_dict(state["sources"], self.seed)
         if state["hypergradient"] == [type(self.hypergradient).__name__, self.hypergradient.lookback]:
             # Another estimator would read what these lessons have not kept.
             self._pending.load_state_dict(state["pending"])

@@ -14,7 +14,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from monai_gmcl.lesson import HeadActivation, Lesson
@@ -60,3 +62,8 @@ class Hypergradient(ABC):
         Returns:
             ``∂L/∂x`` for w = 1, shaped as the lessons' images joined along the batch, and sᵢ ``(n,)``.
         """
+
+    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+        """Return sᵢ ``(n,)`` of one lesson alone, whatever its weights."""
+        assert lesson.losses is not None
+        return self([replace(lesson, weights=torch.ones_like(lesson.losses))], look_ahead)[1].detach()

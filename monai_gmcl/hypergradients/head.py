@@ -89,14 +89,22 @@ class HeadHypergradient(Hypergradient):
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
-        head, losses, images = lesson.head, lesson.losses, lesson.images
-        assert head is not None and losses is not None and images is not None and lesson.weights is not None
-        learned = lesson.learned(look_ahead)
-        (delta,) = torch.autograd.grad(losses.sum(), head.outputs, create_graph=True)
-        worth = (delta * _apply(head, learned)).flatten(1).sum(1)
+        assert lesson.images is not None and lesson.weights is not None
+        worth = _worth(lesson, look_ahead, create_graph=True)
         total = (lesson.weights * worth).sum() / -len(lesson)
-        (hypergradient,) = torch.autograd.grad(total, images, retain_graph=True, materialize_grads=True)
+        (hypergradient,) = torch.autograd.grad(total, lesson.images, retain_graph=True, materialize_grads=True)
         return hypergradient, worth.detach()
+
+    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+        """Return sᵢ ``(n,)`` in closed form: no pass of its own."""
+        return _worth(lesson, look_ahead, create_graph=False).detach()
+
+
+def _worth(lesson: Lesson, look_ahead: Mapping[str, Tensor], create_graph: bool) -> Tensor:
+    head, losses = lesson.head, lesson.losses
+    assert head is not None and losses is not None
+    (delta,) = torch.autograd.grad(losses.sum(), head.outputs, create_graph=create_graph, retain_graph=True)
+    return (delta * _apply(head, lesson.learned(look_ahead))).flatten(1).sum(1)
 
 
 def _is_linear(module: nn.Module) -> bool:

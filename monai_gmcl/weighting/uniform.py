@@ -11,38 +11,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.weighting.base import LessonWeighting
 
-__all__ = ["LessonWeighting", "UniformWeighting"]
-
-
-class LessonWeighting(ABC):
-    """Weights each image of a lesson, from what is known before the student's step.
-
-    Attributes:
-        needs_update: whether the weights are computed from A of the previous step.
-    """
-
-    needs_update: bool = False
-
-    @abstractmethod
-    def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
-        """Weigh the images of a lesson.
-
-        Args:
-            lesson: with the student's pass on it; its weights are not set yet.
-            look_ahead: gradient of this iteration's real batch, or of the meta batch, by parameter name.
-            update: A of the student's previous step, by parameter name; empty before the first.
-
-        Returns:
-            ω ``(n,)``, at least 0; 1 is the weight of a real image times the lesson's.
-        """
+__all__ = ["UniformWeighting"]
 
 
 class UniformWeighting(LessonWeighting):

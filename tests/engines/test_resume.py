@@ -117,6 +117,8 @@ CASES: dict[str, dict[str, Any]] = {
     "workers": {"workers": 2},
     "meta": {"meta": 0, "hypergradient": unrolled, "teacher_interval": 4},
     "meta workers": {"meta": 2, "accumulation_steps": 2},
+    "unlabeled": {"unlabeled": 0},
+    "unlabeled workers": {"unlabeled": 2, "meta": 0, "curriculum": ramps},
     "bfloat16": {"amp": True},
     "float16": {"amp": True, "amp_kwargs": {"dtype": torch.float16}},
     "momentum": {"sgd": True, "hypergradient": unrolled, "teacher_interval": 3},
@@ -124,7 +126,16 @@ CASES: dict[str, dict[str, Any]] = {
     "short epochs": {"epoch_length": 4, "max_epochs": 3},
     "long epochs": {"epoch_length": 8, "max_epochs": 2},
 }
-OFTEN = ("head", "policy, hardness, errors", "unrolled", "accumulation", "meta", "no length", "short epochs")
+OFTEN = (
+    "head",
+    "policy, hardness, errors",
+    "unrolled",
+    "accumulation",
+    "meta",
+    "unlabeled",
+    "no length",
+    "short epochs",
+)
 
 
 def made(case: str, trainer: Build, loader: Callable[..., Any], items: Any, student: Any) -> GMCLTrainer:
@@ -135,6 +146,8 @@ def made(case: str, trainer: Build, loader: Callable[..., Any], items: Any, stud
         changes["train_data_loader"] = torch.utils.data.DataLoader(Stream(items()), batch_size=5)
     if "meta" in changes:
         changes["meta_data_loader"] = loader(workers=changes.pop("meta"))
+    if "unlabeled" in changes:
+        changes["unlabeled_data_loader"] = loader(workers=changes.pop("unlabeled"))
     if changes.pop("sgd", False):
         changes["optimizer"] = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     return trainer(**{name: value() if callable(value) and name in MADE else value for name, value in changes.items()})

@@ -30,6 +30,7 @@ from monai_gmcl import (
 OPTIMIZERS = ["sgd", "momentum", "dampening", "nesterov", "adam", "adam, decoupled", "adamw"]
 LOSSES = ["cross-entropy", "class weights", "label smoothing", "focal", "one logit", "multi-label"]
 THIRD_STEP, FOURTH_STEP = 2, 3
+LESSON_WEIGHT = 1.3
 Relative = Callable[[Tensor, Tensor], float]
 
 
@@ -108,6 +109,31 @@ def test_an_image_is_worth_what_its_weight_does_to_the_look_ahead_loss(
         assert step.weights.unique().numel() == n
         slopes += [-n * seen.slope(index, weights=one) for one in torch.eye(n, dtype=torch.float64)]
     assert relative(worth, torch.tensor(slopes, dtype=torch.float64)) < 1e-5
+
+
+@pytest.mark.parametrize("call", [THIRD_STEP, FOURTH_STEP])
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_the_worth_of_an_image_is_the_central_difference_of_a_real_look_ahead_in_its_weight(
+    optimizer: str, call: int, witness: Any, relative: Relative
+) -> None:
+    seen = witness(optimizer)
+    (lesson,), look_ahead = seen.heard(call)
+    worth = ExactHypergradient().worth(lesson, look_ahead)
+    (step,) = seen.taken(call)
+    slopes = []
+    for one in torch.eye(len(lesson), dtype=torch.float64):
+        up, down = (
+            seen.look_ahead_loss(seen.redo(call, weights=[step.weights + d * one]), call) for d in (1e-4, -1e-4)
+        )
+        slopes.append(-len(lesson) * float((up - down).detach()) / 2e-4 / LESSON_WEIGHT)
+    assert relative(worth, torch.tensor(slopes, dtype=torch.float64)) < 1e-6
+
+
+def test_the_worth_of_an_image_does_not_depend_on_the_weights(witness: Any, relative: Relative) -> None:
+    (lesson,), look_ahead = witness("adam").heard()
+    _, worth = HeadHypergradient()([lesson], look_ahead)
+    assert relative(HeadHypergradient().worth(lesson, look_ahead), worth) < 1e-12
+    assert not HeadHypergradient().worth(lesson, look_ahead).requires_grad
 
 
 def _closed_form(points: Tensor, theta: Tensor, targets: Tensor, u: Tensor, omega: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,61 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from monai_gmcl.engines.checks import check_generated
+from monai_gmcl.engines.student_pass import seeded
+from monai_gmcl.lesson import Lesson
+
+__all__ = ["TeacherPass"]
+
+
+class TeacherPass:
+    """The teacher makes the images of a lesson.
+
+    Args:
+        teacher: a module ``(images | None, labels, latents, difficulty) -> images``.
+        learns: whether its derivatives are wanted.
+        device: where lessons live.
+    """
+
+    def __init__(self, teacher: nn.Module, learns: bool, device: torch.device) -> None:
+        self.teacher = teacher
+        self.learns = learns
+        self.device = device
+
+    def take(self, lesson: Lesson) -> None:
+        """Make the images. A teacher that does not learn keeps its running statistics, too.
+
+        Raises:
+            TeacherError: the teacher changes the shape, or gives numbers that are not finite.
+        """
+        if self.learns:
+            self._make(lesson, self.teacher)
+        else:
+            self.repeat(lesson)
+
+    def repeat(self, lesson: Lesson) -> None:
+        """Make the same bits once more; the teacher's running statistics do not count the lesson again."""
+        buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
+        self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
+
+    def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
+        self.teacher.train()
+        with torch.set_grad_enabled(self.learns), seeded(lesson.seed, self.device):
+            lesson.generated = teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
+        check_generated(lesson.generated, self.teacher, lesson.image_shape)

@@ -1,0 +1,82 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from monai_gmcl.engines.checks import check_labels
+from monai_gmcl.engines.data_order import EndlessBatches
+from monai_gmcl.engines.real_batch import RealBatch
+from monai_gmcl.exceptions import LabelError
+from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
+
+__all__ = ["UnlabeledSources"]
+
+
+class UnlabeledSources:
+    """Images without labels that lessons are made from, each with a proposed label.
+
+    Args:
+        loader: gives batches of images; labels that come with them are not looked at.
+        propose: images to labels and how sure each is.
+        num_classes: how many classes there are, where that is known.
+        seed: of the loader's order and transforms.
+        prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
+    """
+
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        propose: LabelProposal,
+        num_classes: int | None,
+        seed: int,
+        prepare: Callable[[Any], Any],
+    ) -> None:
+        self.num_classes = num_classes
+        self.batches = EndlessBatches(loader, seed, "unlabeled_data_loader")
+        self.propose = propose
+        self.prepare = prepare
+
+    def draw(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the next images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
+
+        Args:
+            like: labels of real images, whose shape and type proposals must have.
+
+        Raises:
+            LabelError: they have another, or are not among the classes.
+        """
+        images = RealBatch.of(self.prepare(next(self.batches)), seed=0).images
+        labels, confidence = self.propose(images)
+        wanted = (len(images), *like.shape[1:])
+        if labels.shape != wanted or labels.is_floating_point() != like.is_floating_point():
+            raise LabelError(
+                f"Expected proposed labels {wanted} of {like.dtype}, as real images have, got {tuple(labels.shape)} of "
+                f"{labels.dtype}. For several labels an image: PseudoLabeler(multi_label=True)."
+            )
+        check_labels(labels, self.num_classes)
+        return images, labels.to(like.dtype), confidence.to(images.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the loader, and the average of a :class:`PseudoLabeler`."""
+        labeler = self.propose.state_dict() if isinstance(self.propose, PseudoLabeler) else {}
+        return {"batches": self.batches.state_dict(), "labeler": labeler}
+
+    def load_state_dict(self, state: Mapping[str, Any], seed: int) -> None:
+        """Put back what was saved."""
+        self.batches.seed = seed
+        self.batches.load_state_dict(state["batches"])
+        if isinstance(self.propose, PseudoLabeler):
+            self.propose.load_state_dict(state["labeler"])

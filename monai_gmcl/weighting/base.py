@@ -1,0 +1,45 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.lesson import Lesson
+
+__all__ = ["LessonWeighting"]
+
+
+class LessonWeighting(ABC):
+    """Weights each image of a lesson, from what is known before the student's step.
+
+    Attributes:
+        hypergradient: the estimator that the weights are read from, if any; the engine then keeps what it needs.
+    """
+
+    hypergradient: Hypergradient | None = None
+
+    @abstractmethod
+    def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
+        """Weigh the images of a lesson.
+
+        Args:
+            lesson: with the student's pass on it; its weights are not set yet.
+            look_ahead: gradient of this iteration's real batch, or of the meta batch, by parameter name.
+            update: A of the student's previous step, by parameter name; empty before the first.
+
+        Returns:
+            ω ``(n,)``, at least 0; 1 is the weight of an image in an unweighed lesson.
+        """

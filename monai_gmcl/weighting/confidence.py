@@ -1,0 +1,47 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.weighting.base import LessonWeighting
+
+__all__ = ["ConfidenceWeighting"]
+
+
+class ConfidenceWeighting(LessonWeighting):
+    """Images whose proposed label is sure enough count, the others do not: FixMatch's rule.
+
+    ``ωᵢ = [confidenceᵢ ≥ threshold]``; images with given labels always count. Sohn et al. 2020, arXiv 2001.07685.
+
+    Args:
+        threshold: 0 to 1.
+
+    Raises:
+        ConfigurationError: a threshold below 0 or above 1.
+    """
+
+    def __init__(self, threshold: float = 0.95) -> None:
+        if not 0 <= threshold <= 1:
+            raise ConfigurationError(f"ConfidenceWeighting: threshold must be from 0 to 1, got {threshold}.")
+        self.threshold = threshold
+
+    def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
+        assert lesson.losses is not None
+        if lesson.confidence is None:
+            return torch.ones_like(lesson.losses)
+        return (lesson.confidence >= self.threshold).to(lesson.losses)

@@ -1,0 +1,113 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["LabelProposal", "PseudoLabeler"]
+
+LabelProposal = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Images ``(B, C, ...)`` to labels, int64 ``(B,)`` or float ``(B, K)``, and how sure each is, 0 to 1 ``(B,)``."""
+MOMENTUM = "pseudo_label_momentum"
+
+
+class PseudoLabeler:
+    """Proposes labels of unlabeled images: what the student, averaged over its past steps, makes of them.
+
+    The average of the weights (EMA, ignite's ``EMAHandler``; Tarvainen and Valpola 2017, arXiv 1703.01780) sees the
+    image as the loader gives it, unchanged by the teacher, in evaluation mode. Classes: the likeliest class and its
+    probability; one logit or several labels: each label's likelier side, and the mean probability of those sides.
+
+    Args:
+        momentum: share of the current weights in the average at each student step, above 0 and below 1. In step t at
+            least 1/t, because the first weights are worth nothing.
+        temperature: of the probabilities, above 0.
+        multi_label: whether an image may have several labels, float ``(B, K)``.
+
+    Raises:
+        ConfigurationError: an argument out of its range.
+    """
+
+    def __init__(self, momentum: float = 0.01, temperature: float = 1.0, multi_label: bool = False) -> None:
+        if not 0 < momentum < 1:
+            raise ConfigurationError(f"PseudoLabeler: momentum must be above 0 and below 1, got {momentum}.")
+        if temperature <= 0:
+            raise ConfigurationError(f"PseudoLabeler: temperature must be above 0, got {temperature}.")
+        self.momentum = momentum
+        self.temperature = temperature
+        self.multi_label = multi_label
+        self._handler: EMAHandler | None = None
+        self._inferer: Callable[..., Tensor] | None = None
+
+    def attach(self, engine: Engine, network: nn.Module, inferer: Callable[..., Tensor]) -> None:
+        """Average a student over an engine's iterations.
+
+        Args:
+            engine: the trainer.
+            network: the student.
+            inferer: ``(images, network) -> outputs``.
+        """
+        self._inferer = inferer
+        self._handler = EMAHandler(network, self.momentum, handle_buffers="update")
+        # Not ignite's own warm-up: it has one name for all averages of an engine, and begins anew in a resumed run.
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._warm_up)
+        self._handler.attach(engine, MOMENTUM, warn_if_exists=False)
+
+    def _warm_up(self, engine: Engine) -> None:
+        setattr(engine.state, MOMENTUM, max(self.momentum, 1 / engine.state.iteration))
+
+    @property
+    def network(self) -> nn.Module:
+        """The averaged student.
+
+        Raises:
+            ConfigurationError: before :meth:`attach`.
+        """
+        if self._handler is None:
+            raise ConfigurationError("PseudoLabeler: attach it to an engine and a student first.")
+        return self._handler.ema_model
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Propose labels.
+
+        Args:
+            images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, as the student sees real ones.
+
+        Returns:
+            Labels, int64 ``(B,)``, or float ``(B, K)`` for one logit and several labels, and confidences ``(B,)``.
+        """
+        network = self.network.eval()
+        assert self._inferer is not None
+        outputs = self._inferer(images, network).float() / self.temperature
+        if self.multi_label or outputs.shape[1] == 1:
+            probabilities = outputs.sigmoid()
+            labels = (probabilities > 0.5).float()
+            return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
+        confidences, classes = outputs.softmax(1).max(1)
+        return classes.flatten(), confidences.flatten()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average."""
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self.network.load_state_dict(dict(state))

@@ -1,0 +1,172 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from monai_gmcl import (
+    ConfidenceWeighting,
+    Curriculum,
+    GMCLEvents,
+    GMCLTrainer,
+    LessonWeighting,
+    LookAheadWeighting,
+    PseudoLabeler,
+    UniformWeighting,
+)
+from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
+
+Build = Callable[..., GMCLTrainer]
+
+
+def by_brightness(images: Tensor) -> tuple[Tensor, Tensor]:
+    """A proposal of a user's own."""
+    bright = images.flatten(1).mean(1)
+    return (bright > 0.5).long(), bright
+
+
+def lessons_of(run: GMCLTrainer) -> list[Any]:
+    seen: list[Any] = []
+    run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: seen.append(run.state.lesson))
+    run.run()
+    return seen
+
+
+@pytest.fixture
+def unlabeled(items: Any) -> torch.utils.data.DataLoader[Any]:
+    data = [item["image"] * 0.9 for item in items(n=9)]
+    return torch.utils.data.DataLoader(data, batch_size=3, shuffle=True)  # type: ignore[arg-type]
+
+
+def test_a_lesson_joins_labeled_and_unlabeled_images(trainer: Build, unlabeled: Any) -> None:
+    run = trainer(unlabeled_data_loader=unlabeled, label_proposal=by_brightness)
+    for lesson in lessons_of(run):
+        assert lesson.proposed == 3 and len(lesson) == lesson.labeled + 3 == len(lesson.images)
+        labels, confidence = by_brightness(lesson.sources[-3:])
+        assert torch.equal(lesson.labels[-3:], labels) and torch.equal(lesson.confidence[-3:], confidence)
+        assert bool((lesson.confidence[:-3] == 1).all())
+
+
+def test_every_unlabeled_image_comes_once_in_a_pass(trainer: Build, unlabeled: Any, items: Any) -> None:
+    lessons = lessons_of(trainer(unlabeled_data_loader=unlabeled, label_proposal=by_brightness))
+    seen = torch.cat([lesson.sources[-3:] for lesson in lessons[:3]]).flatten(1)
+    wanted = torch.stack([item["image"] * 0.9 for item in items(n=9)]).flatten(1)
+    assert sorted(seen.sum(1).tolist()) == sorted(wanted.sum(1).tolist())
+
+
+def test_the_averaged_student_proposes_and_the_look_ahead_weighs_by_default(trainer: Build, unlabeled: Any) -> None:
+    run = trainer(unlabeled_data_loader=unlabeled)
+    assert isinstance(run.weighting, LookAheadWeighting)
+    assert run.sources.unlabeled is not None and isinstance(run.sources.unlabeled.propose, PseudoLabeler)
+    lessons = lessons_of(run)
+    assert all(float(k.weights.mean()) == pytest.approx(1.0, abs=1e-5) for k in lessons if k.weights.any())
+    assert any(bool((lesson.weights == 0).any()) for lesson in lessons[2:])
+    assert isinstance(trainer().weighting, UniformWeighting)
+
+
+@pytest.mark.parametrize("weighting", [UniformWeighting(), ConfidenceWeighting(0.4)])
+def test_the_curriculum_weighs_unlabeled_images(trainer: Build, unlabeled: Any, weighting: LessonWeighting) -> None:
+    curriculum = Curriculum(unlabeled_weight=0.25)
+    run = trainer(
+        unlabeled_data_loader=unlabeled, label_proposal=by_brightness, weighting=weighting, curriculum=curriculum
+    )
+    for lesson in lessons_of(run):
+        plain = weighting(lesson, {}, {})
+        assert torch.equal(lesson.weights, torch.cat([plain[:-3], plain[-3:] * 0.25])) and plain[-3:].any()
+
+
+def test_images_are_weighed_by_a_batch_that_does_not_hold_them(trainer: Build, loader: Any) -> None:
+    held: list[tuple[Tensor, Tensor]] = []
+    run = trainer(weighting=LookAheadWeighting(), train_data_loader=loader(), max_epochs=1)
+    run.add_event_handler(
+        GMCLEvents.LESSON_COMPLETED, lambda: held.append((run.state.lesson.sources, run.state.output["image"]))
+    )
+    run.run()
+    assert len(held) == 4  # the first batch has none before it
+    for sources, images in held:
+        assert not any(torch.equal(source, image) for source in sources for image in images)
+
+
+def test_trusted_images_weigh_those_of_the_batch_too(trainer: Build, loader: Any) -> None:
+    run = trainer(weighting=LookAheadWeighting(), meta_data_loader=loader(), max_epochs=1)
+    assert len(lessons_of(run)) == 5
+
+
+def test_weights_of_a_frozen_teachers_lessons_follow_the_meta_batch(trainer: Build, loader: Any, items: Any) -> None:
+    def weights(trusted_class: int) -> list[Tensor]:
+        trusted = [item for item in items() if item["label"] == trusted_class]
+        run = trainer(weighting=LookAheadWeighting(), meta_data_loader=loader(trusted), teacher_optimizer=None)
+        lessons = lessons_of(run)[1:]
+        labels, found = (torch.cat([getattr(k, name) for k in lessons]) for name in ("labels", "weights"))
+        return [found[labels == label].mean() for label in (0, 1)]
+
+    for trusted_class in (0, 1):
+        of_class = weights(trusted_class)
+        assert of_class[trusted_class] > 2 * of_class[1 - trusted_class]
+
+
+def test_competence_is_measured_on_given_labels(trainer: Build, unlabeled: Any) -> None:
+    def never_right(images: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full((len(images),), 1), torch.ones(len(images))
+
+    def accuracies(propose: Any) -> list[float]:
+        run = trainer(
+            unlabeled_data_loader=unlabeled,
+            label_proposal=propose,
+            weighting=ConfidenceWeighting(0.0),
+            curriculum=Curriculum(unlabeled_weight=0.0),
+        )
+        found: list[float] = []
+        run.add_event_handler(
+            GMCLEvents.LESSON_COMPLETED, lambda: found.append(run.state.curriculum["lesson_accuracy"])
+        )
+        run.run()
+        return found
+
+    assert accuracies(never_right) == accuracies(by_brightness)
+
+
+def test_unlabeled_images_pass_through_prepare_batch(trainer: Build, items: Any) -> None:
+    dictionaries = [{"image": item["image"], "name": "left alone"} for item in items(n=6)]
+    loader = torch.utils.data.DataLoader(dictionaries, batch_size=2)  # type: ignore[arg-type]
+    assert lessons_of(trainer(unlabeled_data_loader=loader))[0].proposed == 2
+
+
+@pytest.mark.parametrize("proposed", ["shape", "type"])
+def test_proposals_that_are_no_labels_are_refused(trainer: Build, unlabeled: Any, proposed: str) -> None:
+    def propose(images: Tensor) -> tuple[Tensor, Tensor]:
+        return (torch.zeros(len(images), 2) if proposed == "shape" else torch.zeros(len(images))), torch.ones(3)
+
+    with pytest.raises(LabelError, match="Expected proposed labels .3,. of torch.int64"):
+        trainer(unlabeled_data_loader=unlabeled, label_proposal=propose).run()
+
+
+def test_proposals_outside_the_classes_are_refused(trainer: Build, unlabeled: Any) -> None:
+    with pytest.raises(LabelError, match="0 to 1.*got.*7"):
+        trainer(
+            unlabeled_data_loader=unlabeled, label_proposal=lambda x: (torch.full((len(x),), 7), torch.ones(len(x)))
+        ).run()
+
+
+def test_a_proposal_without_images_is_refused(trainer: Build) -> None:
+    with pytest.raises(ConfigurationError, match="label_proposal is for unlabeled_data_loader, which is missing"):
+        trainer(label_proposal=by_brightness)
+
+
+def test_an_empty_loader_is_an_error(trainer: Build) -> None:
+    with pytest.raises(DataError, match="unlabeled_data_loader gave no batch"):
+        trainer(unlabeled_data_loader=[]).run()

@@ -1,0 +1,103 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.inferers import SimpleInferer
+from torch import Tensor, nn
+
+from monai_gmcl import PseudoLabeler
+from monai_gmcl.exceptions import ConfigurationError
+
+
+class Shift(nn.Module):
+    """Its outputs are its inputs, moved by one learned number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.by
+
+
+def attached(labeler: PseudoLabeler, steps: int = 0) -> tuple[PseudoLabeler, Shift]:
+    student = Shift()
+
+    def step(engine: Engine, _: Any) -> None:
+        with torch.no_grad():
+            student.by += 1
+
+    engine = Engine(step)
+    labeler.attach(engine, student, SimpleInferer())
+    if steps:
+        engine.run([0] * steps)
+    return labeler, student
+
+
+def test_classes_are_the_likeliest_ones_with_their_probability() -> None:
+    labeler, _ = attached(PseudoLabeler())
+    labels, confidence = labeler(torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]))
+    assert labels.tolist() == [1, 0] and labels.dtype == torch.int64
+    wanted = torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]).softmax(1).max(1).values
+    torch.testing.assert_close(confidence, wanted)
+
+
+def test_a_low_temperature_makes_it_surer() -> None:
+    outputs = torch.tensor([[0.0, 1.0]])
+    sure = attached(PseudoLabeler(temperature=0.5))[0](outputs)[1]
+    torch.testing.assert_close(sure, torch.tensor([2.0]).sigmoid())
+
+
+def test_one_logit_gives_the_likelier_side() -> None:
+    labels, confidence = attached(PseudoLabeler())[0](torch.tensor([[1.0], [-2.0]]))
+    assert labels.tolist() == [[1.0], [0.0]]
+    torch.testing.assert_close(confidence, torch.tensor([1.0, 2.0]).sigmoid())
+
+
+def test_several_labels_give_the_likelier_side_of_each() -> None:
+    labels, confidence = attached(PseudoLabeler(multi_label=True))[0](torch.tensor([[1.0, -2.0]]))
+    assert labels.tolist() == [[1.0, 0.0]]
+    torch.testing.assert_close(confidence, torch.tensor([1.0, 2.0]).sigmoid().mean()[None])
+
+
+@pytest.mark.parametrize(("momentum", "steps"), [(0.5, 4), (0.01, 3), (0.3, 6)])
+def test_the_student_is_averaged_and_its_first_weights_fade_at_once(momentum: float, steps: int) -> None:
+    labeler, _ = attached(PseudoLabeler(momentum=momentum), steps)
+    average = 0.0
+    for step in range(1, steps + 1):
+        share = max(momentum, 1 / step)
+        average += share * (step - average)
+    assert float(labeler.network.by) == pytest.approx(average)
+
+
+def test_what_is_saved_can_be_put_back() -> None:
+    labeler, _ = attached(PseudoLabeler(), 5)
+    other, _ = attached(PseudoLabeler())
+    other.load_state_dict(labeler.state_dict())
+    assert float(other.network.by) == float(labeler.network.by) != 0.0
+
+
+@pytest.mark.parametrize("wrong", [{"momentum": 0.0}, {"momentum": 1.0}, {"temperature": 0.0}])
+def test_arguments_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigurationError, match=f"PseudoLabeler: {name} must be above 0"):
+        PseudoLabeler(**wrong)
+
+
+def test_it_must_be_attached_first() -> None:
+    with pytest.raises(ConfigurationError, match="attach it to an engine and a student first"):
+        PseudoLabeler()(torch.zeros(1, 2))

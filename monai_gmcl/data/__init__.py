@@ -19,6 +19,8 @@ from monai_gmcl.data.opening import LabeledData, open_data
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
+from monai_gmcl.data.unlabeled import unlabeled_datalist
+from monai_gmcl.data.unlabeled_phantom import make_unlabeled_phantom
 
 __all__ = [
     "LabeledData",
@@ -32,7 +34,9 @@ __all__ = [
     "image_transforms",
     "is_image",
     "make_phantom",
+    "make_unlabeled_phantom",
     "open_data",
     "read_csv_datalist",
     "read_json_datalist",
+    "unlabeled_datalist",
 ]

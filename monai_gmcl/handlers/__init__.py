@@ -16,6 +16,7 @@ from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.image_grid import ImageGridHandler
 from monai_gmcl.handlers.label_leak_log import LabelLeakLog
+from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 
@@ -26,5 +27,6 @@ __all__ = [
     "ImageGridHandler",
     "LabelLeakLog",
     "LessonProgressBar",
+    "LessonWeightsLog",
     "TeacherSaver",
 ]

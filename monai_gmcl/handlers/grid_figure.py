@@ -22,9 +22,11 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["GridRow", "draw_grid"]
+from monai_gmcl.teachers.base import Teacher
+
+__all__ = ["GridRow", "draw_grid", "unnormalized"]
 
 INCHES = 1.15
 """Side of an image on the page."""
@@ -92,6 +94,13 @@ def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tupl
             center / width, 1 - (MARGINS["top"] - 0.14) / height, heading, ha="center", va="center", fontsize=10
         )
     figure.savefig(path)
+
+
+def unnormalized(images: Tensor, teacher: nn.Module) -> Tensor:
+    """Return images as they are without the mean and the standard deviation of a teacher, on the CPU."""
+    if isinstance(teacher, Teacher):
+        images = images * teacher.std.to(images) + teacher.mean.to(images)
+    return images.float().cpu()
 
 
 def _pixels(image: Tensor, value_range: tuple[float, float]) -> NDArray[Any]:

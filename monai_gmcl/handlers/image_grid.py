@@ -26,7 +26,7 @@ from torch import Tensor
 from monai_gmcl.engines.data_order import derive_seed
 from monai_gmcl.engines.source_buffer import drawers_of
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.handlers.grid_figure import GridRow, draw_grid
+from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class ImageGridHandler:
         name = "all" if labels[0].numel() > 1 else str(drawer)
         if self.class_names is not None and labels[0].numel() == 1 and 0 <= drawer < len(self.class_names):
             name = self.class_names[drawer]
-        return GridRow(name, _as_seen(images, teacher), _as_seen(synthetic, teacher))
+        return GridRow(name, unnormalized(images, teacher), unnormalized(synthetic, teacher))
 
     def _latents_of(self, teacher: torch.nn.Module, drawer: int, images: Tensor) -> Tensor:
         """The latents of a class, drawn once for as many images as there may be: they are few in the first epochs."""
@@ -122,10 +122,3 @@ class ImageGridHandler:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "image grid", drawer))
             self._latents[drawer] = draw_latents(teacher, self.per_class, images.shape[1:], generator).cpu()
         return self._latents[drawer][: len(images)]
-
-
-def _as_seen(images: Tensor, teacher: torch.nn.Module) -> Tensor:
-    """Undo the normalization."""
-    if isinstance(teacher, Teacher):
-        images = images * teacher.std.to(images) + teacher.mean.to(images)
-    return images.float().cpu()

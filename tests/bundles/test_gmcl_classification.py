@@ -206,6 +206,17 @@ def _train(output: Path, data: Path, stop_after: int | None = None, **options: A
     return weights
 
 
+def test_unlabeled_images_join_the_lessons(data: Path, tmp_path: Path) -> None:
+    options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "unlabeled_dir": str(data / "test")}
+    workflow = _workflow("train.yaml", "train", max_epochs=1, **options)
+    workflow.initialize()
+    workflow.run()
+    (row,) = _rows(tmp_path / "lesson_weights.csv")
+    assert 0 <= float(row["zero_proposed"]) <= 1 and float(row["mean_proposed"]) >= 0
+    assert (tmp_path / "weights" / "epoch_0001.png").is_file()
+    workflow.finalize()
+
+
 def test_a_run_that_was_cut_off_goes_on_to_the_same_student(data: Path, tmp_path: Path) -> None:
     whole = _train(tmp_path / "whole", data)
     _train(tmp_path / "part", data, stop_after=1)

@@ -1,0 +1,108 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from monai_gmcl.data.phantom_image import phantom_image
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+__all__ = ["foreign_image", "make_unlabeled_phantom"]
+
+IMAGES, RECORD = "images", "unlabeled_phantom.json"
+VERSION = 1
+"""Goes up when the same seed draws other images."""
+KEY = int.from_bytes(b"unlabeled", "big")
+GRADES = 4
+
+
+def make_unlabeled_phantom(
+    folder: str | Path, count: int = 400, foreign_share: float = 0.2, size: int = 64, seed: int = 0
+) -> Path:
+    """Generate unlabeled images beside the phantom, some of them foreign, or take those that stand there already.
+
+    Grades come as often as each other, in random order. Foreign images are :func:`foreign_image`. What each image is
+    stands in ``unlabeled_phantom.json``, for those who measure; training does not read it.
+
+    Args:
+        folder: gets ``images/<index>.png`` and the record.
+        count: images in all, at least 1.
+        foreign_share: of them, 0 to 1.
+        size: pixels a side, at least 16.
+        seed: of all images, at least 0.
+
+    Returns:
+        The folder of the images.
+
+    Raises:
+        ConfigurationError: an argument out of its range.
+        DataError: the folder holds something else, or other images.
+    """
+    if count < 1 or not 0 <= foreign_share <= 1 or size < 16 or seed < 0:
+        raise ConfigurationError(
+            "Expected count >= 1, foreign_share from 0 to 1, size >= 16 and seed >= 0, "
+            f"got {count}, {foreign_share}, {size} and {seed}."
+        )
+    folder = Path(folder)
+    order = np.random.default_rng([seed, KEY]).permutation(count)
+    foreign = round(count * foreign_share)
+    kinds = ["foreign" if place < foreign else int(place % GRADES) for place in order]
+    parameters = {"count": count, "foreign_share": foreign_share, "size": size, "seed": seed}
+    record = {"version": VERSION, **parameters, "kinds": kinds}
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        _check_same(folder, record)
+        return folder / IMAGES
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Drawn beside and moved in one step, so that a run that was cut off leaves no half of it.
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        drawn = Path(beside) / folder.name
+        (drawn / IMAGES).mkdir(parents=True)
+        for index, kind in enumerate(kinds):
+            generator = np.random.default_rng([seed, KEY, index])
+            pixels = foreign_image(generator, size) if isinstance(kind, str) else phantom_image(kind, generator, size)
+            Image.fromarray(pixels).save(drawn / IMAGES / f"{index:05d}.png")
+        (drawn / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+        drawn.replace(folder)
+    return folder / IMAGES
+
+
+def foreign_image(generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
+    """Draw a grey image that is no epithelium: bright bands on a gradient, as a misfiled radiograph would show.
+
+    Args:
+        generator: of everything that varies.
+        size: pixels a side.
+
+    Returns:
+        RGB ``(size, size, 3)``, all channels alike.
+    """
+    x, y = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
+    slope, bend, phase, count = generator.uniform([-0.3, 0.2, 0, 2], [0.3, 0.8, 2 * np.pi, 5])
+    bands = np.cos(np.pi * count * (y + bend * x**2 + slope * x) + phase)
+    light = 0.35 + 0.2 * np.exp(-2 * x**2) + 0.2 * bands.clip(0) ** 2 + generator.normal(0, 0.03, (size, size))
+    grey = (255 * light.clip(0, 1)).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _check_same(folder: Path, record: dict[str, object]) -> None:
+    file = folder / RECORD
+    if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != record:
+        raise DataError(
+            f"Expected an empty folder or the same unlabeled phantom in {str(folder)!r}, found something else; take "
+            "another folder or remove it."
+        )

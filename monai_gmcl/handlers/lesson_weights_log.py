@@ -1,0 +1,153 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from ignite.engine import Events
+from torch import Tensor
+
+from monai_gmcl.engines.keys import GMCLEvents
+from monai_gmcl.engines.source_buffer import drawers_of
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
+from monai_gmcl.teachers.base import Teacher
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["LessonWeightsLog"]
+
+
+class _Weighed(NamedTuple):
+    """A weight, its image's source and the image, as the student sees them."""
+
+    weight: float
+    source: Tensor
+    image: Tensor
+
+
+class LessonWeightsLog:
+    """Writes down how the images of lessons were weighed: a row of ``lesson_weights.csv`` for each epoch, and pictures.
+
+    Columns: ``mean_given`` and ``zero_given`` (mean weight, share of weights that are 0) of images whose label was
+    given, ``mean_proposed`` and ``zero_proposed`` of those whose label was proposed, and by class of the label
+    ``mean_<class>`` and ``zero_<class>``.
+
+    ``weights/epoch_0001.png`` shows by class the epoch's images of the highest and of the lowest weight, beside their
+    sources; only those with proposed labels, where there are any. No pictures of a teacher that takes no sources.
+
+    Args:
+        output_dir: folder of both; made if there is none.
+        class_names: names of the classes, by label. Default: their numbers.
+        per_class: images of each class at either end, at least 1.
+        interval: epochs from one picture to the next, at least 1.
+
+    Shape:
+        images ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice along D is drawn.
+
+    Raises:
+        ConfigurationError: ``per_class`` or ``interval`` below 1.
+        DataError: on attaching, where ``lesson_weights.csv`` is there already and is no such table.
+    """
+
+    FILE_NAME = "lesson_weights.csv"
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        class_names: Sequence[str] | None = None,
+        per_class: int = 6,
+        interval: int = 1,
+    ) -> None:
+        for name, value in (("per_class", per_class), ("interval", interval)):
+            if value < 1:
+                raise ConfigurationError(f"LessonWeightsLog: {name} must be a positive integer, got {value!r}.")
+        self.folder = Path(output_dir)
+        self.table = EpochTable(self.folder / self.FILE_NAME)
+        self.class_names = class_names
+        self.per_class = per_class
+        self.interval = interval
+        self._weights: dict[str, list[Tensor]] = {}
+        self._ends: dict[int, list[_Weighed]] = {}
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow an engine."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.table.read()  # what is no table should be known before the first epoch, not after it
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
+
+    def _begin(self) -> None:
+        self._weights, self._ends = {}, {}
+
+    def _observe(self, engine: GMCLTrainer) -> None:
+        lesson = engine.state.lesson
+        weights, classes = lesson.weights.cpu(), torch.tensor(drawers_of(lesson.labels))
+        parts = {"given": weights[: lesson.labeled], "proposed": weights[lesson.labeled :]}
+        parts |= {self._name(label): weights[classes == label] for label in set(classes.tolist())}
+        for name, part in parts.items():
+            self._weights.setdefault(name, []).append(part)
+        if lesson.sources is None or engine.state.epoch % self.interval:
+            return
+        first = lesson.labeled if lesson.proposed else 0
+        for label in set(classes[first:].tolist()):
+            of_class = (classes[first:] == label).nonzero().flatten() + first
+            order = of_class[weights[of_class].argsort(stable=True)].tolist()
+            at_ends = dict.fromkeys([*order[: self.per_class], *order[-self.per_class :]])
+            found = [
+                _Weighed(float(weights[i]), lesson.sources[i].cpu(), lesson.images[i].detach().cpu()) for i in at_ends
+            ]
+            self._ends[label] = self._both_ends([*self._ends.get(label, []), *found])
+
+    def _both_ends(self, found: list[_Weighed]) -> list[_Weighed]:
+        found = sorted(found, key=lambda one: one.weight)
+        return found if len(found) <= 2 * self.per_class else [*found[: self.per_class], *found[-self.per_class :]]
+
+    def _write(self, engine: GMCLTrainer) -> None:
+        row: dict[str, float] = {}
+        for name, parts in self._weights.items():
+            weights = torch.cat(parts)
+            if len(weights):
+                row[f"mean_{name}"] = float(weights.mean())
+                row[f"zero_{name}"] = float((weights == 0).float().mean())
+        self.table.put(engine.state.epoch, row)
+
+    def _draw(self, engine: GMCLTrainer) -> None:
+        rows = []
+        for label in sorted(self._ends):
+            found = self._ends[label]
+            half = min(self.per_class, max(1, len(found) // 2))
+            for title, part in (("highest", found[: -half - 1 : -1]), ("lowest", found[:half])):
+                least, most = min(one.weight for one in part), max(one.weight for one in part)
+                sources, images = (torch.stack([getattr(one, name) for one in part]) for name in ("source", "image"))
+                name = f"{self._name(label)}, {title}: {least:.2g} to {most:.2g}"
+                rows.append(GridRow(name, unnormalized(sources, engine.teacher), unnormalized(images, engine.teacher)))
+        if rows:
+            (self.folder / "weights").mkdir(exist_ok=True)
+            draw_grid(
+                self.folder / "weights" / f"epoch_{engine.state.epoch:04d}.png",
+                rows,
+                title=f"Epoch {engine.state.epoch}: weights of lesson images",
+                value_range=engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None,
+            )
+
+    def _name(self, label: int) -> str:
+        known = self.class_names is not None and 0 <= label < len(self.class_names)
+        return self.class_names[label] if known and self.class_names is not None else str(label)

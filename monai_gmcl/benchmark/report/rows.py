@@ -24,7 +24,7 @@ from monai_gmcl.benchmark.arms import ARMS
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.metrics.paired_statistics import PairedDifference, paired_difference, pooled_difference
 
-__all__ = ["PRIMARY", "WEIGHTS", "Cell", "Results", "arm_title", "auc"]
+__all__ = ["ORDER", "PRIMARY", "WEIGHTS", "Cell", "Results", "arm_title", "auc"]
 
 WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
 PRIMARY = "chosen"

@@ -176,14 +176,14 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
     )
 
 
-def robust_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
+def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
     """Return the accuracy under attack and the AUC under shifts, of arms that were attacked."""
 
     def texts(cell: Cell, arm: str) -> list[str]:
         paths = [("accuracy",), *((attack, radius) for attack in ("fgsm", "pgd") for radius in RADII)]
         shifts: list[tuple[str, ...]] = [("stain_shift",), ("blur",), ("jpeg",)]
         found = [mean_text(results.numbers(cell, arm, "robust", *path).values()) for path in [*paths, *shifts]]
-        return [*found, mean_text(results.numbers(cell, arm, *auc(cell, weights)).values())]
+        return [*found, mean_text(results.numbers(cell, arm, *auc(cell)).values())]
 
     attacks = [f"{attack} {radius}" for attack in ("FGSM", "PGD") for radius in RADII]
     return _by_arm(

@@ -1,0 +1,237 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``write_report``: what a folder of runs says, as CSV, Markdown and one HTML file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.benchmark.report import tables
+from monai_gmcl.benchmark.report.figures import cost_figure, difference_figure, efficiency_figure
+from monai_gmcl.benchmark.report.page import Photo, Section, html_page, markdown_page
+from monai_gmcl.benchmark.report.rows import PRIMARY, WEIGHTS, Cell, Results, arm_title, auc
+from monai_gmcl.benchmark.report.targets import SIZES, targets
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["keep_command", "write_report"]
+
+TITLE = "Ways to stretch a small labeled set, at equal compute"
+COMMANDS = "commands.txt"
+FINAL = "final"
+DEVELOPMENT = "held_out"
+
+
+def keep_command(folder: Path, command: str) -> None:
+    """Note a command that made runs, for the report to name; once, however often it is given.
+
+    Args:
+        folder: of the comparison; made if there is none.
+        command: a shell line.
+    """
+    kept = _commands(folder)
+    if command not in kept:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / COMMANDS).write_text("\n".join([*kept, command]) + "\n", encoding="utf-8")
+
+
+def write_report(folder: str | Path, reference: str = "standard") -> Path:
+    """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``, ``differences.csv``.
+
+    Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, and ``commands.txt``
+    (:func:`keep_command`). What is not there yet is said to be missing. The same rows give the same files.
+    ``report.html`` needs no other file and no network; figures lie in ``figures`` as PNG too. ``results.csv`` has a
+    row for each run and measured part, ``differences.csv`` one for each pair of arms.
+
+    Args:
+        folder: of the comparison.
+        reference: arm that tables compare with first; they compare all with each other further down.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        DataError: no runs, files that are none, or two runs of the same cell.
+        ConfigurationError: no runs of the reference.
+    """
+    folder = Path(folder)
+    results = Results.read(folder)
+    if reference not in results.arms():
+        raise ConfigurationError(
+            f"reference: expected an arm with runs, {', '.join(results.arms())}, got {reference!r}."
+        )
+    sections = list(_sections(results, folder, reference))
+    (folder / "figures").mkdir(exist_ok=True)
+    for picture in (picture for part in sections for picture in part.pictures):
+        (folder / "figures" / f"{picture.name}.png").write_bytes(picture.light)
+    _write_csv(folder / "results.csv", list(_result_rows(results)))
+    _write_csv(folder / "differences.csv", list(_difference_rows(results)))
+    facts = _facts(results, folder)
+    (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(html_page(TITLE, facts, sections), encoding="utf-8")
+    return page
+
+
+def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:
+    def all_of(name: str) -> list[str]:
+        return sorted({str(row.get(name, "not recorded")) for row in results.rows})
+
+    facts = [
+        ("runs", [str(len(results.rows)) + (f" ({results.left_out} older ones left out)" if results.left_out else "")]),
+        ("commit", all_of("commit")),
+        ("machine", all_of("machine")),
+        ("command", _commands(folder) or ["not recorded"]),
+    ]
+    return facts
+
+
+def _commands(folder: Path) -> list[str]:
+    file = folder / COMMANDS
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def _sections(results: Results, folder: Path, reference: str) -> Iterator[Section]:
+    if any(data in SIZES for data, _ in results.places()):
+        yield _target_section(results)
+    for data, split in results.places():
+        yield _auc_section(results, results.cells(data, split), reference)
+    for data, split in results.primary_places():
+        yield _cost_section(results, results.cells(data, split))
+    yield _robust_section(results)
+    yield _image_section(results, folder)
+
+
+def _target_section(results: Results) -> Section:
+    rows = [[target.what, target.state, target.found, target.wanted] for target in targets(results)]
+    text = ["AUC with the weights that validation chose; mean paired difference and its 95 % interval."]
+    if any(split == DEVELOPMENT for _, split in results.primary_places()):
+        text.append("Development: held-out training images stand in for a test set that was not read.")
+    return Section("Targets", text, [tables.Table("Wanted and found", ["target", "state", "found", "wanted"], rows)])
+
+
+def _auc_section(results: Results, cells: Sequence[Cell], reference: str) -> Section:
+    both = (PRIMARY, FINAL)
+    others = [arm for arm in results.arms(cells) if arm != reference]
+    return Section(
+        f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",
+        _gaps(results, cells),
+        [
+            *(tables.auc_table(results, cells, weights) for weights in both),
+            tables.difference_table(results, cells, reference, PRIMARY),
+            tables.difference_table(results, cells, reference, FINAL),
+            tables.share_table(results, cells, PRIMARY),
+            tables.share_table(results, cells, FINAL),
+        ],
+        [
+            *(efficiency_figure(results, cells, weights) for weights in both),
+            *(difference_figure(results, cells, weights) for weights in both if "gmcl" in results.arms(cells)),
+        ],
+        folded=[
+            tables.seed_table(results, cells),
+            tables.weight_table(results, cells),
+            tables.measure_table(results, cells, PRIMARY),
+            tables.measure_table(results, cells, FINAL),
+            *(tables.difference_table(results, cells, arm, PRIMARY) for arm in others),
+        ],
+    )
+
+
+def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
+    """Sentences on arms without runs, and on arms with fewer seeds than others have."""
+    arms = results.arms(cells)
+    missing = [f"{arm_title(arm)} (n = {cell.n})" for arm in arms for cell in cells if not results.seeds(cell, arm)]
+    single = [
+        f"{arm_title(arm)} (n = {cell.n})" for arm in arms for cell in cells if len(results.seeds(cell, arm)) == 1
+    ]
+    sentences = []
+    if missing:
+        sentences.append(f"No runs yet of {', '.join(missing)}.")
+    if single:
+        sentences.append(f"One run, and so no interval, of {', '.join(single)}.")
+    return sentences
+
+
+def _cost_section(results: Results, cells: Sequence[Cell]) -> Section:
+    measures = ("flops", "wall_seconds")
+    return Section(
+        f"{cells[0].data}: cost",
+        tables=[tables.cost_table(results, cells)],
+        pictures=[cost_figure(results, cell, measure, PRIMARY) for cell in cells for measure in measures],
+    )
+
+
+def _robust_section(results: Results) -> Section:
+    found = []
+    for data, split in results.primary_places():
+        cells = results.cells(data, split)
+        for table in (tables.robust_table(results, cells), tables.synthetic_table(results, cells)):
+            if table.rows:
+                found.append(tables.Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
+    return Section("Robustness and synthetic images", [] if found else ["No run was attacked or looked at yet."], found)
+
+
+def _image_section(results: Results, folder: Path) -> Section:
+    photos, missing = [], []
+    for data, split in results.primary_places():
+        cells = results.cells(data, split)
+        for arm in results.arms(cells):
+            rows = [row for cell in cells for row in results.of(cell, arm) if row.get("picture")]
+            there = [row for row in rows if (folder / row["picture"]).is_file()]
+            if there:
+                caption = f"{data}: {arm_title(arm)} (n = {there[0]['n']}, seed {there[0]['seed']})"
+                photos.append(Photo(caption, (folder / there[0]["picture"]).read_bytes()))
+            else:
+                missing.append(f"{arm_title(arm)} ({data})")
+    text = [f"No picture of {', '.join(missing)}."] if missing else []
+    return Section("Images that the arms train on", text, photos=photos)
+
+
+def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
+    for data, split in results.places():
+        for cell in results.cells(data, split):
+            for arm in results.arms([cell]):
+                for row in results.of(cell, arm):
+                    about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
+                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
+                    origin = {name: row.get(name) for name in ("hash", "commit", "machine")}
+                    yield {**about, **_flat(row["measures"][split]), **_flat(parts), **origin}
+
+
+def _difference_rows(results: Results) -> Iterator[dict[str, Any]]:
+    for data, split in results.places():
+        for cell in results.cells(data, split):
+            for ours, theirs in permutations(results.arms([cell]), 2):
+                for weights in WEIGHTS:
+                    found = results.difference(cell, ours, theirs, *auc(cell, weights))
+                    if found is not None:
+                        about = {"data": data, "split": split, "n": cell.n, "weights": weights}
+                        numbers = {name: getattr(found, name) for name in ("mean", "deviation", "low", "high", "pairs")}
+                        yield {**about, "ours": ours, "theirs": theirs, **numbers}
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return leaves by their path, such as ``robust.pgd.2/255``."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _write_csv(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

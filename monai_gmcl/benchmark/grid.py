@@ -19,16 +19,18 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.data.meta_obj import set_track_meta
+from torch import Tensor
 
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
+from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
@@ -38,6 +40,8 @@ __all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_chosen_strengths", "ru
 PROTOCOL = 1
 """Raised when arms or measures change, so that runs of before are not taken for runs of now."""
 WITHIN_BUDGET = "_tuned_within_budget"
+ATTACKED_ARMS = ("standard", "strong", "two_stage_gan", "frozen", "gmcl")
+ATTACKED_IMAGES = 500
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Job:
         splits: where to measure: ``held_out`` (images of ``train`` that were not drawn) or folders such as ``test``.
         strength: of a tuned arm's augmentation; None where there is nothing to tune.
         within_budget: a tuned arm whose strengths share the steps of one run.
+        attacked: whether the accuracy under attack is measured, on 500 images of the first part.
     """
 
     options: DataOptions
@@ -63,12 +68,14 @@ class Job:
     splits: tuple[str, ...]
     strength: float | None = None
     within_budget: bool = False
+    attacked: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the result depends on."""
         own = {"arm": self.arm, "n": self.n, "seed": self.seed, "steps": self.steps, "strength": self.strength}
-        return {"protocol": PROTOCOL, "data": self.options.as_dict(), **own, "splits": list(self.splits)}
+        attacked = {"attacked": ATTACKED_IMAGES} if self.attacked else {}
+        return {"protocol": PROTOCOL, "data": self.options.as_dict(), **own, "splits": list(self.splits), **attacked}
 
     @property
     def row_arm(self) -> str:
@@ -106,6 +113,7 @@ def jobs_of(
     steps: int,
     splits: Sequence[str],
     ratio: float,
+    attack: bool = False,
 ) -> list[Job]:
     """Return the runs of a grid, seed by seed, so that a grid that is stopped has whole seeds.
 
@@ -117,6 +125,7 @@ def jobs_of(
         steps: student steps of GMCL.
         splits: where to measure.
         ratio: of :func:`equal_compute_ratio`.
+        attack: whether to measure the accuracy under attack, of the arms in :data:`ATTACKED_ARMS`.
 
     Raises:
         ConfigurationError: an unknown arm, or an odd number of images.
@@ -137,7 +146,8 @@ def jobs_of(
                 base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
                 for strength in STRENGTHS if arm.tuned else (None,):
                     share = own // len(STRENGTHS) if within else own
-                    jobs.append(Job(*base, share, tuple(splits), strength, within))
+                    attacked = attack and name in ATTACKED_ARMS
+                    jobs.append(Job(*base, share, tuple(splits), strength, within, attacked))
     return jobs
 
 
@@ -166,7 +176,7 @@ def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
     groups: dict[Path, list[Job]] = {}
     for job in jobs:
         if job.strength is not None:
-            whole = Job(job.options, job.n, job.seed, job.arm, job.steps, job.splits, None, job.within_budget)
+            whole = replace(job, strength=None)
             groups.setdefault(whole.file(folder), []).append(job)
     for file, group in groups.items():
         if all(job.file(folder).exists() for job in group):
@@ -190,17 +200,20 @@ def _run(task: tuple[Job, Path]) -> Job:
     labeled, held_out = data.draw(job.n // 2, job.seed)
     run = StudentRun(ARMS[job.arm].build, job.options, labeled, data.choosing, job.seed, job.steps, job.strength or 1.0)
     run.run()
+    parts = {name: held_out if name == "held_out" else data.split(name) for name in job.splits}
+    picture = job.file(folder).with_suffix(".png").name
+    write_picture(folder / "pictures" / picture, run.seen)
     row = {
         "data": job.options.name,
         **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "settings": job.settings, "splits": list(job.splits)},
         "commit": _commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "measures": {name: _measures(run, held_out if name == "held_out" else data.split(name)) for name in job.splits},
+        "measures": {name: _measures(run, images) for name, images in parts.items()},
         "valid_auc": run.valid_auc,
-        "robust": None,
+        "robust": _robust(run, *parts[job.splits[0]], job.seed) if job.attacked else None,
         "synthetic": None,
         "cost": {**run.cost, "tuning": None},
-        "picture": None,
+        "picture": f"pictures/{picture}",
     }
     _write(job.file(folder), row)
     return job
@@ -208,6 +221,15 @@ def _run(task: tuple[Job, Path]) -> Job:
 
 def _measures(run: StudentRun, images: Images) -> dict[str, dict[str, float]]:
     return {which: classification_measures(run.probabilities(which, images[0]), images[1]) for which in run.weights}
+
+
+def _robust(run: StudentRun, images: Tensor, labels: Tensor, seed: int) -> dict[str, Any]:
+    # Here: captum is only needed for attacks.
+    from monai_gmcl.metrics.robust_accuracy import robust_measures
+
+    # A random part: images come class by class.
+    some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:ATTACKED_IMAGES]
+    return robust_measures(run.with_weights("chosen"), images[some], labels[some], seed)
 
 
 def _write(file: Path, row: dict[str, Any]) -> None:

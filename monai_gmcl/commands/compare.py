@@ -12,14 +12,18 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.grid import equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
+from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["compare"]
 
@@ -39,15 +43,18 @@ def compare(
     size: int | None = None,
     upright: bool = False,
     centered: bool = False,
+    attack: bool = False,
     workers: int = 2,
 ) -> None:
     """Run a grid of comparisons; what is on disk already is not run again.
 
-    Several data sets go into one folder by calling it once for each.
+    Ends in ``report.html``, ``summary.md`` and CSV files. Several data sets go into one folder by calling it once for
+    each; the report is of all.
 
     Args:
         data_dir: folder with ``train`` and ``valid`` class folders of two classes, and those named in ``splits``.
-        out: folder of the results: ``runs/*.json``, one a run.
+        out: folder of the results: ``runs/*.json``, one a run, pictures of what arms train on, and the report. It
+            holds images of the data set.
         n: labeled images in all, one number or several.
         arms: which ways, by their short names.
         seeds: how many, or which.
@@ -59,11 +66,13 @@ def compare(
         size: to resize to, pixels.
         upright: the images have an up and a down (X-rays): small moves instead of flips and quarter turns.
         centered: the centre makes the label (PCam): nothing shifts or zooms.
+        attack: whether to measure the accuracy under attack (FGSM, PGD) and shifts, too.
         workers: processes of one thread each.
 
     Raises:
-        ConfigurationError, DataError: an unknown arm, an odd n, a missing folder.
+        ConfigurationError, DataError: an unknown arm, an odd n, a missing folder, a package that is not installed.
     """
+    _check_installed("scipy", *(["captum"] if attack else []))
     options = DataOptions(str(data_dir), channels, crop, size, upright, centered)
     folder = Path(out)
     ratio = equal_compute_ratio(options)
@@ -76,6 +85,7 @@ def compare(
         steps,
         [splits] if isinstance(splits, str) else splits,
         ratio,
+        attack,
     )
     done = sum(job.file(folder).exists() for job in jobs)
     with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
@@ -83,3 +93,16 @@ def compare(
             bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
             bar.update()
     keep_chosen_strengths(jobs, folder)
+    # Here: the other commands of monai_gmcl do without the packages that reports need.
+    from monai_gmcl.benchmark.report import keep_command, write_report
+
+    keep_command(folder, shlex.join(["python", "-m", "monai_gmcl", *sys.argv[1:]]))
+    print(f"See {write_report(folder)}")
+
+
+def _check_installed(*packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f'compare needs {" and ".join(missing)}, not installed here: pip install "monai_gmcl[benchmark]".'
+        )

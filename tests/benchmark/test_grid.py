@@ -54,9 +54,18 @@ def test_every_setting_names_another_file(folder: Path) -> None:
     others = [
         replace(job, options=DataOptions(str(folder), channels=1, size=8)),
         *(replace(job, **change) for change in ({"n": 10}, {"seed": 1}, {"arm": "gmcl"}, {"steps": 5})),
-        *(replace(job, **change) for change in ({"splits": ("held_out",)}, {"strength": 2.0})),
+        *(replace(job, **change) for change in ({"splits": ("held_out",)}, {"strength": 2.0}, {"attacked": True})),
     ]
-    assert len({one.file(Path()).name for one in [job, *others]}) == 8
+    assert len({one.file(Path()).name for one in [job, *others]}) == 9
+
+
+def test_only_some_arms_are_attacked(folder: Path, tmp_path: Path) -> None:
+    jobs = jobs_of(options_of(folder), [8], ["gmcl", "none"], [0], 4, ["test"], 1.0, attack=True)
+    assert [job.attacked for job in jobs] == [True, False]
+    list(run_jobs(jobs, tmp_path, workers=1))
+    attacked, other = (json.loads(job.file(tmp_path).read_text())["robust"] for job in jobs)
+    assert other is None and set(attacked["pgd"]) == {"1/255", "2/255", "4/255"}
+    assert 0 <= attacked["pgd"]["4/255"] <= attacked["accuracy"] <= 1
 
 
 def test_runs_are_kept_and_not_run_again(folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from monai_gmcl.commands.compare import compare
+from monai_gmcl.exceptions import ConfigurationError
 
 
 @pytest.fixture
@@ -43,7 +44,18 @@ def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsy
     rows = [json.loads(file.read_text()) for file in sorted((out / "runs").glob("*.json"))]
     assert [row["arm"] for row in rows] == ["gmcl", "standard"]
     assert len(list((out / "runs" / "strengths").glob("*.json"))) == 3
+    assert (out / "report.html").is_file() and (out / "summary.md").is_file()
+    assert (out / rows[0]["picture"]).is_file()
     before = {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("*gmcl*.json")}
     compare(str(folder), str(out), arms=("gmcl", "none"), **arguments)  # type: ignore[arg-type]
     assert len(list((out / "runs").glob("*.json"))) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+
+
+def test_a_missing_package_is_named_before_anything_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_gmcl.commands.compare.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"compare needs scipy and captum.*monai_gmcl\[benchmark\]"):
+        compare(str(folder), str(tmp_path / "out"), attack=True)
+    assert not (tmp_path / "out").exists()

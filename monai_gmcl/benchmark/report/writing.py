@@ -46,7 +46,7 @@ def keep_command(folder: Path, command: str) -> None:
         (folder / COMMANDS).write_text("\n".join([*kept, command]) + "\n", encoding="utf-8")
 
 
-def write_report(folder: str | Path, reference: str = "standard") -> Path:
+def write_report(folder: str | Path, reference: str | None = None) -> Path:
     """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``, ``differences.csv``.
 
     Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, and ``commands.txt``
@@ -56,7 +56,8 @@ def write_report(folder: str | Path, reference: str = "standard") -> Path:
 
     Args:
         folder: of the comparison.
-        reference: arm that tables compare with first; they compare all with each other further down.
+        reference: arm that tables compare with first; they compare all with each other further down. Default:
+            standard transforms, or the first arm where these did not run.
 
     Returns:
         Path of ``report.html``.
@@ -67,6 +68,8 @@ def write_report(folder: str | Path, reference: str = "standard") -> Path:
     """
     folder = Path(folder)
     results = Results.read(folder)
+    if reference is None:
+        reference = "standard" if "standard" in results.arms() else results.arms()[0]
     if reference not in results.arms():
         raise ConfigurationError(
             f"reference: expected an arm with runs, {', '.join(results.arms())}, got {reference!r}."

@@ -8,6 +8,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""What a student learned from in one step, as one picture."""
 
 from __future__ import annotations
 
@@ -20,12 +21,18 @@ from torch import Tensor
 
 __all__ = ["write_picture"]
 
-ROWS, COLUMNS, GAP, TIMES = 4, 8, 2, 2
-"""Images of each pass, the pixels between them, and by how much they are enlarged."""
+ROWS, COLUMNS = 4, 8
+"""Images of each pass."""
+GAP = 2
+"""Pixels between them."""
+TIMES = 2
+"""By how much they are enlarged."""
 
 
 def write_picture(path: Path, passes: Sequence[Tensor]) -> None:
     """Write what a student learned from in one step: one block of images for each of its passes.
+
+    The images may be patients': the folder gets a ``.gitignore`` that keeps it out of repositories.
 
     Args:
         path: of the PNG; its folder is made.
@@ -37,6 +44,7 @@ def write_picture(path: Path, passes: Sequence[Tensor]) -> None:
     pixels = (joined * 255).round().byte().permute(1, 2, 0).numpy()
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     image.resize((image.width * TIMES, image.height * TIMES), Image.Resampling.NEAREST).save(path)
 
 

@@ -13,17 +13,15 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.grid import equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.commands.report import check_installed, report
 
 __all__ = ["compare"]
 
@@ -43,18 +41,19 @@ def compare(
     size: int | None = None,
     upright: bool = False,
     centered: bool = False,
-    attack: bool = False,
+    robust: bool = False,
+    pictures: bool = False,
     workers: int = 2,
 ) -> None:
-    """Run a grid of comparisons; what is on disk already is not run again.
+    """Run a grid of comparisons and report it; what is on disk already is not run again.
 
-    Ends in ``report.html``, ``summary.md`` and CSV files. Several data sets go into one folder by calling it once for
-    each; the report is of all.
+    Several data sets go into one folder by calling it once for each; the report is of all. ``python -m monai_gmcl
+    report`` writes it again from what is on disk, also while a grid runs.
 
     Args:
         data_dir: folder with ``train`` and ``valid`` class folders of two classes, and those named in ``splits``.
-        out: folder of the results: ``runs/*.json``, one a run, pictures of what arms train on, and the report. It
-            holds images of the data set.
+        out: folder of the results: ``runs/*.json``, one a run, and the report. ``pictures`` in it holds what each arm
+            trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
         arms: which ways, by their short names.
         seeds: how many, or which.
@@ -66,13 +65,19 @@ def compare(
         size: to resize to, pixels.
         upright: the images have an up and a down (X-rays): small moves instead of flips and quarter turns.
         centered: the centre makes the label (PCam): nothing shifts or zooms.
-        attack: whether to measure the accuracy under attack (FGSM, PGD) and shifts, too.
+        robust: whether to measure some arms under attack (FGSM, PGD) and on shifted images, too. Runs that were kept
+            without it are run again.
+        pictures: whether the report shows images of the data set.
         workers: processes of one thread each.
 
     Raises:
         ConfigurationError, DataError: an unknown arm, an odd n, a missing folder, a package that is not installed.
     """
-    _check_installed("scipy", *(["captum"] if attack else []))
+    command = _command(**locals())
+    check_installed("scipy", *(["captum"] if robust else []))
+    # Here: the other commands of monai_gmcl do without the packages that reports need.
+    from monai_gmcl.benchmark.report import keep_command
+
     options = DataOptions(str(data_dir), channels, crop, size, upright, centered)
     folder = Path(out)
     ratio = equal_compute_ratio(options)
@@ -85,24 +90,21 @@ def compare(
         steps,
         [splits] if isinstance(splits, str) else splits,
         ratio,
-        attack,
+        robust,
     )
-    done = sum(job.file(folder).exists() for job in jobs)
+    keep_command(folder, command)
+    keep_chosen_strengths(jobs, folder)
+    done = sum(job.is_done(folder) for job in jobs)
     with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
         for job in run_jobs(jobs, folder, workers):
             bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
             bar.update()
-    keep_chosen_strengths(jobs, folder)
-    # Here: the other commands of monai_gmcl do without the packages that reports need.
-    from monai_gmcl.benchmark.report import keep_command, write_report
-
-    keep_command(folder, shlex.join(["python", "-m", "monai_gmcl", *sys.argv[1:]]))
-    print(f"See {write_report(folder)}")
+            # After each run, so that a report of a grid that runs has whatever can be compared.
+            keep_chosen_strengths(jobs, folder)
+    report(out, pictures)
 
 
-def _check_installed(*packages: str) -> None:
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f'compare needs {" and ".join(missing)}, not installed here: pip install "monai_gmcl[benchmark]".'
-        )
+def _command(**arguments: object) -> str:
+    """Return the shell line of a call, from whatever place it was made."""
+    given = [word for name, value in arguments.items() if value is not None for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "monai_gmcl", "compare", *given])

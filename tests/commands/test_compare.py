@@ -50,12 +50,3 @@ def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsy
     compare(str(folder), str(out), arms=("gmcl", "none"), **arguments)  # type: ignore[arg-type]
     assert len(list((out / "runs").glob("*.json"))) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
-
-
-def test_a_missing_package_is_named_before_anything_runs(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("monai_gmcl.commands.compare.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"compare needs scipy and captum.*monai_gmcl\[benchmark\]"):
-        compare(str(folder), str(tmp_path / "out"), attack=True)
-    assert not (tmp_path / "out").exists()

@@ -208,7 +208,7 @@ def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
                 for row in results.of(cell, arm):
                     about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
                     parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
-                    origin = {name: row.get(name) for name in ("hash", "commit", "machine")}
+                    origin = {name: row.get(name) for name in ("commit", "machine")}
                     yield {**about, **_flat(row["measures"][split]), **_flat(parts), **origin}
 
 

@@ -1,0 +1,152 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+from monai_gmcl.benchmark.report import keep_command, write_report
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+
+class Loaded(HTMLParser):
+    """What a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = ("src", "srcset", "href") if tag in ("img", "source", "link", "script") else ()
+        self.sources += [value or "" for name, value in attrs if name in names]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_needs_nothing_but_itself(rows: Any, keep: Any) -> None:
+    page = write_report(keep(rows())).read_text(encoding="utf-8")
+    loaded = Loaded()
+    loaded.feed(page)
+    assert len(loaded.sources) >= 8 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
+    assert not re.search(r"url\(|@import|<script", page)
+
+
+def test_the_difference_is_that_of_the_same_seeds_with_students_interval(rows: Any, keep: Any) -> None:
+    found = rows(sizes=(500,), seeds=6)
+    folder = keep(found)
+    write_report(folder)
+    auc = {
+        arm: np.array([row["measures"]["test"]["chosen"]["auc"] for row in found if row["arm"] == arm])
+        for arm in ("gmcl", "strong")
+    }
+    wanted = stats.ttest_rel(auc["gmcl"], auc["strong"])
+    low, high = wanted.confidence_interval(0.95)
+    pair = {"ours": "gmcl", "theirs": "strong", "weights": "chosen"}
+    (row,) = (row for row in table(folder / "differences.csv") if pair.items() <= row.items())
+    assert float(row["mean"]) == pytest.approx(float((auc["gmcl"] - auc["strong"]).mean()), abs=1e-6)
+    assert (float(row["low"]), float(row["high"])) == pytest.approx((float(low), float(high)), abs=1e-6)
+    assert int(row["pairs"]) == 6
+
+
+def test_every_run_is_in_the_table_of_results(rows: Any, keep: Any) -> None:
+    found = rows(seeds=2)
+    folder = keep(found)
+    write_report(folder)
+    kept = table(folder / "results.csv")
+    assert len(kept) == len(found)
+    wanted = {(r["data"], r["n"], r["arm"], r["seed"], round(r["measures"]["test"]["chosen"]["auc"], 6)) for r in found}
+    assert {
+        (r["data"], int(r["n"]), r["arm"], int(r["seed"]), round(float(r["chosen.auc"]), 6)) for r in kept
+    } == wanted
+
+
+def test_the_shares_of_the_gain_add_up(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(500,)))
+    write_report(folder)
+    lines = (folder / "summary.md").read_text(encoding="utf-8").split("\n")
+    share = {}
+    for name in ("transform", "structure", "learning", "together"):
+        line = next(line for line in lines if line.startswith(f"| {name}"))
+        share[name] = float(line.split("| ")[2].split()[0])
+    assert share["transform"] + share["structure"] + share["learning"] == pytest.approx(share["together"], abs=0.002)
+    assert share["learning"] == pytest.approx(0.01, abs=0.003)
+
+
+def test_a_grid_that_is_not_finished_says_what_is_missing(rows: Any, keep: Any) -> None:
+    found = [r for r in rows(seeds=2) if not (r["arm"] == "gmcl" and r["n"] == 100)]
+    page = write_report(keep(found)).read_text(encoding="utf-8")
+    assert "No runs yet of GMCL (n = 100)." in page and "not decided" in page
+
+
+def test_development_is_not_taken_for_a_test(rows: Any, keep: Any) -> None:
+    page = write_report(keep(rows(split="held_out"))).read_text(encoding="utf-8")
+    assert "stand in for a test set that was not read" in page
+
+
+def test_what_made_the_runs_is_named_once(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(500,)))
+    for _ in range(2):
+        keep_command(folder, "python -m monai_gmcl compare --n 500")
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert page.count("python -m monai_gmcl compare --n 500") == 1
+    assert "abc1234" in page and "a machine" in page
+
+
+def test_pictures_of_what_arms_train_on_are_in_the_page(rows: Any, keep: Any) -> None:
+    found = rows(sizes=(500,), seeds=1)
+    for row in found:
+        row["picture"] = f"pictures/{row['arm']}.png"
+    folder = keep(found)
+    (folder / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "pictures" / "gmcl.png")
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "pcam: GMCL (n = 500, seed 0)" in page and "No picture of standard MONAI transforms (pcam)" in page
+
+
+def test_the_same_rows_give_the_same_page(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(100, 500)))
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+
+
+def test_arms_are_compared_with_the_first_one_where_standard_transforms_did_not_run(rows: Any, keep: Any) -> None:
+    folder = keep([r for r in rows(sizes=(500,)) if r["arm"] in ("frozen", "gmcl")])
+    assert "AUC minus that of GMCL with a frozen random teacher" in write_report(folder).read_text(encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="expected an arm with runs, frozen, gmcl, got 'standard'"):
+        write_report(folder, "standard")
+
+
+def test_a_folder_without_runs_and_files_that_are_none_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no JSON file"):
+        write_report(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "broken.json").write_text("{")
+    with pytest.raises(DataError, match="broken.json.*expected the JSON object of a run"):
+        write_report(tmp_path)
+
+
+def test_two_runs_of_the_same_cell_are_refused(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(500,), seeds=1))
+    (first, *_) = sorted((folder / "runs").glob("*gmcl*"))
+    (folder / "runs" / "again.json").write_text(first.read_text())
+    with pytest.raises(DataError, match="again.json.*are runs of the same arm, seed and images"):
+        write_report(folder)

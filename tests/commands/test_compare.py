@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 from monai_gmcl.commands.compare import compare
-from monai_gmcl.exceptions import ConfigurationError
 
 
 @pytest.fixture

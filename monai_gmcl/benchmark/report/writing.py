@@ -23,7 +23,6 @@ from monai_gmcl.benchmark.report.figures import cost_figure, difference_figure, 
 from monai_gmcl.benchmark.report.page import Photo, Section, html_page, markdown_page
 from monai_gmcl.benchmark.report.rows import PRIMARY, WEIGHTS, Cell, Results, arm_title, auc
 from monai_gmcl.benchmark.report.targets import SIZES, targets
-from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["keep_command", "write_report"]
 
@@ -46,7 +45,7 @@ def keep_command(folder: Path, command: str) -> None:
         (folder / COMMANDS).write_text("\n".join([*kept, command]) + "\n", encoding="utf-8")
 
 
-def write_report(folder: str | Path, reference: str | None = None) -> Path:
+def write_report(folder: str | Path, pictures: bool = False) -> Path:
     """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``, ``differences.csv``.
 
     Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, and ``commands.txt``
@@ -56,28 +55,21 @@ def write_report(folder: str | Path, reference: str | None = None) -> Path:
 
     Args:
         folder: of the comparison.
-        reference: arm that tables compare with first; they compare all with each other further down. Default:
-            standard transforms, or the first arm where these did not run.
+        pictures: whether the page shows the pictures of what arms trained on. They hold images of the data set,
+            perhaps of patients.
 
     Returns:
         Path of ``report.html``.
 
     Raises:
         DataError: no runs, files that are none, or two runs of the same cell.
-        ConfigurationError: no runs of the reference.
     """
     folder = Path(folder)
     results = Results.read(folder)
-    if reference is None:
-        reference = "standard" if "standard" in results.arms() else results.arms()[0]
-    if reference not in results.arms():
-        raise ConfigurationError(
-            f"reference: expected an arm with runs, {', '.join(results.arms())}, got {reference!r}."
-        )
-    sections = list(_sections(results, folder, reference))
+    sections = list(_sections(results, folder, pictures))
     (folder / "figures").mkdir(exist_ok=True)
-    for picture in (picture for part in sections for picture in part.pictures):
-        (folder / "figures" / f"{picture.name}.png").write_bytes(picture.light)
+    for figure in (figure for part in sections for figure in part.pictures):
+        (folder / "figures" / f"{figure.name}.png").write_bytes(figure.light)
     _write_csv(folder / "results.csv", list(_result_rows(results)))
     _write_csv(folder / "differences.csv", list(_difference_rows(results)))
     facts = _facts(results, folder)
@@ -105,15 +97,16 @@ def _commands(folder: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
-def _sections(results: Results, folder: Path, reference: str) -> Iterator[Section]:
+def _sections(results: Results, folder: Path, pictures: bool) -> Iterator[Section]:
     if any(data in SIZES for data, _ in results.places()):
         yield _target_section(results)
     for data, split in results.places():
-        yield _auc_section(results, results.cells(data, split), reference)
+        yield _auc_section(results, results.cells(data, split))
     for data, split in results.primary_places():
         yield _cost_section(results, results.cells(data, split))
     yield _robust_section(results)
-    yield _image_section(results, folder)
+    if pictures:
+        yield _image_section(results, folder)
 
 
 def _target_section(results: Results) -> Section:
@@ -124,8 +117,9 @@ def _target_section(results: Results) -> Section:
     return Section("Targets", text, [tables.Table("Wanted and found", ["target", "state", "found", "wanted"], rows)])
 
 
-def _auc_section(results: Results, cells: Sequence[Cell], reference: str) -> Section:
+def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
     both = (PRIMARY, FINAL)
+    reference = "gmcl" if "gmcl" in results.arms(cells) else results.arms(cells)[0]
     others = [arm for arm in results.arms(cells) if arm != reference]
     return Section(
         f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",

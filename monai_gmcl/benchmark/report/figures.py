@@ -8,7 +8,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The figures of the report, each for a light and for a dark page."""
+"""The figures of the report."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -29,168 +30,158 @@ from monai_gmcl.benchmark.report.rows import ORDER, Cell, Results, arm_title, au
 
 __all__ = ["Picture", "cost_figure", "difference_figure", "efficiency_figure"]
 
-WIDTH, HEIGHT, DPI = 4.8, 3.3, 150
-ROW = 0.2
-"""Inches of a line of the legend, or of an arm among the differences."""
+BOTH = ("chosen", "final")
+"""Weights of the panels."""
+COLORS = {
+    "gmcl": "#c2410c",
+    "frozen": "#0f7a55",
+    "standard": "#1d5fc4",
+    "strong": "#3f9be0",
+    "two_stage_gan": "#a0399b",
+    "doubled_batch": "#b88a00",
+}
+"""Arms that stand out; the others are grey, and told apart by their markers."""
+GREY, INK, FAINT = "#8a919c", "#1d2128", "#d9dde3"
 MARKERS = "osDv^P<X>*hpd8Hs"
-MAIN = ("gmcl", "frozen", "standard", "strong", "two_stage_gan", "doubled_batch")
-"""Arms in colors of their own; the others are grey, and told apart by their markers."""
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colors of a page."""
-
-    paper: str
-    ink: str
-    faint: str
-    other: str
-    arms: tuple[str, ...]
-
-
-LIGHT = Theme(
-    "#ffffff", "#1d2128", "#d9dde3", "#8a919c", ("#c2410c", "#0f7a55", "#1d5fc4", "#3f9be0", "#a0399b", "#b88a00")
-)
-DARK = Theme(
-    "#171a20", "#e6e8ec", "#363b45", "#8a919c", ("#ff8a4c", "#3ecf98", "#6ea8ff", "#9cd0f5", "#e08bdc", "#e3bd4a")
-)
+LEGEND_COLUMNS = 3
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "savefig.dpi": 130,
+}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report.
+    """A picture of the report.
 
     Attributes:
         name: of its file.
         alt: what it shows, in words.
-        light: PNG for a light page.
-        dark: PNG for a dark one.
+        png: the file.
     """
 
     name: str
     alt: str
-    light: bytes
-    dark: bytes
+    png: bytes
 
 
-def difference_figure(results: Results, cells: Sequence[Cell], weights: str) -> Picture:
+def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+    """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms."""
+    arms = results.arms(cells)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, weights in zip(panels, BOTH, strict=True):
+            for i, arm in enumerate(arms):
+                values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights)).values()) for cell in cells}
+                values = {n: found for n, found in values.items() if found}
+                # Apart, so that intervals do not hide each other.
+                x = [n * 1.02 ** (i - len(arms) / 2) for n in values]
+                y = [statistics.fmean(found) for found in values.values()]
+                half = [_half(found) for found in values.values()] if arm in COLORS else None
+                axes.errorbar(x, y, half, elinewidth=0.8, **_style(arm))
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set(xticks=[cell.n for cell in cells], xticklabels=[str(cell.n) for cell in cells])
+            axes.set(title=f"{weights} weights", xlabel="labeled images")
+        panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
+
+    alt = f"AUC over the number of labeled images, by arm: {_place(cells)}"
+    return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, arms=len(arms), sharey=True))
+
+
+def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
     """Draw how far GMCL is above each other arm, with 95 % intervals; all cells are of one data set and part."""
     arms = [arm for arm in results.arms(cells) if arm != "gmcl"]
+    colors = matplotlib.colormaps["viridis_r"]
 
-    def draw(axes: Axes, theme: Theme) -> None:
-        axes.axvline(0, color=theme.ink, linewidth=0.8)
-        for k, cell in enumerate(cells):
-            offset = ((k + 0.5) / len(cells) - 0.5) * 0.6
-            shade = 1 - 0.6 * k / max(1, len(cells) - 1)
-            points = []
-            for i, arm in enumerate(arms):
-                found = results.difference(cell, "gmcl", arm, *auc(cell, weights))
-                if found is not None:
-                    points.append((found.mean, i + offset))
-                    if found.pairs > 1:
-                        ends = (found.low, found.high)
-                        axes.plot(ends, [i + offset] * 2, color=theme.arms[0], alpha=shade, linewidth=1.6)
-            style: dict[str, Any] = {"linestyle": "", "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
-            x, y = zip(*points, strict=True) if points else ((), ())
-            axes.plot(x, y, color=theme.arms[0], alpha=shade, label=f"n = {cell.n}", **style)
-        axes.set_yticks(range(len(arms)), [arm_title(arm) for arm in arms])
-        axes.set_ylim(len(arms) - 0.4, -0.6)
-        axes.set_xlabel(f"AUC of GMCL minus theirs, {_words(weights)} weights")
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, weights in zip(panels, BOTH, strict=True):
+            axes.axvline(0, color=INK, linewidth=0.8)
+            for k, cell in enumerate(cells):
+                found = [results.difference(cell, "gmcl", arm, *auc(cell, weights)) for arm in arms]
+                known = [(i + 0.7 * ((k + 0.5) / len(cells) - 0.5), one) for i, one in enumerate(found) if one]
+                half = [one.high - one.mean if one.pairs > 1 else 0.0 for _, one in known]
+                axes.errorbar(
+                    [one.mean for _, one in known],
+                    [y for y, _ in known],
+                    xerr=half,
+                    color=colors(0.15 + 0.85 * k / max(1, len(cells) - 1)),
+                    label=f"n = {cell.n}",
+                    linestyle="",
+                    marker=MARKERS[k % len(MARKERS)],
+                    markersize=4,
+                )
+            axes.set(yticks=range(len(arms)), yticklabels=[arm_title(arm) for arm in arms])
+            axes.set_ylim(len(arms) - 0.4, -0.6)
+            axes.set(title=f"{weights} weights", xlabel="AUC of GMCL − that of the arm")
 
-    height = 1.1 + max(2, len(arms)) * ROW * max(1.2, 0.6 * len(cells))
-    name = f"difference-{_place(cells)}-{weights}"
-    return _picture(
-        name, f"GMCL minus each other arm, {_place(cells)}, {_words(weights)} weights", draw, height, len(cells)
-    )
-
-
-def efficiency_figure(results: Results, cells: Sequence[Cell], weights: str) -> Picture:
-    """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means."""
-    arms = [arm for arm in results.arms(cells) if any(results.numbers(c, arm, *auc(c, weights)) for c in cells)]
-
-    def draw(axes: Axes, theme: Theme) -> None:
-        for i, arm in enumerate(arms):
-            values = {c.n: list(results.numbers(c, arm, *auc(c, weights)).values()) for c in cells}
-            values = {n: found for n, found in values.items() if found}
-            # Apart, so that intervals do not hide each other.
-            x = [n * 1.02 ** (i - len(arms) / 2) for n in values]
-            y = [statistics.fmean(found) for found in values.values()]
-            axes.errorbar(x, y, [_half(found) for found in values.values()], elinewidth=0.8, **_style(arm, theme))
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks([cell.n for cell in cells], [str(cell.n) for cell in cells])
-        axes.set_xlabel("labeled images")
-        axes.set_ylabel(f"AUC, {_words(weights)} weights")
-
-    name = f"labels-{_place(cells)}-{weights}"
-    alt = f"AUC over the number of labeled images by arm, {_place(cells)}, {_words(weights)} weights"
-    return _picture(name, alt, draw, HEIGHT + _legend(len(arms)), len(arms))
+    alt = f"AUC of GMCL minus that of each other arm, 95 % intervals: {_place(cells)}"
+    height = 0.6 + 0.2 * max(2, len(arms)) * max(1.2, 0.6 * len(cells))
+    return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, arms=len(cells), sharey=True))
 
 
-def cost_figure(results: Results, cell: Cell, measure: str, weights: str) -> Picture:
-    """Draw mean AUC over what an arm costs, tuning included, for one cell.
+def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+    """Draw mean AUC of chosen weights over the counted operations of each arm, tuning included; a panel for each n."""
+    arms = results.arms(cells)
 
-    Args:
-        results: of the runs.
-        cell: where.
-        measure: ``flops`` or ``wall_seconds``.
-        weights: whose AUC.
-    """
-    label = {"flops": "counted operations (FLOPs)", "wall_seconds": "wall seconds"}[measure]
-    points = {}
-    for arm in results.arms([cell]):
-        cost, value = results.mean(cell, arm, "cost", measure), results.mean(cell, arm, *auc(cell, weights))
-        if cost and value is not None:
-            points[arm] = cost + (results.mean(cell, arm, "cost", "tuning", measure) or 0.0), value
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, cell in zip(panels, cells, strict=True):
+            for arm in arms:
+                cost, value = results.mean(cell, arm, "cost", "flops"), results.mean(cell, arm, *auc(cell))
+                whole = cost and cost + (results.mean(cell, arm, "cost", "tuning", "flops") or 0.0)
+                # Drawn where it is missing, too, so that each panel has the whole legend.
+                there = [(whole, value)] if whole and value is not None else []
+                style = {**_style(arm), "linestyle": "", "markersize": 7}
+                axes.plot([x for x, _ in there], [y for _, y in there], **style)
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
+        panels[0].set_ylabel("AUC, chosen weights")
 
-    def draw(axes: Axes, theme: Theme) -> None:
-        for arm, (cost, value) in points.items():
-            axes.plot([cost], [value], **{**_style(arm, theme), "linestyle": "", "markersize": 7})
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(f"{label}, tuning included")
-        axes.set_ylabel(f"AUC, {_words(weights)} weights")
-        axes.set_title(f"n = {cell.n}", fontsize=10, color=theme.ink)
-
-    name = f"cost-{_place([cell])}-n{cell.n}-{measure}"
-    alt = f"AUC over {label} by arm, {_place([cell])}, n = {cell.n}"
-    return _picture(name, alt, draw, HEIGHT + _legend(len(points)), len(points))
+    alt = f"AUC over counted operations, by arm: {_place(cells)}"
+    return Picture(f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, arms=len(arms), sharey=False))
 
 
-def _picture(name: str, alt: str, draw: Callable[[Axes, Theme], None], height: float, labels: int) -> Picture:
-    light, dark = (_png(draw, theme, height, labels) for theme in (LIGHT, DARK))
-    return Picture(name, alt, light, dark)
-
-
-def _png(draw: Callable[[Axes, Theme], None], theme: Theme, height: float, labels: int) -> bytes:
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=theme.paper)
-    draw(axes, theme)
-    axes.grid(color=theme.faint, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(theme.faint)
-    axes.tick_params(colors=theme.ink, labelsize=8, which="both", color=theme.faint)
-    axes.xaxis.label.set(color=theme.ink, fontsize=9)
-    axes.yaxis.label.set(color=theme.ink, fontsize=9)
-    if labels:
-        columns = 2 if labels > 4 else labels
-        figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=7.5, labelcolor=theme.ink)
-    stored = io.BytesIO()
-    # Without matplotlib's version in it, so that the same rows give the same file.
-    figure.savefig(stored, format="png", metadata={"Software": None})
+def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, arms: int, sharey: bool) -> bytes:
+    """Return a row of panels over one legend of so many arms."""
+    with matplotlib.rc_context(STYLE):
+        width = max(9.0, 2.6 * panels)
+        figure = Figure(figsize=(width, height + 0.19 * -(-arms // LEGEND_COLUMNS)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, panels, squeeze=False, sharey=sharey)[0]
+        draw(axes)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(arms, LEGEND_COLUMNS))
+        stored = io.BytesIO()
+        # Without matplotlib's version in it, so that the same rows give the same file.
+        figure.savefig(stored, format="png", metadata={"Software": None})
     return stored.getvalue()
 
 
-def _style(arm: str, theme: Theme) -> dict[str, Any]:
+def _style(arm: str) -> dict[str, Any]:
     marker = MARKERS[ORDER.index(arm) % len(MARKERS)] if arm in ORDER else "."
-    if arm in MAIN:
-        color, line, width = theme.arms[MAIN.index(arm)], "-", 2.2 if arm == "gmcl" else 1.4
+    if arm in COLORS:
+        style = {"color": COLORS[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
     else:
-        color, line, width = theme.other, ":", 1.0
-    style = {"color": color, "marker": marker, "markersize": 5, "linestyle": line, "linewidth": width}
-    return {**style, "label": arm_title(arm), "zorder": 3 if arm == "gmcl" else 2}
+        style = {"color": GREY, "linestyle": ":", "linewidth": 1.0}
+    zorder = 4 if arm == "gmcl" else 3 if arm in COLORS else 2
+    return {**style, "marker": marker, "markersize": 5, "label": arm_title(arm), "zorder": zorder}
 
 
 def _half(values: Sequence[float]) -> float:
@@ -198,13 +189,5 @@ def _half(values: Sequence[float]) -> float:
     return float(student_t.ppf(0.975, len(values) - 1) * sem(values)) if len(values) > 1 else 0.0
 
 
-def _legend(labels: int) -> float:
-    return -(-labels // 2) * ROW
-
-
 def _place(cells: Sequence[Cell]) -> str:
     return f"{cells[0].data}-{cells[0].split}"
-
-
-def _words(weights: str) -> str:
-    return weights.replace("_", " ")

@@ -37,12 +37,12 @@ def signed(value: float) -> str:
     return text if text.startswith("−") else f"+{text}"
 
 
-def mean_text(values: Collection[float], decimals: int = 3) -> str:
+def mean_text(values: Collection[float]) -> str:
     """Return ``.841 ± .012``: mean and standard deviation; of one value, the value."""
     if not values:
         return NONE
-    mean = short(statistics.fmean(values), decimals)
-    return mean if len(values) == 1 else f"{mean} ± {short(statistics.stdev(values), decimals)}"
+    mean = short(statistics.fmean(values))
+    return mean if len(values) == 1 else f"{mean} ± {short(statistics.stdev(values))}"
 
 
 def difference_text(difference: PairedDifference | None) -> str:

@@ -20,13 +20,11 @@ from dataclasses import dataclass
 from monai_gmcl.benchmark.report.figures import Picture
 from monai_gmcl.benchmark.report.tables import Table
 
-__all__ = ["Photo", "Section", "html_page", "markdown_page"]
+__all__ = ["Section", "html_page", "markdown_page"]
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d2128; --soft: #5b6472; --line: #d9dde3;
-  --band: #f5f6f8; --good: #0f7a55; --bad: #b42318; --accent: #c2410c; }
-@media (prefers-color-scheme: dark) { :root { --paper: #171a20; --ink: #e6e8ec; --soft: #a3abb8; --line: #363b45;
-  --band: #1f232b; --good: #3ecf98; --bad: #ff8a80; --accent: #ff8a4c; } }
+:root { --paper: #ffffff; --ink: #1d2128; --soft: #5b6472; --line: #d9dde3; --band: #f5f6f8; --good: #0f7a55;
+  --bad: #b42318; --accent: #c2410c; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem 1rem 4rem; max-width: 72rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -45,7 +43,7 @@ tbody tr:nth-child(even) > * { background: var(--band); }
 tbody tr > * { background: var(--paper); }
 tbody th { position: sticky; left: 0; font-weight: 500; max-width: 17rem; min-width: 7rem; white-space: normal; }
 td.text { white-space: normal; min-width: 12rem; }
-.reached { color: var(--good); font-weight: 600; }
+.met { color: var(--good); font-weight: 600; }
 .missed { color: var(--bad); font-weight: 600; }
 .figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
 figure { margin: 0; }
@@ -64,19 +62,6 @@ LONG_TEXT = 45
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A picture that a run left: a grid of its images.
-
-    Attributes:
-        caption: below it.
-        png: the file.
-    """
-
-    caption: str
-    png: bytes
-
-
-@dataclass(frozen=True)
 class Section:
     """A part of the report.
 
@@ -85,7 +70,7 @@ class Section:
         text: first paragraphs.
         tables: those that everyone reads.
         pictures: figures.
-        photos: grids of images.
+        photos: of what arms trained on; not in Markdown.
         folded: further tables, behind a line to open; not in Markdown.
     """
 
@@ -93,7 +78,7 @@ class Section:
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
-    photos: Sequence[Photo] = ()
+    photos: Sequence[Picture] = ()
     folded: Sequence[Table] = ()
 
 
@@ -131,7 +116,7 @@ def _html_section(anchor: str, part: Section) -> str:
         f"<details><summary>{html.escape(table.title)}</summary>{_html_table(table)}</details>" for table in part.folded
     )
     tables = "".join(f"<h3>{html.escape(table.title)}</h3>{_html_table(table)}" for table in part.tables)
-    figures = "".join(map(_html_picture, part.pictures)) + "".join(map(_html_photo, part.photos))
+    figures = "".join(map(_html_picture, [*part.pictures, *part.photos]))
     figures = f'<div class="figures">{figures}</div>' if figures else ""
     return f'<h2 id="{anchor}">{html.escape(part.title)}</h2>{text}{tables}{figures}{folded}'
 
@@ -147,28 +132,16 @@ def _html_table(table: Table) -> str:
 
 
 def _html_cell(text: str) -> str:
-    kinds = [text] if text in ("reached", "missed") else []
-    kinds += ["reached"] if text.endswith("▲") else ["missed"] if text.endswith("▼") else []
+    kinds = [text] if text in ("met", "missed") else []
+    kinds += ["met"] if text.endswith("▲") else ["missed"] if text.endswith("▼") else []
     kinds += ["text"] if len(text) > LONG_TEXT else []
     return f'<td class="{" ".join(kinds)}">{html.escape(text)}</td>' if kinds else f"<td>{html.escape(text)}</td>"
 
 
 def _html_picture(picture: Picture) -> str:
-    return (
-        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{_inline(picture.dark)}">'
-        f'<img src="{_inline(picture.light)}" alt="{html.escape(picture.alt)}"></picture>'
-        f"<figcaption>{html.escape(picture.alt)}</figcaption></figure>"
-    )
-
-
-def _html_photo(photo: Photo) -> str:
-    caption = html.escape(photo.caption)
-    image = f'<img src="{_inline(photo.png)}" alt="{caption}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
-def _inline(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    alt = html.escape(picture.alt)
+    data = base64.b64encode(picture.png).decode()
+    return f'<figure><img src="data:image/png;base64,{data}" alt="{alt}"><figcaption>{alt}</figcaption></figure>'
 
 
 def _markdown_section(part: Section) -> str:

@@ -22,15 +22,13 @@ from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, arm_title, 
 __all__ = [
     "SHARES",
     "Table",
-    "auc_table",
+    "arm_table",
     "cost_table",
     "difference_table",
     "measure_table",
     "robust_table",
-    "seed_table",
     "share_table",
     "synthetic_table",
-    "weight_table",
 ]
 
 SHARES = (
@@ -43,6 +41,7 @@ SHARES = (
 """What the gain is made of; transform, structure and learning add up where they have the same seeds."""
 MEASURES = ("accuracy", "sensitivity", "specificity", "ece")
 RADII = ("1/255", "2/255", "4/255")
+GMCL = "gmcl"
 TERA, MEBI = 1e12, 2**20
 
 
@@ -63,25 +62,27 @@ class Table:
     note: str = ""
 
 
-def auc_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
-    """Return mean AUC and standard deviation, arms by numbers of labeled images."""
-    return _by_cell(
-        results,
-        cells,
-        f"AUC, {weights.replace('_', ' ')} weights",
-        lambda cell, arm: mean_text(results.numbers(cell, arm, *auc(cell, weights)).values()),
-        note="Mean ± standard deviation over seeds.",
-    )
+def arm_table(results: Results, cell: Cell) -> Table:
+    """Return how each arm did in a cell: seeds, AUC of each kind of weights, and how far it is from GMCL's."""
 
+    def texts(arm: str) -> list[str]:
+        means = {name: mean_text(results.numbers(cell, arm, *auc(cell, name)).values()) for name in WEIGHTS}
+        gaps = {
+            name: NONE if arm == GMCL else difference_text(results.difference(cell, arm, GMCL, *auc(cell, name)))
+            for name in ("chosen", "final")
+        }
+        seeds = str(len(results.seeds(cell, arm)))
+        own = [means["chosen"], gaps["chosen"], means["final"], gaps["final"]]
+        return [arm_title(arm), seeds, *own, means["ema_chosen"], means["ema_final"]]
 
-def seed_table(results: Results, cells: Sequence[Cell]) -> Table:
-    """Return how many runs each mean is of."""
-    return _by_cell(
-        results,
-        cells,
-        "Runs so far",
-        lambda cell, arm: str(len(results.seeds(cell, arm)) or NONE),
-        note=f"Seeds of each arm; {NONE} where there is no run.",
+    columns = ["arm", "seeds", "chosen", "chosen − GMCL", "final", "final − GMCL", "EMA, chosen", "EMA, final"]
+    return Table(
+        f"AUC, n = {cell.n}",
+        columns,
+        [texts(arm) for arm in results.arms([cell])],
+        "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
+        "interval, ▲ ▼ where that is above or below 0. Chosen: weights best on the validation images; final: those of "
+        "the last step; EMA: running average of the weights.",
     )
 
 
@@ -100,8 +101,7 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
         f"AUC minus that of {arm_title(theirs)}, {weights.replace('_', ' ')} weights",
         ["arm", *(f"n = {cell.n}" for cell in cells), "all n"],
         rows,
-        "Mean of the paired differences (same seeds, same images) and its 95 % interval; ▲ ▼ where that is above or "
-        "below 0.",
+        "Paired, with 95 % intervals; all n: mean over them.",
     )
 
 
@@ -117,18 +117,6 @@ def share_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
     ]
     title = f"Shares of the gain in AUC, {weights.replace('_', ' ')} weights"
     return Table(title, ["share", *(f"n = {cell.n}" for cell in cells), "all n"], rows)
-
-
-def weight_table(results: Results, cells: Sequence[Cell]) -> Table:
-    """Return the AUC of chosen and final weights, raw and averaged."""
-    return _by_arm(
-        results,
-        cells,
-        "AUC by weights",
-        ["chosen", "final", "EMA, chosen", "EMA, final"],
-        lambda cell, arm: [mean_text(results.numbers(cell, arm, *auc(cell, weights)).values()) for weights in WEIGHTS],
-        "Chosen: best on the validation images of the seed; EMA: running average of the student's weights.",
-    )
 
 
 def measure_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
@@ -208,11 +196,6 @@ def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
         ],
         only=lambda row: row.get("synthetic") is not None,
     )
-
-
-def _by_cell(results: Results, cells: Sequence[Cell], title: str, text: Callable[[Cell, str], str], note: str) -> Table:
-    rows = [[arm_title(arm), *(text(cell, arm) for cell in cells)] for arm in results.arms(cells)]
-    return Table(title, ["arm", *(f"n = {cell.n}" for cell in cells)], rows, note)
 
 
 def _by_arm(

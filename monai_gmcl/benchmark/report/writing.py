@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.benchmark.report import tables
-from monai_gmcl.benchmark.report.figures import cost_figure, difference_figure, efficiency_figure
-from monai_gmcl.benchmark.report.page import Photo, Section, html_page, markdown_page
-from monai_gmcl.benchmark.report.rows import PRIMARY, WEIGHTS, Cell, Results, arm_title, auc
+from monai_gmcl.benchmark.report.figures import Picture, cost_figure, difference_figure, efficiency_figure
+from monai_gmcl.benchmark.report.page import Section, html_page, markdown_page
+from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, WEIGHTS, Cell, Results, arm_title, auc
 from monai_gmcl.benchmark.report.targets import SIZES, targets
 
 __all__ = ["keep_command", "write_report"]
@@ -69,7 +69,7 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
     sections = list(_sections(results, folder, pictures))
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
-        (folder / "figures" / f"{figure.name}.png").write_bytes(figure.light)
+        (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     _write_csv(folder / "results.csv", list(_result_rows(results)))
     _write_csv(folder / "differences.csv", list(_difference_rows(results)))
     facts = _facts(results, folder)
@@ -83,13 +83,12 @@ def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:
     def all_of(name: str) -> list[str]:
         return sorted({str(row.get(name, "not recorded")) for row in results.rows})
 
-    facts = [
+    return [
         ("runs", [str(len(results.rows)) + (f" ({results.left_out} older ones left out)" if results.left_out else "")]),
         ("commit", all_of("commit")),
         ("machine", all_of("machine")),
         ("command", _commands(folder) or ["not recorded"]),
     ]
-    return facts
 
 
 def _commands(folder: Path) -> list[str]:
@@ -118,54 +117,42 @@ def _target_section(results: Results) -> Section:
 
 
 def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
-    both = (PRIMARY, FINAL)
-    reference = "gmcl" if "gmcl" in results.arms(cells) else results.arms(cells)[0]
-    others = [arm for arm in results.arms(cells) if arm != reference]
+    arms = results.arms(cells)
+    figures = [efficiency_figure(results, cells)]
+    if "gmcl" in arms and len(arms) > 1:
+        figures.append(difference_figure(results, cells))
     return Section(
         f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",
         _gaps(results, cells),
         [
-            *(tables.auc_table(results, cells, weights) for weights in both),
-            tables.difference_table(results, cells, reference, PRIMARY),
-            tables.difference_table(results, cells, reference, FINAL),
-            tables.share_table(results, cells, PRIMARY),
-            tables.share_table(results, cells, FINAL),
+            *(tables.arm_table(results, cell) for cell in cells),
+            *(tables.share_table(results, cells, weights) for weights in (PRIMARY, FINAL)),
         ],
-        [
-            *(efficiency_figure(results, cells, weights) for weights in both),
-            *(difference_figure(results, cells, weights) for weights in both if "gmcl" in results.arms(cells)),
-        ],
+        figures,
         folded=[
-            tables.seed_table(results, cells),
-            tables.weight_table(results, cells),
-            tables.measure_table(results, cells, PRIMARY),
-            tables.measure_table(results, cells, FINAL),
-            *(tables.difference_table(results, cells, arm, PRIMARY) for arm in others),
+            *(tables.measure_table(results, cells, weights) for weights in (PRIMARY, FINAL)),
+            *(tables.difference_table(results, cells, arm, weights) for arm in arms for weights in (PRIMARY, FINAL)),
         ],
     )
 
 
 def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
-    """Sentences on arms without runs, and on arms with fewer seeds than others have."""
+    """Sentences on what is missing: arms without runs, and arms with a single one."""
     arms = results.arms(cells)
+    never = [arm_title(arm) for arm in ORDER if arm not in arms]
     missing = [f"{arm_title(arm)} (n = {cell.n})" for arm in arms for cell in cells if not results.seeds(cell, arm)]
     single = [
         f"{arm_title(arm)} (n = {cell.n})" for arm in arms for cell in cells if len(results.seeds(cell, arm)) == 1
     ]
-    sentences = []
-    if missing:
-        sentences.append(f"No runs yet of {', '.join(missing)}.")
-    if single:
-        sentences.append(f"One run, and so no interval, of {', '.join(single)}.")
-    return sentences
+    sentences = {"Not run": never, "No runs yet": missing, "One seed, and so no interval": single}
+    return [f"{what}: {', '.join(which)}." for what, which in sentences.items() if which]
 
 
 def _cost_section(results: Results, cells: Sequence[Cell]) -> Section:
-    measures = ("flops", "wall_seconds")
     return Section(
         f"{cells[0].data}: cost",
         tables=[tables.cost_table(results, cells)],
-        pictures=[cost_figure(results, cell, measure, PRIMARY) for cell in cells for measure in measures],
+        pictures=[cost_figure(results, cells)],
     )
 
 
@@ -188,10 +175,11 @@ def _image_section(results: Results, folder: Path) -> Section:
             there = [row for row in rows if (folder / row["picture"]).is_file()]
             if there:
                 caption = f"{data}: {arm_title(arm)} (n = {there[0]['n']}, seed {there[0]['seed']})"
-                photos.append(Photo(caption, (folder / there[0]["picture"]).read_bytes()))
+                photos.append(Picture(arm, caption, (folder / there[0]["picture"]).read_bytes()))
             else:
                 missing.append(f"{arm_title(arm)} ({data})")
-    text = [f"No picture of {', '.join(missing)}."] if missing else []
+    text = ["A block for each pass of the student's last step."]
+    text += [f"No picture of {', '.join(missing)}."] if missing else []
     return Section("Images that the arms train on", text, photos=photos)
 
 

@@ -42,8 +42,9 @@ COLORS = {
 }
 """Arms that stand out; the others are grey, and told apart by their markers."""
 GREY, INK, FAINT = "#8a919c", "#1d2128", "#d9dde3"
-MARKERS = "osDv^P<X>*hpd8Hs"
-LEGEND_COLUMNS = 3
+ARM_MARKERS = "xs+D1^<>XPpvd2ho"
+"""By the place of an arm in tables."""
+CELL_MARKERS = "osDv^Xp"
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -91,7 +92,7 @@ def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                 values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights)).values()) for cell in cells}
                 values = {n: found for n, found in values.items() if found}
                 # Apart, so that intervals do not hide each other.
-                x = [n * 1.02 ** (i - len(arms) / 2) for n in values]
+                x = [n * 1.008 ** (i - len(arms) / 2) for n in values]
                 y = [statistics.fmean(found) for found in values.values()]
                 half = [_half(found) for found in values.values()] if arm in COLORS else None
                 axes.errorbar(x, y, half, elinewidth=0.8, **_style(arm))
@@ -102,7 +103,7 @@ def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
         panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
 
     alt = f"AUC over the number of labeled images, by arm: {_place(cells)}"
-    return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, arms=len(arms), sharey=True))
+    return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, -(-len(arms) // 3)))
 
 
 def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
@@ -124,16 +125,17 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                     color=colors(0.15 + 0.85 * k / max(1, len(cells) - 1)),
                     label=f"n = {cell.n}",
                     linestyle="",
-                    marker=MARKERS[k % len(MARKERS)],
+                    marker=CELL_MARKERS[k % len(CELL_MARKERS)],
                     markersize=4,
                 )
             axes.set(yticks=range(len(arms)), yticklabels=[arm_title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
+            axes.locator_params(axis="x", nbins=5)
             axes.set(title=f"{weights} weights", xlabel="AUC of GMCL − that of the arm")
 
     alt = f"AUC of GMCL minus that of each other arm, 95 % intervals: {_place(cells)}"
     height = 0.6 + 0.2 * max(2, len(arms)) * max(1.2, 0.6 * len(cells))
-    return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, arms=len(cells), sharey=True))
+    return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, 1))
 
 
 def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
@@ -155,19 +157,19 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
         panels[0].set_ylabel("AUC, chosen weights")
 
     alt = f"AUC over counted operations, by arm: {_place(cells)}"
-    return Picture(f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, arms=len(arms), sharey=False))
+    return Picture(f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, -(-len(arms) // 3), sharey=False))
 
 
-def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, arms: int, sharey: bool) -> bytes:
-    """Return a row of panels over one legend of so many arms."""
+def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lines: int, sharey: bool = True) -> bytes:
+    """Return a row of panels over one legend of so many lines."""
     with matplotlib.rc_context(STYLE):
         width = max(9.0, 2.6 * panels)
-        figure = Figure(figsize=(width, height + 0.19 * -(-arms // LEGEND_COLUMNS)), layout="constrained")
+        figure = Figure(figsize=(width, height + 0.19 * lines), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, panels, squeeze=False, sharey=sharey)[0]
         draw(axes)
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(arms, LEGEND_COLUMNS))
+        figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // lines))
         stored = io.BytesIO()
         # Without matplotlib's version in it, so that the same rows give the same file.
         figure.savefig(stored, format="png", metadata={"Software": None})
@@ -175,7 +177,7 @@ def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, arm
 
 
 def _style(arm: str) -> dict[str, Any]:
-    marker = MARKERS[ORDER.index(arm) % len(MARKERS)] if arm in ORDER else "."
+    marker = ARM_MARKERS[ORDER.index(arm)] if arm in ORDER else "."
     if arm in COLORS:
         style = {"color": COLORS[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
     else:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from monai_gmcl.benchmark.report import tables
 from monai_gmcl.benchmark.report.figures import Picture, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.page import Section, html_page, markdown_page
-from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, WEIGHTS, Cell, Results, arm_title, auc
+from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, Cell, Results, arm_title
 from monai_gmcl.benchmark.report.targets import SIZES, targets
 
 __all__ = ["keep_command", "write_report"]
@@ -46,12 +45,12 @@ def keep_command(folder: Path, command: str) -> None:
 
 
 def write_report(folder: str | Path, pictures: bool = False) -> Path:
-    """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``, ``differences.csv``.
+    """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``.
 
     Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, and ``commands.txt``
     (:func:`keep_command`). What is not there yet is said to be missing. The same rows give the same files.
     ``report.html`` needs no other file and no network; figures lie in ``figures`` as PNG too. ``results.csv`` has a
-    row for each run and measured part, ``differences.csv`` one for each pair of arms.
+    row for each run and measured part.
 
     Args:
         folder: of the comparison.
@@ -71,7 +70,6 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     _write_csv(folder / "results.csv", list(_result_rows(results)))
-    _write_csv(folder / "differences.csv", list(_difference_rows(results)))
     facts = _facts(results, folder)
     (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
     page = folder / "report.html"
@@ -140,12 +138,16 @@ def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
     """Sentences on what is missing: arms without runs, and arms with a single one."""
     arms = results.arms(cells)
     never = [arm_title(arm) for arm in ORDER if arm not in arms]
-    missing = [f"{arm_title(arm)} (n = {cell.n})" for arm in arms for cell in cells if not results.seeds(cell, arm)]
-    single = [
-        f"{arm_title(arm)} (n = {cell.n})" for arm in arms for cell in cells if len(results.seeds(cell, arm)) == 1
-    ]
+    missing, single = (
+        [
+            f"{arm_title(arm)} (n = {', '.join(map(str, found))})"
+            for arm in arms
+            if (found := [cell.n for cell in cells if len(results.seeds(cell, arm)) == seeds])
+        ]
+        for seeds in (0, 1)
+    )
     sentences = {"Not run": never, "No runs yet": missing, "One seed, and so no interval": single}
-    return [f"{what}: {', '.join(which)}." for what, which in sentences.items() if which]
+    return [f"{what}: {'; '.join(which)}." for what, which in sentences.items() if which]
 
 
 def _cost_section(results: Results, cells: Sequence[Cell]) -> Section:
@@ -192,18 +194,6 @@ def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
                     parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
                     origin = {name: row.get(name) for name in ("commit", "machine")}
                     yield {**about, **_flat(row["measures"][split]), **_flat(parts), **origin}
-
-
-def _difference_rows(results: Results) -> Iterator[dict[str, Any]]:
-    for data, split in results.places():
-        for cell in results.cells(data, split):
-            for ours, theirs in permutations(results.arms([cell]), 2):
-                for weights in WEIGHTS:
-                    found = results.difference(cell, ours, theirs, *auc(cell, weights))
-                    if found is not None:
-                        about = {"data": data, "split": split, "n": cell.n, "weights": weights}
-                        numbers = {name: getattr(found, name) for name in ("mean", "deviation", "low", "high", "pairs")}
-                        yield {**about, "ours": ours, "theirs": theirs, **numbers}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

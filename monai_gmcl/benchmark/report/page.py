@@ -41,12 +41,12 @@ th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; white-spa
 thead th { border-bottom: 1px solid var(--line); background: var(--band); font-weight: 600; }
 tbody tr:nth-child(even) > * { background: var(--band); }
 tbody tr > * { background: var(--paper); }
-tbody th { position: sticky; left: 0; font-weight: 500; max-width: 17rem; min-width: 7rem; white-space: normal; }
+tbody th { position: sticky; left: 0; font-weight: 500; max-width: 20rem; min-width: 12rem; white-space: normal; }
 td.text { white-space: normal; min-width: 12rem; }
 .met { color: var(--good); font-weight: 600; }
 .missed { color: var(--bad); font-weight: 600; }
-.figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
-figure { margin: 0; }
+.photos { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
+figure { margin: 1rem 0 0; }
 figure img { width: 100%; height: auto; display: block; border-radius: 6px; }
 figcaption { color: var(--soft); font-size: .85rem; padding: .2rem 0; }
 details { margin: .8rem 0; }
@@ -116,9 +116,9 @@ def _html_section(anchor: str, part: Section) -> str:
         f"<details><summary>{html.escape(table.title)}</summary>{_html_table(table)}</details>" for table in part.folded
     )
     tables = "".join(f"<h3>{html.escape(table.title)}</h3>{_html_table(table)}" for table in part.tables)
-    figures = "".join(map(_html_picture, [*part.pictures, *part.photos]))
-    figures = f'<div class="figures">{figures}</div>' if figures else ""
-    return f'<h2 id="{anchor}">{html.escape(part.title)}</h2>{text}{tables}{figures}{folded}'
+    figures = "".join(map(_html_picture, part.pictures))
+    photos = f'<div class="photos">{"".join(map(_html_picture, part.photos))}</div>' if part.photos else ""
+    return f'<h2 id="{anchor}">{html.escape(part.title)}</h2>{text}{tables}{figures}{photos}{folded}'
 
 
 def _html_table(table: Table) -> str:
@@ -132,10 +132,12 @@ def _html_table(table: Table) -> str:
 
 
 def _html_cell(text: str) -> str:
-    kinds = [text] if text in ("met", "missed") else []
-    kinds += ["met"] if text.endswith("▲") else ["missed"] if text.endswith("▼") else []
-    kinds += ["text"] if len(text) > LONG_TEXT else []
-    return f'<td class="{" ".join(kinds)}">{html.escape(text)}</td>' if kinds else f"<td>{html.escape(text)}</td>"
+    kind = {"met": "met", "missed": "missed"}.get(text, "")
+    if len(text) > LONG_TEXT:
+        kind = "text"
+    elif text.endswith(("▲", "▼")):
+        kind = "met" if text.endswith("▲") else "missed"
+    return f'<td class="{kind}">{html.escape(text)}</td>' if kind else f"<td>{html.escape(text)}</td>"
 
 
 def _html_picture(picture: Picture) -> str:

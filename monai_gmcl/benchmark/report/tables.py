@@ -20,6 +20,7 @@ from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text
 from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, arm_title, auc
 
 __all__ = [
+    "ARM_NOTE",
     "SHARES",
     "Table",
     "arm_table",
@@ -62,6 +63,14 @@ class Table:
     note: str = ""
 
 
+ARM_NOTE = (
+    "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
+    "interval, ▲ ▼ where that is above or below 0. Chosen: weights best on the validation images; final: those of the "
+    "last step; EMA: running average of the weights."
+)
+"""What is in :func:`arm_table`."""
+
+
 def arm_table(results: Results, cell: Cell) -> Table:
     """Return how each arm did in a cell: seeds, AUC of each kind of weights, and how far it is from GMCL's."""
 
@@ -80,9 +89,6 @@ def arm_table(results: Results, cell: Cell) -> Table:
         f"AUC, n = {cell.n}",
         columns,
         [texts(arm) for arm in results.arms([cell])],
-        "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
-        "interval, ▲ ▼ where that is above or below 0. Chosen: weights best on the validation images; final: those of "
-        "the last step; EMA: running average of the weights.",
     )
 
 

@@ -121,7 +121,7 @@ def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
         figures.append(difference_figure(results, cells))
     return Section(
         f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",
-        _gaps(results, cells),
+        [tables.ARM_NOTE, *_gaps(results, cells)],
         [
             *(tables.arm_table(results, cell) for cell in cells),
             *(tables.share_table(results, cells, weights) for weights in (PRIMARY, FINAL)),

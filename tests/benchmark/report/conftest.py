@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from monai_gmcl.benchmark.report.rows import Results
+
 WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
 LEVELS = {"standard": 0.80, "strong": 0.81, "doubled_batch": 0.815, "frozen": 0.83, "gmcl": 0.84, "two_stage_gan": 0.81}
 Rows = Callable[..., list[dict[str, Any]]]
@@ -78,3 +80,18 @@ def keep(tmp_path: Path) -> Callable[[list[dict[str, Any]]], Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def results_of() -> Callable[..., Results]:
+    """Results of the AUCs of each arm, seed by seed; a split and a change of all rows may be given."""
+
+    def make(aucs: dict[str, list[float]], split: str = "test", n: int = 500, **change: Any) -> Results:
+        found = [
+            {**made_row("pcam", n, arm, seed, split, auc), **change}
+            for arm, values in aucs.items()
+            for seed, auc in enumerate(values)
+        ]
+        return Results((Path(f"{i}.json"), row) for i, row in enumerate(found))
+
+    return make

@@ -11,19 +11,18 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
-from scipy import stats
 
 from monai_gmcl.benchmark.report import keep_command, write_report
-from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.exceptions import DataError
 
 
 class Loaded(HTMLParser):
@@ -47,25 +46,8 @@ def test_the_page_needs_nothing_but_itself(rows: Any, keep: Any) -> None:
     page = write_report(keep(rows())).read_text(encoding="utf-8")
     loaded = Loaded()
     loaded.feed(page)
-    assert len(loaded.sources) >= 8 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
+    assert len(loaded.sources) >= 3 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
     assert not re.search(r"url\(|@import|<script", page)
-
-
-def test_the_difference_is_that_of_the_same_seeds_with_students_interval(rows: Any, keep: Any) -> None:
-    found = rows(sizes=(500,), seeds=6)
-    folder = keep(found)
-    write_report(folder)
-    auc = {
-        arm: np.array([row["measures"]["test"]["chosen"]["auc"] for row in found if row["arm"] == arm])
-        for arm in ("gmcl", "strong")
-    }
-    wanted = stats.ttest_rel(auc["gmcl"], auc["strong"])
-    low, high = wanted.confidence_interval(0.95)
-    pair = {"ours": "gmcl", "theirs": "strong", "weights": "chosen"}
-    (row,) = (row for row in table(folder / "differences.csv") if pair.items() <= row.items())
-    assert float(row["mean"]) == pytest.approx(float((auc["gmcl"] - auc["strong"]).mean()), abs=1e-6)
-    assert (float(row["low"]), float(row["high"])) == pytest.approx((float(low), float(high)), abs=1e-6)
-    assert int(row["pairs"]) == 6
 
 
 def test_every_run_is_in_the_table_of_results(rows: Any, keep: Any) -> None:
@@ -95,7 +77,8 @@ def test_the_shares_of_the_gain_add_up(rows: Any, keep: Any) -> None:
 def test_a_grid_that_is_not_finished_says_what_is_missing(rows: Any, keep: Any) -> None:
     found = [r for r in rows(seeds=2) if not (r["arm"] == "gmcl" and r["n"] == 100)]
     page = write_report(keep(found)).read_text(encoding="utf-8")
-    assert "No runs yet of GMCL (n = 100)." in page and "not decided" in page
+    assert "No runs yet: GMCL (n = 100)." in page and "not measured" in page
+    assert "Not run: no augmentation; " in page
 
 
 def test_development_is_not_taken_for_a_test(rows: Any, keep: Any) -> None:
@@ -112,15 +95,19 @@ def test_what_made_the_runs_is_named_once(rows: Any, keep: Any) -> None:
     assert "abc1234" in page and "a machine" in page
 
 
-def test_pictures_of_what_arms_train_on_are_in_the_page(rows: Any, keep: Any) -> None:
+def test_pictures_of_what_arms_train_on_are_in_the_page_only_where_asked_for(rows: Any, keep: Any) -> None:
     found = rows(sizes=(500,), seeds=1)
     for row in found:
         row["picture"] = f"pictures/{row['arm']}.png"
     folder = keep(found)
     (folder / "pictures").mkdir()
-    Image.new("RGB", (8, 8)).save(folder / "pictures" / "gmcl.png")
-    page = write_report(folder).read_text(encoding="utf-8")
-    assert "pcam: GMCL (n = 500, seed 0)" in page and "No picture of standard MONAI transforms (pcam)" in page
+    Image.effect_noise((8, 8), 50).save(folder / "pictures" / "gmcl.png")
+    embedded = base64.b64encode((folder / "pictures" / "gmcl.png").read_bytes()).decode()
+    assert embedded not in write_report(folder).read_text(encoding="utf-8")
+    page = write_report(folder, pictures=True).read_text(encoding="utf-8")
+    assert embedded in page and "pcam: GMCL (n = 500, seed 0)" in page
+    assert "No picture of standard MONAI transforms (pcam)" in page
+    assert "pictures" not in (folder / "summary.md").read_text(encoding="utf-8")
 
 
 def test_the_same_rows_give_the_same_page(rows: Any, keep: Any) -> None:
@@ -128,11 +115,17 @@ def test_the_same_rows_give_the_same_page(rows: Any, keep: Any) -> None:
     assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
 
 
-def test_arms_are_compared_with_the_first_one_where_standard_transforms_did_not_run(rows: Any, keep: Any) -> None:
-    folder = keep([r for r in rows(sizes=(500,)) if r["arm"] in ("frozen", "gmcl")])
-    assert "AUC minus that of GMCL with a frozen random teacher" in write_report(folder).read_text(encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="expected an arm with runs, frozen, gmcl, got 'standard'"):
-        write_report(folder, "standard")
+def test_figures_of_the_summary_are_there(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(100, 500)))
+    write_report(folder)
+    linked = re.findall(r"\]\((.*?)\)", (folder / "summary.md").read_text(encoding="utf-8"))
+    assert len(linked) == 3 and all(Image.open(folder / name).width > 1000 for name in linked)
+
+
+def test_a_grid_without_gmcl_and_of_one_run_is_reported(rows: Any, keep: Any) -> None:
+    found = [row for row in rows("own", (40,), seeds=1) if row["arm"] == "standard"]
+    page = write_report(keep(found)).read_text(encoding="utf-8")
+    assert "One seed, and so no interval: standard MONAI transforms (n = 40)." in page and "Targets" not in page
 
 
 def test_a_folder_without_runs_and_files_that_are_none_are_named(tmp_path: Path) -> None:

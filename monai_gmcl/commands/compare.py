@@ -92,13 +92,13 @@ def compare(
         ratio,
         robust,
     )
-    keep_command(folder, command)
     keep_chosen_strengths(jobs, folder)
     done = sum(job.is_done(folder) for job in jobs)
     with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
         for job in run_jobs(jobs, folder, workers):
             bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
             bar.update()
+            keep_command(folder, command)
             # After each run, so that a report of a grid that runs has whatever can be compared.
             keep_chosen_strengths(jobs, folder)
     report(out, pictures)

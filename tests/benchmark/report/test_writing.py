@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -42,29 +43,42 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_page_needs_nothing_but_itself(rows: Any, keep: Any) -> None:
-    page = write_report(keep(rows())).read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def made(rows: Any) -> list[dict[str, Any]]:
+    return list(rows(sizes=(100, 500), seeds=2))
+
+
+@pytest.fixture(scope="module")
+def folder(made: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison with its report."""
+    place = tmp_path_factory.mktemp("comparison")
+    (place / "runs").mkdir()
+    for i, row in enumerate(made):
+        (place / "runs" / f"{i}.json").write_text(json.dumps(row), encoding="utf-8")
+    for _ in range(2):
+        keep_command(place, "python -m monai_gmcl compare --n 500")
+    write_report(place)
+    return place
+
+
+def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
     loaded = Loaded()
     loaded.feed(page)
     assert len(loaded.sources) >= 3 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
     assert not re.search(r"url\(|@import|<script", page)
 
 
-def test_every_run_is_in_the_table_of_results(rows: Any, keep: Any) -> None:
-    found = rows(seeds=2)
-    folder = keep(found)
-    write_report(folder)
+def test_every_run_is_in_the_table_of_results(made: Any, folder: Path) -> None:
     kept = table(folder / "results.csv")
-    assert len(kept) == len(found)
-    wanted = {(r["data"], r["n"], r["arm"], r["seed"], round(r["measures"]["test"]["chosen"]["auc"], 6)) for r in found}
+    assert len(kept) == len(made)
+    wanted = {(r["data"], r["n"], r["arm"], r["seed"], round(r["measures"]["test"]["chosen"]["auc"], 6)) for r in made}
     assert {
         (r["data"], int(r["n"]), r["arm"], int(r["seed"]), round(float(r["chosen.auc"]), 6)) for r in kept
     } == wanted
 
 
-def test_the_shares_of_the_gain_add_up(rows: Any, keep: Any) -> None:
-    folder = keep(rows(sizes=(500,)))
-    write_report(folder)
+def test_the_shares_of_the_gain_add_up(folder: Path) -> None:
     lines = (folder / "summary.md").read_text(encoding="utf-8").split("\n")
     share = {}
     for name in ("transform", "structure", "learning", "together"):
@@ -75,22 +89,19 @@ def test_the_shares_of_the_gain_add_up(rows: Any, keep: Any) -> None:
 
 
 def test_a_grid_that_is_not_finished_says_what_is_missing(rows: Any, keep: Any) -> None:
-    found = [r for r in rows(seeds=2) if not (r["arm"] == "gmcl" and r["n"] == 100)]
+    found = [r for r in rows(sizes=(100, 500), seeds=1) if not (r["arm"] == "gmcl" and r["n"] == 100)]
     page = write_report(keep(found)).read_text(encoding="utf-8")
     assert "No runs yet: GMCL (n = 100)." in page and "not measured" in page
     assert "Not run: no augmentation; " in page
 
 
 def test_development_is_not_taken_for_a_test(rows: Any, keep: Any) -> None:
-    page = write_report(keep(rows(split="held_out"))).read_text(encoding="utf-8")
+    page = write_report(keep(rows(sizes=(500,), seeds=1, split="held_out"))).read_text(encoding="utf-8")
     assert "stand in for a test set that was not read" in page
 
 
-def test_what_made_the_runs_is_named_once(rows: Any, keep: Any) -> None:
-    folder = keep(rows(sizes=(500,)))
-    for _ in range(2):
-        keep_command(folder, "python -m monai_gmcl compare --n 500")
-    page = write_report(folder).read_text(encoding="utf-8")
+def test_what_made_the_runs_is_named_once(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("python -m monai_gmcl compare --n 500") == 1
     assert "abc1234" in page and "a machine" in page
 
@@ -110,14 +121,12 @@ def test_pictures_of_what_arms_train_on_are_in_the_page_only_where_asked_for(row
     assert "pictures" not in (folder / "summary.md").read_text(encoding="utf-8")
 
 
-def test_the_same_rows_give_the_same_page(rows: Any, keep: Any) -> None:
-    folder = keep(rows(sizes=(100, 500)))
-    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+def test_the_same_rows_give_the_same_page(folder: Path) -> None:
+    before = (folder / "report.html").read_bytes()
+    assert write_report(folder).read_bytes() == before
 
 
-def test_figures_of_the_summary_are_there(rows: Any, keep: Any) -> None:
-    folder = keep(rows(sizes=(100, 500)))
-    write_report(folder)
+def test_figures_of_the_summary_are_there(folder: Path) -> None:
     linked = re.findall(r"\]\((.*?)\)", (folder / "summary.md").read_text(encoding="utf-8"))
     assert len(linked) == 3 and all(Image.open(folder / name).width > 1000 for name in linked)
 

@@ -70,7 +70,7 @@ class Section:
         text: first paragraphs.
         tables: those that everyone reads.
         pictures: figures.
-        photos: of what arms trained on; not in Markdown.
+        photos: of what arms trained on.
         folded: further tables, behind a line to open; not in Markdown.
     """
 

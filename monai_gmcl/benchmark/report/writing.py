@@ -65,7 +65,7 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
     """
     folder = Path(folder)
     results = Results.read(folder)
-    sections = list(_sections(results, folder, pictures))
+    sections = list(_sections(results))
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
@@ -73,7 +73,8 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
     facts = _facts(results, folder)
     (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
     page = folder / "report.html"
-    page.write_text(html_page(TITLE, facts, sections), encoding="utf-8")
+    shown = [_image_section(results, folder)] if pictures else []
+    page.write_text(html_page(TITLE, facts, [*sections, *shown]), encoding="utf-8")
     return page
 
 
@@ -94,7 +95,7 @@ def _commands(folder: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
-def _sections(results: Results, folder: Path, pictures: bool) -> Iterator[Section]:
+def _sections(results: Results) -> Iterator[Section]:
     if any(data in SIZES for data, _ in results.places()):
         yield _target_section(results)
     for data, split in results.places():
@@ -102,8 +103,6 @@ def _sections(results: Results, folder: Path, pictures: bool) -> Iterator[Sectio
     for data, split in results.primary_places():
         yield _cost_section(results, results.cells(data, split))
     yield _robust_section(results)
-    if pictures:
-        yield _image_section(results, folder)
 
 
 def _target_section(results: Results) -> Section:

@@ -17,6 +17,7 @@ import fire
 
 from monai_gmcl.commands.check import check
 from monai_gmcl.commands.compare import compare
+from monai_gmcl.commands.report import report
 from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.exceptions import GMCLError
 
@@ -26,7 +27,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run a command of monai_gmcl by its name."""
     try:
-        fire.Fire({"check": check, "compare": compare, "synthesize": synthesize}, name="monai_gmcl")
+        commands = {"check": check, "compare": compare, "report": report, "synthesize": synthesize}
+        fire.Fire(commands, name="monai_gmcl")
     except GMCLError as error:
         sys.exit(f"monai_gmcl: {error}")
 

@@ -19,16 +19,18 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.data.meta_obj import set_track_meta
+from torch import Tensor
 
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
+from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
@@ -38,6 +40,9 @@ __all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_chosen_strengths", "ru
 PROTOCOL = 1
 """Raised when arms or measures change, so that runs of before are not taken for runs of now."""
 WITHIN_BUDGET = "_tuned_within_budget"
+ROBUST_ARMS = ("standard", "strong", "two_stage_gan", "frozen", "gmcl")
+ROBUST_IMAGES = 500
+PICTURED_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Job:
         splits: where to measure: ``held_out`` (images of ``train`` that were not drawn) or folders such as ``test``.
         strength: of a tuned arm's augmentation; None where there is nothing to tune.
         within_budget: a tuned arm whose strengths share the steps of one run.
+        robust: whether to measure under attack and on shifted images, too: chosen weights, 500 images of the first
+            part. No part of the settings, since it changes no other number.
     """
 
     options: DataOptions
@@ -63,6 +70,7 @@ class Job:
     splits: tuple[str, ...]
     strength: float | None = None
     within_budget: bool = False
+    robust: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -71,15 +79,24 @@ class Job:
         return {"protocol": PROTOCOL, "data": self.options.as_dict(), **own, "splits": list(self.splits)}
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of the settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+
+    @property
     def row_arm(self) -> str:
         """The arm's name in rows."""
         return self.arm + WITHIN_BUDGET * self.within_budget
 
     def file(self, folder: Path) -> Path:
         """Return where the run is kept; the strengths of a tuned arm in a folder of their own."""
-        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
-        stem = f"{self.options.name}-n{self.n}-{self.row_arm}-s{self.seed}-{digest}.json"
-        return folder / "runs" / ("strengths" if self.strength is not None else "") / stem
+        name = f"{self.options.name}-n{self.n}-{self.row_arm}-s{self.seed}-{self.digest[:8]}.json"
+        return folder / "runs" / ("strengths" if self.strength is not None else "") / name
+
+    def is_done(self, folder: Path) -> bool:
+        """Return whether the run is kept, with what it is to measure."""
+        file = self.file(folder)
+        return file.exists() and (not self.robust or json.loads(file.read_text(encoding="utf-8"))["robust"] is not None)
 
 
 def equal_compute_ratio(options: DataOptions) -> float:
@@ -106,6 +123,7 @@ def jobs_of(
     steps: int,
     splits: Sequence[str],
     ratio: float,
+    robust: bool = False,
 ) -> list[Job]:
     """Return the runs of a grid, seed by seed, so that a grid that is stopped has whole seeds.
 
@@ -117,6 +135,7 @@ def jobs_of(
         steps: student steps of GMCL.
         splits: where to measure.
         ratio: of :func:`equal_compute_ratio`.
+        robust: whether to measure under attack and on shifted images, too, the arms in :data:`ROBUST_ARMS`.
 
     Raises:
         ConfigurationError: an unknown arm, or an odd number of images.
@@ -137,7 +156,8 @@ def jobs_of(
                 base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
                 for strength in STRENGTHS if arm.tuned else (None,):
                     share = own // len(STRENGTHS) if within else own
-                    jobs.append(Job(*base, share, tuple(splits), strength, within))
+                    attacked = robust and name in ROBUST_ARMS
+                    jobs.append(Job(*base, share, tuple(splits), strength, within, attacked))
     return jobs
 
 
@@ -149,7 +169,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
         folder: of the comparison.
         workers: processes, one thread each.
     """
-    missing = [job for job in jobs if not job.file(folder).exists()]
+    missing = [job for job in jobs if not job.is_done(folder)]
     for options in {job.options for job in missing}:
         # Read before the processes split, so that they share it.
         _data(options).read()
@@ -166,10 +186,10 @@ def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
     groups: dict[Path, list[Job]] = {}
     for job in jobs:
         if job.strength is not None:
-            whole = Job(job.options, job.n, job.seed, job.arm, job.steps, job.splits, None, job.within_budget)
+            whole = replace(job, strength=None)
             groups.setdefault(whole.file(folder), []).append(job)
     for file, group in groups.items():
-        if all(job.file(folder).exists() for job in group):
+        if all(job.is_done(folder) for job in group):
             rows = [json.loads(job.file(folder).read_text(encoding="utf-8")) for job in group]
             best = max(rows, key=lambda row: float(row["valid_auc"]["chosen"]))
             names = ("wall_seconds", "cpu_seconds", "student_passes", "flops")
@@ -190,17 +210,23 @@ def _run(task: tuple[Job, Path]) -> Job:
     labeled, held_out = data.draw(job.n // 2, job.seed)
     run = StudentRun(ARMS[job.arm].build, job.options, labeled, data.choosing, job.seed, job.steps, job.strength or 1.0)
     run.run()
+    parts = {name: held_out if name == "held_out" else data.split(name) for name in job.splits}
+    picture = f"pictures/{job.file(folder).stem}.png" if job.seed == PICTURED_SEED else None
+    if picture:
+        write_picture(folder / picture, run.seen)
     row = {
         "data": job.options.name,
-        **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "settings": job.settings, "splits": list(job.splits)},
+        **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "settings": job.settings},
+        "hash": job.digest,
+        "splits": list(job.splits),
         "commit": _commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "measures": {name: _measures(run, held_out if name == "held_out" else data.split(name)) for name in job.splits},
+        "measures": {name: _measures(run, images) for name, images in parts.items()},
         "valid_auc": run.valid_auc,
-        "robust": None,
+        "robust": _robust(run, *parts[job.splits[0]], job.seed) if job.robust else None,
         "synthetic": None,
         "cost": {**run.cost, "tuning": None},
-        "picture": None,
+        "picture": picture,
     }
     _write(job.file(folder), row)
     return job
@@ -208,6 +234,15 @@ def _run(task: tuple[Job, Path]) -> Job:
 
 def _measures(run: StudentRun, images: Images) -> dict[str, dict[str, float]]:
     return {which: classification_measures(run.probabilities(which, images[0]), images[1]) for which in run.weights}
+
+
+def _robust(run: StudentRun, images: Tensor, labels: Tensor, seed: int) -> dict[str, Any]:
+    # Here: captum is only needed for attacks.
+    from monai_gmcl.metrics.robust_accuracy import robust_measures
+
+    # A random part: images come class by class.
+    some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:ROBUST_IMAGES]
+    return robust_measures(run.with_weights("chosen"), images[some], labels[some], seed)
 
 
 def _write(file: Path, row: dict[str, Any]) -> None:

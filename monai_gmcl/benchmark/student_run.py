@@ -101,6 +101,8 @@ def small_resnet(channels: int) -> ResNet:
 class StudentRun:
     """Train a student, keep the weights that validation chose and the last ones, raw and averaged (EMA).
 
+    ``seen`` holds the images that the student learned from in its last step, pass by pass.
+
     AdamW with a one-cycle schedule, 32 real images a step. AUC on the choosing images is read 20 times in a run: the
     more often, the more a small validation set chooses by luck.
 
@@ -137,6 +139,9 @@ class StudentRun:
         self._counter = FlopCounter()
         self.trainer.add_event_handler(Events.ITERATION_STARTED(once=3), self._start_counting)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), self._stop_counting)
+        self.seen: list[Tensor] = []
+        self.trainer.add_event_handler(Events.ITERATION_STARTED(once=steps), self._start_watching)
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=steps), lambda: self._watch.remove())
         averaged = EMAHandler(self.network, momentum=EMA_MOMENTUM, handle_buffers="update")
         self.networks = {"": self.network, "ema_": averaged.ema_model}
         # One step more than the run has: ignite's last event comes after the last step.
@@ -181,6 +186,9 @@ class StudentRun:
 
     def _count_images(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.passes_per_step += len(inputs[0])
+
+    def _start_watching(self) -> None:
+        self._watch = self.network.register_forward_pre_hook(lambda _, inputs: self.seen.append(inputs[0].detach()))
 
     def _choose(self) -> None:
         for prefix, network in self.networks.items():

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.grid import equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
+from monai_gmcl.commands.report import check_installed, report
 
 __all__ = ["compare"]
 
@@ -39,15 +41,19 @@ def compare(
     size: int | None = None,
     upright: bool = False,
     centered: bool = False,
+    robust: bool = False,
+    pictures: bool = False,
     workers: int = 2,
 ) -> None:
-    """Run a grid of comparisons; what is on disk already is not run again.
+    """Run a grid of comparisons and report it; what is on disk already is not run again.
 
-    Several data sets go into one folder by calling it once for each.
+    Several data sets go into one folder by calling it once for each; the report is of all. ``python -m monai_gmcl
+    report`` writes it again from what is on disk, also while a grid runs.
 
     Args:
         data_dir: folder with ``train`` and ``valid`` class folders of two classes, and those named in ``splits``.
-        out: folder of the results: ``runs/*.json``, one a run.
+        out: folder of the results: ``runs/*.json``, one a run, and the report. ``pictures`` in it holds what each arm
+            trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
         arms: which ways, by their short names.
         seeds: how many, or which.
@@ -59,11 +65,19 @@ def compare(
         size: to resize to, pixels.
         upright: the images have an up and a down (X-rays): small moves instead of flips and quarter turns.
         centered: the centre makes the label (PCam): nothing shifts or zooms.
+        robust: whether to measure some arms under attack (FGSM, PGD) and on shifted images, too. Runs that were kept
+            without it are run again.
+        pictures: whether the report shows images of the data set.
         workers: processes of one thread each.
 
     Raises:
-        ConfigurationError, DataError: an unknown arm, an odd n, a missing folder.
+        ConfigurationError, DataError: an unknown arm, an odd n, a missing folder, a package that is not installed.
     """
+    command = _command(**locals())
+    check_installed("scipy", *(["captum"] if robust else []))
+    # Here: the other commands of monai_gmcl do without the packages that reports need.
+    from monai_gmcl.benchmark.report import keep_command
+
     options = DataOptions(str(data_dir), channels, crop, size, upright, centered)
     folder = Path(out)
     ratio = equal_compute_ratio(options)
@@ -76,10 +90,21 @@ def compare(
         steps,
         [splits] if isinstance(splits, str) else splits,
         ratio,
+        robust,
     )
-    done = sum(job.file(folder).exists() for job in jobs)
+    keep_chosen_strengths(jobs, folder)
+    done = sum(job.is_done(folder) for job in jobs)
     with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
         for job in run_jobs(jobs, folder, workers):
             bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
             bar.update()
-    keep_chosen_strengths(jobs, folder)
+            keep_command(folder, command)
+            # After each run, so that a report of a grid that runs has whatever can be compared.
+            keep_chosen_strengths(jobs, folder)
+    report(out, pictures)
+
+
+def _command(**arguments: object) -> str:
+    """Return the shell line of a call, from whatever place it was made."""
+    given = [word for name, value in arguments.items() if value is not None for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "monai_gmcl", "compare", *given])

@@ -25,28 +25,53 @@ __all__ = ["calibration_error", "classification_measures"]
 
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return accuracy, AUC, sensitivity, specificity and calibration error of two classes, of which 1 is the finding.
+    """Return accuracy, AUC, sensitivity, specificity and calibration error of class probabilities.
+
+    Of two classes, class 1 is the finding: AUC, sensitivity and specificity are its own. Of more, they are means over
+    classes, of each against the rest. Accuracy is the share of images whose most probable class is the right one.
 
     Args:
-        probabilities: of the classes, ``(N, 2)``, rows sum to 1.
-        labels: int64 ``(N,)``, 0 or 1.
+        probabilities: of the classes, ``(N, K)``, K of 2 or more; rows sum to 1.
+        labels: int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Returns:
+        ``accuracy``, ``auc``, ``sensitivity``, ``specificity`` and ``ece`` (:func:`calibration_error`), 0 to 1.
 
     Raises:
-        ConfigurationError: other shapes, or images of one class only.
+        ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
     """
-    if probabilities.ndim != 2 or probabilities.shape[1] != 2 or labels.shape != probabilities.shape[:1]:
+    _check(probabilities, labels)
+    classes = probabilities.shape[1]
+    predicted, wanted = (nn.functional.one_hot(part, classes) for part in (probabilities.argmax(1), labels))
+    findings = slice(1, 2) if classes == 2 else slice(None)
+    counts = get_confusion_matrix(predicted, wanted).sum(0)[findings]
+    auc: Any = compute_roc_auc(probabilities[:, findings], wanted[:, findings], average="macro")
+    rates = {name: compute_confusion_matrix_metric(name, counts) for name in ("sensitivity", "specificity")}
+    return {
+        "accuracy": float((predicted * wanted).sum() / len(labels)),
+        "auc": float(auc),
+        **{name: float(rate.mean()) for name, rate in rates.items()},
+        "ece": calibration_error(probabilities, labels),
+    }
+
+
+def _check(probabilities: Tensor, labels: Tensor) -> None:
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2 or labels.shape != probabilities.shape[:1]:
         raise ConfigurationError(
-            f"Expected probabilities (N, 2) and labels (N,), found shapes {tuple(probabilities.shape)} and "
-            f"{tuple(labels.shape)}."
+            f"Expected probabilities (N, K), K of 2 or more, and labels (N,), found shapes "
+            f"{tuple(probabilities.shape)} and {tuple(labels.shape)}."
         )
-    if (found_labels := set(labels.tolist())) != {0, 1}:
-        raise ConfigurationError(f"Expected images of classes 0 and 1, found {sorted(found_labels)}.")
-    predicted, wanted = (nn.functional.one_hot(part, 2) for part in (probabilities.argmax(1), labels))
-    counts = get_confusion_matrix(predicted, wanted, include_background=False).sum(0)
-    auc: Any = compute_roc_auc(probabilities[:, 1], labels)
-    names = ("accuracy", "sensitivity", "specificity")
-    found = {name: float(compute_confusion_matrix_metric(name, counts)) for name in names}
-    return {"auc": float(auc), **found, "ece": calibration_error(probabilities, labels)}
+    # NaN compares as false.
+    fit = ((probabilities.sum(1) - 1).abs() < 1e-3) & (probabilities >= 0).all(1)
+    if not fit.all():
+        row = int(fit.int().argmin())
+        raise ConfigurationError(
+            f"Expected probabilities, rows of numbers from 0 that sum to 1, found {probabilities[row].tolist()} in row "
+            f"{row}; of logits, take the softmax."
+        )
+    found, wanted = sorted(set(labels.tolist())), list(range(probabilities.shape[1]))
+    if found != wanted:
+        raise ConfigurationError(f"Expected images of each class, 0 to {wanted[-1]}, found classes {found}.")
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
@@ -62,7 +87,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     """
     confidence, predicted = probabilities.max(1)
     bin_of = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(
+    gaps = torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(
         0, bin_of, (predicted == labels).double() - confidence.double()
     )
     return float(gaps.abs().sum() / len(labels))

@@ -11,6 +11,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
 import torch
 from torch import nn
 
@@ -57,3 +61,43 @@ def test_nothing_is_counted_outside() -> None:
         pass
     layer(torch.rand(3, 7))
     assert counter.total == 0
+
+
+def test_a_double_backward_pass_of_a_convolution_counts() -> None:
+    layer, images = nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.rand(2, 3, 10, 10, requires_grad=True)
+    unit = counted(lambda: layer(images))
+    (gradient,) = torch.autograd.grad(layer(images).square().sum(), layer.weight, create_graph=True)
+    # as for the linear layer: gradient = 2 conv(x)^T x, by x directly and through conv(x)
+    assert counted(lambda: torch.autograd.grad(gradient.square().sum(), images)) == 3 * unit
+
+
+def test_groups_take_their_share_forward_and_backward() -> None:
+    layer, images = nn.Conv2d(4, 8, 3, padding=1, groups=4), torch.rand(2, 4, 10, 10, requires_grad=True)
+    forward = 2 * 2 * (8 * 1 * 9) * 100
+    assert counted(lambda: layer(images)) == forward
+    loss = layer(images).sum()
+    assert counted(lambda: loss.backward()) == 2 * forward
+
+
+def test_a_transposed_convolution_takes_two_operations_for_each_weight_and_input_pixel() -> None:
+    layer, images = nn.ConvTranspose2d(4, 8, 3, stride=2), torch.rand(2, 4, 10, 10, requires_grad=True)
+    forward = 2 * 2 * (4 * 8 * 9) * 100
+    assert counted(lambda: layer(images)) == forward
+    loss = layer(images).sum()
+    assert counted(lambda: loss.backward()) == 2 * forward
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_passes_without_gradients_count_alike(mode: Callable[[], AbstractContextManager[None]]) -> None:
+    layers, images = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 64, 5)), torch.rand(2, 3, 10, 10)
+    with mode():
+        assert counted(lambda: layers(images)) == 2 * 2 * (8 * 3 * 9 * 64 + 8 * 64 * 5)
+
+
+def test_attention_takes_two_products_forward_and_five_backward() -> None:
+    query = torch.rand(1, 2, 4, 8, requires_grad=True)
+    product = 2 * 2 * 4 * 4 * 8
+    assert counted(lambda: nn.functional.scaled_dot_product_attention(query, query, query)) == 2 * product
+    loss = nn.functional.scaled_dot_product_attention(query, query, query).sum()
+    # four gradients, and the scores once more
+    assert counted(lambda: loss.backward()) == 5 * product

@@ -59,6 +59,25 @@ def test_every_setting_names_another_file(folder: Path) -> None:
     assert len({one.file(Path()).name for one in [job, *others]}) == 8
 
 
+def test_some_arms_are_measured_under_attack_and_runs_of_before_are_run_again_for_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    plain, robust = (
+        jobs_of(options_of(folder), [8], ["gmcl", "none"], [0], 4, ["test"], 1.0, robust=robust)
+        for robust in (False, True)
+    )
+    assert [job.robust for job in robust] == [True, False]
+    list(run_jobs(plain, tmp_path, workers=1))
+    before = json.loads(plain[0].file(tmp_path).read_text())
+    assert list(run_jobs(robust, tmp_path, workers=1)) == robust[:1]
+    assert not list(run_jobs([*plain, *robust], tmp_path, workers=1))
+    attacked, other = (json.loads(job.file(tmp_path).read_text()) for job in robust)
+    assert before["robust"] is None and other["robust"] is None
+    assert attacked["measures"] == before["measures"]
+    assert set(attacked["robust"]["pgd"]) == {"1/255", "2/255", "4/255"}
+    assert 0 <= attacked["robust"]["pgd"]["4/255"] <= attacked["robust"]["accuracy"] <= 1
+
+
 def test_runs_are_kept_and_not_run_again(folder: Path, tmp_path: Path) -> None:
     jobs = [Job(options_of(folder), 8, seed, "gmcl", 4, ("held_out", "test")) for seed in (0, 1)]
     assert set(run_jobs(jobs[:1], tmp_path, workers=1)) == {jobs[0]}
@@ -69,6 +88,16 @@ def test_runs_are_kept_and_not_run_again(folder: Path, tmp_path: Path) -> None:
     assert set(row["measures"]["test"]) == set(row["valid_auc"]) == {"chosen", "final", "ema_chosen", "ema_final"}
     assert 0 <= row["measures"]["test"]["chosen"]["auc"] <= 1
     assert row["cost"]["student_passes"] == 4 * 64 and row["cost"]["tuning"] is None
+    assert row["hash"].startswith(jobs[0].file(tmp_path).stem.rsplit("-", 1)[1])
+
+
+def test_the_first_seed_leaves_a_picture_that_git_does_not_take(folder: Path, tmp_path: Path) -> None:
+    jobs = [Job(options_of(folder), 8, seed, "none", 4, ("test",)) for seed in (0, 1)]
+    list(run_jobs(jobs, tmp_path, workers=1))
+    first, second = (json.loads(job.file(tmp_path).read_text())["picture"] for job in jobs)
+    assert second is None
+    assert sorted(file.name for file in (tmp_path / "pictures").iterdir()) == [".gitignore", Path(first).name]
+    assert (tmp_path / "pictures" / ".gitignore").read_text() == "*\n"
 
 
 def test_a_run_gives_the_same_figures_again(folder: Path, tmp_path: Path) -> None:

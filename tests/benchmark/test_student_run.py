@@ -46,6 +46,18 @@ def test_a_run_keeps_chosen_and_final_weights_raw_and_averaged(run: StudentRun) 
     assert probabilities.shape == (50, 2) and torch.allclose(probabilities.sum(1), torch.ones(50))
 
 
+def test_what_the_student_learned_from_last_is_kept(run: StudentRun) -> None:
+    (seen,) = run.seen
+    known = images(20, 0)[0]
+    assert len(seen) == BATCH and all(any(torch.equal(image, one) for one in known) for image in seen)
+
+
+def test_a_student_of_gmcl_learned_from_real_images_and_a_lesson() -> None:
+    found = StudentRun(ARMS["gmcl"].build, OPTIONS, images(20, 0), images(30, 1), seed=0, steps=4)
+    found.run()
+    assert [len(seen) for seen in found.seen] == [BATCH, BATCH]
+
+
 def test_a_student_learns_what_is_easy(run: StudentRun) -> None:
     held_out, labels = images(50, 2)
     assert run.valid_auc["chosen"] > 0.95 and run.valid_auc["final"] > 0.95

@@ -11,14 +11,20 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from monai_gmcl.benchmark.grid import Job, run_jobs
 from monai_gmcl.commands.compare import compare
+from monai_gmcl.commands.report import report
 
 
 @pytest.fixture
@@ -43,7 +49,33 @@ def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsy
     rows = [json.loads(file.read_text()) for file in sorted((out / "runs").glob("*.json"))]
     assert [row["arm"] for row in rows] == ["gmcl", "standard"]
     assert len(list((out / "runs" / "strengths").glob("*.json"))) == 3
+    assert (out / "report.html").is_file() and (out / "summary.md").is_file()
+    assert (out / rows[0]["picture"]).is_file()
     before = {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("*gmcl*.json")}
     compare(str(folder), str(out), arms=("gmcl", "none"), **arguments)  # type: ignore[arg-type]
     assert len(list((out / "runs").glob("*.json"))) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+    commands = (out / "commands.txt").read_text().splitlines()
+    assert len(commands) == 2
+    assert shlex.split(commands[1])[:6] == ["python", "-m", "monai_gmcl", "compare", "--data_dir", str(folder)]
+    assert all(html.escape(line) in (out / "report.html").read_text() for line in commands)
+
+
+def test_a_grid_that_was_stopped_is_reported_with_the_strengths_that_are_complete(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def stopped(*arguments: Any) -> Iterator[Job]:
+        for job in run_jobs(*arguments):
+            yield job
+            if len(list((out / "runs" / "strengths").glob("*.json"))) == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("monai_gmcl.commands.compare.run_jobs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        compare(str(folder), str(out), 8, ("standard", "none"), 1, 4, channels=1, size=16, workers=1)
+    (file,) = (out / "runs").glob("*.json")
+    assert json.loads(file.read_text())["arm"] == "standard"
+    report(str(out))
+    assert "Not run: no augmentation; " in (out / "report.html").read_text()

@@ -44,8 +44,28 @@ def test_gaps_of_bins_do_not_cancel() -> None:
     assert calibration_error(probabilities, labels) == pytest.approx((0.95 + 0.45) / 2, abs=1e-6)
 
 
+def test_three_classes_are_measured_each_against_the_rest() -> None:
+    probabilities = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.5, 0.4, 0.1], [0.3, 0.3, 0.4]])
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    found = classification_measures(probabilities, labels)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["sensitivity"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
+    assert found["specificity"] == pytest.approx((2 / 3 + 1 + 3 / 4) / 3)
+    # pairs in order: class 0: 5 of 6 (.3 < .5); class 1: 6 of 6; class 2: 4 of 4
+    assert found["auc"] == pytest.approx((5 / 6 + 1 + 1) / 3)
+
+
+def test_equal_probabilities_count_half_in_the_auc() -> None:
+    found = classification_measures(of_finding(0.5, 0.5, 0.9, 0.5), torch.tensor([1, 0, 1, 0]))
+    assert found["auc"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"found shapes \(2, 3\) and \(2,\)"):
-        classification_measures(torch.rand(2, 3), torch.tensor([0, 1]))
-    with pytest.raises(ConfigurationError, match=r"classes 0 and 1, found \[1\]"):
+    with pytest.raises(ConfigurationError, match=r"found shapes \(2, 1\) and \(2,\)"):
+        classification_measures(torch.rand(2, 1), torch.tensor([0, 1]))
+    with pytest.raises(ConfigurationError, match=r"each class, 0 to 1, found classes \[1\]"):
         classification_measures(of_finding(0.5, 0.6), torch.tensor([1, 1]))
+    with pytest.raises(ConfigurationError, match="in row 1; of logits, take the softmax"):
+        classification_measures(torch.tensor([[0.5, 0.5], [2.0, -1.0]]), torch.tensor([0, 1]))
+    with pytest.raises(ConfigurationError, match=r"found \[nan, nan\] in row 0"):
+        classification_measures(torch.tensor([[float("nan")] * 2, [0.5, 0.5]]), torch.tensor([0, 1]))

@@ -1,0 +1,195 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The figures of the report."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+from scipy.stats import sem
+from scipy.stats import t as student_t
+
+from monai_gmcl.benchmark.report.rows import ORDER, Cell, Results, arm_title, auc
+
+__all__ = ["Picture", "cost_figure", "difference_figure", "efficiency_figure"]
+
+BOTH = ("chosen", "final")
+"""Weights of the panels."""
+COLORS = {
+    "gmcl": "#c2410c",
+    "frozen": "#0f7a55",
+    "standard": "#1d5fc4",
+    "strong": "#3f9be0",
+    "two_stage_gan": "#a0399b",
+    "doubled_batch": "#b88a00",
+}
+"""Arms that stand out; the others are grey, and told apart by their markers."""
+GREY, INK, FAINT = "#8a919c", "#1d2128", "#d9dde3"
+ARM_MARKERS = "xs+D1^<>XPpvd2ho"
+"""By the place of an arm in tables."""
+CELL_MARKERS = "osDv^Xp"
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "savefig.dpi": 130,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report.
+
+    Attributes:
+        name: of its file.
+        alt: what it shows, in words.
+        png: the file.
+    """
+
+    name: str
+    alt: str
+    png: bytes
+
+
+def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+    """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms."""
+    arms = results.arms(cells)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, weights in zip(panels, BOTH, strict=True):
+            for i, arm in enumerate(arms):
+                values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights)).values()) for cell in cells}
+                values = {n: found for n, found in values.items() if found}
+                # Apart, so that intervals do not hide each other.
+                x = [n * 1.008 ** (i - len(arms) / 2) for n in values]
+                y = [statistics.fmean(found) for found in values.values()]
+                half = [_half(found) for found in values.values()] if arm in COLORS else None
+                axes.errorbar(x, y, half, elinewidth=0.8, **_style(arm))
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set(xticks=[cell.n for cell in cells], xticklabels=[str(cell.n) for cell in cells])
+            axes.set(title=f"{weights} weights", xlabel="labeled images")
+        panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
+
+    alt = f"AUC over the number of labeled images, by arm: {_place(cells)}"
+    return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, -(-len(arms) // 3)))
+
+
+def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+    """Draw how far GMCL is above each other arm, with 95 % intervals; all cells are of one data set and part."""
+    arms = [arm for arm in results.arms(cells) if arm != "gmcl"]
+    colors = matplotlib.colormaps["viridis_r"]
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, weights in zip(panels, BOTH, strict=True):
+            axes.axvline(0, color=INK, linewidth=0.8)
+            for k, cell in enumerate(cells):
+                found = [results.difference(cell, "gmcl", arm, *auc(cell, weights)) for arm in arms]
+                known = [(i + 0.7 * ((k + 0.5) / len(cells) - 0.5), one) for i, one in enumerate(found) if one]
+                half = [one.high - one.mean if one.pairs > 1 else 0.0 for _, one in known]
+                axes.errorbar(
+                    [one.mean for _, one in known],
+                    [y for y, _ in known],
+                    xerr=half,
+                    color=colors(0.15 + 0.85 * k / max(1, len(cells) - 1)),
+                    label=f"n = {cell.n}",
+                    linestyle="",
+                    marker=CELL_MARKERS[k % len(CELL_MARKERS)],
+                    markersize=4,
+                )
+            axes.set(yticks=range(len(arms)), yticklabels=[arm_title(arm) for arm in arms])
+            axes.set_ylim(len(arms) - 0.4, -0.6)
+            axes.locator_params(axis="x", nbins=5)
+            axes.set(title=f"{weights} weights", xlabel="AUC of GMCL − that of the arm")
+
+    alt = f"AUC of GMCL minus that of each other arm, 95 % intervals: {_place(cells)}"
+    height = 0.6 + 0.2 * max(2, len(arms)) * max(1.2, 0.6 * len(cells))
+    return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, 1))
+
+
+def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+    """Draw mean AUC of chosen weights over the counted operations of each arm, tuning included; a panel for each n."""
+    arms = results.arms(cells)
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, cell in zip(panels, cells, strict=True):
+            for arm in arms:
+                cost, value = results.mean(cell, arm, "cost", "flops"), results.mean(cell, arm, *auc(cell))
+                whole = cost and cost + (results.mean(cell, arm, "cost", "tuning", "flops") or 0.0)
+                # Drawn where it is missing, too, so that each panel has the whole legend.
+                there = [(whole, value)] if whole and value is not None else []
+                style = {**_style(arm), "linestyle": "", "markersize": 7}
+                axes.plot([x for x, _ in there], [y for _, y in there], **style)
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
+        panels[0].set_ylabel("AUC, chosen weights")
+
+    alt = f"AUC over counted operations, by arm: {_place(cells)}"
+    return Picture(f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, -(-len(arms) // 3), sharey=False))
+
+
+def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lines: int, sharey: bool = True) -> bytes:
+    """Return a row of panels over one legend of so many lines."""
+    with matplotlib.rc_context(STYLE):
+        width = max(9.0, 2.6 * panels)
+        figure = Figure(figsize=(width, height + 0.19 * lines), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, panels, squeeze=False, sharey=sharey)[0]
+        draw(axes)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // lines))
+        stored = io.BytesIO()
+        # Without matplotlib's version in it, so that the same rows give the same file.
+        figure.savefig(stored, format="png", metadata={"Software": None})
+    return stored.getvalue()
+
+
+def _style(arm: str) -> dict[str, Any]:
+    marker = ARM_MARKERS[ORDER.index(arm)] if arm in ORDER else "."
+    if arm in COLORS:
+        style = {"color": COLORS[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
+    else:
+        style = {"color": GREY, "linestyle": ":", "linewidth": 1.0}
+    zorder = 4 if arm == "gmcl" else 3 if arm in COLORS else 2
+    return {**style, "marker": marker, "markersize": 5, "label": arm_title(arm), "zorder": zorder}
+
+
+def _half(values: Sequence[float]) -> float:
+    """Half the 95 % interval of a mean; 0 of one value, whose spread is not known."""
+    return float(student_t.ppf(0.975, len(values) - 1) * sem(values)) if len(values) > 1 else 0.0
+
+
+def _place(cells: Sequence[Cell]) -> str:
+    return f"{cells[0].data}-{cells[0].split}"

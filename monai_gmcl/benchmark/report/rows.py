@@ -1,0 +1,197 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The runs of a comparison as they lie on disk, and what can be asked of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.metrics.paired_statistics import PairedDifference, paired_difference, pooled_difference
+
+__all__ = ["ORDER", "PRIMARY", "WEIGHTS", "Cell", "Results", "arm_title", "auc"]
+
+WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
+PRIMARY = "chosen"
+"""The weights that a user would keep: those that validation chose."""
+ORDER = (
+    *("none", "standard", "standard_tuned_within_budget", "strong", "strong_tuned_within_budget", "trivial_augment"),
+    *("mixup", "cutmix", "two_stage_gan", "doubled_batch", "doubled_batch_split_statistics", "latent", "frozen"),
+    *("hardness_only", "hypergradient_only", "gmcl"),
+)
+"""Arms as tables list them; others follow by name."""
+SPLITS = ("test", "test_shifted", "held_out")
+WITHIN_BUDGET = "_tuned_within_budget"
+NEEDED = ("data", "n", "seed", "arm", "measures")
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """Where arms are compared: a data set, the part of it that was measured on, a number of labeled images."""
+
+    data: str
+    split: str
+    n: int
+
+
+def auc(cell: Cell, weights: str = PRIMARY) -> tuple[str, ...]:
+    """Return where a row keeps the AUC of a cell, for :meth:`Results.numbers`."""
+    return ("measures", cell.split, weights, "auc")
+
+
+def arm_title(arm: str) -> str:
+    """Return what the report calls an arm."""
+    known = arm.removesuffix(WITHIN_BUDGET)
+    title = ARMS[known].title if known in ARMS else known.replace("_", " ")
+    return title + (", tuned within the budget" if arm != known else "")
+
+
+class Results:
+    """Rows of one protocol, one for each data set, number of labeled images, arm, seed and measured part.
+
+    Args:
+        rows: as runs leave them, each with the file that it comes from.
+
+    Attributes:
+        rows: those of the newest protocol.
+        left_out: how many rows of older protocols were left out.
+
+    Raises:
+        DataError: a row without what is needed, or two rows of the same cell, arm and seed; names the files.
+    """
+
+    def __init__(self, rows: Iterable[tuple[Path, dict[str, Any]]]) -> None:
+        found = list(rows)
+        for file, row in found:
+            if missing := [name for name in NEEDED if name not in row]:
+                raise DataError(f"{str(file)!r}: expected the row of a run, found no {', '.join(missing)}.")
+        newest = max((_protocol(row) for _, row in found), default=0)
+        kept = [(file, row) for file, row in found if _protocol(row) == newest]
+        self.rows = [row for _, row in kept]
+        self.left_out = len(found) - len(kept)
+        self._by_arm: dict[tuple[Cell, str], dict[int, dict[str, Any]]] = {}
+        files: dict[tuple[Cell, str, int], Path] = {}
+        for file, row in kept:
+            for split in row["measures"]:
+                cell, arm, seed = Cell(row["data"], split, row["n"]), row["arm"], row["seed"]
+                if other := files.get((cell, arm, seed)):
+                    raise DataError(
+                        f"{str(file)!r} and {str(other)!r} are runs of the same arm, seed and images with other "
+                        "settings, such as another number of steps. Expected one: move the others to another folder."
+                    )
+                files[cell, arm, seed] = file
+                self._by_arm.setdefault((cell, arm), {})[seed] = row
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Read ``<folder>/runs/*.json``.
+
+        Raises:
+            DataError: no runs, a file that is no JSON object, and as for the class.
+        """
+        files = sorted((folder / "runs").glob("*.json"))
+        if not files:
+            raise DataError(f"Expected runs of a comparison in {str(folder / 'runs')!r}, found no JSON file.")
+        return cls((file, _read(file)) for file in files)
+
+    def places(self) -> list[tuple[str, str]]:
+        """Return data sets and measured parts, the test set first."""
+        found = {(cell.data, cell.split) for cell, _ in self._by_arm}
+        return sorted(found, key=lambda place: (place[0], _rank(SPLITS, place[1])))
+
+    def primary_places(self) -> list[tuple[str, str]]:
+        """Return the first measured part of each data set."""
+        return [(data, self.primary_split(data)) for data in dict.fromkeys(data for data, _ in self.places())]
+
+    def primary_split(self, data: str) -> str:
+        """Return ``test`` where it was read, else what was."""
+        return next((split for name, split in self.places() if name == data), SPLITS[0])
+
+    def cells(self, data: str, split: str) -> list[Cell]:
+        """Return the cells of a place, by number of labeled images."""
+        return sorted({cell for cell, _ in self._by_arm if (cell.data, cell.split) == (data, split)})
+
+    def arms(self, cells: Sequence[Cell] | None = None) -> list[str]:
+        """Return the arms with a run in some of the cells, by default in any."""
+        found = {arm for cell, arm in self._by_arm if cells is None or cell in cells}
+        return sorted(found, key=lambda arm: _rank(ORDER, arm))
+
+    def seeds(self, cell: Cell, arm: str) -> list[int]:
+        """Return the seeds that an arm was run with."""
+        return sorted(self._by_arm.get((cell, arm), {}))
+
+    def of(self, cell: Cell, arm: str) -> list[dict[str, Any]]:
+        """Return the rows of an arm, by seed."""
+        return [self._by_arm[cell, arm][seed] for seed in self.seeds(cell, arm)]
+
+    def numbers(self, cell: Cell, arm: str, *path: str) -> dict[int, float]:
+        """Return a number of each seed, where the row has one.
+
+        Args:
+            cell: where.
+            arm: whose.
+            path: keys from the row to the number.
+        """
+        found: dict[int, float] = {}
+        for seed, row in self._by_arm.get((cell, arm), {}).items():
+            value: Any = row
+            for key in path:
+                value = value.get(key) if isinstance(value, dict) else None
+            if isinstance(value, int | float) and math.isfinite(value):
+                found[seed] = float(value)
+        return found
+
+    def mean(self, cell: Cell, arm: str, *path: str) -> float | None:
+        """Return the mean over seeds, None where there is no number."""
+        values = self.numbers(cell, arm, *path).values()
+        return statistics.fmean(values) if values else None
+
+    def difference(self, cell: Cell, ours: str, theirs: str, *path: str) -> PairedDifference | None:
+        """Return the paired difference of two arms over the seeds that both have, None where they share none."""
+        pair = self._shared(cell, ours, theirs, path)
+        return paired_difference(*pair) if pair[0] else None
+
+    def pooled(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str = PRIMARY) -> PairedDifference | None:
+        """Return the difference of AUC over cells in which both arms share two seeds or more, None without such."""
+        pairs = [self._shared(cell, ours, theirs, auc(cell, weights)) for cell in cells]
+        enough = [pair for pair in pairs if len(pair[0]) > 1]
+        return pooled_difference(enough) if enough else None
+
+    def _shared(
+        self, cell: Cell, ours: str, theirs: str, path: tuple[str, ...]
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        first, second = self.numbers(cell, ours, *path), self.numbers(cell, theirs, *path)
+        return {s: v for s, v in first.items() if s in second}, {s: v for s, v in second.items() if s in first}
+
+
+def _protocol(row: dict[str, Any]) -> int:
+    return int(row.get("settings", {}).get("protocol", 0))
+
+
+def _rank(order: Sequence[str], name: str) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{str(file)!r}: expected the JSON object of a run, found {error}.") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{str(file)!r}: expected the JSON object of a run, found {type(row).__name__}.")
+    return row

@@ -1,0 +1,212 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the comparison is to reach, and whether its rows do: the table of wants, computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from monai_gmcl.benchmark.report.formats import difference_text, short, signed
+from monai_gmcl.benchmark.report.rows import Cell, Results, auc
+from monai_gmcl.benchmark.report.tables import SHARES
+from monai_gmcl.metrics.paired_statistics import PairedDifference
+
+__all__ = ["MET", "MISSED", "OPEN", "SIZES", "Target", "targets"]
+
+MET, MISSED, OPEN = "met", "missed", "not measured"
+PATCHES, XRAYS = "pcam", "pneumonia"
+SIZES = {PATCHES: (100, 250, 500, 1000), XRAYS: (100, 200, 400)}
+"""Numbers of labeled images at which each data set counts."""
+HALVES = {PATCHES: SIZES[PATCHES], XRAYS: (100, 200)}
+"""Those that can be compared with standard transforms on twice as many: there are 700 X-rays."""
+UNHARMED = ("phantom", "volumes")
+"""Data sets that GMCL must not harm: drawn tissue, and 3-D NIfTI images."""
+GAIN = 0.02
+ALLOWED_LOSS = 0.005
+SHARE_OF_TIME = 1 / 3
+STARTS = {
+    "at the usual start": "",
+    "from a third of the usual strength": "_weak_start",
+    "from three times the usual strength": "_strong_start",
+}
+"""Ends of the names of the arms whose teacher starts at that strength."""
+
+Check = tuple[bool | None, str]
+"""Whether a cell reaches a want, None where its runs are missing, and what was found."""
+NO_RUNS: Check = None, ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A want and what came of it.
+
+    Attributes:
+        what: is compared.
+        wanted: of it.
+        found: in each cell.
+        state: ``met``, ``missed`` or ``not measured``.
+    """
+
+    what: str
+    wanted: str
+    found: str
+    state: str
+
+
+def targets(results: Results) -> list[Target]:
+    """Return the wants of the comparison on PCam (``pcam``) and chest X-rays (``pneumonia``).
+
+    The primary weights count, those that validation chose, on ``test`` where it was read. A want that holds for
+    several cells is missed as soon as one misses it, met when all are there and meet it, and else not measured.
+    """
+    parts = (_gains, _against_the_gan, _learning, _robustness, _no_harm, _shares)
+    return [target for part in parts for target in part(results)]
+
+
+def _gains(results: Results) -> Iterator[Target]:
+    for arm in ("standard", "strong"):
+        yield _each(
+            f"1. GMCL − {arm} transforms, PCam, AUC",
+            f"≥ {short(GAIN)} and interval above 0, at every n",
+            _cells(results, PATCHES),
+            _paired(results, arm, lambda found: found.mean >= GAIN and found.low > 0 if found.pairs > 1 else None),
+        )
+    for split in [split for data, split in results.places() if data == XRAYS] or ["test", "test_shifted"]:
+        yield _each(
+            f"1. GMCL − the better of both, X-rays ({split}), AUC",
+            f"≥ −{short(ALLOWED_LOSS)} at every n",
+            _cells(results, XRAYS, split),
+            lambda cell: _beside_the_better(results, cell),
+        )
+
+
+def _beside_the_better(results: Results, cell: Cell) -> Check:
+    means = {arm: results.mean(cell, arm, *auc(cell)) for arm in ("standard", "strong")}
+    known = {arm: mean for arm, mean in means.items() if mean is not None}
+    if len(known) < len(means):
+        return NO_RUNS
+    better = max(known, key=lambda arm: known[arm])
+    return _paired(results, better, lambda found: found.mean >= -ALLOWED_LOSS)(cell)
+
+
+def _against_the_gan(results: Results) -> Iterator[Target]:
+    cells = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
+    check = _paired(results, "two_stage_gan", lambda found: found.mean >= GAIN)
+    yield _each("2. GMCL − two-stage GAN, AUC", f"≥ {short(GAIN)}", cells, check)
+    what = "2. GMCL's time as a share of the two-stage GAN's in all"
+    yield _each(what, f"≤ {short(SHARE_OF_TIME)}", cells, lambda cell: _share_of_time(results, cell))
+
+
+def _share_of_time(results: Results, cell: Cell) -> Check:
+    ours, theirs = (_seconds(results, cell, arm) for arm in ("gmcl", "two_stage_gan"))
+    if ours is None or not theirs:
+        return NO_RUNS
+    return ours / theirs <= SHARE_OF_TIME, short(ours / theirs, 2)
+
+
+def _seconds(results: Results, cell: Cell, arm: str) -> float | None:
+    run = results.mean(cell, arm, "cost", "wall_seconds")
+    return None if run is None else run + (results.mean(cell, arm, "cost", "tuning", "wall_seconds") or 0.0)
+
+
+def _learning(results: Results) -> Iterator[Target]:
+    wanted = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
+    for title, end in STARTS.items():
+        ours, theirs = f"gmcl{end}", f"frozen{end}"
+        cells = [cell for cell in wanted if _pairs(results, cell, ours, theirs) > 1]
+        found = results.pooled(cells, ours, theirs)
+        # A wrong start may be tried on some cells; the usual one is wanted on all.
+        enough = cells and (end or len(cells) == len(wanted))
+        state = OPEN if found is None or not enough else MET if found.low > 0 else MISSED
+        text = f"{difference_text(found)}, {len(cells)} of {len(wanted)} cells" if found else "no runs"
+        yield Target(f"3. GMCL − frozen teacher, {title}, AUC pooled", "interval above 0", text, state)
+
+
+def _pairs(results: Results, cell: Cell, ours: str, theirs: str) -> int:
+    found = results.difference(cell, ours, theirs, *auc(cell))
+    return found.pairs if found else 0
+
+
+def _robustness(results: Results) -> Iterator[Target]:
+    yield _each(
+        "4. GMCL − standard transforms, accuracy under PGD 2/255",
+        "above 0 at every n",
+        [*_cells(results, PATCHES), *_cells(results, XRAYS)],
+        _paired(results, "standard", lambda found: found.mean > 0, ("robust", "pgd", "2/255")),
+    )
+    for data, title in ((PATCHES, "PCam"), (XRAYS, "X-rays")):
+        yield _label_efficiency(results, data, title)
+
+
+def _label_efficiency(results: Results, data: str, title: str) -> Target:
+    split = results.primary_split(data)
+    gains, missing = {}, 0
+    for n in sorted({cell.n for cell in results.cells(data, split)} | set(HALVES[data])):
+        few, twice = Cell(data, split, n), Cell(data, split, 2 * n)
+        ours, theirs = results.mean(few, "gmcl", *auc(few)), results.mean(twice, "standard", *auc(twice))
+        if ours is None or theirs is None:
+            missing += 1
+        else:
+            gains[n] = ours - theirs
+    reached = sum(gain >= 0 for gain in gains.values())
+    state = MET if reached > 1 else OPEN if reached + missing > 1 else MISSED
+    found = "; ".join(f"{n} − {2 * n}: {signed(gain)}" for n, gain in gains.items()) or "no runs"
+    what = f"4. GMCL with n labels − standard transforms with 2 n, {title}, AUC"
+    return Target(what, "≥ 0 for two n or more", found, state)
+
+
+def _no_harm(results: Results) -> Iterator[Target]:
+    check = _paired(results, "standard", lambda found: found.high >= 0 if found.pairs > 1 else None)
+    for data in UNHARMED:
+        split = results.primary_split(data)
+        cells = results.cells(data, split) or [Cell(data, split, 0)]
+        yield _each(f"5. GMCL − standard transforms, {data}, AUC", "interval not below 0", cells, check)
+
+
+def _shares(results: Results) -> Iterator[Target]:
+    cells = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
+    whole = [cell for cell in cells if all(_pairs(results, cell, ours, theirs) > 1 for _, ours, theirs in SHARES)]
+    state = MET if len(whole) == len(cells) else OPEN
+    found = f"{len(whole)} of {len(cells)} cells"
+    yield Target("6. Shares of the gain, with intervals", "for each data set and n", found, state)
+
+
+def _cells(results: Results, data: str, split: str | None = None) -> list[Cell]:
+    """The cells that count, there or not."""
+    return [Cell(data, split or results.primary_split(data), n) for n in SIZES[data]]
+
+
+def _paired(
+    results: Results,
+    theirs: str,
+    reached: Callable[[PairedDifference], bool | None],
+    path: tuple[str, ...] = (),
+) -> Callable[[Cell], Check]:
+    """A check of GMCL minus another arm; of AUC, unless a path is given."""
+
+    def check(cell: Cell) -> Check:
+        found = results.difference(cell, "gmcl", theirs, *(path or auc(cell)))
+        return NO_RUNS if found is None else (reached(found), difference_text(found))
+
+    return check
+
+
+def _each(what: str, wanted: str, cells: Sequence[Cell], check: Callable[[Cell], Check]) -> Target:
+    several = len({cell.data for cell in cells}) > 1
+    names = [f"{cell.data} {cell.n}" if several else f"n = {cell.n}" for cell in cells]
+    found = [check(cell) for cell in cells]
+    texts = [f"{name}: {text}" for name, (_, text) in zip(names, found, strict=True) if text]
+    missing = [name for name, (_, text) in zip(names, found, strict=True) if not text]
+    if missing:
+        texts.append("no runs" + (f" at {', '.join(missing)}" if texts else ""))
+    states = [state for state, _ in found]
+    return Target(what, wanted, "; ".join(texts), MISSED if False in states else OPEN if None in states else MET)

@@ -1,0 +1,211 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``write_report``: what a folder of runs says, as CSV, Markdown and one HTML file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.benchmark.report import tables
+from monai_gmcl.benchmark.report.figures import Picture, cost_figure, difference_figure, efficiency_figure
+from monai_gmcl.benchmark.report.page import Section, html_page, markdown_page
+from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, Cell, Results, arm_title
+from monai_gmcl.benchmark.report.targets import SIZES, targets
+
+__all__ = ["keep_command", "write_report"]
+
+TITLE = "Ways to stretch a small labeled set, at equal compute"
+COMMANDS = "commands.txt"
+FINAL = "final"
+DEVELOPMENT = "held_out"
+
+
+def keep_command(folder: Path, command: str) -> None:
+    """Note a command that made runs, for the report to name; once, however often it is given.
+
+    Args:
+        folder: of the comparison; made if there is none.
+        command: a shell line.
+    """
+    kept = _commands(folder)
+    if command not in kept:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / COMMANDS).write_text("\n".join([*kept, command]) + "\n", encoding="utf-8")
+
+
+def write_report(folder: str | Path, pictures: bool = False) -> Path:
+    """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``.
+
+    Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, and ``commands.txt``
+    (:func:`keep_command`). What is not there yet is said to be missing. The same rows give the same files.
+    ``report.html`` needs no other file and no network; figures lie in ``figures`` as PNG too. ``results.csv`` has a
+    row for each run and measured part.
+
+    Args:
+        folder: of the comparison.
+        pictures: whether the page shows the pictures of what arms trained on. They hold images of the data set,
+            perhaps of patients.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        DataError: no runs, files that are none, or two runs of the same cell.
+    """
+    folder = Path(folder)
+    results = Results.read(folder)
+    sections = list(_sections(results))
+    (folder / "figures").mkdir(exist_ok=True)
+    for figure in (figure for part in sections for figure in part.pictures):
+        (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
+    _write_csv(folder / "results.csv", list(_result_rows(results)))
+    facts = _facts(results, folder)
+    (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
+    page = folder / "report.html"
+    shown = [_image_section(results, folder)] if pictures else []
+    page.write_text(html_page(TITLE, facts, [*sections, *shown]), encoding="utf-8")
+    return page
+
+
+def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:
+    def all_of(name: str) -> list[str]:
+        return sorted({str(row.get(name, "not recorded")) for row in results.rows})
+
+    return [
+        ("runs", [str(len(results.rows)) + (f" ({results.left_out} older ones left out)" if results.left_out else "")]),
+        ("commit", all_of("commit")),
+        ("machine", all_of("machine")),
+        ("command", _commands(folder) or ["not recorded"]),
+    ]
+
+
+def _commands(folder: Path) -> list[str]:
+    file = folder / COMMANDS
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def _sections(results: Results) -> Iterator[Section]:
+    if any(data in SIZES for data, _ in results.places()):
+        yield _target_section(results)
+    for data, split in results.places():
+        yield _auc_section(results, results.cells(data, split))
+    for data, split in results.primary_places():
+        yield _cost_section(results, results.cells(data, split))
+    yield _robust_section(results)
+
+
+def _target_section(results: Results) -> Section:
+    rows = [[target.what, target.state, target.found, target.wanted] for target in targets(results)]
+    text = ["AUC with the weights that validation chose; mean paired difference and its 95 % interval."]
+    if any(split == DEVELOPMENT for _, split in results.primary_places()):
+        text.append("Development: held-out training images stand in for a test set that was not read.")
+    return Section("Targets", text, [tables.Table("Wanted and found", ["target", "state", "found", "wanted"], rows)])
+
+
+def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
+    arms = results.arms(cells)
+    figures = [efficiency_figure(results, cells)]
+    if "gmcl" in arms and len(arms) > 1:
+        figures.append(difference_figure(results, cells))
+    return Section(
+        f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",
+        [tables.ARM_NOTE, *_gaps(results, cells)],
+        [
+            *(tables.arm_table(results, cell) for cell in cells),
+            *(tables.share_table(results, cells, weights) for weights in (PRIMARY, FINAL)),
+        ],
+        figures,
+        folded=[
+            *(tables.measure_table(results, cells, weights) for weights in (PRIMARY, FINAL)),
+            *(tables.difference_table(results, cells, arm, weights) for arm in arms for weights in (PRIMARY, FINAL)),
+        ],
+    )
+
+
+def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
+    """Sentences on what is missing: arms without runs, and arms with a single one."""
+    arms = results.arms(cells)
+    never = [arm_title(arm) for arm in ORDER if arm not in arms]
+    missing, single = (
+        [
+            f"{arm_title(arm)} (n = {', '.join(map(str, found))})"
+            for arm in arms
+            if (found := [cell.n for cell in cells if len(results.seeds(cell, arm)) == seeds])
+        ]
+        for seeds in (0, 1)
+    )
+    sentences = {"Not run": never, "No runs yet": missing, "One seed, and so no interval": single}
+    return [f"{what}: {'; '.join(which)}." for what, which in sentences.items() if which]
+
+
+def _cost_section(results: Results, cells: Sequence[Cell]) -> Section:
+    return Section(
+        f"{cells[0].data}: cost",
+        tables=[tables.cost_table(results, cells)],
+        pictures=[cost_figure(results, cells)],
+    )
+
+
+def _robust_section(results: Results) -> Section:
+    found = []
+    for data, split in results.primary_places():
+        cells = results.cells(data, split)
+        for table in (tables.robust_table(results, cells), tables.synthetic_table(results, cells)):
+            if table.rows:
+                found.append(tables.Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
+    return Section("Robustness and synthetic images", [] if found else ["No run was attacked or looked at yet."], found)
+
+
+def _image_section(results: Results, folder: Path) -> Section:
+    photos, missing = [], []
+    for data, split in results.primary_places():
+        cells = results.cells(data, split)
+        for arm in results.arms(cells):
+            rows = [row for cell in cells for row in results.of(cell, arm) if row.get("picture")]
+            there = [row for row in rows if (folder / row["picture"]).is_file()]
+            if there:
+                caption = f"{data}: {arm_title(arm)} (n = {there[0]['n']}, seed {there[0]['seed']})"
+                photos.append(Picture(arm, caption, (folder / there[0]["picture"]).read_bytes()))
+            else:
+                missing.append(f"{arm_title(arm)} ({data})")
+    text = ["A block for each pass of the student's last step."]
+    text += [f"No picture of {', '.join(missing)}."] if missing else []
+    return Section("Images that the arms train on", text, photos=photos)
+
+
+def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
+    for data, split in results.places():
+        for cell in results.cells(data, split):
+            for arm in results.arms([cell]):
+                for row in results.of(cell, arm):
+                    about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
+                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
+                    origin = {name: row.get(name) for name in ("commit", "machine")}
+                    yield {**about, **_flat(row["measures"][split]), **_flat(parts), **origin}
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return leaves by their path, such as ``robust.pgd.2/255``."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _write_csv(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

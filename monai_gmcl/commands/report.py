@@ -1,0 +1,45 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``python -m monai_gmcl report``: what the runs of a comparison say so far."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["check_installed", "report"]
+
+
+def report(out: str, pictures: bool = False) -> None:
+    """Write the report of a comparison again, from the runs on disk: also while ``compare`` runs, or after it stopped.
+
+    Args:
+        out: folder of the comparison: gets ``report.html``, ``summary.md``, ``results.csv`` and ``figures``.
+        pictures: whether ``report.html`` shows what the arms trained on: images of the data set, perhaps of patients.
+
+    Raises:
+        ConfigurationError, DataError: a package that is not installed, no runs, files that are none.
+    """
+    check_installed("scipy")
+    # Here: the other commands of monai_gmcl do without the packages that reports need.
+    from monai_gmcl.benchmark.report import write_report
+
+    print(f"See {write_report(out, pictures)}")
+
+
+def check_installed(*packages: str) -> None:
+    """Raise ``ConfigurationError`` that names what is not installed of the packages that comparisons need."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f'compare needs {" and ".join(missing)}, not installed here: pip install "monai_gmcl[benchmark]".'
+        )

@@ -1,0 +1,60 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from monai_gmcl.benchmark.report.figures import COLORS, Picture, cost_figure, difference_figure, efficiency_figure
+from monai_gmcl.benchmark.report.rows import Results
+
+
+def results_of(found: list[dict[str, Any]]) -> Results:
+    return Results((Path(str(i)), row) for i, row in enumerate(found))
+
+
+def pixels(picture: Picture, arm: str) -> int:
+    """How many pixels have the color of an arm."""
+    image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(float)
+    return int((np.abs(image - 255 * np.array(to_rgb(COLORS[arm]))).max(2) < 3).sum())
+
+
+@pytest.mark.parametrize("figure", [efficiency_figure, cost_figure])
+def test_an_arm_that_ran_is_drawn_in_its_color(rows: Any, figure: Any) -> None:
+    found = rows(sizes=(100, 500))
+    whole = results_of(found)
+    without = results_of([row for row in found if row["arm"] != "frozen"])
+    cells = whole.cells("pcam", "test")
+    assert pixels(figure(whole, cells), "frozen") > 100 and pixels(figure(without, cells), "frozen") == 0
+
+
+def test_each_size_has_a_panel_of_costs(rows: Any) -> None:
+    results = results_of(rows(sizes=(50, 100, 250, 500, 1000), seeds=1))
+    cells = results.cells("pcam", "test")
+    few, many = (Image.open(io.BytesIO(cost_figure(results, part).png)) for part in (cells[:1], cells))
+    assert many.width == pytest.approx(few.width * 2.6 * 5 / 9, abs=2)
+
+
+def test_each_arm_has_a_line_of_differences(rows: Any) -> None:
+    found = rows(sizes=(100,), seeds=2)
+    heights = []
+    for arms in (("gmcl", "frozen", "strong", "standard"), ("gmcl", "frozen", "strong")):
+        results = results_of([row for row in found if row["arm"] in arms])
+        picture = difference_figure(results, results.cells("pcam", "test"))
+        heights.append(Image.open(io.BytesIO(picture.png)).height)
+    assert heights[0] > heights[1] and picture.name == "difference-pcam-test"

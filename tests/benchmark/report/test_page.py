@@ -1,0 +1,46 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from monai_gmcl.benchmark.report.figures import Picture
+from monai_gmcl.benchmark.report.page import Section, html_page, markdown_page
+from monai_gmcl.benchmark.report.tables import Table
+
+TABLE = Table("AUC <all>", ["arm", "gain"], [["a|b", "+.012 [+.003, +.021] ▲"], ["c", "missed"]], "A note.")
+FOLDED = Table("Behind", ["x"], [["y"]])
+PICTURE, PHOTO = Picture("curve", "a curve", b"1"), Picture("p", "a photo", b"2")
+SECTION = Section("Part & whole", ["Text."], [TABLE], [PICTURE], [PHOTO])
+FACTS = [("command", ["one --x '<1>'", "two"])]
+
+
+def test_what_is_written_cannot_break_the_page() -> None:
+    page = html_page("T", FACTS, [Section("Part & whole", ["a < b"], [TABLE], folded=[FOLDED])])
+    assert "AUC &lt;all&gt;" in page and "Part &amp; whole" in page and "a &lt; b" in page and "&lt;1&gt;" in page
+    assert "<details><summary>Behind</summary>" in page
+
+
+def test_sure_gains_and_misses_are_marked() -> None:
+    page = html_page("T", FACTS, [SECTION])
+    assert '<td class="met">+.012' in page and '<td class="missed">missed</td>' in page
+
+
+def test_pictures_are_in_the_page_and_figures_alone_in_markdown() -> None:
+    page = html_page("T", FACTS, [SECTION])
+    assert 'src="data:image/png;base64,MQ=="' in page and 'src="data:image/png;base64,Mg=="' in page
+    text = markdown_page("T", FACTS, [SECTION])
+    assert "![a curve](figures/curve.png)" in text and "a photo" not in text
+
+
+def test_markdown_has_tables_that_bars_do_not_break() -> None:
+    lines = markdown_page("T", FACTS, [SECTION]).splitlines()
+    assert "| arm | gain |" in lines and "| a\\|b | +.012 [+.003, +.021] ▲ |" in lines and "A note." in lines
+    assert "- command: `one --x '<1>'`; `two`" in lines

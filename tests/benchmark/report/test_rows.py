@@ -1,0 +1,89 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.report.rows import ORDER, Cell, Results, arm_title, auc
+from monai_gmcl.exceptions import DataError
+
+CELL = Cell("pcam", "test", 500)
+OURS, THEIRS = [0.82, 0.85, 0.81, 0.86], [0.80, 0.84, 0.80, 0.82]
+
+
+def test_differences_are_those_of_a_paired_t_test(results_of: Callable[..., Results]) -> None:
+    found = results_of({"gmcl": OURS, "frozen": THEIRS}).difference(CELL, "gmcl", "frozen", *auc(CELL))
+    expected = stats.ttest_rel(OURS, THEIRS).confidence_interval(0.95)
+    assert found is not None and found.pairs == 4
+    np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high], rtol=1e-12)
+    assert found.mean == pytest.approx(np.mean(np.subtract(OURS, THEIRS)))
+
+
+def test_only_shared_seeds_are_compared(results_of: Callable[..., Results]) -> None:
+    results = results_of({"gmcl": OURS, "frozen": THEIRS[:2], "none": []})
+    found = results.difference(CELL, "gmcl", "frozen", *auc(CELL))
+    assert found is not None and found.pairs == 2 and found.mean == pytest.approx(0.015)
+    assert results.difference(CELL, "gmcl", "none", *auc(CELL)) is None
+
+
+def test_pooling_leaves_out_cells_without_two_shared_seeds(rows: Any) -> None:
+    found = [row for row in rows(sizes=(100, 250)) if row["n"] == 100 or row["seed"] == 0]
+    results = Results((Path(str(i)), row) for i, row in enumerate(found))
+    pooled = results.pooled(results.cells("pcam", "test"), "gmcl", "frozen")
+    (alone, _) = results.cells("pcam", "test")
+    one = results.difference(alone, "gmcl", "frozen", *auc(alone))
+    assert pooled is not None and one is not None and (pooled.cells, pooled.pairs) == (1, 4)
+    assert (pooled.mean, pooled.low) == pytest.approx((one.mean, one.low))
+
+
+def test_arms_stand_in_one_order_and_strangers_last(results_of: Callable[..., Results]) -> None:
+    assert results_of({"zebra": [0.5], "gmcl": [0.5], "none": [0.5]}).arms() == ["none", "gmcl", "zebra"]
+    assert set(ARMS) <= set(ORDER)
+
+
+def test_titles_are_those_of_the_arms() -> None:
+    assert arm_title("gmcl") == "GMCL" and arm_title("a_stranger") == "a stranger"
+    assert arm_title("strong_tuned_within_budget") == "strong MONAI transforms, tuned within the budget"
+
+
+def test_parts_are_cells_of_their_own_and_test_comes_first(rows: Any) -> None:
+    found = [row for split in ("held_out", "test_shifted", "test") for row in rows(sizes=(100,), split=split)]
+    results = Results((Path(str(i)), row) for i, row in enumerate(found))
+    assert results.places() == [("pcam", "test"), ("pcam", "test_shifted"), ("pcam", "held_out")]
+    assert results.primary_split("pcam") == "test"
+    assert results.primary_places() == [("pcam", "test")]
+
+
+def test_rows_of_older_protocols_are_left_out(rows: Any) -> None:
+    old, new = rows(sizes=(500,), gmcl=0.7), rows(sizes=(500,), gmcl=0.9)
+    for row in new:
+        row["settings"] = {"protocol": 2}
+    results = Results((Path(str(i)), row) for i, row in enumerate([*old, *new]))
+    assert results.left_out == len(old) == len(results.rows)
+    assert results.mean(CELL, "gmcl", *auc(CELL)) == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("{", "found Expecting"), ("[]", "found list"), ('{"n": 1}', "found no data, seed, arm")]
+)
+def test_files_that_are_no_runs_are_named(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "broken.json").write_text(text)
+    with pytest.raises(DataError, match=rf"broken\.json.*{found}"):
+        Results.read(tmp_path)

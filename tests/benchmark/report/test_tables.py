@@ -1,0 +1,87 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from monai_gmcl.benchmark.report import tables
+from monai_gmcl.benchmark.report.rows import Cell, Results
+
+CELL = Cell("pcam", "test", 500)
+AUCS = {
+    "strong": [0.78, 0.80, 0.79, 0.83],
+    "doubled_batch": [0.80, 0.81, 0.82, 0.83],
+    "doubled_batch_split_statistics": [0.81, 0.80, 0.83, 0.84],
+    "frozen": [0.82, 0.84, 0.83, 0.85],
+    "gmcl": [0.83, 0.86, 0.83, 0.87],
+}
+
+
+def written(ours: str, theirs: str) -> str:
+    """The difference of two arms by scipy, as the report writes it."""
+    low, high = stats.ttest_rel(AUCS[ours], AUCS[theirs]).confidence_interval(0.95)
+    mark = " ▲" if low > 0 else " ▼" if high < 0 else ""
+    text = f"{np.mean(np.subtract(AUCS[ours], AUCS[theirs])):+.3f} [{low:+.3f}, {high:+.3f}]{mark}"
+    return text.replace("0.", ".").replace("-", "−")
+
+
+@pytest.fixture
+def results(results_of: Callable[..., Results]) -> Results:
+    return results_of(AUCS)
+
+
+def test_arms_have_seeds_mean_deviation_and_their_difference_to_gmcl(results: Results) -> None:
+    found = {row[0]: row[1:] for row in tables.arm_table(results, CELL).rows}
+    mean, deviation = np.mean(AUCS["strong"]), np.std(AUCS["strong"], ddof=1)
+    text = f"{mean:.3f} ± {deviation:.3f}".replace("0.", ".")
+    gap = written("strong", "gmcl")
+    assert found["strong MONAI transforms"] == ["4", text, gap, text, gap, text, text]
+    assert found["GMCL"][2] == "–"
+
+
+def test_shares_have_the_intervals_of_paired_t_tests(results: Results) -> None:
+    found = [row[1] for row in tables.share_table(results, [CELL], "chosen").rows]
+    pairs = [("doubled_batch", "strong"), ("frozen", "doubled_batch")]
+    pairs += [("doubled_batch_split_statistics", "doubled_batch"), ("gmcl", "frozen"), ("gmcl", "strong")]
+    assert found == [written(*pair) for pair in pairs]
+
+
+def test_a_share_without_runs_is_a_dash(results_of: Callable[..., Results]) -> None:
+    found = tables.share_table(results_of({"gmcl": [0.8], "frozen": [0.7]}), [CELL], "chosen").rows
+    assert [row[1] for row in found] == ["–", "–", "–", "+.100 (1 seed)", "–"]
+
+
+def test_differences_are_to_any_arm_at_each_size_and_pooled(results: Results) -> None:
+    found = tables.difference_table(results, [CELL], "doubled_batch", "final").rows
+    assert [row[0] for row in found][-1] == "GMCL" and len(found) == len(AUCS) - 1
+    assert found[-1][1:] == [written("gmcl", "doubled_batch")] * 2
+
+
+def test_costs_have_the_tuning_beside_them(rows: Any) -> None:
+    results = Results((Path(str(i)), row) for i, row in enumerate(rows(sizes=(500,))))
+    found = {row[0]: row[1:] for row in tables.cost_table(results, [CELL]).rows}
+    assert found["GMCL"] == ["500", "4.00", "–", "30.0", "–", "29.0", "51.2", "191"]
+    assert found["standard MONAI transforms"][2] == "8.00" and found["standard MONAI transforms"][4] == "60.0"
+
+
+def test_robustness_lists_only_arms_that_were_attacked(rows: Any) -> None:
+    results = Results((Path(str(i)), row) for i, row in enumerate(rows(sizes=(500,))))
+    table = tables.robust_table(results, [CELL])
+    assert [row[0] for row in table.rows] == ["standard MONAI transforms", "GMCL"]
+    assert table.rows[0][table.columns.index("PGD 2/255")].startswith((".49", ".50"))
+    assert table.rows[0][table.columns.index("PGD 4/255")] == "–"

@@ -1,0 +1,154 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from monai_gmcl.benchmark.report import keep_command, write_report
+from monai_gmcl.exceptions import DataError
+
+
+class Loaded(HTMLParser):
+    """What a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = ("src", "srcset", "href") if tag in ("img", "source", "link", "script") else ()
+        self.sources += [value or "" for name, value in attrs if name in names]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(rows: Any) -> list[dict[str, Any]]:
+    return list(rows(sizes=(100, 500), seeds=2))
+
+
+@pytest.fixture(scope="module")
+def folder(made: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison with its report."""
+    place = tmp_path_factory.mktemp("comparison")
+    (place / "runs").mkdir()
+    for i, row in enumerate(made):
+        (place / "runs" / f"{i}.json").write_text(json.dumps(row), encoding="utf-8")
+    for _ in range(2):
+        keep_command(place, "python -m monai_gmcl compare --n 500")
+    write_report(place)
+    return place
+
+
+def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    loaded = Loaded()
+    loaded.feed(page)
+    assert len(loaded.sources) >= 3 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
+    assert not re.search(r"url\(|@import|<script", page)
+
+
+def test_every_run_is_in_the_table_of_results(made: Any, folder: Path) -> None:
+    kept = table(folder / "results.csv")
+    assert len(kept) == len(made)
+    wanted = {(r["data"], r["n"], r["arm"], r["seed"], round(r["measures"]["test"]["chosen"]["auc"], 6)) for r in made}
+    assert {
+        (r["data"], int(r["n"]), r["arm"], int(r["seed"]), round(float(r["chosen.auc"]), 6)) for r in kept
+    } == wanted
+
+
+def test_the_shares_of_the_gain_add_up(folder: Path) -> None:
+    lines = (folder / "summary.md").read_text(encoding="utf-8").split("\n")
+    share = {}
+    for name in ("transform", "structure", "learning", "together"):
+        line = next(line for line in lines if line.startswith(f"| {name}"))
+        share[name] = float(line.split("| ")[2].split()[0])
+    assert share["transform"] + share["structure"] + share["learning"] == pytest.approx(share["together"], abs=0.002)
+    assert share["learning"] == pytest.approx(0.01, abs=0.003)
+
+
+def test_a_grid_that_is_not_finished_says_what_is_missing(rows: Any, keep: Any) -> None:
+    found = [r for r in rows(sizes=(100, 500), seeds=1) if not (r["arm"] == "gmcl" and r["n"] == 100)]
+    page = write_report(keep(found)).read_text(encoding="utf-8")
+    assert "No runs yet: GMCL (n = 100)." in page and "not measured" in page
+    assert "Not run: no augmentation; " in page
+
+
+def test_development_is_not_taken_for_a_test(rows: Any, keep: Any) -> None:
+    page = write_report(keep(rows(sizes=(500,), seeds=1, split="held_out"))).read_text(encoding="utf-8")
+    assert "stand in for a test set that was not read" in page
+
+
+def test_what_made_the_runs_is_named_once(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("python -m monai_gmcl compare --n 500") == 1
+    assert "abc1234" in page and "a machine" in page
+
+
+def test_pictures_of_what_arms_train_on_are_in_the_page_only_where_asked_for(rows: Any, keep: Any) -> None:
+    found = rows(sizes=(500,), seeds=1)
+    for row in found:
+        row["picture"] = f"pictures/{row['arm']}.png"
+    folder = keep(found)
+    (folder / "pictures").mkdir()
+    Image.effect_noise((8, 8), 50).save(folder / "pictures" / "gmcl.png")
+    embedded = base64.b64encode((folder / "pictures" / "gmcl.png").read_bytes()).decode()
+    assert embedded not in write_report(folder).read_text(encoding="utf-8")
+    page = write_report(folder, pictures=True).read_text(encoding="utf-8")
+    assert embedded in page and "pcam: GMCL (n = 500, seed 0)" in page
+    assert "No picture of standard MONAI transforms (pcam)" in page
+    assert "Images that" not in (folder / "summary.md").read_text(encoding="utf-8")
+
+
+def test_the_same_rows_give_the_same_page(folder: Path) -> None:
+    before = (folder / "report.html").read_bytes()
+    assert write_report(folder).read_bytes() == before
+
+
+def test_figures_of_the_summary_are_there(folder: Path) -> None:
+    linked = re.findall(r"\]\((.*?)\)", (folder / "summary.md").read_text(encoding="utf-8"))
+    assert len(linked) == 3 and all(Image.open(folder / name).width > 1000 for name in linked)
+
+
+def test_a_grid_without_gmcl_and_of_one_run_is_reported(rows: Any, keep: Any) -> None:
+    found = [row for row in rows("own", (40,), seeds=1) if row["arm"] == "standard"]
+    page = write_report(keep(found)).read_text(encoding="utf-8")
+    assert "One seed, and so no interval: standard MONAI transforms (n = 40)." in page and "Targets" not in page
+
+
+def test_a_folder_without_runs_and_files_that_are_none_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no JSON file"):
+        write_report(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "broken.json").write_text("{")
+    with pytest.raises(DataError, match="broken.json.*expected the JSON object of a run"):
+        write_report(tmp_path)
+
+
+def test_two_runs_of_the_same_cell_are_refused(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(500,), seeds=1))
+    (first, *_) = sorted((folder / "runs").glob("*gmcl*"))
+    (folder / "runs" / "again.json").write_text(first.read_text())
+    with pytest.raises(DataError, match="again.json.*are runs of the same arm, seed and images"):
+        write_report(folder)

@@ -1,0 +1,34 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.commands.compare import compare
+from monai_gmcl.commands.report import report
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+
+def test_a_missing_package_is_named_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_gmcl.commands.report.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"compare needs scipy and captum.*monai_gmcl\[benchmark\]"):
+        compare(str(tmp_path), str(tmp_path / "out"), robust=True)
+    with pytest.raises(ConfigurationError, match="compare needs scipy, not installed"):
+        report(str(tmp_path))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_no_comparison_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Expected runs of a comparison"):
+        report(str(tmp_path))

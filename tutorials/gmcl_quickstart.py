@@ -47,6 +47,8 @@
 
 # %% [markdown]
 # ## Setup environment
+#
+# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -117,13 +119,13 @@ load_image = image_transforms(data.spatial_dims, data.channels)
 print(f"{len(data.training)} images to train on, {len(data.validation)} to validate on, {len(data.test)} to test on")
 
 # %%
-figure, axes = plt.subplots(1, data.num_classes, figsize=(10, 2.8))
+figure, axes = plt.subplots(1, data.num_classes, figsize=(9, 2.8), layout="constrained")
 for axis, (label, name) in zip(axes, enumerate(data.class_names), strict=True):
     item = next(item for item in data.training if item["label"] == label)
-    axis.imshow(load_image(item)["image"].permute(1, 2, 0))
-    axis.set_title(name)
+    axis.imshow(load_image(item)["image"].permute(1, 2, 0), interpolation="nearest")
+    axis.set_title(name, fontsize=10)
     axis.axis("off")
-figure.suptitle("Phantom: one training image of each class", y=1.05)
+figure.suptitle("The phantom: a training image of each class")
 plt.show()
 
 # %% [markdown]
@@ -302,8 +304,9 @@ for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), ma
 # ## How to read difficulty and diversity
 #
 # A teacher is a plain `torch.nn.Module`. It takes images, labels, *latents*, which hold all randomness, and a
-# *difficulty*, the strength of its changes. At 0 it leaves images as they are; at 1 each operation is as strong as one
-# would usually set it; below, each column has another difficulty and each row other latents.
+# *difficulty*, the strength of its changes. At 0 it leaves images as they are; at 1 the operations of an untrained
+# teacher are as strong as one would usually set them. Below, the trained teacher changes one image: each column has
+# another difficulty, each row other latents.
 #
 # *Diversity* is how different the rows are: the root mean square difference of two synthetic images, averaged over all
 # pairs. A teacher whose diversity falls towards 0 has collapsed to one change.
@@ -313,13 +316,13 @@ difficulties, draws = (0.0, 0.5, 1.0, 2.0, 4.0), 3
 image = load_image(data.training[-1])["image"].as_tensor().to(device)
 label = torch.full((draws,), data.training[-1]["label"], device=device)
 latents = teacher.draw_latents(draws, image.shape, torch.Generator().manual_seed(seed)).to(device)
-figure, axes = plt.subplots(draws, len(difficulties), figsize=(8.5, 5.4), layout="constrained")
+figure, axes = plt.subplots(draws, len(difficulties), figsize=(8, 5.1), layout="constrained")
 for column, difficulty in zip(axes.T, difficulties, strict=True):
     with torch.no_grad():
         changed = teacher(image.expand(draws, *image.shape), label, latents, difficulty).cpu()
     column[0].set_title(f"difficulty {difficulty:g}")
     for axis, one in zip(column, changed, strict=True):
-        axis.imshow(one.permute(1, 2, 0).clamp(0, 1))
+        axis.imshow(one.permute(1, 2, 0).clamp(0, 1), interpolation="nearest")
         axis.set(xticks=[], yticks=[])
 for row, axis in enumerate(axes[:, 0]):
     axis.set_ylabel(f"latents {row + 1}")
@@ -362,10 +365,10 @@ for row in rows[picture_interval - 1 :: picture_interval]:
 # %%
 lesson = gmcl.state.lesson
 by_loss = lesson.losses.argsort()[torch.linspace(0, len(lesson) - 1, 6).long()].tolist()
-figure, axes = plt.subplots(2, len(by_loss), figsize=(10.5, 4.2), layout="constrained")
+figure, axes = plt.subplots(2, len(by_loss), figsize=(9, 3.9), layout="constrained")
 for column, i in zip(axes.T, by_loss, strict=True):
     for axis, images in zip(column, (lesson.sources, lesson.images), strict=True):
-        axis.imshow(images[i].detach().cpu().permute(1, 2, 0).clamp(0, 1))
+        axis.imshow(images[i].detach().cpu().permute(1, 2, 0).clamp(0, 1), interpolation="nearest")
         axis.set(xticks=[], yticks=[])
     column[0].set_title(data.class_names[lesson.labels[i]])
     column[1].set_xlabel(f"loss {lesson.losses[i]:.2f}\nweight {lesson.weights[i]:.2f}")

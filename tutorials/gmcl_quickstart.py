@@ -234,8 +234,8 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 #
 # A student with a teacher looks at a lesson beside each batch of real images, twice as many images in all. Two more
 # runs keep us honest: the plain workflow for twice as many epochs, and a *frozen random teacher*, which draws its
-# changes from the same operations but never learns how to share them out (`teacher_optimizer=None`). Only what GMCL
-# has over both is owed to the teacher's learning.
+# changes from the same operations, with a strength that follows the student too, but never learns how to share them
+# out (`teacher_optimizer=None`). Only what GMCL has over both is owed to the teacher's learning.
 
 # %%
 arguments, evaluator = workflow(epochs=2 * max_epochs)
@@ -288,7 +288,24 @@ for name, (trainer, _) in runs.items():
     print(f"{name:36}{seconds:8.0f}{every['auc']:7.3f}{every['accuracy']:10.3f}   {by_grade}")
 
 # %% [markdown]
-# RESULT
+# In the run saved here, lessons are worth a lot: about .08 of accuracy over the plain workflow, which does not catch up
+# in twice as many epochs. Nearly all of it is owed to lessons as such, with a strength that follows the student's
+# competence: a random teacher does almost as well as one that learns. On 400 images one standard error of such an
+# accuracy is .02, so the last two rows cannot be told apart.
+#
+# With the seeds 1 and 2 in place of 0, on the same images:
+#
+# | accuracy | seed 1 | seed 2 |
+# | --- | --- | --- |
+# | SupervisedTrainer | .750 | .752 |
+# | twice the epochs | .765 | .775 |
+# | frozen random teacher | .828 | .840 |
+# | GMCLTrainer | .843 | .853 |
+#
+# A phantom is kind to augmentation, the plain workflow's transforms are weak on purpose, and no setting was tuned:
+# stronger ones, set by hand, would close a part of the gap. Seconds are those of a busy machine, and GMCLTrainer's
+# include the log and the pictures. The README reports first measurements on real patches, where plain training and GMCL
+# lie closer together.
 
 # %% [markdown]
 # ## What the teacher does to images
@@ -381,7 +398,8 @@ plt.show()
 # ## What the teacher has learned
 #
 # The policy in words, at the last difficulty. `share` is how much of the common strength an operation got; 1 is an
-# equal share. Operations that the student no longer learns from lose theirs to the others.
+# equal share. Do not read too much into one run: brightness lost its share with seeds 0, 1 and 2 alike, while erasing
+# got .90, 7.32 and .91, and rotation 2.47, .77 and .52.
 
 # %%
 print(teacher.policy_table(difficulty=rows[-1]["difficulty"]))

@@ -311,8 +311,8 @@ for name, (trainer, _) in runs.items():
 # ## What the teacher does to images
 #
 # The same sources and the same random numbers at three epochs: from one picture to the next, only the teacher and the
-# difficulty have changed. In the saved run noise and color casts fade (look at the row of CIN2) while rotations and warps
-# stay: by epoch 20 the difficulty has fallen, and the teacher has shifted strength between its operations.
+# difficulty have changed. In the saved run noise and color casts fade (look at the row of CIN2) while rotations and
+# warps stay: by epoch 20 the difficulty has fallen, and the teacher has shifted strength between its operations.
 
 # %%
 for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), max_epochs}):

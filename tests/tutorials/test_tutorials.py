@@ -26,6 +26,8 @@ TUTORIALS = Path(__file__).parents[2] / "tutorials"
 SCRIPTS = sorted(TUTORIALS.glob("*.py"))
 QUICK_SECONDS = 45
 MOST_LINES = 100
+MOST_BYTES = 4_000_000
+"""Each new version of a notebook stays in the repository's history."""
 
 pytestmark = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 
@@ -34,8 +36,13 @@ def notebook(script: Path) -> Any:
     return nbformat.read(script.with_suffix(".ipynb"), as_version=4)  # type: ignore[no-untyped-call]
 
 
-def texts(cell: Any) -> str:
-    return "".join(output.get("text", "") for output in cell.get("outputs", []))
+def printed_lines(cell: Any) -> int:
+    """Lines of all texts that a cell shows, those printed and those of results."""
+    texts = [
+        output.get("text", "") if output.output_type == "stream" else output.get("data", {}).get("text/plain", "")
+        for output in cell.outputs
+    ]
+    return len("".join(texts).splitlines())
 
 
 def test_the_notebook_is_the_scripts(script: Path) -> None:
@@ -49,7 +56,8 @@ def test_the_notebook_has_run_from_top_to_bottom_without_an_error(script: Path) 
     kinds = {output.output_type for cell in code for output in cell.outputs}
     assert "error" not in kinds and kinds & {"display_data", "execute_result"}
     assert not any(output.get("name") == "stderr" for cell in code for output in cell.outputs)
-    assert max(texts(cell).count("\n") for cell in code) < MOST_LINES
+    assert max(printed_lines(cell) for cell in code) < MOST_LINES
+    assert script.with_suffix(".ipynb").stat().st_size < MOST_BYTES
 
 
 def test_the_notebook_keeps_monais_rules(script: Path) -> None:
@@ -66,16 +74,21 @@ def test_the_notebook_keeps_monais_rules(script: Path) -> None:
     assert not re.search(r"\.cuda\(\)|device\(\"cuda[:\d]*\"\)", everything)
 
 
+def test_the_readme_lists_the_notebook(script: Path) -> None:
+    assert f"]({script.stem}.ipynb)" in (TUTORIALS / "README.md").read_text(encoding="utf-8")
+
+
 def test_no_path_of_the_machine_that_made_it_is_in_the_notebook(script: Path) -> None:
     content = script.with_suffix(".ipynb").read_text(encoding="utf-8")
     assert not re.search(r"/(home|root|tmp|Users)/(?!<username>)", content)
 
 
-def test_the_script_runs(script: Path, tmp_path: Path) -> None:
+def test_the_script_runs_and_writes_to_its_data_directory_only(script: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
     environment = {
         **os.environ,
         "GMCL_TUTORIAL_QUICK": "1",
-        "MONAI_DATA_DIRECTORY": str(tmp_path),
+        "MONAI_DATA_DIRECTORY": str(data),
         "MPLBACKEND": "Agg",
         "OMP_NUM_THREADS": "1",
     }
@@ -83,3 +96,4 @@ def test_the_script_runs(script: Path, tmp_path: Path) -> None:
         [sys.executable, script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=QUICK_SECONDS
     )
     assert run.returncode == 0, run.stderr[-2000:]
+    assert list(data.iterdir()) and list(tmp_path.iterdir()) == [data]

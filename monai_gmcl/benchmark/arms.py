@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,10 @@ from monai_gmcl.benchmark.augmentations import (
 )
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import BATCH, Setup
-from monai_gmcl.curriculum import Curriculum
+from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers import LatentTeacher, PolicyTeacher, Teacher
 from monai_gmcl.teachers.base import draw_latents
 
@@ -125,20 +127,32 @@ def _doubled_batch(inferer: SimpleInferer | None) -> Callable[[Setup], Trainer]:
     return build
 
 
+class _Deaf(Hypergradient):
+    """Hears nothing of what a lesson was worth."""
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        images = torch.cat([lesson.images for lesson in lessons if lesson.images is not None])
+        return torch.zeros_like(images), torch.zeros(len(images))
+
+
 def _gmcl(
     learns: bool = True,
     teacher: Callable[[DataOptions], Teacher] = policy_teacher,
     learning_rate: float = TEACHER_LEARNING_RATE,
+    hypergradient: type[Hypergradient] | None = None,
+    start: float | None = None,
     **curriculum: Any,
 ) -> Callable[[Setup], Trainer]:
     def build(setup: Setup) -> Trainer:
+        difficulty: dict[str, Any] = {} if start is None else {"difficulty": Competence(start=start)}
         model = teacher(setup.options)
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.99))
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             teacher=model,
             teacher_optimizer=optimizer if learns else None,
-            curriculum=Curriculum(**curriculum),
+            curriculum=Curriculum(**curriculum, **difficulty),
+            hypergradient=None if hypergradient is None else hypergradient(),
             seed=setup.seed,
         )
 
@@ -162,6 +176,15 @@ ARMS: dict[str, Arm] = {
         "frozen teacher, doubled batch, statistics of each half", _doubled_batch(_Halves()), equal_compute=False
     ),
     "frozen": Arm("GMCL with a frozen random teacher", _gmcl(learns=False, difficulty=1.0), equal_compute=False),
+    "competence": Arm("GMCL with a frozen random teacher led by competence", _gmcl(learns=False), equal_compute=False),
+    "hardness_only": Arm(
+        "GMCL, hardness only", _gmcl(hypergradient=_Deaf, hardness=1.0, difficulty=1.0), equal_compute=False
+    ),
+    "hypergradient_only": Arm("GMCL, hypergradient only", _gmcl(difficulty=1.0), equal_compute=False),
+    "frozen_weak_start": Arm("frozen random teacher, a third of the strength", _gmcl(False, difficulty=1 / 3), False),
+    "gmcl_weak_start": Arm("GMCL from a third of the strength", _gmcl(start=1 / 3), False),
+    "frozen_strong_start": Arm("frozen random teacher, three times the strength", _gmcl(False, difficulty=3.0), False),
+    "gmcl_strong_start": Arm("GMCL from three times the strength", _gmcl(start=3.0), False),
     "gmcl": Arm("GMCL", _gmcl(), equal_compute=False),
     "latent": Arm("GMCL with LatentTeacher", _gmcl(teacher=_latent_teacher, learning_rate=1e-3), equal_compute=False),
 }

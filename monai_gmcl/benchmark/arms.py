@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,21 @@ from monai_gmcl.benchmark.augmentations import (
     trivial_augmentation,
 )
 from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, Setup
-from monai_gmcl.curriculum import Curriculum
+from monai_gmcl.benchmark.unlabeled_arms import fixmatch, gmcl_on_unlabeled, mean_teacher, self_training
+from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.teachers import LatentTeacher, PolicyTeacher, Teacher
+from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.teachers import LatentTeacher, Teacher
 from monai_gmcl.teachers.base import draw_latents
+from monai_gmcl.weighting import ConfidenceWeighting, UniformWeighting
 
 __all__ = ["ARMS", "Arm", "STRENGTHS"]
 
 STRENGTHS = (0.5, 1.0, 2.0)
 """Times the usual ranges of an augmentation that is tuned."""
-TEACHER_LEARNING_RATE = 0.03
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,16 @@ class Arm:
         build: makes the trainer.
         equal_compute: whether the arm gets as many steps as the FLOPs of a GMCL run buy; the others take GMCL's steps.
         tuned: whether its augmentation has a strength to be tuned on validation (:data:`STRENGTHS`).
+        unlabeled: whether it reads unlabeled images; such arms have the same number of student passes over images.
+        share: of GMCL's steps, where the compute is not equal.
     """
 
     title: str
     build: Callable[[Setup], Trainer]
     equal_compute: bool = True
     tuned: bool = False
+    unlabeled: bool = False
+    share: float = 1.0
 
 
 def _none(setup: Setup) -> Trainer:
@@ -94,12 +102,6 @@ def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
     return build
 
 
-def policy_teacher(options: DataOptions) -> PolicyTeacher:
-    """Return the default teacher; where the centre makes the label, it may not move or zoom."""
-    exclude = ("shift", "zoom") if options.centered else ()
-    return PolicyTeacher(spatial_dims=2, in_channels=options.channels, num_classes=2, exclude=exclude)
-
-
 class _Halves(SimpleInferer):
     """Each half of a batch passes alone, so that each has its own batch statistics."""
 
@@ -125,20 +127,30 @@ def _doubled_batch(inferer: SimpleInferer | None) -> Callable[[Setup], Trainer]:
     return build
 
 
+class _Deaf(Hypergradient):
+    """Hears nothing of what a lesson was worth."""
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        images = torch.cat([lesson.images for lesson in lessons if lesson.images is not None])
+        return torch.zeros_like(images), torch.zeros(len(images))
+
+
 def _gmcl(
-    learns: bool = True,
     teacher: Callable[[DataOptions], Teacher] = policy_teacher,
-    learning_rate: float = TEACHER_LEARNING_RATE,
+    optimizer: Callable[[Teacher], torch.optim.Optimizer] | None = policy_teacher_optimizer,
+    hypergradient: type[Hypergradient] | None = None,
+    start: float | None = None,
     **curriculum: Any,
 ) -> Callable[[Setup], Trainer]:
     def build(setup: Setup) -> Trainer:
+        difficulty: dict[str, Any] = {} if start is None else {"difficulty": Competence(start=start)}
         model = teacher(setup.options)
-        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.99))
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             teacher=model,
-            teacher_optimizer=optimizer if learns else None,
-            curriculum=Curriculum(**curriculum),
+            teacher_optimizer=None if optimizer is None else optimizer(model),
+            curriculum=Curriculum(**curriculum, **difficulty),
+            hypergradient=None if hypergradient is None else hypergradient(),
             seed=setup.seed,
         )
 
@@ -148,6 +160,14 @@ def _gmcl(
 def _latent_teacher(options: DataOptions) -> LatentTeacher:
     size = options.size or 32
     return LatentTeacher(image_size=(size, size), spatial_dims=2, in_channels=options.channels, num_classes=2)
+
+
+def _latent_teacher_optimizer(teacher: Teacher) -> torch.optim.Adam:
+    return policy_teacher_optimizer(teacher, 1e-3)
+
+
+def _frozen(**curriculum: Any) -> Callable[[Setup], Trainer]:
+    return _gmcl(optimizer=None, **curriculum)
 
 
 ARMS: dict[str, Arm] = {
@@ -161,7 +181,34 @@ ARMS: dict[str, Arm] = {
     "doubled_batch_split_statistics": Arm(
         "frozen teacher, doubled batch, statistics of each half", _doubled_batch(_Halves()), equal_compute=False
     ),
-    "frozen": Arm("GMCL with a frozen random teacher", _gmcl(learns=False, difficulty=1.0), equal_compute=False),
+    "frozen": Arm("GMCL with a frozen random teacher", _frozen(difficulty=1.0), equal_compute=False),
+    "competence": Arm("GMCL with a frozen random teacher led by competence", _frozen(), equal_compute=False),
+    "hardness_only": Arm(
+        "GMCL, hardness only", _gmcl(hypergradient=_Deaf, hardness=1.0, difficulty=1.0), equal_compute=False
+    ),
+    "hypergradient_only": Arm("GMCL, hypergradient only", _gmcl(difficulty=1.0), equal_compute=False),
+    "frozen_weak_start": Arm("frozen random teacher, a third of the strength", _frozen(difficulty=1 / 3), False),
+    "gmcl_weak_start": Arm("GMCL from a third of the strength", _gmcl(start=1 / 3), False),
+    "frozen_strong_start": Arm("frozen random teacher, three times the strength", _frozen(difficulty=3.0), False),
+    "gmcl_strong_start": Arm("GMCL from three times the strength", _gmcl(start=3.0), False),
     "gmcl": Arm("GMCL", _gmcl(), equal_compute=False),
-    "latent": Arm("GMCL with LatentTeacher", _gmcl(teacher=_latent_teacher, learning_rate=1e-3), equal_compute=False),
+    "latent": Arm(
+        "GMCL with LatentTeacher",
+        _gmcl(_latent_teacher, _latent_teacher_optimizer),
+        equal_compute=False,
+    ),
+    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in each stage.
+    "self_training": Arm("self-training, two stages", self_training, False, unlabeled=True, share=2.0),
+    "mean_teacher": Arm("Mean Teacher", mean_teacher, False, unlabeled=True, share=4 / 3),
+    "fixmatch": Arm("FixMatch", fixmatch, False, unlabeled=True, share=4 / 3),
+    "gmcl_unlabeled": Arm("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled(), False, unlabeled=True),
+    "gmcl_unlabeled_uniform": Arm(
+        "GMCL, unlabeled, all equal", gmcl_on_unlabeled(UniformWeighting), False, unlabeled=True
+    ),
+    "gmcl_unlabeled_confidence": Arm(
+        "GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting), False, unlabeled=True
+    ),
+    "gmcl_unlabeled_true": Arm(
+        "GMCL, unlabeled, true labels", gmcl_on_unlabeled(UniformWeighting, true_labels=True), False, unlabeled=True
+    ),
 }

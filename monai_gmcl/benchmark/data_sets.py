@@ -105,6 +105,18 @@ class BenchmarkData:
         labeled, held_out = (torch.tensor([index[str(item["image"])] for item in part]) for part in (drawn, rest))
         return (self._train[0][labeled], self._train[1][labeled]), (self._train[0][held_out], self._train[1][held_out])
 
+    def unlabeled(self, per_class: int, seed: int, measured: bool) -> Images:
+        """Return the images of ``train`` that a seed did not draw; without those that are ``measured`` on, if so."""
+        index = {str(item["image"]): i for i, item in enumerate(self.items)}
+        _, rest = draw_labeled(self.items, per_class, seed)
+        order = np.random.RandomState(7).permutation(len(rest))
+        pool = torch.tensor([index[str(rest[i]["image"])] for i in (order[HELD_OUT:] if measured else order)])
+        if len(pool) == 0:
+            raise DataError(
+                f"Expected images of {self.options.name} beyond the labeled and the held-out ones, found none."
+            )
+        return self._train[0][pool], self._train[1][pool]
+
     def split(self, name: str) -> Images:
         """Return all images of another part, such as ``test``."""
         folder = Path(self.options.folder) / name

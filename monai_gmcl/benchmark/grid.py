@@ -152,7 +152,7 @@ def jobs_of(
             for name in arms:
                 within = name.endswith(WITHIN_BUDGET)
                 arm = ARMS[name.removesuffix(WITHIN_BUDGET)]
-                own = round(steps * ratio) if arm.equal_compute else steps
+                own = round(steps * (ratio if arm.equal_compute else arm.share))
                 base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
                 for strength in STRENGTHS if arm.tuned else (None,):
                     share = own // len(STRENGTHS) if within else own
@@ -208,7 +208,9 @@ def _run(task: tuple[Job, Path]) -> Job:
     set_track_meta(False)
     data = _data(job.options)
     labeled, held_out = data.draw(job.n // 2, job.seed)
-    run = StudentRun(ARMS[job.arm].build, job.options, labeled, data.choosing, job.seed, job.steps, job.strength or 1.0)
+    arm, own = ARMS[job.arm], (job.seed, job.steps, job.strength or 1.0)
+    unlabeled = data.unlabeled(job.n // 2, job.seed, "held_out" in job.splits) if arm.unlabeled else None
+    run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled)
     run.run()
     parts = {name: held_out if name == "held_out" else data.split(name) for name in job.splits}
     picture = f"pictures/{job.file(folder).stem}.png" if job.seed == PICTURED_SEED else None

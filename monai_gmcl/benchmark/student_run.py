@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -53,6 +53,9 @@ class Setup:
         network: the student, images to two logits.
         optimizer: the student's.
         strength: of the arm's augmentation, where it is tuned.
+        choosing: images and labels that choose weights.
+        unlabeled: images without labels; the labels that stand here anyway are for measuring.
+        spent: what the arm has cost before its trainer stands, to be filled in by the arm.
     """
 
     options: DataOptions
@@ -62,6 +65,13 @@ class Setup:
     network: nn.Module
     optimizer: AdamW
     strength: float = 1.0
+    choosing: Images | None = None
+    unlabeled: Images | None = None
+    spent: dict[str, float] = field(default_factory=lambda: {"student_passes": 0.0, "flops": 0.0})
+
+    def with_labeled(self, labeled: Images) -> Setup:
+        """Return the same for other images to train on."""
+        return replace(self, labeled=labeled)
 
     def arguments(self, augmentation: Callable[[Tensor], Any]) -> dict[str, Any]:
         """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
@@ -114,6 +124,7 @@ class StudentRun:
         seed: of everything random.
         steps: student steps.
         strength: of the arm's augmentation, where it is tuned.
+        unlabeled: images that an arm may use without their labels.
     """
 
     def __init__(
@@ -125,6 +136,7 @@ class StudentRun:
         seed: int,
         steps: int,
         strength: float = 1.0,
+        unlabeled: Images | None = None,
     ) -> None:
         # From here, because an arm may train more than the student before its trainer stands.
         self._began = time.perf_counter(), time.process_time(), peak_resident_bytes()
@@ -133,7 +145,9 @@ class StudentRun:
         self.steps = steps
         self.network = small_resnet(options.channels)
         optimizer = AdamW(self.network.parameters(), lr=LEARNING_RATE)
-        self.trainer = build(Setup(options, labeled, seed, steps, self.network, optimizer, strength))
+        setup = Setup(options, labeled, seed, steps, self.network, optimizer, strength, choosing, unlabeled)
+        self.trainer = build(setup)
+        self.spent = setup.spent
         self.flops_per_step, self.passes_per_step = 0.0, 0
         # Before the other handlers, whose work is not the trainer's. The third step is one like those that follow.
         self._counter = FlopCounter()
@@ -159,8 +173,8 @@ class StudentRun:
         self.cost = {
             "wall_seconds": time.perf_counter() - self._began[0],
             "cpu_seconds": time.process_time() - self._began[1],
-            "student_passes": self.passes_per_step * self.steps,
-            "flops": self.flops_per_step * self.steps,
+            "student_passes": self.passes_per_step * self.steps + self.spent["student_passes"],
+            "flops": self.flops_per_step * self.steps + self.spent["flops"],
             "peak_memory_bytes": peak_resident_bytes() - self._began[2],
         }
         for prefix, network in self.networks.items():

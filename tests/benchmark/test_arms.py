@@ -11,12 +11,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from monai_gmcl.benchmark.arms import ARMS
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.engines.teacher_step import TeacherStep
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)
 
@@ -25,20 +28,61 @@ def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(n) % 2
 
 
+BATCHES = dict.fromkeys(
+    ("none", "standard", "strong", "trivial_augment", "mixup", "cutmix", "two_stage_gan", "self_training"), 1
+) | {"fixmatch": 3}
+"""Batches that the student looks at in a step; lessons make it two, unlabeled ones in them three."""
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_trains_the_same_student_on_the_same_number_of_real_images(name: str) -> None:
     seen: list[int] = []
     runs = []
     for _ in range(2):
-        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=3, steps=4)
+        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=3, steps=4, unlabeled=labeled(40))
         before = {key: value.clone() for key, value in run.network.state_dict().items()}
         run.run()
         seen.append(run.passes_per_step)
         runs.append(run)
-    lessons = name.startswith(("doubled", "frozen", "gmcl", "latent"))
-    assert seen == [2 * BATCH if lessons else BATCH] * 2
+    assert seen == [BATCHES.get(name, 3 if name.startswith("gmcl_unlabeled") else 2) * BATCH] * 2
     assert any(not torch.equal(before[key], value) for key, value in run.weights["final"].items())
     assert all(torch.equal(a, b) for a, b in zip(*(run.weights["final"].values() for run in runs), strict=True))
+
+
+def run_of(name: str, steps: int = 4) -> Any:
+    run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=steps)
+    run.run()
+    return run.trainer
+
+
+def test_only_the_arms_that_learn_change_their_teacher() -> None:
+    shares = {name: run_of(name).teacher.shares for name in ("frozen", "competence", "gmcl", "hardness_only")}
+    assert all(torch.equal(shares[name], torch.ones_like(shares[name])) for name in ("frozen", "competence"))
+    assert not torch.equal(shares["gmcl"], shares["frozen"])
+    assert not torch.equal(shares["hardness_only"], shares["gmcl"])
+
+
+def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[torch.Tensor] = []
+    signal = TeacherStep._signal
+
+    def spy(self: TeacherStep, lessons: Any, look_ahead: Any, hardness: float) -> torch.Tensor:
+        found = signal(self, lessons, look_ahead, hardness)
+        (lesson,) = lessons
+        assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
+        signals.append(found)
+        return found
+
+    monkeypatch.setattr(TeacherStep, "_signal", spy)
+    run_of("hardness_only")
+    assert len(signals) == 3
+
+
+@pytest.mark.parametrize(("end", "strength"), [("weak_start", 1 / 3), ("strong_start", 3.0)])
+def test_a_wrong_start_is_the_same_for_both_teachers(end: str, strength: float) -> None:
+    for arm in ("frozen", "gmcl"):
+        trainer = StudentRun(ARMS[f"{arm}_{end}"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1).trainer
+        assert trainer.curriculum.at(0.0).difficulty == pytest.approx(strength)  # type: ignore[union-attr, operator]
 
 
 def test_mixed_labels_follow_the_mixed_images() -> None:

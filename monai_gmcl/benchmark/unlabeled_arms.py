@@ -1,0 +1,171 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.data.dataset import ArrayDataset
+from monai.engines.trainer import SupervisedTrainer, Trainer
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, RandomSampler
+
+from monai_gmcl.benchmark.augmentations import standard_augmentation
+from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
+from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
+from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.teachers.base import draw_latents
+from monai_gmcl.weighting import LessonWeighting
+
+__all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training"]
+
+THRESHOLD = 0.95
+"""FixMatch's least confidence."""
+CONSISTENCY = 10.0
+"""Mean Teacher's weight of the consistency loss, when it has risen."""
+RAMP = 0.4
+"""Share of the run over which it rises."""
+
+
+def gmcl_on_unlabeled(
+    weighting: Callable[[], LessonWeighting] | None = None, true_labels: bool = False
+) -> Callable[[Setup], Trainer]:
+    """Return the builder of GMCL with lessons from unlabeled images, too.
+
+    Args:
+        weighting: of lessons; the trainer's own choice by default.
+        true_labels: whether the labels of unlabeled images are known after all, which is the bound.
+    """
+
+    def build(setup: Setup) -> Trainer:
+        teacher = policy_teacher(setup.options)
+        known: list[Tensor] = []
+
+        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
+            images, labels, *unlabeled = batch
+            if not unlabeled:
+                return images, labels
+            known[:] = [labels]
+            return images, None
+
+        proposal: dict[str, Any] = (
+            {"label_proposal": lambda images: (known[0], torch.ones(len(images)))} if true_labels else {}
+        )
+        return GMCLTrainer(
+            **setup.arguments(standard_augmentation(setup.options)),
+            **proposal,
+            teacher=teacher,
+            teacher_optimizer=policy_teacher_optimizer(teacher),
+            unlabeled_data_loader=_unlabeled_loader(setup),
+            weighting=None if weighting is None else weighting(),
+            prepare_batch=prepare,
+            seed=setup.seed,
+        )
+
+    return build
+
+
+def fixmatch(setup: Setup) -> Trainer:
+    """FixMatch (Sohn et al. 2020, arXiv 2001.07685), its strong view the default teacher's operations, not learned."""
+
+    def loss(weak: Tensor, outputs: Tensor, _: float) -> Tensor:
+        with torch.no_grad():
+            confidence, labels = setup.network(weak).softmax(1).max(1)
+        sure = (confidence >= THRESHOLD).float()
+        return torch.mean(sure * functional.cross_entropy(outputs, labels, reduction="none"))
+
+    return _on_two_views(setup, loss)
+
+
+def mean_teacher(setup: Setup) -> Trainer:
+    """Mean Teacher (Tarvainen and Valpola 2017, arXiv 1703.01780); the student sees the view that FixMatch's sees."""
+    averaged, steps = deepcopy(setup.network), 0
+
+    def loss(weak: Tensor, outputs: Tensor, progress: float) -> Tensor:
+        nonlocal steps
+        steps += 1
+        _average(averaged, setup.network, max(EMA_MOMENTUM, 1 / steps))
+        with torch.no_grad():
+            wanted = averaged.eval()(weak).softmax(1)
+        rise = math.exp(-5 * (1 - min(1.0, progress / RAMP)) ** 2)
+        loss: Tensor = CONSISTENCY * rise * functional.mse_loss(outputs.softmax(1), wanted)
+        return loss
+
+    return _on_two_views(setup, loss)
+
+
+def self_training(setup: Setup) -> Trainer:
+    """A first student labels the unlabeled images, a second one learns from all; both as arm ``standard`` does."""
+
+    def supervised(of: Setup) -> Trainer:
+        return SupervisedTrainer(**of.arguments(standard_augmentation(of.options)))
+
+    assert setup.choosing is not None and setup.unlabeled is not None
+    first = StudentRun(
+        supervised, setup.options, setup.labeled, setup.choosing, setup.seed, setup.steps, unlabeled=setup.unlabeled
+    )
+    first.run()
+    for name in setup.spent:
+        setup.spent[name] += first.cost[name]
+    labels = first.probabilities("chosen", setup.unlabeled[0]).argmax(1)
+    torch.manual_seed(setup.seed)
+    joined = torch.cat([setup.labeled[0], setup.unlabeled[0]]), torch.cat([setup.labeled[1], labels])
+    return supervised(setup.with_labeled(joined))
+
+
+def _on_two_views(setup: Setup, unlabeled_loss: Callable[[Tensor, Tensor, float], Tensor]) -> Trainer:
+    """Supervised steps that add a loss of (weak view, outputs of the strong view, progress) of unlabeled images."""
+    teacher = policy_teacher(setup.options)
+    generator = torch.Generator().manual_seed(setup.seed)
+    batches = iter(_unlabeled_loader(setup))
+    network, optimizer = setup.network, setup.optimizer
+
+    def step(engine: Engine, batch: Any) -> dict[str, Tensor]:
+        images, labels = batch
+        weak = next(batches)[0]
+        with torch.no_grad():
+            latents = draw_latents(teacher, len(weak), weak.shape[1:], generator)
+            strong = teacher(weak, torch.zeros(len(weak), dtype=torch.long), latents, 1.0)
+        network.train()
+        outputs, of_strong = network(torch.cat([images, strong])).split([len(images), len(weak)])
+        loss = functional.cross_entropy(outputs, labels)
+        loss = loss + unlabeled_loss(weak, of_strong, engine.state.iteration / setup.steps)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return {Keys.IMAGE: images, Keys.LABEL: labels, Keys.PRED: outputs, Keys.LOSS: loss.detach()}
+
+    return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)), iteration_update=step)
+
+
+def _unlabeled_loader(setup: Setup) -> DataLoader[Any]:
+    """Batches of weakly changed images, their true labels and a mark."""
+    assert setup.unlabeled is not None
+    images, labels = setup.unlabeled
+    data = ArrayDataset(list(images), standard_augmentation(setup.options), list(labels), labels=[True] * len(labels))
+    data.set_random_state(setup.seed + 1)
+    return DataLoader(data, batch_size=BATCH, sampler=RandomSampler(data, num_samples=setup.steps * BATCH))
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, momentum: float) -> None:
+    for kept, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if value.is_floating_point():
+            kept.lerp_(value, momentum)
+        else:
+            kept.copy_(value)

@@ -32,7 +32,10 @@ PRIMARY = "chosen"
 ORDER = (
     *("none", "standard", "standard_tuned_within_budget", "strong", "strong_tuned_within_budget", "trivial_augment"),
     *("mixup", "cutmix", "two_stage_gan", "doubled_batch", "doubled_batch_split_statistics", "latent", "frozen"),
-    *("hardness_only", "hypergradient_only", "gmcl"),
+    *("frozen_weak_start", "frozen_strong_start", "competence", "hardness_only", "hypergradient_only"),
+    *("gmcl_weak_start", "gmcl_strong_start", "gmcl"),
+    *("self_training", "mean_teacher", "fixmatch", "gmcl_unlabeled_uniform", "gmcl_unlabeled_confidence"),
+    *("gmcl_unlabeled", "gmcl_unlabeled_true"),
 )
 """Arms as tables list them; others follow by name."""
 SPLITS = ("test", "test_shifted", "held_out")

@@ -79,6 +79,7 @@ class FrozenTeacher:
             LabelError: labels of another type or shape, outside the teacher's classes, or missing.
             TeacherError: the teacher returned images of another shape.
         """
+        images = images.detach()
         self._check(images)
         if labels is not None:
             labels = _check_labels(labels, self.module.num_classes)
@@ -92,7 +93,7 @@ class FrozenTeacher:
                 f"Expected {self.name} to return images shaped {tuple(images.shape)}, got {tuple(changed.shape)}."
             )
         whole_numbers = not images.dtype.is_floating_point
-        return (changed.round() if whole_numbers else changed).to(images.dtype).detach()
+        return (changed.round() if whole_numbers else changed).to(images.dtype)
 
     def _run(self, images: Tensor, labels: Tensor | None, latents: Tensor, difficulty: float) -> Tensor:
         if labels is not None:
@@ -172,5 +173,6 @@ def _within(labels: Tensor, low: float, high: float) -> bool:
 
 
 def _describe(labels: Tensor) -> str:
-    shape = tuple(labels.shape[1:]) or "a single number"
-    return f"{labels.dtype} {shape} from {labels.min().item():g} to {labels.max().item():g}"
+    if labels.numel() == 1:
+        return f"{labels.item():g} ({labels.dtype})"
+    return f"{labels.dtype} {tuple(labels.shape)} with values from {labels.min().item():g} to {labels.max().item():g}"

@@ -47,7 +47,7 @@ class SeededItems(Dataset[Any]):
         self.dataset = dataset
         self.seed = seed
         # Shared memory: workers that outlive an epoch see the next one, too.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._random = list(_random_parts(dataset, set()))
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,12 +67,14 @@ class SeededItems(Dataset[Any]):
 
 
 def _random_parts(owner: Any, seen: set[int]) -> Iterator[Randomizable]:
-    """Yield what MONAI's own seeding of a data set would seed."""
+    """Yield the random transforms that a data set holds; a composition seeds its own parts."""
     if id(owner) in seen or isinstance(owner, Tensor):
         return
     seen.add(id(owner))
     if isinstance(owner, Randomizable):
         yield owner
-        return
+        # MONAI's ready-made data sets are random themselves and hold random transforms besides.
+        if not isinstance(owner, Dataset):
+            return
     for part in owner if isinstance(owner, list | tuple) else getattr(owner, "__dict__", {}).values():
         yield from _random_parts(part, seen)

@@ -39,7 +39,7 @@ def image_of(*shape, seed=0):
 def teachers_and_images(draw):
     spatial_dims = draw(st.sampled_from([2, 3]))
     channels = draw(st.integers(1, 4))
-    size = draw(st.lists(st.integers(2, 9), min_size=spatial_dims, max_size=spatial_dims))
+    size = draw(st.lists(st.integers(3, 9), min_size=spatial_dims, max_size=spatial_dims))
     value_range = draw(st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]))
     kinds = ["policy", "image", "latent", *(["stain"] if (spatial_dims, channels) == (2, 3) else [])]
     kind = draw(st.sampled_from(kinds))

@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ignite.engine import Events
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch, list_data_collate
 from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.transforms import Lambdad
@@ -181,7 +182,7 @@ def test_a_supervised_trainer_takes_it_as_prepare_batch(shape, mode, multi_label
         prepare_batch=TeacherBatchAugment(PolicyTeacher(len(shape) - 1, 1, 4), 1.0, mode),
         postprocessing=Lambdad("image", lambda image: seen.append(image) or image),
     )
-    trainer.add_event_handler("iteration_completed", lambda engine: sizes.append(len(engine.state.output)))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: sizes.append(len(engine.state.output)))
     trainer.run()
     assert sizes == ([4, 3] if mode == "replace" else [8, 6])
     assert len(seen) == sum(sizes)

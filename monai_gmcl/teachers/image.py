@@ -84,8 +84,8 @@ class ImageTeacher(Teacher):
         channels: width of the network.
 
     Shape:
-        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``, a side of at least 3; labels ``(B,)`` int64 or ``(B, num_classes)``
-        float, not looked at without ``condition_on_label``; latents ``(B, L)``, normal.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``, one side at least 3; labels ``(B,)`` int64 or float
+        ``(B, num_classes)``, not looked at without ``condition_on_label``; latents ``(B, L)``, normal.
 
     Raises:
         ConfigurationError: a strength that is not positive, or channels below 4 or no multiple of 4; in use, no

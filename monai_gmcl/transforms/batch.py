@@ -48,7 +48,8 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
         teacher: a teacher, of which a copy is taken, or the path of a teacher file.
         fraction: of the batch; in mode ``replace`` at most 1.
         mode: ``replace`` puts the synthetic images in their sources' places; ``append`` puts them, with their sources'
-            labels, behind the real ones, and the batch grows.
+            labels, behind the real ones, and the batch grows. MONAI's engines apply ``postprocessing`` to as many items
+            as the loader gave: training metrics then see the real ones postprocessed and the others not.
         difficulty: strength of the change, or a range ``(low, high)`` from which each batch draws uniformly.
         prepare_batch: what prepares the batch before; returns ``(images, labels)``, or these and further arguments of
             the network.

@@ -185,7 +185,8 @@ def test_a_supervised_trainer_takes_it_as_prepare_batch(shape, mode, multi_label
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: sizes.append(len(engine.state.output)))
     trainer.run()
     assert sizes == ([4, 3] if mode == "replace" else [8, 6])
-    assert len(seen) == sum(sizes)
+    # MONAI postprocesses as many items as the loader gave; the docstring warns of it.
+    assert len(seen) == len(data)
 
 
 def test_further_arguments_of_the_network_are_passed_on_or_refused(teacher):

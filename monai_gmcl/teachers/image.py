@@ -39,6 +39,8 @@ WARP_BOUND = 0.06
 RESIDUAL_BOUND = 0.3
 RESIDUAL_NODES = {2: (4, 8, 16), 3: (4, 8)}
 """Lattices of the residual's noise, by spatial dimensions."""
+SMALLEST_SIDE = 3
+"""Below it the network's halved images hold one value a channel, which cannot be normalized."""
 SHIFT = 0.25
 """How far the network can move the middle of the draws, in their standard deviations."""
 
@@ -82,12 +84,12 @@ class ImageTeacher(Teacher):
         channels: width of the network.
 
     Shape:
-        images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any size; labels ``(B,)`` int64 or ``(B, num_classes)``
-        float, not looked at without ``condition_on_label``; latents ``(B, L)``, normal.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``, one side at least 3; labels ``(B,)`` int64 or float
+        ``(B, num_classes)``, not looked at without ``condition_on_label``; latents ``(B, L)``, normal.
 
     Raises:
         ConfigurationError: a strength that is not positive, or channels below 4 or no multiple of 4; in use, no
-            images, or latents of another shape.
+            images, smaller ones, or latents of another shape.
         LabelError: with ``condition_on_label``, labels that do not fit ``num_classes``.
     """
 
@@ -140,6 +142,10 @@ class ImageTeacher(Teacher):
         """Mix colors, add the residual, warp the result."""
         if images is None:
             raise ConfigurationError("ImageTeacher changes images: it needs sources, got None.")
+        if max(images.shape[2:]) < SMALLEST_SIDE:
+            raise ConfigurationError(
+                f"ImageTeacher needs images of at least {SMALLEST_SIDE} pixels along a side, got {tuple(images.shape)}."
+            )
         low, high = self.value_range
         images = (images - low) / (high - low)
         for_color, for_warp, for_residual = split_latents(latents.to(images), self.sizes)

@@ -246,3 +246,14 @@ def test_autocast_changes_nothing(dtype):
     with torch.autocast("cpu", dtype=dtype):
         changed = teacher(images, LABELS, latents)
     assert torch.equal(changed, teacher(images, LABELS, latents))
+
+
+def test_images_of_two_pixels_are_too_small_and_of_three_are_not() -> None:
+    teacher = build()
+    for side in (2, 3):
+        images, latents = torch.rand(1, 3, side, side), teacher.draw_latents(1, (3, side, side))
+        if side == 3:
+            assert teacher(images, LABELS[:1], latents, 1.0).shape == images.shape
+        else:
+            with pytest.raises(ConfigurationError, match=r"at least 3 pixels along a side, got \(1, 3, 2, 2\)"):
+                teacher(images, LABELS[:1], latents, 1.0)

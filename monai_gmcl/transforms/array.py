@@ -1,0 +1,106 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import RandomizableTransform
+from monai.utils.enums import TransformBackends
+from monai.utils.misc import MAX_SEED
+from monai.utils.type_conversion import convert_to_tensor
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.teachers import Teacher
+from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty, label_rows
+from monai_gmcl.transforms.synthetic_meta import synthetic_image
+
+__all__ = ["RandTeacherAugment"]
+
+
+class RandTeacherAugment(RandomizableTransform):
+    """Let a trained teacher change an image, or make one in its place, with a probability.
+
+    The latents come from a generator of their own, seeded by ``self.R``: torch's global generator is neither used nor
+    moved. Being random, the transform is never cached by ``CacheDataset`` or ``PersistentDataset``. It is not
+    invertible.
+
+    A synthetic image carries meta of its own: ``synthetic``, ``teacher``, ``label``, ``seed``, ``difficulty`` and
+    ``geometry_of_source``. Affine and spacing are kept where it is a change of the source; file name and header fields
+    are not. ``teacher(image, label, latents of that seed, difficulty)`` is the same image again.
+
+    Args:
+        teacher: a teacher, of which a copy is taken, or the path of a teacher file.
+        prob: probability of a synthetic image.
+        difficulty: strength of the change, or a range ``(low, high)`` from which it is drawn uniformly.
+
+    Shape:
+        image ``(C, H, W)`` or ``(C, D, H, W)`` in the teacher's ``value_range``; shape, type and device are kept.
+        Work is done in float32; integer images are rounded.
+
+    Raises:
+        ConfigurationError: no teacher, a probability outside 0 to 1, a wrong difficulty; in use, an image of other
+            channels or dimensions.
+        CheckpointError: a teacher file that cannot be read.
+        ImageRangeError: in use, values outside the teacher's ``value_range``.
+        LabelError: in use, a label that does not fit the teacher's classes, or none for a teacher that needs it.
+    """
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012 (as MONAI declares it)
+
+    def __init__(
+        self,
+        teacher: Teacher | str | os.PathLike[str],
+        prob: float = 0.1,
+        difficulty: float | tuple[float, float] = 1.0,
+    ) -> None:
+        if not 0 <= prob <= 1:
+            raise ConfigurationError(f"prob must be from 0 to 1, got {prob}.")
+        RandomizableTransform.__init__(self, prob)
+        self.teacher = FrozenTeacher(teacher)
+        self.difficulty = check_difficulty(difficulty)
+        self._drawn: tuple[int, float] | None = None
+
+    def randomize(self, data: Any = None) -> None:
+        """Decide whether the next image is changed, with which seed and how strongly."""
+        super().randomize(None)
+        if self._do_transform:
+            strength = self.R.uniform(*self.difficulty)
+            self._drawn = int(self.R.randint(MAX_SEED, dtype="uint32")), strength
+
+    def __call__(self, img: NdarrayOrTensor, label: Any = None, randomize: bool = True) -> Tensor:
+        """Apply the transform.
+
+        Args:
+            img: the image, channel first.
+            label: its class, or float labels ``(K,)``; may be None where the teacher looks at no labels.
+            randomize: whether to draw anew, or to repeat what was drawn last.
+        """
+        image: Tensor = convert_to_tensor(img, track_meta=get_track_meta())
+        if randomize:
+            self.randomize()
+        if not self._do_transform:
+            return image
+        if self._drawn is None:
+            raise ConfigurationError("Nothing was drawn yet: call randomize() first, or with randomize=True.")
+        seed, difficulty = self._drawn
+        rows = None if label is None else label_rows(label)
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        changed = self.teacher(plain[None], None if rows is None else rows.to(plain.device), seed, difficulty)[0]
+        if not isinstance(image, MetaTensor):
+            return changed
+        source = image if self.teacher.needs_images else None
+        return synthetic_image(changed, source, self.teacher.name, rows, seed, difficulty)

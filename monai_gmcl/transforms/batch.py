@@ -1,0 +1,145 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.engines.utils import PrepareBatch, default_prepare_batch
+from monai.transforms.transform import Randomizable
+from monai.utils.misc import MAX_SEED, get_seed
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.teachers import Teacher
+from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty
+from monai_gmcl.transforms.synthetic_meta import mixed_batch
+
+__all__ = ["TeacherBatchAugment"]
+
+MODES = ("replace", "append")
+
+
+class TeacherBatchAugment(PrepareBatch, Randomizable):
+    """Let a trained teacher change a fraction of every batch, on the device: a ``prepare_batch`` for MONAI's engines.
+
+    ``fraction * B`` images are drawn without replacement. Where that is no whole number it is rounded up or down at
+    random, so that the fraction holds on average for partial last batches and for batches of one volume.
+
+    The seed is that of ``monai.utils.set_determinism``, or of :meth:`set_random_state`. A batch with synthetic images
+    keeps of its meta what MONAI's collation of real and synthetic images would: the geometry; with ``synthetic``,
+    ``teacher`` and ``seed`` for each image. File names are gone, those of the real images among them.
+
+    Args:
+        teacher: a teacher, of which a copy is taken, or the path of a teacher file.
+        fraction: of the batch; in mode ``replace`` at most 1.
+        mode: ``replace`` puts the synthetic images in their sources' places; ``append`` puts them, with their sources'
+            labels, behind the real ones, and the batch grows. MONAI's engines apply ``postprocessing`` to as many items
+            as the loader gave: training metrics then see the real ones postprocessed and the others not.
+        difficulty: strength of the change, or a range ``(low, high)`` from which each batch draws uniformly.
+        prepare_batch: what prepares the batch before; returns ``(images, labels)``, or these and further arguments of
+            the network.
+
+    Shape:
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, 1)`` or float ``(B, K)``, or None where
+        the teacher looks at no labels.
+
+    Raises:
+        ConfigurationError: no teacher, an unknown mode, a wrong fraction or difficulty; in use, images of other
+            channels or dimensions, or further arguments of the network in mode ``append``.
+        CheckpointError: a teacher file that cannot be read.
+        ImageRangeError: in use, values outside the teacher's ``value_range``.
+        LabelError: in use, labels that do not fit the teacher's classes, or none for a teacher that needs them.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher | str | os.PathLike[str],
+        fraction: float = 0.5,
+        mode: str = "replace",
+        difficulty: float | tuple[float, float] = 1.0,
+        prepare_batch: Callable[..., Any] = default_prepare_batch,
+    ) -> None:
+        if mode not in MODES:
+            raise ConfigurationError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
+        if not 0 <= fraction < math.inf or (mode == "replace" and fraction > 1):
+            raise ConfigurationError(
+                f"fraction must be at least 0, and at most 1 in mode replace, got {fraction} in mode {mode}."
+            )
+        self.teacher = FrozenTeacher(teacher)
+        self.fraction = fraction
+        self.mode = mode
+        self.difficulty = check_difficulty(difficulty)
+        self.prepare_batch = prepare_batch
+        self._sources: np.ndarray[Any, np.dtype[np.int64]] = np.empty(0, np.int64)
+        self._seed = 0
+        self._strength = 0.0
+        self.set_random_state(get_seed())
+
+    def randomize(self, data: int) -> None:
+        """Draw the sources among ``data`` images, the seed of the latents and the strength."""
+        wanted = self.fraction * data
+        count = int(wanted) + int(self.R.rand() < wanted % 1)
+        rounds = [self.R.permutation(data) for _ in range(math.ceil(count / data))]
+        self._sources = np.concatenate([np.empty(0, np.int64), *rounds])[:count]
+        self._seed = int(self.R.randint(MAX_SEED, dtype="uint32"))
+        self._strength = self.R.uniform(*self.difficulty)
+
+    def __call__(
+        self,
+        batchdata: Any,
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Any, ...]:
+        """Prepare a batch and change it; the arguments are those of MONAI's ``prepare_batch``."""
+        prepared = self.prepare_batch(batchdata, device, non_blocking, **kwargs)
+        images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
+        if self.mode == "append" and any(rest):
+            raise ConfigurationError(
+                "mode append makes the batch larger, but not the network's further arguments, of which prepare_batch "
+                "gave some. Use mode replace."
+            )
+        if not len(images):
+            return (images, labels, *rest)
+        self.randomize(len(images))
+        if len(self._sources):
+            images, labels = self._augment(images, labels)
+        return (images, labels, *rest)
+
+    def _augment(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        real, plain_labels = _plain(images), None if labels is None else _plain(labels)
+        index = torch.as_tensor(self._sources, device=real.device)
+        chosen = None if plain_labels is None else plain_labels[index]
+        synthetic = self.teacher(real[index], chosen, self._seed, self._strength)
+        rows, fresh = torch.arange(len(real)), torch.zeros(len(real), dtype=torch.bool)
+        sources = torch.as_tensor(self._sources)
+        if self.mode == "replace":
+            together = real.index_copy(0, index, synthetic)
+            fresh[sources] = True
+        else:
+            together = torch.cat([real, synthetic])
+            labels = None if plain_labels is None or chosen is None else torch.cat([plain_labels, chosen])
+            rows, fresh = torch.cat([rows, sources]), torch.cat([fresh, torch.ones(len(sources), dtype=torch.bool)])
+        if isinstance(images, MetaTensor):
+            keep_geometry = self.teacher.needs_images
+            together = mixed_batch(together, images, rows, fresh, keep_geometry, self.teacher.name, self._seed)
+        return together, labels
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

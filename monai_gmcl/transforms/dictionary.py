@@ -1,0 +1,98 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.config.type_definitions import KeysCollection
+from monai.transforms.transform import MapTransform, RandomizableTransform
+from monai.utils.enums import PostFix
+
+from monai_gmcl.exceptions import LabelError
+from monai_gmcl.teachers import Teacher
+from monai_gmcl.transforms.array import RandTeacherAugment
+
+__all__ = ["RandTeacherAugmentD", "RandTeacherAugmentDict", "RandTeacherAugmentd"]
+
+
+class RandTeacherAugmentd(RandomizableTransform, MapTransform):
+    """Dictionary-based version of :class:`RandTeacherAugment`.
+
+    Images of several keys get the same latents. Separate meta dictionaries of these keys (``image_meta_dict``, from
+    readers that are told to make them) are removed, since they hold file names. Other entries stay as they are.
+
+    Args:
+        keys: keys of the images.
+        teacher: a teacher, of which a copy is taken, or the path of a teacher file.
+        prob: probability of synthetic images.
+        difficulty: strength of the change, or a range ``(low, high)`` from which it is drawn uniformly.
+        label_key: key of the label; None where the teacher looks at no labels. The label stays as it is.
+        allow_missing_keys: do not raise where a key is missing.
+
+    Raises:
+        LabelError: in use, no label under ``label_key``; and all that :class:`RandTeacherAugment` raises.
+    """
+
+    backend = RandTeacherAugment.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        teacher: Teacher | str | os.PathLike[str],
+        prob: float = 0.1,
+        difficulty: float | tuple[float, float] = 1.0,
+        label_key: Hashable | None = "label",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.rand_teacher_augment = RandTeacherAugment(teacher, prob, difficulty)
+        self.label_key = label_key
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandTeacherAugmentd:
+        """Seed the transform; see :class:`monai.transforms.Randomizable`."""
+        super().set_random_state(seed, state)
+        # One stream for both: two of the same seed would tie the strength of an image to whether the next is changed.
+        self.rand_teacher_augment.set_random_state(state=self.R)
+        return self
+
+    def randomize(self, data: Any = None) -> None:
+        """Decide whether the next images are changed, with which seed and how strongly."""
+        self.rand_teacher_augment.randomize()
+        self._do_transform = self.rand_teacher_augment._do_transform
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Apply the transform to the images of one item."""
+        d = dict(data)
+        self.randomize()
+        for key in self.key_iterator(d):
+            d[key] = self.rand_teacher_augment(d[key], self._label(d), randomize=False)
+            d.pop(PostFix.meta(key), None)
+        return d
+
+    def _label(self, d: Mapping[Hashable, Any]) -> Any:
+        if self.label_key is None:
+            return None
+        if self.label_key not in d and not self.allow_missing_keys:
+            raise LabelError(
+                f"Expected a label under {self.label_key!r}, got an item with the keys {', '.join(map(repr, d))}. "
+                "Give label_key, or label_key=None where the teacher looks at no labels."
+            )
+        return d.get(self.label_key)
+
+
+RandTeacherAugmentD = RandTeacherAugmentDict = RandTeacherAugmentd

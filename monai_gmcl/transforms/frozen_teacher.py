@@ -1,0 +1,178 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import copy
+import os
+from numbers import Real
+from typing import Any
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError, LabelError, TeacherError
+from monai_gmcl.teachers import Teacher, load_teacher
+from monai_gmcl.teachers.base import draw_latents
+
+__all__ = ["FrozenTeacher", "check_difficulty", "label_rows"]
+
+UNKNOWN = -1
+"""Class of an image without a label: teachers that look at labels raise at it."""
+
+
+class FrozenTeacher:
+    """A trained teacher as the transforms use it: it no longer learns, and all randomness comes from a seed.
+
+    It holds a copy of its own in evaluation mode, without gradients: what becomes of the teacher that was given, or of
+    the device it is on, changes nothing here. Copies of a transform share it.
+
+    Args:
+        teacher: a teacher, or the path of a file that :func:`monai_gmcl.save_teacher` wrote.
+
+    Raises:
+        ConfigurationError: neither a Teacher nor a path.
+        CheckpointError: a file that cannot be read.
+    """
+
+    def __init__(self, teacher: Teacher | str | os.PathLike[str]) -> None:
+        if isinstance(teacher, str | os.PathLike):
+            own = load_teacher(teacher)
+        elif isinstance(teacher, Teacher):
+            own = copy.deepcopy(teacher)
+            own.zero_grad(set_to_none=True)
+        else:
+            raise ConfigurationError(
+                f"Expected a monai_gmcl.Teacher or the path of a teacher file, got a {type(teacher).__name__}."
+            )
+        self.module = own.cpu().eval().requires_grad_(False)
+        self.name = type(own).__name__
+        self.needs_images = own.needs_images
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        return self
+
+    def __call__(self, images: Tensor, labels: Tensor | None, seed: int, difficulty: float) -> Tensor:
+        """Make synthetic images.
+
+        Args:
+            images: ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work.
+            labels: ``(B,)`` or ``(B, 1)`` integer classes, or ``(B, K)`` float; None where the teacher looks at none.
+            seed: decides the latents. The same seed gives the same images on one kind of device.
+            difficulty: strength of the change.
+
+        Returns:
+            Images of the same shape, type and device, with no autograd graph.
+
+        Raises:
+            ConfigurationError: images of other channels or dimensions.
+            ImageRangeError: values outside the teacher's ``value_range``.
+            LabelError: labels of another type or shape, outside the teacher's classes, or missing.
+            TeacherError: the teacher returned images of another shape.
+        """
+        images = images.detach()
+        self._check(images)
+        if labels is not None:
+            labels = _check_labels(labels, self.module.num_classes)
+        self._move(images.device)
+        generator = torch.Generator(device=images.device).manual_seed(seed)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            latents = draw_latents(self.module, len(images), images.shape[1:], generator)
+            changed = self._run(images.float(), labels, latents.to(images.device), difficulty)
+        if changed.shape != images.shape:
+            raise TeacherError(
+                f"Expected {self.name} to return images shaped {tuple(images.shape)}, got {tuple(changed.shape)}."
+            )
+        whole_numbers = not images.dtype.is_floating_point
+        return (changed.round() if whole_numbers else changed).to(images.dtype)
+
+    def _run(self, images: Tensor, labels: Tensor | None, latents: Tensor, difficulty: float) -> Tensor:
+        if labels is not None:
+            return self.module(images, labels, latents, difficulty)  # type: ignore[no-any-return]
+        unknown = torch.full((len(images),), UNKNOWN, device=images.device)
+        try:
+            return self.module(images, unknown, latents, difficulty)  # type: ignore[no-any-return]
+        except LabelError as error:
+            raise LabelError(f"{self.name} looks at labels, and was given an image without one.") from error
+
+    def _check(self, images: Tensor) -> None:
+        teacher = self.module
+        if images.ndim != teacher.spatial_dims + 2 or images.shape[1] != teacher.in_channels:
+            raise ConfigurationError(
+                f"{self.name} was built for channel-first images of {teacher.in_channels} channel(s) and "
+                f"{teacher.spatial_dims} spatial dimensions, got an image of shape {tuple(images.shape[1:])}."
+            )
+        teacher.check_range(images)
+
+    def _move(self, device: torch.device) -> None:
+        if self.module.mean.device != device:
+            self.module.to(device)
+
+
+def check_difficulty(difficulty: float | tuple[float, float]) -> tuple[float, float]:
+    """Return a fixed difficulty or a range as ``(low, high)``.
+
+    Raises:
+        ConfigurationError: neither a number of at least 0 nor a pair ``0 <= low <= high``.
+    """
+    ends = (difficulty, difficulty) if isinstance(difficulty, Real) else difficulty
+    if (
+        not isinstance(ends, tuple | list)
+        or len(ends) != 2
+        or not all(isinstance(end, Real) for end in ends)
+        or not 0 <= ends[0] <= ends[1] < float("inf")
+    ):
+        raise ConfigurationError(
+            f"difficulty must be a number of at least 0, or a range (low, high) of such numbers, got {difficulty!r}."
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def label_rows(label: Any) -> Tensor:
+    """Return one image's label as a batch of one: ``(1,)`` for a class, ``(1, K)`` for float labels ``(K,)``.
+
+    Raises:
+        LabelError: not a number or an array of numbers.
+    """
+    try:
+        rows = label.as_tensor() if isinstance(label, MetaTensor) else torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise LabelError(f"Expected a label that is a number or an array of numbers, got {label!r}.") from error
+    return rows.unsqueeze(0)
+
+
+def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
+    """Return labels as teachers take them: classes ``(B,)`` int64, or float ``(B, K)`` from 0 to 1."""
+    if labels.is_floating_point():
+        if labels.ndim != 2 or labels.shape[1] not in (1, num_classes) or not _within(labels, 0, 1):
+            raise LabelError(
+                f"Expected class labels as integers, or {num_classes} float labels from 0 to 1 for each image, "
+                f"got {_describe(labels)}."
+            )
+        return labels.float()
+    flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
+    if labels.dtype == torch.bool or not flat or not _within(labels, 0, num_classes - 1):
+        raise LabelError(
+            f"Expected one class from 0 to {num_classes - 1} (the teacher's num_classes - 1) for each image, or float "
+            f"labels (K,), got {_describe(labels)}."
+        )
+    return labels.reshape(-1).long()
+
+
+def _within(labels: Tensor, low: float, high: float) -> bool:
+    return bool(((labels >= low) & (labels <= high)).all())
+
+
+def _describe(labels: Tensor) -> str:
+    if labels.numel() == 1:
+        return f"{labels.item():g} ({labels.dtype})"
+    return f"{labels.dtype} {tuple(labels.shape)} with values from {labels.min().item():g} to {labels.max().item():g}"

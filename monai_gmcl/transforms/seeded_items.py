@@ -1,0 +1,80 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms.transform import Randomizable
+from torch import Tensor
+from torch.utils.data import Dataset
+
+__all__ = ["SeededItems"]
+
+
+class SeededItems(Dataset[Any]):
+    """A data set whose random transforms depend on ``(seed, epoch, index)`` alone: not on workers, nor on the order.
+
+    MONAI seeds random transforms once for each worker, so that an item's images depend on how many workers there are.
+    Here every random transform of the data set is seeded anew for each item: the same seed gives the same images in
+    any number of workers, forked or spawned, and in a run that is resumed at an epoch.
+
+    Args:
+        dataset: a map-style data set with MONAI's random transforms, such as ``CacheDataset``.
+        seed: of the run.
+
+    Example::
+
+        items = SeededItems(CacheDataset(data, transform), seed=0)
+        loader = DataLoader(items, batch_size=16, num_workers=4)
+        for epoch in range(epochs):
+            items.set_epoch(epoch)  # else every epoch shows the same images
+            for batch in loader: ...
+    """
+
+    def __init__(self, dataset: Dataset[Any], seed: int = 0) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        # Shared memory: workers that outlive an epoch see the next one, too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._random = list(_random_parts(dataset, set()))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, before a pass over the loader begins."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        assert isinstance(self.dataset, Sized)
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        position = range(len(self))[index]
+        streams = np.random.SeedSequence([self.seed, int(self._epoch), position]).generate_state(len(self._random))
+        for part, state in zip(self._random, streams, strict=True):
+            part.set_random_state(int(state))
+        return self.dataset[position]
+
+
+def _random_parts(owner: Any, seen: set[int]) -> Iterator[Randomizable]:
+    """Yield the random transforms that a data set holds; a composition seeds its own parts."""
+    if id(owner) in seen or isinstance(owner, Tensor):
+        return
+    seen.add(id(owner))
+    if isinstance(owner, Randomizable):
+        yield owner
+        # MONAI's ready-made data sets are random themselves and hold random transforms besides.
+        if not isinstance(owner, Dataset):
+            return
+    for part in owner if isinstance(owner, list | tuple) else getattr(owner, "__dict__", {}).values():
+        yield from _random_parts(part, seen)

@@ -1,0 +1,98 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.utils.enums import TraceKeys
+from torch import Tensor
+
+__all__ = ["GEOMETRY", "mixed_batch", "synthetic_image"]
+
+GEOMETRY = ("affine", "original_affine", "spatial_shape", "space")
+"""What a change of a source keeps of its meta. Everything else, file names and header fields, stays behind."""
+
+
+def synthetic_image(
+    image: Tensor, source: MetaTensor | None, teacher: str, label: Tensor | None, seed: int, difficulty: float
+) -> MetaTensor:
+    """Give a synthetic image meta of its own: plain values and tensors, as a checkpoint of plain data may hold.
+
+    Args:
+        image: ``(C, *spatial)``.
+        source: the image of which it is a change, whose geometry is kept; None for an image from latents alone.
+        teacher: name of the teacher.
+        label: of the image, ``(1,)`` or ``(1, K)``; None where it has none.
+        seed: of its latents.
+        difficulty: strength of the change.
+    """
+    meta: dict[str, Any] = {
+        "synthetic": True,
+        "teacher": teacher,
+        "seed": seed,
+        "difficulty": difficulty,
+        "geometry_of_source": source is not None,
+        # MONAI would put an enumeration here, which no checkpoint of plain data may hold.
+        "space": "RAS",
+    }
+    if label is not None:
+        meta["label"] = label[0].tolist()
+    if source is not None:
+        for key in GEOMETRY:
+            if key in source.meta:
+                value = source.meta[key]
+                meta[key] = str(value) if key == "space" else torch.as_tensor(value).clone()
+    return MetaTensor(image, meta=meta)
+
+
+def mixed_batch(
+    images: Tensor, source: MetaTensor, rows: Tensor, synthetic: Tensor, keep_geometry: bool, teacher: str, seed: int
+) -> MetaTensor:
+    """Give a batch of real and synthetic images meta: for each image its geometry, and where it comes from.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        source: the batch of real images ``(B, C, *spatial)``.
+        rows: ``(N,)``, which of them each image is or is a change of.
+        synthetic: ``(N,)``, whether it is synthetic.
+        keep_geometry: whether synthetic images have their source's geometry.
+        teacher: name of the teacher.
+        seed: of the latents.
+    """
+    flags = synthetic.tolist()
+    meta: dict[str, Any] = {
+        "synthetic": synthetic,
+        "geometry_of_source": synthetic & keep_geometry,
+        "teacher": [teacher if flag else "" for flag in flags],
+        "seed": torch.where(synthetic, seed, -1),
+    }
+    # Where synthetic images have no geometry, the batch has none but the affine, which MetaTensor asks for.
+    for key in GEOMETRY if keep_geometry else GEOMETRY[:1]:
+        if key in source.meta:
+            meta[key] = _choose(source.meta[key], rows.tolist()) if source.is_batch else [source.meta[key]] * len(rows)
+    affine = torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in meta["affine"]])
+    meta["affine"] = affine if keep_geometry else torch.where(synthetic[:, None, None], torch.eye(4).to(affine), affine)
+    meta["space"] = [str(space) for space in meta.get("space", ["RAS"] * len(rows))]
+    batch = MetaTensor(images, meta=meta)
+    batch.is_batch = True
+    batch.spatial_ndim = source.spatial_ndim
+    operations = source.applied_operations if source.is_batch else [TraceKeys.NONE] * len(source)
+    batch.applied_operations = [
+        TraceKeys.NONE if flag else operations[row] for flag, row in zip(flags, rows.tolist(), strict=True)
+    ]
+    return batch
+
+
+def _choose(values: Any, rows: list[int]) -> Any:
+    return values[rows] if isinstance(values, Tensor) else [values[row] for row in rows]

@@ -1,0 +1,235 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ignite.engine import Events
+from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch, list_data_collate
+from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
+from monai.transforms import Lambdad
+from monai.utils import set_determinism
+from torch import nn
+
+from monai_gmcl.exceptions import ConfigurationError, ImageRangeError, LabelError
+from monai_gmcl.teachers import ImageTeacher, LatentTeacher, PolicyTeacher
+from monai_gmcl.transforms import TeacherBatchAugment
+
+
+def batch_of(n, *shape, multi_label=0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 4
+    if multi_label:
+        labels = torch.rand(n, multi_label, generator=generator).round()
+    return {"image": torch.rand(n, *(shape or (3, 8, 8)), generator=generator), "label": labels}
+
+
+def changed_rows(before, after):
+    return (before != after).flatten(1).any(1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 7),
+    size=st.lists(st.integers(2, 8), min_size=2, max_size=3),
+    channels=st.integers(1, 4),
+    multi_label=st.sampled_from([0, 1, 4]),
+    mode=st.sampled_from(["replace", "append"]),
+    fraction=st.floats(0, 1),
+    dtype=st.sampled_from([torch.float16, torch.float32, torch.float64]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_batch_keeps_its_real_images_and_pairs_synthetic_ones_with_their_labels(
+    n, size, channels, multi_label, mode, fraction, dtype, seed
+):
+    batch = batch_of(n, channels, *size, multi_label=multi_label)
+    batch["image"] = batch["image"].to(dtype)
+    augment = TeacherBatchAugment(PolicyTeacher(len(size), channels, 4), fraction, mode).set_random_state(seed)
+    copied = pickle.loads(pickle.dumps(augment))
+    images, labels = augment(batch)
+    assert torch.equal(copied(batch)[0], images)
+    sources = torch.as_tensor(augment._sources)
+    assert abs(len(sources) - fraction * n) < 1 and len(sources.unique()) == len(sources)
+    assert images.dtype == dtype and images.min() >= 0 and images.max() <= 1 and not images.requires_grad
+    assert torch.equal(labels[:n], batch["label"])
+    if mode == "replace":
+        assert images.shape == batch["image"].shape
+        untouched = torch.ones(n, dtype=torch.bool).index_fill(0, sources, False)
+        assert torch.equal(images[untouched], batch["image"][untouched])
+    else:
+        assert len(images) == len(labels) == n + len(sources)
+        assert torch.equal(images[:n], batch["image"])
+        assert torch.equal(labels[n:], batch["label"][sources])
+
+
+def test_synthetic_images_are_changes_of_the_images_whose_labels_they_have():
+    augment = TeacherBatchAugment(PolicyTeacher(2, 3, 4, include=["noise"], probability=1.0), 1.0, "append")
+    batch = batch_of(8)
+    images, labels = augment.set_random_state(0)(batch)
+    nearest = torch.cdist(images[8:].flatten(1), images[:8].flatten(1)).argmin(1)
+    assert torch.equal(labels[8:], batch["label"][nearest])
+    assert sorted(nearest.tolist()) == list(range(8))
+
+
+def test_more_can_be_appended_than_there_are():
+    images, labels = TeacherBatchAugment(PolicyTeacher(2, 3, 4), 2.5, "append").set_random_state(0)(batch_of(4))
+    assert len(images) == len(labels) == 14
+    assert np.bincount(labels[4:]).min() >= 2
+
+
+def test_the_fraction_holds_on_average_where_a_batch_is_one_volume():
+    augment = TeacherBatchAugment(PolicyTeacher(3, 1, 4, include=["brightness"]), 0.3).set_random_state(0)
+    batch = batch_of(1, 1, 2, 2, 2)
+    replaced = 0
+    for _ in range(400):
+        augment(batch)
+        replaced += len(augment._sources)
+    assert replaced == pytest.approx(120, abs=30)
+
+
+def test_a_fraction_of_0_gives_the_batch_back():
+    batch = batch_of(3)
+    images, labels = TeacherBatchAugment(PolicyTeacher(2, 3, 4), 0.0)(batch)
+    assert torch.equal(images, batch["image"]) and torch.equal(labels, batch["label"])
+
+
+def test_the_seed_decides_and_set_determinism_gives_one(teacher):
+    batch = batch_of(6)
+
+    def run(augment):
+        return torch.cat([augment(batch)[0] for _ in range(3)])
+
+    def make():
+        return TeacherBatchAugment(teacher, difficulty=(0.5, 1.0))
+
+    assert torch.equal(run(make().set_random_state(1)), run(make().set_random_state(1)))
+    assert not torch.equal(run(make().set_random_state(1)), run(make().set_random_state(2)))
+    try:
+        set_determinism(0)
+        first, second = run(make()), run(make())
+    finally:
+        set_determinism(None)
+    assert torch.equal(first, second)
+
+
+def test_torch_s_global_generator_is_not_moved(teacher):
+    before = torch.get_rng_state()
+    TeacherBatchAugment(teacher, 1.0)(batch_of(4))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("mode", ["replace", "append"])
+@pytest.mark.parametrize("latent", [False, True])
+def test_a_batch_s_meta_tells_real_from_synthetic_and_holds_no_file_names(mode, latent, private_image):
+    teacher = LatentTeacher(2, 3, 4, (24, 24)) if latent else PolicyTeacher(2, 3, 4)
+    batch = list_data_collate([{"image": private_image, "label": i % 4} for i in range(5)])
+    images, labels = TeacherBatchAugment(teacher, 0.6, mode).set_random_state(0)(batch, "cpu")
+    assert "doe" not in repr(images.meta) and "doe" in repr(batch["image"].meta)
+    parts = decollate_batch({"image": images, "label": labels})
+    assert len(parts) == (5 if mode == "replace" else 8)
+    synthetic = [part["image"].meta["synthetic"] for part in parts]
+    assert sum(synthetic) == 3
+    for part, flag in zip(parts, synthetic, strict=True):
+        image = part["image"]
+        assert image.meta["teacher"] == (type(teacher).__name__ if flag else "")
+        assert image.meta["geometry_of_source"] == (flag and not latent)
+        expected = torch.eye(4, dtype=torch.float64) if flag and latent else private_image.affine
+        assert torch.equal(image.affine, expected)
+        assert bool(image.applied_operations) != flag
+        assert torch.equal(image.as_tensor(), private_image.as_tensor()) != flag
+    assert images.spatial_ndim == 2
+
+
+def test_a_meta_tensor_that_was_not_collated_is_a_batch_all_the_same(teacher):
+    batch = {"image": MetaTensor(torch.rand(3, 3, 8, 8)), "label": torch.arange(3)}
+    images, _ = TeacherBatchAugment(teacher, 1.0)(batch)
+    assert [part.meta["synthetic"] for part in decollate_batch(images)] == [True] * 3
+    assert images.affine.shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("multi_label", [0, 4])
+@pytest.mark.parametrize("mode", ["replace", "append"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 6, 6, 6)])
+def test_a_supervised_trainer_takes_it_as_prepare_batch(shape, mode, multi_label):
+    data = [{"image": batch_of(1, *shape, seed=i)["image"][0], "label": i % 2} for i in range(7)]
+    if multi_label:
+        for item in data:
+            item["label"] = torch.rand(4).round()
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
+    network(torch.zeros(1, *shape))
+    sizes, seen = [], []
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=DataLoader(Dataset(data), batch_size=4),
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+        loss_function=nn.BCEWithLogitsLoss() if multi_label else nn.CrossEntropyLoss(),
+        prepare_batch=TeacherBatchAugment(PolicyTeacher(len(shape) - 1, 1, 4), 1.0, mode),
+        postprocessing=Lambdad("image", lambda image: seen.append(image) or image),
+    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: sizes.append(len(engine.state.output)))
+    trainer.run()
+    assert sizes == ([4, 3] if mode == "replace" else [8, 6])
+    # MONAI postprocesses as many items as the loader gave; the docstring warns of it.
+    assert len(seen) == len(data)
+
+
+def test_further_arguments_of_the_network_are_passed_on_or_refused(teacher):
+    batch = {**batch_of(4), "age": torch.arange(4.0)}
+    prepare = PrepareBatchExtraInput("age")
+    images, _, args, kwargs = TeacherBatchAugment(teacher, 1.0, prepare_batch=prepare)(batch, "cpu")
+    assert changed_rows(batch["image"], images).any() and torch.equal(args[0], batch["age"]) and kwargs == {}
+    with pytest.raises(ConfigurationError, match="mode append makes the batch larger"):
+        TeacherBatchAugment(teacher, 1.0, "append", prepare_batch=prepare)(batch, "cpu")
+
+
+def test_images_without_labels_suffice_for_a_teacher_that_looks_at_none(teacher):
+    batch = batch_of(4)
+    images, labels = TeacherBatchAugment(teacher, 1.0, "append")(batch["image"])
+    assert len(images) == 8 and labels is None
+    with pytest.raises(LabelError, match="ImageTeacher looks at labels"):
+        TeacherBatchAugment(ImageTeacher(2, 3, 4, condition_on_label=True), 1.0)(batch["image"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "add"}, "mode must be one of replace, append, got 'add'"),
+        ({"fraction": 1.2}, "at most 1 in mode replace, got 1.2"),
+        ({"fraction": -0.1}, "fraction must be at least 0"),
+        ({"difficulty": None}, "difficulty must be .* got None"),
+    ],
+)
+def test_wrong_arguments_raise(teacher, arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TeacherBatchAugment(teacher, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"image": 9 * torch.rand(4, 3, 8, 8)}, ImageRangeError, "values from 0 to 1"),
+        ({"image": torch.rand(4, 1, 8, 8)}, ConfigurationError, r"3 channel\(s\)"),
+        ({"label": torch.arange(4) + 1}, LabelError, r"one class from 0 to 3 .* got torch.int64 \(4,\) .* from 1 to 4"),
+        ({"label": torch.rand(4, 3)}, LabelError, "4 float labels"),
+        ({"label": torch.rand(4)}, LabelError, "class labels as integers"),
+    ],
+)
+def test_batches_that_do_not_fit_raise(teacher, change, error, message):
+    with pytest.raises(error, match=message):
+        TeacherBatchAugment(teacher, 1.0)({**batch_of(4), **change})

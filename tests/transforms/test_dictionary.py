@@ -1,0 +1,179 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import CacheDataset, Dataset, PersistentDataset, list_data_collate
+from monai.transforms import Compose, Lambdad, RandFlipd
+from monai.utils import set_determinism
+
+from monai_gmcl.exceptions import ConfigurationError, LabelError
+from monai_gmcl.teachers import ImageTeacher, PolicyTeacher, save_teacher
+from monai_gmcl.transforms import (
+    RandTeacherAugment,
+    RandTeacherAugmentD,
+    RandTeacherAugmentd,
+    RandTeacherAugmentDict,
+)
+
+
+def items(n=4):
+    generator = torch.Generator().manual_seed(0)
+    return [{"image": torch.rand(3, 12, 12, generator=generator), "label": i % 4, "patient": f"p{i}"} for i in range(n)]
+
+
+def test_the_same_seed_gives_the_array_version_s_images(teacher):
+    array = RandTeacherAugment(teacher, 0.6, (0.5, 1.5)).set_random_state(3)
+    dictionary = RandTeacherAugmentd("image", teacher, 0.6, (0.5, 1.5)).set_random_state(3)
+    for item in items(12):
+        assert torch.equal(dictionary(item)["image"], array(item["image"], item["label"]))
+
+
+def test_an_image_s_strength_says_nothing_about_whether_the_next_is_changed(teacher):
+    transform = RandTeacherAugmentd("image", teacher, 0.5, (0.0, 1.0)).set_random_state(0)
+    item = {"image": torch.rand(3, 2, 2), "label": 0}
+    metas = [transform(item)["image"].meta for _ in range(500)]
+    pairs = [(a["difficulty"], "synthetic" in b) for a, b in zip(metas, metas[1:], strict=False) if "synthetic" in a]
+    assert abs(np.corrcoef(np.array(pairs, float).T)[0, 1]) < 0.2
+
+
+def test_label_and_other_entries_stay_as_they_are(teacher):
+    item = items(1)[0]
+    changed = RandTeacherAugmentd("image", teacher, 1.0)(item)
+    assert {**changed, "image": None} == {**item, "image": None}
+    assert not torch.equal(changed["image"], item["image"])
+    assert changed["image"].meta["label"] == item["label"]
+
+
+def test_images_of_several_keys_get_the_same_latents(teacher):
+    image = items(1)[0]["image"]
+    transform = RandTeacherAugmentd(["image", "copy"], teacher, 1.0).set_random_state(0)
+    changed = transform({"image": image, "copy": image.clone(), "label": 0})
+    assert torch.equal(changed["image"], changed["copy"]) and not torch.equal(changed["image"], image)
+
+
+def test_a_label_that_the_teacher_looks_at_is_found_under_its_key():
+    teacher = ImageTeacher(2, 3, 4, condition_on_label=True)
+    with torch.no_grad():
+        teacher.network.of_label.weight.normal_(generator=torch.Generator().manual_seed(0))
+        teacher.network.head.weight.normal_(generator=torch.Generator().manual_seed(1))
+    item = {"image": items(1)[0]["image"], "grade": 0}
+    transform = RandTeacherAugmentd("image", teacher, 1.0, label_key="grade")
+    first = transform.set_random_state(0)(item)["image"]
+    assert not torch.equal(transform.set_random_state(0)({**item, "grade": 1})["image"], first)
+
+
+def test_a_missing_key_raises_unless_it_may_be_missing(teacher):
+    image = items(1)[0]["image"]
+    with pytest.raises(LabelError, match="label under 'label', got an item with the keys 'image'"):
+        RandTeacherAugmentd("image", teacher)({"image": image})
+    with pytest.raises(KeyError, match="image"):
+        RandTeacherAugmentd("image", teacher)({"label": 0})
+    assert RandTeacherAugmentd("image", teacher, allow_missing_keys=True)({"label": 0}) == {"label": 0}
+    for options in ({"label_key": None}, {"allow_missing_keys": True}):
+        assert "label" not in RandTeacherAugmentd("image", teacher, 1.0, **options)({"image": image})["image"].meta
+
+
+def test_separate_meta_dictionaries_with_file_names_are_removed(teacher):
+    for prob in (0.0, 1.0):
+        item = {**items(1)[0], "image_meta_dict": {"filename_or_obj": "doe.png"}}
+        assert "image_meta_dict" not in RandTeacherAugmentd("image", teacher, prob)(item)
+
+
+def test_real_and_synthetic_images_make_one_batch_without_file_names(teacher, private_image):
+    transform = RandTeacherAugmentd("image", teacher, 0.5).set_random_state(0)
+    batch = list_data_collate([transform({"image": private_image, "label": 1}) for _ in range(6)])
+    assert batch["image"].shape == (6, 3, 24, 24) and batch["image"].affine.shape == (6, 4, 4)
+    assert "doe" not in repr(batch["image"].meta)
+
+
+def test_a_composition_seeds_it_and_set_determinism_too(teacher):
+    def run(transform):
+        return torch.stack([transform(item)["image"] for item in items()])
+
+    def make():
+        return Compose([RandFlipd("image", prob=0.5), RandTeacherAugmentd("image", teacher, 0.7)])
+
+    assert torch.equal(run(make().set_random_state(1)), run(make().set_random_state(1)))
+    assert not torch.equal(run(make().set_random_state(1)), run(make().set_random_state(2)))
+    try:
+        set_determinism(4)
+        first, second = run(make()), run(make())
+    finally:
+        set_determinism(None)
+    assert torch.equal(first, second)
+
+
+@pytest.fixture
+def counted_copies(monkeypatch):
+    copies = []
+
+    def deepcopy(self, memo):
+        copies.append(self)
+        return self
+
+    monkeypatch.setattr(PolicyTeacher, "__deepcopy__", deepcopy, raising=False)
+    return copies
+
+
+@pytest.mark.parametrize("kind", ["cache", "persistent"])
+def test_it_is_never_cached_and_its_teacher_never_copied_for_an_item(kind, counted_copies, teacher, tmp_path):
+    augment = RandTeacherAugmentd("image", teacher, 1.0)
+    assert len(counted_copies) == 1
+    loaded = []
+    transform = Compose([Lambdad("label", lambda label: loaded.append(label) or label), augment])
+    if kind == "cache":
+        dataset = CacheDataset(items(), transform, num_workers=2, progress=False)
+    else:
+        dataset = PersistentDataset(items(), transform, tmp_path)
+    passes = [torch.stack([dataset[i]["image"] for i in range(4)]) for _ in range(3)]
+    assert len(loaded) == 4
+    assert not torch.equal(passes[0], passes[1]) and not torch.equal(passes[1], passes[2])
+    Compose([augment])(items(1)[0], threading=True)
+    assert len(counted_copies) == 1
+
+
+def test_cached_images_are_not_changed_in_place(teacher):
+    dataset = CacheDataset(items(), RandTeacherAugmentd("image", teacher, 1.0), progress=False, copy_cache=False)
+    for i in range(4):
+        dataset[i]
+    assert all(torch.equal(kept["image"], item["image"]) for kept, item in zip(dataset._cache, items(), strict=True))
+
+
+def test_a_copy_by_pickle_goes_on_alike(teacher):
+    transform = RandTeacherAugmentd("image", teacher, 0.5).set_random_state(0)
+    transform(items(1)[0])
+    copied = pickle.loads(pickle.dumps(transform))
+    for item in items(6):
+        assert torch.equal(copied(item)["image"], transform(item)["image"])
+
+
+def test_a_bundle_s_configuration_can_name_it(teacher, tmp_path):
+    path = save_teacher(teacher, tmp_path / "teacher.safetensors")
+    target = "monai_gmcl.transforms.RandTeacherAugmentd"
+    entry = {"_target_": target, "keys": "image", "teacher": str(path), "prob": 1.0, "difficulty": [0.5, 1.0]}
+    transform = ConfigParser({"augment": entry}).get_parsed_content("augment")
+    assert Dataset(items(), transform)[0]["image"].meta["synthetic"] is True
+
+
+def test_the_aliases_are_monai_s():
+    assert RandTeacherAugmentD is RandTeacherAugmentDict is RandTeacherAugmentd
+
+
+def test_wrong_arguments_raise_as_in_the_array_version(teacher):
+    with pytest.raises(ConfigurationError, match="prob must be from 0 to 1, got 2"):
+        RandTeacherAugmentd("image", teacher, 2)

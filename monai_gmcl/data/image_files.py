@@ -24,7 +24,15 @@ from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugi
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["PICTURES", "PIXEL_LIMITS", "check_pixel_limit", "picture_array", "read_picture", "read_volume"]
+__all__ = [
+    "PICTURES",
+    "PIXEL_LIMITS",
+    "check_pixel_limit",
+    "picture_array",
+    "picture_channels",
+    "read_picture",
+    "read_volume",
+]
 
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
 """Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
@@ -67,6 +75,21 @@ def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -
     # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
     except Exception as error:
         return _decoding_fault(path, PICTURES, error)
+
+
+def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
+    """Return 1 for a grey image and 3 for one with colors, by its header, or say what is wrong with it."""
+    unfit = _file_fault(path, PICTURES)
+    if unfit is not None:
+        return unfit
+    try:
+        with open(path, "rb") as file:
+            image = _opened(file, str(path))
+    except Exception as error:
+        return _decoding_fault(path, PICTURES, error)
+    if image is None:
+        return Fault("not_an_image", str(path), PICTURES, "something else")
+    return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
 
 
 def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ def class_folder_datalist(
     folder = Path(folder)
     names = list(class_names or [])
     if not folder.is_dir():
-        on_fault(Fault("missing", str(folder), "a folder of class folders", f"no folder {str(folder)!r}"))
+        on_fault(Fault("missing", str(folder), "a folder of class folders", "no folder"))
         return [], names
     entries = _entries(folder, on_fault)
     found = [path.name for path in entries if path.is_dir()]
@@ -86,5 +86,5 @@ def _entries(folder: Path, on_fault: OnFault) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        on_fault(Fault("missing", str(folder), "a folder that can be read", error.strerror or "none"))
+        on_fault(Fault("missing", str(folder), "a folder that can be read", f"a locked one ({error.strerror})"))
         return []

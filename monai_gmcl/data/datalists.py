@@ -92,7 +92,7 @@ def read_json_datalist(
 def read_json_content(path: Path, on_fault: OnFault = stop) -> dict[str, Any]:
     """Read a JSON datalist as it stands; empty after a fault."""
     if not path.is_file():
-        on_fault(Fault("missing", str(path), "a datalist", f"no file {str(path)!r}"))
+        on_fault(Fault("missing", str(path), "a datalist", "no file"))
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -108,7 +108,7 @@ def read_json_content(path: Path, on_fault: OnFault = stop) -> dict[str, Any]:
 
 def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tuple[int, dict[str, str]]]:
     if not path.is_file():
-        on_fault(Fault("missing", str(path), "a datalist", f"no file {str(path)!r}"))
+        on_fault(Fault("missing", str(path), "a datalist", "no file"))
         return []
     rows = []
     try:

@@ -95,6 +95,8 @@ class Fault:
 
     def error(self) -> DataError:
         """Return the error that tells of it, in one line."""
+        if self.kind == "missing" and self.row is None:
+            return DataError(f"Expected {self.expected}, found {self.found} {self.file!r}.")
         place = repr(self.file) if self.row is None else f"row {self.row} of {self.file!r}"
         return DataError(f"Expected {self.expected} in {place}, found {self.found}.")
 

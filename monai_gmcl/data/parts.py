@@ -55,7 +55,7 @@ def list_parts(
     if path.suffix.lower() == ".json":
         return _json_parts(path, class_names, on_fault)
     accepted = "a folder of class folders, a .csv table or a .json datalist"
-    on_fault(Fault("missing", str(path), accepted, repr(str(path))))
+    on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
     return {"training": []}, list(class_names or [])
 
 

@@ -94,7 +94,7 @@ def check_parts(
 
 
 def check_data(data: LabeledData, source: str | Path = "", pixel_limit: int | None = None) -> Report:
-    """Look at every file before a training: errors raise, warnings are logged.
+    """Look at every file before a training: all faults are logged as a table, and errors raise.
 
     Args:
         data: as :func:`monai_gmcl.data.open_data` returns them, split.
@@ -108,7 +108,8 @@ def check_data(data: LabeledData, source: str | Path = "", pixel_limit: int | No
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     folders = [Path(item["image"]).parent for items in parts.values() for item in items]
     report = check_parts(parts, data.class_names, source or os.path.commonpath(folders), pixel_limit)
+    if report.faults:
+        # the whole table: of the error below, a bundle's user sees the first lines, and those under a traceback
+        logger.log(logging.ERROR if report.errors else logging.WARNING, "data check\n%s", report.table())
     report.stop()
-    if report.warnings:
-        logger.warning(report.table())
     return report

@@ -127,7 +127,7 @@ class Report:
 
 
 def _told(fault: Fault) -> str:
-    return f"{fault.found}; expected {fault.expected.rstrip(',')}"
+    return f"found {fault.found}; expected {fault.expected.rstrip(',')}"
 
 
 def _count(number: int, what: str) -> str:

@@ -102,11 +102,16 @@ def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:
     if image.mode.startswith("I"):
         grey = np.asarray(image, dtype=np.float32) / np.float32(257.0)
         return np.stack([grey] * channels)
+    array = np.asarray(flat_picture(image, channels), dtype=np.float32)
+    return np.ascontiguousarray(array[None] if channels == 1 else array.transpose(2, 0, 1))
+
+
+def flat_picture(image: Image.Image, channels: int) -> Image.Image:
+    """Convert a picture of at most 8 bits to grey (1) or RGB (3), as :func:`picture_array` says."""
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha)
-    array = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.float32)
-    return np.ascontiguousarray(array[None] if channels == 1 else array.transpose(2, 0, 1))
+    return image.convert("L" if channels == 1 else "RGB")
 
 
 def read_volume(
@@ -119,7 +124,7 @@ def read_volume(
         pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
 
     Returns:
-        The numbers as stored, scaled by the file's slope, and MONAI's meta data.
+        The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
     unfit = _file_fault(path, VOLUMES)
@@ -128,6 +133,8 @@ def read_volume(
     reader = NibabelReader()
     try:
         volume = reader.read(str(path))
+        if len(volume.shape) not in (3, 4):
+            return Fault("dimensions", str(path), "3 dimensions, or 4 with channels,", f"shape {tuple(volume.shape)}")
         voxels = int(np.prod([max(int(side), 0) for side in volume.shape], dtype=object))
         if not 0 < voxels <= limit:
             return Fault("pixel_limit", str(path), f"1 to {limit:,} voxels", f"{_sides(volume.shape)}")
@@ -162,7 +169,7 @@ def _file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
         if not os.path.lexists(file):
             return Fault("missing", str(path), expected, "no file")
         if not file.is_file():
-            kind = "a folder" if file.is_dir() else "a link to nothing" if file.is_symlink() else "no regular file"
+            kind = "a folder" if file.is_dir() else "no regular file" if file.exists() else "a link to nothing"
             return Fault("not_an_image", str(path), expected, kind)
         if file.stat().st_size == 0:
             return Fault("empty_file", str(path), expected, "an empty file")

@@ -96,7 +96,7 @@ class ReadImaged(MapTransform):
             raise found.error()
         array, meta = found
         array = np.moveaxis(array, -1, 0) if array.ndim > 3 else array[None]
-        if array.ndim != 4 or array.shape[0] != self.channels:
+        if array.shape[0] != self.channels:
             raise DataError(
                 f"Expected {self.channels} channels and 3 dimensions in {str(path)!r}, found shape {array.shape}."
             )

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,12 +54,12 @@ def link_faults(paths: Iterable[str], folder: Path) -> list[Fault]:
         paths: of the files. Absolute paths in tables are meant: they are left alone.
         folder: of the data set, or of its table.
     """
-    root = folder.resolve()
+    root = os.path.realpath(folder)
     faults = []
     for path in paths:
-        inside = Path(path).is_relative_to(folder)
-        if inside and not Path(path).resolve().is_relative_to(root):
-            faults.append(Fault("outside", path, f"files inside of {str(folder)!r}", f"{str(Path(path).resolve())!r}"))
+        real = os.path.realpath(path)
+        if Path(path).is_relative_to(folder) and not Path(real).is_relative_to(root):
+            faults.append(Fault("outside", path, f"files inside of {str(folder)!r}", repr(real)))
     return faults
 
 

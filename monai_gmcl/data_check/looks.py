@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import picture_array, read_picture, read_volume
+from monai_gmcl.data.image_files import flat_picture, read_picture, read_volume
 
 __all__ = ["Look", "look_at", "look_at_all"]
 
@@ -72,13 +72,13 @@ def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
     transparent = mode != "I" and image.has_transparency_data
     if transparent:
         transparent = image.convert("RGBA").getchannel("A").getextrema()[0] != 255
-    if mode == "RGB" and not transparent:
-        pixels = image.tobytes()
-        constant = all(low == high for low, high in image.getextrema())  # type: ignore[misc]
+    if mode == "I":
+        values = np.asarray(image, dtype=np.uint16)
+        pixels, constant = values.tobytes(), bool(values.min() == values.max())
     else:
-        seen = np.asarray(image) if mode == "I" else picture_array(image, 3).transpose(1, 2, 0)
-        pixels = seen.astype(np.uint16 if mode == "I" else np.uint8).tobytes()
-        constant = bool((seen == seen[0, 0]).all())
+        seen = image if mode == "RGB" and not transparent else flat_picture(image, 3)
+        pixels = seen.tobytes()
+        constant = all(low == high for low, high in seen.getextrema())  # type: ignore[misc]
     return Look(str(image.format), MODES.get(mode, mode), shape, _digest(shape, pixels), constant, transparent)
 
 

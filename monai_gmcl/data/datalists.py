@@ -52,8 +52,11 @@ def read_csv_datalist(
     multi = not isinstance(label_column, str)
     labels = [label_column] if isinstance(label_column, str) else list(label_column)
     wanted = [image_column, *labels, *([group_column] if group_column else [])]
+    read = _csv_rows(path, wanted, on_fault)
+    if read is None:
+        return [], list(class_names or [])
     rows: list[tuple[int, Any]] = []
-    for number, row in _csv_rows(path, wanted, on_fault):
+    for number, row in read:
         label = [row[name] for name in labels] if multi else row[labels[0]]
         group = {"group": row[group_column]} if group_column else {}
         rows.append((number, {"image": row[image_column], "label": label, **group}))
@@ -83,33 +86,35 @@ def read_json_datalist(
     """
     path = Path(path)
     content = read_json_content(path, on_fault)
+    if content is None:
+        return [], list(class_names or [])
     if not isinstance(content.get(section), list):
         on_fault(Fault("table", str(path), f"a list {section!r}", ", ".join(content) or "none"))
         return [], list(class_names or [])
     return _items(list(enumerate(content[section], 1)), path, class_names, on_fault)
 
 
-def read_json_content(path: Path, on_fault: OnFault = stop) -> dict[str, Any]:
-    """Read a JSON datalist as it stands; empty after a fault."""
+def read_json_content(path: Path, on_fault: OnFault = stop) -> dict[str, Any] | None:
+    """Read a JSON datalist as it stands; None after a fault."""
     if not path.is_file():
         on_fault(Fault("missing", str(path), "a datalist", "no file"))
-        return {}
+        return None
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     # JSONDecodeError and UnicodeDecodeError are ValueErrors, and so is a number of thousands of digits
     except (ValueError, RecursionError, OSError) as error:
         on_fault(Fault("table", str(path), "JSON", f"none: {error}"))
-        return {}
+        return None
     if not isinstance(content, dict):
         on_fault(Fault("table", str(path), "a list 'training'", type(content).__name__))
-        return {}
+        return None
     return content
 
 
-def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tuple[int, dict[str, str]]] | None:
     if not path.is_file():
         on_fault(Fault("missing", str(path), "a datalist", "no file"))
-        return []
+        return None
     rows = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -119,7 +124,7 @@ def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tupl
                 if columns.count(column) != 1:
                     found = "two of them" if column in columns else ", ".join(columns) or "none"
                     on_fault(Fault("table", str(path), f"a column {column!r}", found))
-                    return []
+                    return None
             for row in table:
                 if None in row:
                     found = f"{len(columns) + len(row[None])}: {', '.join(map(str, row[None]))!r} is too many"
@@ -128,6 +133,7 @@ def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tupl
                     rows.append((table.line_num, row))
     except (csv.Error, ValueError, OSError) as error:
         on_fault(Fault("table", str(path), "a CSV table in UTF-8", f"none: {error}"))
+        return None
     return rows
 
 

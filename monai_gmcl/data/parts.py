@@ -81,7 +81,7 @@ def _json_parts(
     parts = {"training": items}
     # what is wrong with the file as a whole has been told by now
     content = read_json_content(path, lambda fault: None)
-    for name, rows in content.items():
+    for name, rows in (content or {}).items():
         if not isinstance(rows, list) or not rows or name == "training":
             continue
         if name in LISTS and any(_labeled(row) for row in rows):

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 import monai_gmcl
+from monai_gmcl.__main__ import main
 from monai_gmcl.commands.validate import validate
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
@@ -60,11 +61,11 @@ def test_errors_end_the_command_with_1_a_table_and_a_progress_bar(data: Path) ->
     assert "Traceback" not in ran.stderr
 
 
-def test_warnings_do_not(data: Path) -> None:
+def test_warnings_do_not(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save(data / "cat" / "black.png")
-    ran = _command(str(data), "--json")
-    assert ran.returncode == 0
-    found = json.loads(ran.stdout)
+    monkeypatch.setattr(sys, "argv", ["monai_gmcl", "validate", str(data), "--json"])
+    main()
+    found = json.loads(capsys.readouterr().out)
     assert (found["source"], found["images"], found["errors"], found["warnings"]) == (str(data), 11, 0, 1)
     assert found["faults"] == [
         {

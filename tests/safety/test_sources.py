@@ -79,7 +79,7 @@ def _runners(config: Any) -> list[str]:
             names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
             if names & RUNNERS or any(name.startswith("__") for name in names):
                 found.append(text)
-        elif text.split(".")[0] in RUNNERS and text not in ("open",):
+        elif text.split(".")[0] in RUNNERS:
             found.append(text)
     return found
 

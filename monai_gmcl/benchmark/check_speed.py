@@ -19,7 +19,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fire
@@ -58,7 +58,7 @@ def check_speed(folder: str | None = None, images: int = 3000, size: int = 96, r
         if not files:
             raise DataError(f"Expected a folder of images, found none in {str(place)!r}.")
         works: dict[str, Callable[[], object]] = {
-            "bare decoding": lambda: [_decode(path) for path in files],
+            "bare decoding": lambda: _decode(files),
             "data check": lambda: check_source(place),
         }
         seconds: dict[str, list[float]] = {name: [] for name in works}
@@ -89,9 +89,10 @@ def _written(folder: Path, images: int, size: int) -> Path:
     return folder
 
 
-def _decode(path: Path) -> None:
-    with Image.open(path) as image:
-        image.load()
+def _decode(files: Sequence[Path]) -> None:
+    for file in files:
+        with Image.open(file) as image:
+            image.load()
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@
 
 """Fuzzing: whatever stands in a file, the readers return or raise an error of the family.
 
-Short by default; ``pytest -m slow`` goes on for minutes. What it found stays in :data:`FOUND`.
+Short by default; ``pytest -m slow`` goes on for ten minutes and more.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import warnings
@@ -31,8 +32,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.loading import ReadImaged
 from monai_gmcl.data_check import check_source
+from monai_gmcl.data_check.looks import Look, look_at
 from monai_gmcl.exceptions import DataError
 
 LIMIT = 10**6
@@ -72,6 +75,7 @@ def _seeds() -> dict[str, bytes]:
         "fax.tif": _encoded(Image.fromarray(rgb).convert("1"), format="TIFF", compression="group4"),
         "one.nii": nifti.to_bytes(),
         "two.nii": second.to_bytes(),
+        "packed.nii.gz": second.to_bytes(),
     }
 
 
@@ -107,16 +111,19 @@ def damaged_files(draw: st.DrawFn) -> tuple[str, bytes]:
 def _read_damaged(folder: Path, file: tuple[str, bytes]) -> None:
     name, content = file
     path = folder / name
-    path.write_bytes(content)
-    dims = 3 if name.endswith(".nii") else 2
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    dims = 3 if ".nii" in name else 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image = ReadImaged("image", dims, 1, LIMIT)({"image": path})["image"]
         except DataError as error:
             assert name in str(error) and "\n" not in str(error)
+            if "channels" not in str(error):  # the check takes any number of them
+                assert isinstance(look_at(str(path), LIMIT), Fault)
         else:
             assert image.ndim == dims + 1 and bool(image.isfinite().all())
+            assert isinstance(look_at(str(path), LIMIT), Look)
 
 
 Value = st.one_of(

@@ -19,6 +19,7 @@ from monai_gmcl.commands.check import check
 from monai_gmcl.commands.compare import compare
 from monai_gmcl.commands.report import report
 from monai_gmcl.commands.synthesize import synthesize
+from monai_gmcl.commands.validate import validate
 from monai_gmcl.exceptions import GMCLError
 
 __all__ = ["main"]
@@ -27,7 +28,13 @@ __all__ = ["main"]
 def main() -> None:
     """Run a command of monai_gmcl by its name."""
     try:
-        commands = {"check": check, "compare": compare, "report": report, "synthesize": synthesize}
+        commands = {
+            "check": check,
+            "compare": compare,
+            "report": report,
+            "synthesize": synthesize,
+            "validate": validate,
+        }
         fire.Fire(commands, name="monai_gmcl")
     except GMCLError as error:
         sys.exit(f"monai_gmcl: {error}")

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.data.class_folders import Item
-from monai_gmcl.exceptions import DataError
+from monai_gmcl.data.faults import Fault, OnFault, stop
+from monai_gmcl.data.label_names import class_name, multi_label, sorted_names
 
-__all__ = ["read_csv_datalist", "read_json_datalist"]
+__all__ = ["read_csv_datalist", "read_json_content", "read_json_datalist"]
 
 
 def read_csv_datalist(
@@ -29,6 +30,7 @@ def read_csv_datalist(
     label_column: str | Sequence[str] = "label",
     group_column: str | None = None,
     class_names: Sequence[str] | None = None,
+    on_fault: OnFault = stop,
 ) -> tuple[list[Item], list[str]]:
     """List the images of a CSV table with a header.
 
@@ -38,6 +40,7 @@ def read_csv_datalist(
         label_column: column of the class (a name or a number), or several columns of 0/1 for multi-label tasks.
         group_column: column of the patient or slide.
         class_names: the classes in the order of their labels. Default: those found, sorted (numbers as numbers).
+        on_fault: called with each fault. Default: errors raise.
 
     Returns:
         Items in the table's order, and the class names (the label columns for multi-label tasks).
@@ -46,31 +49,26 @@ def read_csv_datalist(
         DataError: naming the file and the row (as a line of the file; the header is row 1).
     """
     path = Path(path)
-    with _opened(path) as file:
-        table = csv.DictReader(file)
-        columns = list(table.fieldnames or [])
-        multi = not isinstance(label_column, str)
-        labels = list(label_column) if multi else [str(label_column)]
-        for column in [image_column, *labels, *([group_column] if group_column else [])]:
-            if column not in columns:
-                raise DataError(f"Expected a column {column!r} in {str(path)!r}, found {', '.join(columns) or 'none'}.")
-        rows = [
-            (
-                table.line_num,
-                {
-                    "image": row[image_column],
-                    "label": [row[name] for name in labels] if multi else row[labels[0]],
-                    **({"group": row[group_column]} if group_column else {}),
-                },
-            )
-            for row in table
-        ]
-    items, names = _items(rows, path, class_names)
+    multi = not isinstance(label_column, str)
+    labels = [label_column] if isinstance(label_column, str) else list(label_column)
+    wanted = [image_column, *labels, *([group_column] if group_column else [])]
+    read = _csv_rows(path, wanted, on_fault)
+    if read is None:
+        return [], list(class_names or [])
+    rows: list[tuple[int, Any]] = []
+    for number, row in read:
+        label = [row[name] for name in labels] if multi else row[labels[0]]
+        group = {"group": row[group_column]} if group_column else {}
+        rows.append((number, {"image": row[image_column], "label": label, **group}))
+    items, names = _items(rows, path, class_names, on_fault)
     return items, labels if multi else names
 
 
 def read_json_datalist(
-    path: str | Path, section: str = "training", class_names: Sequence[str] | None = None
+    path: str | Path,
+    section: str = "training",
+    class_names: Sequence[str] | None = None,
+    on_fault: OnFault = stop,
 ) -> tuple[list[Item], list[str]]:
     """List the images of a MONAI JSON datalist: ``{"training": [{"image": ..., "label": ...}, ...]}``.
 
@@ -78,6 +76,7 @@ def read_json_datalist(
         path: the file; image paths in it are relative to its folder, or absolute.
         section: which list of the file.
         class_names: the classes in the order of their labels. Default: those found, sorted.
+        on_fault: called with each fault. Default: errors raise.
 
     Returns:
         Items (``group`` is kept where it is given) and the class names.
@@ -86,80 +85,116 @@ def read_json_datalist(
         DataError: naming the file and the entry (from 1).
     """
     path = Path(path)
-    with _opened(path) as file:
-        try:
-            content = json.load(file)
-        except json.JSONDecodeError as error:
-            raise DataError(f"Expected JSON in {str(path)!r}: {error}.") from error
-    if not isinstance(content, dict) or not isinstance(content.get(section), list):
-        found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(f"Expected a list {section!r} in {str(path)!r}, found {found}.")
-    return _items(list(enumerate(content[section], 1)), path, class_names)
+    content = read_json_content(path, on_fault)
+    if content is None:
+        return [], list(class_names or [])
+    if not isinstance(content.get(section), list):
+        on_fault(Fault("table", str(path), f"a list {section!r}", ", ".join(content) or "none"))
+        return [], list(class_names or [])
+    return _items(list(enumerate(content[section], 1)), path, class_names, on_fault)
 
 
-def _opened(path: Path) -> Any:
+def read_json_content(path: Path, on_fault: OnFault = stop) -> dict[str, Any] | None:
+    """Read a JSON datalist as it stands; None after a fault."""
     if not path.is_file():
-        raise DataError(f"Expected a datalist, found no file {str(path)!r}.")
-    return path.open(newline="", encoding="utf-8-sig")
+        on_fault(Fault("missing", str(path), "a datalist", "no file"))
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    # JSONDecodeError and UnicodeDecodeError are ValueErrors, and so is a number of thousands of digits
+    except (ValueError, RecursionError, OSError) as error:
+        on_fault(Fault("table", str(path), "JSON", f"none: {error}"))
+        return None
+    if not isinstance(content, dict):
+        on_fault(Fault("table", str(path), "a list 'training'", type(content).__name__))
+        return None
+    return content
+
+
+def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tuple[int, dict[str, str]]] | None:
+    if not path.is_file():
+        on_fault(Fault("missing", str(path), "a datalist", "no file"))
+        return None
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            columns = list(table.fieldnames or [])
+            for column in wanted:
+                if columns.count(column) != 1:
+                    found = "two of them" if column in columns else ", ".join(columns) or "none"
+                    on_fault(Fault("table", str(path), f"a column {column!r}", found))
+                    return None
+            for row in table:
+                if None in row:
+                    found = f"{len(columns) + len(row[None])}: {', '.join(map(str, row[None]))!r} is too many"
+                    on_fault(Fault("row", str(path), f"{len(columns)} values", found, table.line_num))
+                else:
+                    rows.append((table.line_num, row))
+    except (csv.Error, ValueError, OSError) as error:
+        on_fault(Fault("table", str(path), "a CSV table in UTF-8", f"none: {error}"))
+        return None
+    return rows
 
 
 def _items(
-    rows: Sequence[tuple[int, Any]], path: Path, class_names: Sequence[str] | None
+    rows: Sequence[tuple[int, Any]], path: Path, class_names: Sequence[str] | None, on_fault: OnFault
 ) -> tuple[list[Item], list[str]]:
-    items = [_item(row, path, number) for number, row in rows]
+    if not rows:
+        on_fault(Fault("table", str(path), "at least one image", "none"))
+    items: list[tuple[int, Item]] = []
+    for number, row in rows:
+        read = _item(row, path, number, class_names)
+        if isinstance(read, Fault):
+            on_fault(read)
+        else:
+            items.append((number, read))
     if not items:
-        raise DataError(f"Expected at least one image in {str(path)!r}, found none.")
-    kind = _kind(items[0]["label"])
-    for (number, _), item in zip(rows, items, strict=True):
+        return [], list(class_names or [])
+    multi = isinstance(items[0][1]["label"], list)
+    names = list(map(str, class_names)) if class_names is not None else sorted_names(item["label"] for _, item in items)
+    kind = _kind(items[0][1]["label"])
+    listed = []
+    for number, item in items:
         if _kind(item["label"]) != kind:
-            raise DataError(
-                f"Expected {kind}, as in the rows before, in row {number} of {str(path)!r}, found {item['label']!r}."
-            )
-    if isinstance(items[0]["label"], list):
-        return items, [str(k) for k in range(len(items[0]["label"]))]
-    names = [str(name) for name in class_names] if class_names is not None else _sorted_names(items)
-    for (number, _), item in zip(rows, items, strict=True):
-        name = str(item["label"])
-        if name not in names:
-            raise DataError(
-                f"Expected one of the classes {', '.join(names)} in row {number} of {str(path)!r}, found {name!r}."
-            )
-        item["label"] = names.index(name)
-    return items, names
+            found = repr(item["label"])
+            on_fault(Fault("label", str(path), f"{kind}, as in the rows before,", found, number))
+        elif not multi and item["label"] not in names:
+            found = repr(item["label"])
+            on_fault(Fault("label", str(path), f"one of the classes {', '.join(names)}", found, number))
+        else:
+            listed.append(item if multi else {**item, "label": names.index(item["label"])})
+    return listed, [str(k) for k in range(len(items[0][1]["label"]))] if multi else names
 
 
-def _item(row: Any, path: Path, number: int) -> Item:
-    where = f"row {number} of {str(path)!r}"
-    if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, ""):
-        raise DataError(f"Expected an image and a label in {where}, found {row!r}.")
-    image = path.parent / str(row["image"])
-    if not image.is_file():
-        raise DataError(f"Expected an image file in {where}, found no file {str(image)!r}.")
-    item: Item = {"image": str(image), "label": row["label"]}
+def _item(row: Any, path: Path, number: int, class_names: Sequence[str] | None) -> Item | Fault:
+    """Return an item with its class's name."""
+
+    def fault(kind: str, expected: str, found: str) -> Fault:
+        return Fault(kind, str(path), expected, found, number)
+
+    if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, "", []):
+        return fault("row", "an image and a label", repr(row))
+    try:
+        image = path.parent / str(row["image"])
+        there = image.is_file()
+    except (OSError, ValueError) as error:  # a name too long, a name that is no text
+        return fault("missing", "an image file", f"a path that cannot be followed ({error})")
+    if not there:
+        return fault("missing", "an image file", f"no file {str(image)!r}")
+    label = row["label"]
+    read = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
+    if read is None:
+        wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
+        return fault("label", wanted, repr(label))
+    item: Item = {"image": str(image), "label": read}
     if "group" in row:
         # Without one, images of the same patient could come to stand in two parts unnoticed.
         if row["group"] in (None, ""):
-            raise DataError(f"Expected a group (patient or slide) in {where}, found none.")
-        item["group"] = str(row["group"])
-    if isinstance(row["label"], Sequence) and not isinstance(row["label"], str):
-        item["label"] = _multi_label(row["label"], where)
+            return fault("group", "a group (patient or slide)", "none")
+        item["group"] = str(row["group"]).strip()
     return item
 
 
 def _kind(label: Any) -> str:
     return f"{len(label)} labels of 0 or 1" if isinstance(label, list) else "one class"
-
-
-def _multi_label(values: Sequence[Any], where: str) -> list[float]:
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
-        numbers = []
-    if not numbers or any(number not in (0.0, 1.0) for number in numbers):
-        raise DataError(f"Expected labels of 0 or 1 in {where}, found {list(values)!r}.")
-    return numbers
-
-
-def _sorted_names(items: Sequence[Item]) -> list[str]:
-    names = {str(item["label"]) for item in items}
-    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))

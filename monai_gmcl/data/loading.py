@@ -16,15 +16,19 @@ from typing import Any
 
 import numpy as np
 from monai.config.type_definitions import KeysCollection
-from monai.data.image_reader import NibabelReader, PILReader
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from monai.transforms.croppad.dictionary import CenterSpatialCropd
 from monai.transforms.intensity.dictionary import ScaleIntensityd, ScaleIntensityRanged
-from monai.transforms.io.array import LoadImage
 from monai.transforms.spatial.dictionary import Resized
 from monai.transforms.transform import MapTransform
-from PIL import Image, ImageOps
+from monai.utils.enums import MetaKeys
+from monai.utils.misc import ImageMetaKey
+from numpy.typing import NDArray
+from torch import Tensor
 
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.image_files import check_pixel_limit, picture_array, read_picture, read_volume
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 __all__ = ["ReadImaged", "image_transforms"]
@@ -33,67 +37,77 @@ __all__ = ["ReadImaged", "image_transforms"]
 class ReadImaged(MapTransform):
     """Read an image as float ``(C, H, W)``, as a person sees it, or a volume as ``(C, D, H, W)``.
 
-    PNG, JPEG and TIFF come out from 0 to 255, upright where the file says how it was held (EXIF). Images of 16 bits are
-    scaled to that range; grey ones keep their depth. NIfTI comes out as stored.
+    PNG, JPEG and TIFF come out from 0 to 255, upright where the file says how it was held (EXIF), whatever their mode:
+
+    ============================  ====================================================================================
+    grey, RGB                     as they are; grey becomes three equal channels, RGB the luma of ITU-R 601
+    1 bit                         0 and 255
+    palette                       looked up
+    grey of 16 bits               divided by 257, with its depth
+    RGB of 16 bits                the upper 8 (Pillow's reading)
+    alpha, transparent color      as on white paper
+    CMYK, YCbCr                   by Pillow's formulas, without a color profile
+    floating point, 32 bits, LAB  refused
+    several pages or frames       refused; of a phone's photo with a preview (MPO) the photo is read
+    ============================  ====================================================================================
+
+    NIfTI comes out as stored. NaN and infinity are refused, and what is larger than the limit, before it is decoded.
 
     Args:
         keys: of the paths.
-        spatial_dims: 2 for Pillow's formats, 3 for NIfTI.
-        channels: 1 (grey) or 3 (RGB) for Pillow's formats; converted where the file differs.
+        spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI.
+        channels: 1 (grey) or 3 (RGB) for images; converted where the file differs. The file's own for volumes.
+        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26 (8,192 x 8,192); 2**29 for volumes.
 
     Raises:
-        ConfigurationError: other dims or channels.
-        DataError: naming the file that cannot be read.
+        ConfigurationError: other dims, channels or limit.
+        DataError: in one line that names the file that cannot be read.
     """
 
-    def __init__(self, keys: KeysCollection, spatial_dims: int = 2, channels: int = 3) -> None:
+    def __init__(
+        self, keys: KeysCollection, spatial_dims: int = 2, channels: int = 3, pixel_limit: int | None = None
+    ) -> None:
         super().__init__(keys)
         if spatial_dims not in (2, 3) or (spatial_dims == 2 and channels not in (1, 3)):
             raise ConfigurationError(
                 f"Expected spatial_dims 2 with 1 or 3 channels, or spatial_dims 3, got {spatial_dims} and {channels}."
             )
+        check_pixel_limit(pixel_limit)
         self.spatial_dims = spatial_dims
         self.channels = channels
-        reader = NibabelReader() if spatial_dims == 3 else PILReader(converter=self._converted, reverse_indexing=False)
-        self.load = LoadImage(reader=reader, ensure_channel_first=True, dtype=np.float32)
-
-    def _converted(self, image: Image.Image) -> Image.Image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            # Pillow's own conversion of 16-bit images clips at 255.
-            image = Image.fromarray(np.asarray(image, dtype=np.float32) / 257.0)
-            return image if self.channels == 1 else image.convert("RGB")
-        return image.convert("L" if self.channels == 1 else "RGB")
+        self.pixel_limit = pixel_limit
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         read = dict(data)
         for key in self.key_iterator(read):
-            path = read[key]
-            try:
-                if self.spatial_dims == 2:
-                    _check_depth(path)
-                image = self.load(path)
-            except Exception as error:
-                kind = "NIfTI volume" if self.spatial_dims == 3 else "PNG, JPEG or TIFF image"
-                raise DataError(f"Expected a readable {kind} in {str(path)!r}: {error}.") from error
-            if image.ndim != self.spatial_dims + 1 or image.shape[0] != self.channels:
-                raise DataError(
-                    f"Expected {self.channels} channels and {self.spatial_dims} dimensions in {str(path)!r}, "
-                    f"found shape {tuple(image.shape)}."
-                )
-            read[key] = image
+            read[key] = self._picture(read[key]) if self.spatial_dims == 2 else self._volume(read[key])
         return read
 
+    def _picture(self, path: Any) -> Tensor:
+        found = read_picture(path, self.pixel_limit)
+        if isinstance(found, Fault):
+            raise found.error()
+        meta = {"mode": found.mode, MetaKeys.SPATIAL_SHAPE: np.asarray(found.size[::-1])}
+        return _with_meta(picture_array(found, self.channels), meta, path)
 
-def _check_depth(path: Any) -> None:
-    # Not in the reader: MONAI's LoadImage would go on to another reader, which clips or turns the image.
-    with Image.open(path) as image:
-        if image.mode == "F":
-            raise DataError("8 or 16 bits are accepted, found floating point")
-        if image.mode == "I":
-            values = np.asarray(image)
-            if values.min() < 0 or values.max() > 65535:
-                raise DataError("8 or 16 bits are accepted, found 32")
+    def _volume(self, path: Any) -> Tensor:
+        found = read_volume(path, self.pixel_limit)
+        if isinstance(found, Fault):
+            raise found.error()
+        array, meta = found
+        array = np.moveaxis(array, -1, 0) if array.ndim > 3 else array[None]
+        if array.shape[0] != self.channels:
+            raise DataError(
+                f"Expected {self.channels} channels and 3 dimensions in {str(path)!r}, found shape {array.shape}."
+            )
+        return _with_meta(array, meta, path)
+
+
+def _with_meta(array: NDArray[np.float32], meta: dict[str, Any], path: Any) -> Tensor:
+    """Return the array as MONAI's readers do: with its meta data, where they are switched on."""
+    meta = {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: 0, ImageMetaKey.FILENAME_OR_OBJ: str(path)}
+    tensor: Tensor = MetaTensor.ensure_torch_and_prune_meta(array, meta)
+    return tensor
 
 
 class _NamingCompose(Compose):
@@ -115,6 +129,7 @@ def image_transforms(
     size: int | Sequence[int] | None = None,
     intensity_range: tuple[float, float] | None = None,
     key: str = "image",
+    pixel_limit: int | None = None,
 ) -> Compose:
     """Return the transforms that read an image to float ``(C, ...)`` with values from 0 to 1.
 
@@ -125,13 +140,14 @@ def image_transforms(
         size: to resize to after the crop (area interpolation).
         intensity_range: of NIfTI volumes, mapped to 0..1 and clipped. Default: each volume's own least and most.
         key: of the path, then of the image.
+        pixel_limit: most pixels of an image, or voxels of a volume. Default: see :class:`ReadImaged`.
 
     Raises:
-        ConfigurationError: other dims or channels.
+        ConfigurationError: other dims, channels or limit.
         DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
             RuntimeError whose cause it is.)
     """
-    steps: list[Any] = [ReadImaged(key, spatial_dims, channels)]
+    steps: list[Any] = [ReadImaged(key, spatial_dims, channels, pixel_limit)]
     if spatial_dims == 2:
         steps.append(ScaleIntensityRanged(key, 0.0, 255.0, 0.0, 1.0, clip=True))
     elif intensity_range is not None:

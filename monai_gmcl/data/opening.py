@@ -11,17 +11,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from monai_gmcl.data.class_folders import Item, class_folder_datalist
-from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.data.class_folders import Item
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.image_files import picture_channels
+from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, grouped_stratified_split
-from monai_gmcl.exceptions import DataError
 
 __all__ = ["LabeledData", "open_data"]
 
@@ -63,8 +61,9 @@ def open_data(
 
     Args:
         dataset_dir: empty for the phantom; a folder with ``train``, ``valid`` and ``test``, each of class folders; a
-            folder of class folders, split by seed; or a CSV table or the ``training`` list of a MONAI JSON datalist,
-            split by seed and, where they are given, by patient or slide.
+            folder of class folders, split by seed; a CSV table; or a MONAI JSON datalist with ``training``,
+            ``validation`` and ``test``, or else its ``training`` list alone. Tables and lists are split by seed and,
+            where they are given, by patient or slide.
         phantom_dir: where the phantom is generated on first use.
         seed: of the split.
         group_column: the CSV table's column of the patient or slide.
@@ -73,34 +72,12 @@ def open_data(
     Raises:
         DataError: naming what was found instead.
     """
-    if not str(dataset_dir):
-        return _folders(make_phantom(phantom_dir))
-    path = Path(dataset_dir)
-    readers: dict[str, Callable[[], tuple[list[Item], list[str]]]] = {
-        ".csv": lambda: read_csv_datalist(path, group_column=group_column),
-        ".json": lambda: read_json_datalist(path),
-    }
-    if path.is_dir() and (path / "train").is_dir():
-        return _folders(path)
-    if path.is_dir():
-        items, names = class_folder_datalist(path)
-    elif path.suffix.lower() in readers:
-        items, names = readers[path.suffix.lower()]()
-    else:
-        raise DataError(
-            "Expected dataset_dir to be a folder of class folders, a .csv table or a .json datalist, "
-            f"found {str(path)!r}."
-        )
-    training, validation, test = grouped_stratified_split(items, fractions, seed)
-    return _parts(training, validation, test, names)
-
-
-def _folders(folder: Path) -> LabeledData:
-    training, names = class_folder_datalist(folder / "train")
-    valid = folder / "valid" if (folder / "valid").is_dir() else folder / "val"
-    return _parts(
-        training, class_folder_datalist(valid, names)[0], class_folder_datalist(folder / "test", names)[0], names
-    )
+    path = Path(dataset_dir) if str(dataset_dir) else make_phantom(phantom_dir)
+    parts, names = list_parts(path, group_column)
+    if set(parts) != {"training", "validation", "test"}:
+        dealt = grouped_stratified_split(parts["training"], fractions, seed)
+        parts = dict(zip(("training", "validation", "test"), dealt, strict=True))
+    return _parts(parts["training"], parts["validation"], parts["test"], names)
 
 
 def _parts(training: list[Item], validation: list[Item], test: list[Item], names: list[str]) -> LabeledData:
@@ -108,9 +85,7 @@ def _parts(training: list[Item], validation: list[Item], test: list[Item], names
     first = Path(training[0]["image"])
     if first.name.lower().endswith((".nii", ".nii.gz")):
         return LabeledData(training, validation, test, names, spatial_dims=3, channels=1)
-    try:
-        with Image.open(first) as image:
-            grey = image.mode.startswith(("1", "L", "I", "F"))
-    except OSError as error:
-        raise DataError(f"Expected a readable PNG, JPEG or TIFF image in {str(first)!r}: {error}.") from error
-    return LabeledData(training, validation, test, names, spatial_dims=2, channels=1 if grey else 3)
+    channels = picture_channels(first)
+    if isinstance(channels, Fault):
+        raise channels.error()
+    return LabeledData(training, validation, test, names, spatial_dims=2, channels=channels)

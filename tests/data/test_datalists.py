@@ -135,7 +135,7 @@ def test_a_section_of_a_json_datalist_is_read(datalist: Callable[[object], Path]
         ({"training": ["images/a.png"]}, "image and a label in row 1 of .*list.json"),
         (
             {"training": [{"image": "images/a.png", "label": [0, 1]}, {"image": "images/b.png", "label": 1}]},
-            "2 labels of 0 or 1, .* in row 2 of .*list.json', found 1",
+            "2 labels of 0 or 1, .* in row 2 of .*list.json', found '1'",
         ),
         (
             {"training": [{"image": "images/a.png", "label": 1}, {"image": "images/b.png", "label": [0, 1]}]},

@@ -1,0 +1,54 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``python -m monai_gmcl validate``: every fault of a data set at once, before a training meets the first."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from json import dumps
+
+from monai_gmcl.data_check.check import check_source
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["validate"]
+
+
+def validate(
+    data_dir: str,
+    group_column: str | None = None,
+    class_names: str | Sequence[str] | None = None,
+    pixel_limit: int | None = None,
+    json: bool = False,
+) -> None:
+    """Look at every file of a data set once, and print a table: file, fault, what to do.
+
+    Errors end the command with exit code 1: a training would stop at them, or be wrong. Warnings do not.
+
+    Args:
+        data_dir: a folder with train, valid and test; a folder of class folders; a CSV table; a MONAI JSON datalist.
+        group_column: the CSV table's column of the patient or slide.
+        class_names: the classes in the order of their labels; other labels are errors. Default: those found.
+        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
+        json: print JSON, file by file, instead of a table.
+
+    Raises:
+        ConfigurationError: a limit that is no count of pixels.
+        DataError: there are errors.
+    """
+    names = [class_names] if isinstance(class_names, str) else class_names
+    with warnings.catch_warnings():
+        # Pillow's and nibabel's words on files that the table tells of
+        warnings.simplefilter("ignore")
+        report = check_source(str(data_dir), group_column, names and [str(name) for name in names], pixel_limit)
+    print(dumps(report.to_json(), indent=1) if json else report.table())
+    if report.errors:
+        raise DataError(f"{len(report.errors):,} of the faults above are errors: a training would stop or be wrong.")

@@ -1,0 +1,115 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["KINDS", "Fault", "OnFault", "stop"]
+
+
+class Kind(NamedTuple):
+    """A kind of fault: whether it stops a training, and what to do about it."""
+
+    is_error: bool
+    remedy: str
+
+
+KINDS: dict[str, Kind] = {
+    "missing": Kind(True, "correct the path, or put the file there"),
+    "layout": Kind(True, "give each class a folder of images, the same in every part"),
+    "not_an_image": Kind(True, "take it out, or save it as PNG, JPEG, TIFF or NIfTI"),
+    "table": Kind(True, "correct the table"),
+    "row": Kind(True, "correct the row, or take it out"),
+    "label": Kind(True, "correct the label, or take the row out"),
+    "group": Kind(True, "fill in the patient or slide"),
+    "empty_file": Kind(True, "copy it again, or take it out"),
+    "truncated": Kind(True, "copy it again, or take it out"),
+    "unreadable": Kind(True, "save it again as PNG, JPEG, TIFF or NIfTI, or take it out"),
+    "pixel_limit": Kind(True, "take it out or make it smaller; if it is trusted, raise pixel_limit"),
+    "pixel_type": Kind(True, "save it with 8 or 16 bits, grey or RGB"),
+    "pages": Kind(True, "save each page as a file of its own"),
+    "not_finite": Kind(True, "replace the values, or take the file out"),
+    "channels": Kind(True, "save all volumes with the same channels"),
+    "dimensions": Kind(True, "keep images and volumes in data sets of their own"),
+    "empty_class": Kind(True, "add images, or take the class out"),
+    "leak": Kind(True, "keep the image in one part only"),
+    "group_leak": Kind(True, "keep all images of a patient or slide in one part"),
+    "two_labels": Kind(True, "keep the image with its true label only"),
+    "absent_class": Kind(False, "add images: nothing is measured of this class there"),
+    "single_image": Kind(False, "add images: one cannot stand in training and in validation"),
+    "similar_names": Kind(False, "if they are one class, give it one name"),
+    "stray": Kind(False, "move it into a class folder: it is not read"),
+    "unread_list": Kind(False, "give its images labels: it is not read"),
+    "wrong_suffix": Kind(False, "rename it: it is read as what it is"),
+    "pixel_mix": Kind(False, "all are converted alike; look whether they belong together"),
+    "transparent": Kind(False, "it is read as on white paper; save it without transparency if that is wrong"),
+    "size": Kind(False, "look at it; crop or resize in training (image_crop, image_size)"),
+    "constant": Kind(False, "look at it; take it out if it shows nothing"),
+    "duplicate": Kind(False, "keep one: a random split can put them into training and validation"),
+    "outside": Kind(False, "copy the file into the folder, or make sure that it is meant"),
+}
+"""By name. Errors first; the names stand in the JSON of ``python -m monai_gmcl validate --json``."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with one file, row or folder.
+
+    Attributes:
+        kind: a key of :data:`KINDS`.
+        file: path of the file or folder.
+        expected: what would have been right.
+        found: what is there.
+        row: of the table ``file``; lines of a CSV table (the header is 1), entries of a JSON list (from 1).
+    """
+
+    kind: str
+    file: str
+    expected: str
+    found: str
+    row: int | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it stops a training."""
+        return KINDS[self.kind].is_error
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return KINDS[self.kind].remedy
+
+    def error(self) -> DataError:
+        """Return the error that tells of it, in one line."""
+        if self.kind == "missing" and self.row is None:
+            return DataError(f"Expected {self.expected}, found {self.found} {self.file!r}.")
+        place = repr(self.file) if self.row is None else f"row {self.row} of {self.file!r}"
+        return DataError(f"Expected {self.expected} in {place}, found {self.found}.")
+
+
+OnFault = Callable[[Fault], None]
+"""What a reader calls for each fault. When it returns, the reader leaves the faulty entry out and reads on."""
+
+
+def stop(fault: Fault) -> None:
+    """Raise at an error, go on at a warning.
+
+    Raises:
+        DataError: the fault is an error.
+    """
+    if fault.is_error:
+        raise fault.error()

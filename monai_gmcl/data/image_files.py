@@ -1,0 +1,230 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel
+import numpy as np
+from monai.data.image_reader import NibabelReader
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = [
+    "PICTURES",
+    "PIXEL_LIMITS",
+    "check_pixel_limit",
+    "picture_array",
+    "picture_channels",
+    "read_picture",
+    "read_volume",
+]
+
+PIXEL_LIMITS = {2: 2**26, 3: 2**29}
+"""Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
+PICTURES = "a readable PNG, JPEG or TIFF image"
+VOLUMES = "a readable NIfTI volume"
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I")
+ORIENTATION = 0x0112
+DEEPEST = 65535
+
+
+def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -> Image.Image | Fault:
+    """Read a PNG, JPEG or TIFF image whole and upright, or say what is wrong with it.
+
+    The header is looked at before anything is decoded: an image over the limit costs no memory.
+
+    Args:
+        path: of the file.
+        pixel_limit: most pixels. Default: ``PIXEL_LIMITS[2]``.
+
+    Returns:
+        The image in the file's own mode, turned as its EXIF orientation says; a mode that :func:`picture_array` takes.
+    """
+    limit = PIXEL_LIMITS[2] if pixel_limit is None else pixel_limit
+    unfit = _file_fault(path, PICTURES)
+    if unfit is not None:
+        return unfit
+    try:
+        with open(path, "rb") as file:
+            image = _opened(file, str(path))
+            if image is None:
+                return Fault("not_an_image", str(path), PICTURES, "something else")
+            unfit = _header_fault(image, str(path), limit)
+            if unfit is not None:
+                return unfit
+            image.load()
+            if image.getexif().get(ORIENTATION, 1) != 1:
+                ImageOps.exif_transpose(image, in_place=True)
+            return _depth_fault(image, str(path)) or image
+    # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
+    except Exception as error:
+        return _decoding_fault(path, PICTURES, error)
+
+
+def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
+    """Return 1 for a grey image and 3 for one with colors, by its header, or say what is wrong with it."""
+    unfit = _file_fault(path, PICTURES)
+    if unfit is not None:
+        return unfit
+    try:
+        with open(path, "rb") as file:
+            image = _opened(file, str(path))
+    except Exception as error:
+        return _decoding_fault(path, PICTURES, error)
+    if image is None:
+        return Fault("not_an_image", str(path), PICTURES, "something else")
+    return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
+
+
+def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:
+    """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` grey or ``(3, H, W)`` RGB.
+
+    Grey of 16 bits is divided by 257 and keeps its depth; of color of 16 bits Pillow keeps the upper 8. Transparent
+    pixels are seen as on white paper. Palettes are looked up, one bit is 0 or 255, CMYK and YCbCr are converted by
+    Pillow's formulas without a color profile, and color becomes grey by the luma of ITU-R 601.
+    """
+    if image.mode.startswith("I"):
+        grey = np.asarray(image, dtype=np.float32) / np.float32(257.0)
+        return np.stack([grey] * channels)
+    array = np.asarray(flat_picture(image, channels), dtype=np.float32)
+    return np.ascontiguousarray(array[None] if channels == 1 else array.transpose(2, 0, 1))
+
+
+def flat_picture(image: Image.Image, channels: int) -> Image.Image:
+    """Convert a picture of at most 8 bits to grey (1) or RGB (3), as :func:`picture_array` says."""
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def read_volume(
+    path: str | os.PathLike[str], pixel_limit: int | None = None
+) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
+    """Read a NIfTI volume, or say what is wrong with it.
+
+    Args:
+        path: of the file.
+        pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
+
+    Returns:
+        The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data.
+    """
+    limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
+    unfit = _file_fault(path, VOLUMES)
+    if unfit is not None:
+        return unfit
+    reader = NibabelReader()
+    try:
+        volume = reader.read(str(path))
+        if len(volume.shape) not in (3, 4):
+            return Fault("dimensions", str(path), "3 dimensions, or 4 with channels,", f"shape {tuple(volume.shape)}")
+        voxels = int(np.prod([max(int(side), 0) for side in volume.shape], dtype=object))
+        if not 0 < voxels <= limit:
+            return Fault("pixel_limit", str(path), f"1 to {limit:,} voxels", f"{_sides(volume.shape)}")
+        if volume.get_data_dtype().kind not in "iuf":
+            return Fault("pixel_type", str(path), "real numbers", f"{volume.get_data_dtype()}")
+        array, meta = reader.get_data(volume)
+        array = np.asarray(array, dtype=np.float32)
+    except nibabel.filebasedimages.ImageFileError:
+        return Fault("not_an_image", str(path), VOLUMES, "something else")
+    except Exception as error:
+        return _decoding_fault(path, VOLUMES, error)
+    if not np.isfinite(array).all():
+        return Fault("not_finite", str(path), "numbers", "NaN or infinity")
+    return array, meta
+
+
+def check_pixel_limit(pixel_limit: Any) -> None:
+    """Raise where a limit is no count of pixels.
+
+    Raises:
+        ConfigurationError: neither None nor a whole number from 1.
+    """
+    whole = isinstance(pixel_limit, int) and not isinstance(pixel_limit, bool)
+    if pixel_limit is not None and (not whole or pixel_limit < 1):
+        raise ConfigurationError(f"pixel_limit must be a whole number from 1, got {pixel_limit!r}.")
+
+
+def _file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
+    """Look at what can be known without opening: a pipe or a device would never come to an end."""
+    file = Path(path)
+    try:
+        if not os.path.lexists(file):
+            return Fault("missing", str(path), expected, "no file")
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "no regular file" if file.exists() else "a link to nothing"
+            return Fault("not_an_image", str(path), expected, kind)
+        if file.stat().st_size == 0:
+            return Fault("empty_file", str(path), expected, "an empty file")
+    except (OSError, ValueError) as error:
+        return Fault("missing", str(path), expected, f"a path that cannot be followed ({_one_line(error)})")
+    return None
+
+
+def _opened(file: BinaryIO, path: str) -> Image.Image | None:
+    """Read an image's header.
+
+    Not by ``Image.open``: it knows formats that run other programs, and its limit on pixels is one for the process.
+    """
+    magic = file.read(8)
+    file.seek(0)
+    if magic == b"\x89PNG\r\n\x1a\n":
+        return PngImagePlugin.PngImageFile(file, path)
+    if magic.startswith(b"\xff\xd8\xff"):
+        return JpegImagePlugin.jpeg_factory(file, path)
+    if magic[:4] in TIFF_MAGIC:
+        return TiffImagePlugin.TiffImageFile(file, path)
+    return None
+
+
+def _header_fault(image: Image.Image, path: str, limit: int) -> Fault | None:
+    if image.width * image.height > limit:
+        return Fault("pixel_limit", path, f"at most {limit:,} pixels", _sides(image.size))
+    if image.mode == "F":
+        return Fault("pixel_type", path, "8 or 16 bits", "floating point")
+    if image.mode not in MODES and not image.mode.startswith("I;16"):
+        return Fault("pixel_type", path, "grey or color", f"the mode {image.mode}")
+    # phones store a preview beside the photo (MPO); pages of TIFF and frames of PNG are images of their own
+    if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
+        return Fault("pages", path, "one image", "several pages or frames")
+    return None
+
+
+def _depth_fault(image: Image.Image, path: str) -> Fault | None:
+    if image.mode != "I":
+        return None
+    low, high = np.asarray(image).min(), np.asarray(image).max()
+    if low < 0 or high > DEEPEST:
+        return Fault("pixel_type", path, "8 or 16 bits", f"32: values from {low} to {high}")
+    return None
+
+
+def _decoding_fault(path: str | os.PathLike[str], expected: str, error: Exception) -> Fault:
+    told = _one_line(error)
+    cut = isinstance(error, EOFError) or any(word in told.lower() for word in ("truncated", "end of file", "end-of-st"))
+    return Fault("truncated" if cut else "unreadable", str(path), expected, f"damage ({told})")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{side:,}" for side in shape)

@@ -1,0 +1,118 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import median
+
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data_check.looks import Look
+
+__all__ = ["file_faults", "link_faults"]
+
+SUFFIXES = {
+    ".png": ("PNG",),
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+}
+USUAL_SHARE = 0.9
+"""Where so many files have one size, every other size stands out."""
+MOST_TIMES = 4
+"""Elsewhere, a side so many times as long or as short as the median does."""
+
+
+def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
+    """Compare files with each other and with their names."""
+    if not looks:
+        return []
+    return [
+        *_single_faults(looks),
+        *_mix_faults(looks),
+        *_size_faults({path: look for path, look in looks.items() if look.file_format != "NIfTI"}),
+        *_size_faults({path: look for path, look in looks.items() if look.file_format == "NIfTI"}),
+    ]
+
+
+def link_faults(paths: Iterable[str], folder: Path) -> list[Fault]:
+    """Find files of a data set that a link, or ``..`` in a table, fetches from outside of its folder.
+
+    Args:
+        paths: of the files. Absolute paths in tables are meant: they are left alone.
+        folder: of the data set, or of its table.
+    """
+    root = os.path.realpath(folder)
+    faults = []
+    for path in paths:
+        real = os.path.realpath(path)
+        if Path(path).is_relative_to(folder) and not Path(real).is_relative_to(root):
+            faults.append(Fault("outside", path, f"files inside of {str(folder)!r}", repr(real)))
+    return faults
+
+
+def _single_faults(looks: Mapping[str, Look]) -> list[Fault]:
+    faults = []
+    for path, look in looks.items():
+        formats = SUFFIXES.get(Path(path).suffix.lower(), (look.file_format,))
+        if look.file_format not in formats:
+            faults.append(Fault("wrong_suffix", path, f"{formats[0]}, as its name says,", look.file_format))
+        if look.constant:
+            faults.append(Fault("constant", path, "a picture", "the same value in every pixel"))
+        if look.transparent:
+            faults.append(Fault("transparent", path, "opaque pixels", "transparent ones"))
+    return faults
+
+
+def _mix_faults(looks: Mapping[str, Look]) -> list[Fault]:
+    usual = _most_common(look.file_format == "NIfTI" for look in looks.values())
+    faults = []
+    for path, look in looks.items():
+        if (look.file_format == "NIfTI") != usual:
+            kinds = ("volumes, like most", "an image") if usual else ("images, like most", "a volume")
+            faults.append(Fault("dimensions", path, *kinds))
+    alike = {path: look for path, look in looks.items() if (look.file_format == "NIfTI") == usual}
+    pixels = _most_common(look.pixels for look in alike.values())
+    channels = _most_common(look.shape[0] for look in alike.values())
+    for path, look in alike.items():
+        if look.pixels != pixels:
+            faults.append(Fault("pixel_mix", path, f"{pixels}, like most", look.pixels))
+        if look.shape[0] != channels:
+            faults.append(Fault("channels", path, f"{channels} channels, like most", str(look.shape[0])))
+    return faults
+
+
+def _size_faults(looks: Mapping[str, Look]) -> list[Fault]:
+    if not looks:
+        return []
+    sizes = Counter(look.shape[1:] for look in looks.values())
+    usual, count = sizes.most_common(1)[0]
+    middle = [median(sides) for sides in zip(*(look.shape[1:] for look in looks.values()), strict=True)]
+    one_size = count >= USUAL_SHARE * len(looks)
+    expected = f"{_sides(usual)}, like most" if one_size else f"about {_sides(middle)}, the median,"
+    faults = []
+    for path, look in looks.items():
+        times = [max(side / other, other / side) for side, other in zip(look.shape[1:], middle, strict=True)]
+        if look.shape[1:] != usual if one_size else max(times) > MOST_TIMES:
+            faults.append(Fault("size", path, expected, _sides(look.shape[1:])))
+    return faults
+
+
+def _most_common(values: Iterable[object]) -> object:
+    return Counter(values).most_common(1)[0][0]
+
+
+def _sides(shape: Iterable[float]) -> str:
+    return " x ".join(f"{side:g}" for side in shape)

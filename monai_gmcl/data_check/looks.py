@@ -1,0 +1,114 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.image_files import flat_picture, read_picture, read_volume
+
+__all__ = ["Look", "look_at", "look_at_all"]
+
+AT_ONCE = 32
+"""Files in one piece of work."""
+THREADS = 4
+MODES = {
+    "1": "1 bit",
+    "L": "grey",
+    "LA": "grey with alpha",
+    "P": "palette",
+    "PA": "palette with alpha",
+    "RGBA": "RGB with alpha",
+    "I": "grey of 16 bits",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a file found.
+
+    Attributes:
+        file_format: ``PNG``, ``JPEG``, ``MPO``, ``TIFF`` or ``NIfTI``.
+        pixels: kind of an image's pixels, in words.
+        shape: channels (0 for images: they are converted), then height and width, or the three sides of a volume.
+        digest: of pixels as they are seen: equal for equal pixels in files of other formats and modes.
+        constant: whether all pixels are equal.
+        transparent: whether some pixels are not opaque.
+    """
+
+    file_format: str
+    pixels: str
+    shape: tuple[int, ...]
+    digest: bytes
+    constant: bool
+    transparent: bool = False
+
+
+def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
+    """Read a file whole, as training will, and keep what the check needs of it."""
+    if path.lower().endswith((".nii", ".nii.gz")):
+        return _look_at_volume(path, pixel_limit)
+    image = read_picture(path, pixel_limit)
+    if isinstance(image, Fault):
+        return image
+    shape = (0, image.height, image.width)
+    mode = "I" if image.mode.startswith("I") else image.mode
+    transparent = mode != "I" and image.has_transparency_data
+    if transparent:
+        transparent = image.convert("RGBA").getchannel("A").getextrema()[0] != 255
+    if mode == "I":
+        values = np.asarray(image, dtype=np.uint16)
+        pixels, constant = values.tobytes(), bool(values.min() == values.max())
+    else:
+        seen = image if mode == "RGB" and not transparent else flat_picture(image, 3)
+        pixels = seen.tobytes()
+        constant = all(low == high for low, high in seen.getextrema())  # type: ignore[misc]
+    return Look(str(image.format), MODES.get(mode, mode), shape, _digest(shape, pixels), constant, transparent)
+
+
+def look_at_all(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Look | Fault]:
+    """Look at each file once, several at a time, with a progress bar."""
+    paths = list(dict.fromkeys(paths))
+    pieces = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    found: dict[str, Look | Fault] = {}
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads, _bar(len(paths)) as bar:
+        for piece in threads.map(lambda piece: [(path, look_at(path, pixel_limit)) for path in piece], pieces):
+            found.update(piece)
+            bar.update(len(piece))
+    return found
+
+
+def _bar(total: int) -> tqdm[None]:
+    return tqdm(total=total, desc="data check", unit="image")
+
+
+def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:
+    found = read_volume(path, pixel_limit)
+    if isinstance(found, Fault):
+        return found
+    array = found[0]
+    channels = array.shape[-1] if array.ndim > 3 else 1
+    shape = (channels, *array.shape[:3])
+    return Look("NIfTI", "volume", shape, _digest(shape, array.tobytes()), bool(array.min() == array.max()))
+
+
+def _digest(shape: tuple[int, ...], pixels: bytes) -> bytes:
+    digest = hashlib.blake2b(repr(shape).encode(), digest_size=16)
+    digest.update(pixels)
+    return digest.digest()

@@ -1,0 +1,94 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from monai_gmcl.data.class_folders import Item
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data_check.looks import Look
+
+__all__ = ["class_faults", "group_faults", "twin_faults"]
+
+Parts = Mapping[str, Sequence[Item]]
+
+
+def twin_faults(parts: Parts, looks: Mapping[str, Look]) -> list[Fault]:
+    """Find the same pixels, or the same file, more than once: in two parts, with two labels, or merely twice.
+
+    Of constant images only the same file counts: white is white.
+    """
+    faults = []
+    first: dict[Hashable, tuple[str, Item]] = {}
+    for part, items in parts.items():
+        for item in items:
+            path = item["image"]
+            look = looks.get(path)
+            key = path if look is None or look.constant else look.digest
+            if key not in first:
+                first[key] = (part, item)
+                continue
+            faults.append(_twin_fault(*first[key], part, item))
+    return faults
+
+
+def _twin_fault(part: str, item: Item, other_part: str, other: Item) -> Fault:
+    what = "the same file" if item["image"] == other["image"] else f"the pixels of {item['image']!r}"
+    if part != other_part:
+        return Fault("leak", other["image"], f"images that only {other_part} has", f"{what} in {part}")
+    if item["label"] != other["label"]:
+        labels = f"{what} labeled {item['label']} and {other['label']}"
+        return Fault("two_labels", other["image"], "one label for an image", labels)
+    return Fault("duplicate", other["image"], "each image once", f"{what} again")
+
+
+def group_faults(parts: Parts) -> list[Fault]:
+    """Find patients and slides that stand in two parts; each is told of once for each further part."""
+    faults = []
+    first: dict[Any, str] = {}
+    told = set()
+    for part, items in parts.items():
+        for item in items:
+            group = item.get("group")
+            if group is None or first.setdefault(group, part) == part or (group, part) in told:
+                continue
+            told.add((group, part))
+            found = f"{group!r} in {first[group]} too"
+            faults.append(Fault("group_leak", item["image"], f"a patient or slide that only {part} has", found))
+    return faults
+
+
+def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[Fault]:
+    """Find classes without images or with a single one, and names that differ in case or blanks only."""
+    faults = []
+    for part, items in parts.items():
+        counts: Counter[Any] = Counter(label for item in items for label in _classes(item["label"]))
+        for label, name in enumerate(class_names):
+            where = f"images of {name!r} in {part}"
+            if counts[label] == 0:
+                faults.append(Fault("empty_class" if part == "training" else "absent_class", source, where, "none"))
+            elif counts[label] == 1:
+                faults.append(Fault("single_image", source, where, "a single one"))
+    similar: dict[str, str] = {}
+    for name in class_names:
+        other = similar.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            faults.append(Fault("similar_names", source, "names that differ", f"{other!r} and {name!r}"))
+    return faults
+
+
+def _classes(label: int | list[float]) -> list[int]:
+    if isinstance(label, list):
+        return [index for index, value in enumerate(label) if value]
+    return [label]

@@ -1,0 +1,134 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.data.faults import KINDS, Fault
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["Report"]
+
+SHOWN = 4
+"""Faults in an error; the table has all."""
+WIDEST = 60
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a data check found.
+
+    Attributes:
+        source: the folder or table.
+        images: how many files were looked at.
+        faults: errors first, kind by kind.
+    """
+
+    source: str
+    images: int
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, source: str, images: int, faults: Sequence[Fault]) -> Report:
+        """Return a report with its faults in order, each once."""
+        order = list(KINDS)
+        kept = sorted(dict.fromkeys(faults), key=lambda fault: order.index(fault.kind))
+        return cls(source, images, tuple(kept))
+
+    @property
+    def errors(self) -> tuple[Fault, ...]:
+        """What stops a training."""
+        return tuple(fault for fault in self.faults if fault.is_error)
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What does not."""
+        return tuple(fault for fault in self.faults if not fault.is_error)
+
+    def summary(self) -> str:
+        """Return one line: how many images, errors and warnings."""
+        return (
+            f"{_count(self.images, 'image')} in {self.source!r}: {_count(len(self.errors), 'error')}, "
+            f"{_count(len(self.warnings), 'warning')}"
+        )
+
+    def table(self) -> str:
+        """Return all faults as text: file, fault, what to do. What is told of several files alike takes one line."""
+        alike: dict[tuple[str, str], list[Fault]] = {}
+        for fault in self.faults:
+            alike.setdefault((fault.kind, _told(fault)), []).append(fault)
+        rows = [("", "file", "fault", "what to do")]
+        for (_, told), faults in alike.items():
+            severity = "error" if faults[0].is_error else "warning"
+            more = f" and {len(faults) - 1:,} more" if len(faults) > 1 else ""
+            rows.append((severity, self._place(faults[0]) + more, told, faults[0].remedy))
+        widths = [min(max(len(row[column]) for row in rows), WIDEST) for column in range(3)]
+        lines = [
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]])
+            for row in rows
+        ]
+        return "\n".join([*(lines if self.faults else []), self.summary()])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all faults, file by file, for machines."""
+        return {
+            "source": self.source,
+            "images": self.images,
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "faults": [
+                {
+                    "severity": "error" if fault.is_error else "warning",
+                    "kind": fault.kind,
+                    "file": fault.file,
+                    "row": fault.row,
+                    "expected": fault.expected,
+                    "found": fault.found,
+                    "remedy": fault.remedy,
+                }
+                for fault in self.faults
+            ],
+        }
+
+    def stop(self) -> None:
+        """Raise where there are errors, naming the first few.
+
+        Raises:
+            DataError: in a line for each, at most six.
+        """
+        if not self.errors:
+            return
+        lines = [f"{self.summary()}."]
+        lines += [f"{self._place(fault)}: {_told(fault)}; {fault.remedy}" for fault in self.errors[:SHOWN]]
+        if len(self.errors) > SHOWN:
+            lines.append(f"... and {len(self.errors) - SHOWN:,} more: python -m monai_gmcl validate {self.source}")
+        raise DataError("\n".join(lines))
+
+    def _place(self, fault: Fault) -> str:
+        path, folder = Path(fault.file), Path(self.source)
+        folder = folder if folder.is_dir() else folder.parent
+        shown = os.path.relpath(path, folder) if path.is_relative_to(folder) and path != folder else str(path)
+        # a name may hold line breaks or worse
+        shown = shown if shown.isprintable() else repr(shown)
+        return shown if fault.row is None else f"{shown}, row {fault.row}"
+
+
+def _told(fault: Fault) -> str:
+    return f"found {fault.found}; expected {fault.expected.rstrip(',')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,69 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from monai_gmcl.data import make_phantom
+
+CONFIGS = Path(__file__).parents[2] / "bundles" / "gmcl_classification" / "configs"
+
+
+def _start(data: Path, output: Path, **options: object) -> None:
+    """All that comes before the first step of a training."""
+    workflow = ConfigWorkflow(
+        str(CONFIGS / "train.yaml"),
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type="train",
+        dataset_dir=str(data),
+        output_dir=str(output),
+        device="cpu",
+        **options,
+    )
+    workflow.initialize()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_phantom(tmp_path / "phantom", {"train": 2, "valid": 2, "test": 2}, size=16)
+
+
+def test_a_bad_file_stops_the_training_before_it_begins(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data / "test" / "1_cin1" / "0001.png").write_bytes(b"")
+    with pytest.raises(Exception, match="data_check") as caught:
+        _start(data, tmp_path)
+    assert "test/1_cin1/0001.png: found an empty file" in str(caught.value.__cause__)
+    assert "test/1_cin1/0001.png" in caplog.text
+
+
+def test_the_check_can_be_turned_off_and_the_pixel_limit_set(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="data_check") as caught:
+        _start(data, tmp_path, pixel_limit=255)
+    assert "expected at most 255 pixels" in str(caught.value.__cause__)
+    _start(data, tmp_path, pixel_limit=256)
+    Image.new("RGB", (17, 16)).save(data / "test" / "1_cin1" / "0001.png")
+    _start(data, tmp_path, pixel_limit=256, data_check=False)
+
+
+@pytest.mark.parametrize("file", ["train.yaml", "inference.yaml"])
+def test_the_pixel_limit_reaches_the_reader(file: str) -> None:
+    text = (CONFIGS / file).read_text()
+    assert yaml.safe_load(text)["pixel_limit"] is None
+    assert "pixel_limit=@pixel_limit).transforms" in text

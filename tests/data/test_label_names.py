@@ -1,0 +1,68 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monai_gmcl.data.label_names import class_name, multi_label, sorted_names
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("tumor", "tumor"),
+        (" tumor ", "tumor"),
+        (3, "3"),
+        (3.0, "3"),
+        ("3", "3"),
+        ("3.0", "3"),
+        ("0", "0"),
+        ("1e3", "1e3"),
+    ],
+)
+def test_one_class_has_one_name_however_it_is_written(label: Any, name: str) -> None:
+    assert class_name(label) == name
+
+
+@pytest.mark.parametrize(
+    "label", ["", "  ", "-1", -1, 0.5, "0.5", "nan", "NaN", "inf", "-inf", True, None, {}, (1,), "9" * 5000]
+)
+def test_what_can_be_no_class_has_none(label: Any) -> None:
+    assert class_name(label) is None
+
+
+def test_a_name_that_the_user_gives_is_taken_as_it_is() -> None:
+    assert class_name("-1", ["-1", "1"]) == "-1"
+    assert class_name("1.0", ["0", "1"]) == "1"
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (["0", "1"], [0.0, 1.0]),
+        ([True, 0.0], [1.0, 0.0]),
+        ([], None),
+        ([2], None),
+        (["x"], None),
+        ([None], None),
+        ([float("nan")], None),
+        ([10**400], None),
+    ],
+)
+def test_labels_of_a_multi_label_task_are_0_or_1(values: Any, numbers: Any) -> None:
+    assert multi_label(values) == numbers
+
+
+def test_numbers_come_first_and_as_numbers() -> None:
+    assert sorted_names(["b", "10", "9", "a", "9", "1" * 30]) == ["9", "10", "1" * 30, "a", "b"]

@@ -1,0 +1,92 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.data.faults import KINDS, Fault, stop
+from monai_gmcl.data.opening import open_data
+from monai_gmcl.data.parts import list_parts
+from monai_gmcl.exceptions import DataError
+
+
+@pytest.fixture
+def datalist(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., Path]:
+    """A JSON datalist with so many images in each of its lists."""
+
+    def write(**counts: int) -> Path:
+        content = {
+            name: [
+                {"image": write_image(tmp_path / name / f"{index}.png").as_posix(), "label": "ab"[index % 2]}
+                for index in range(count)
+            ]
+            for name, count in counts.items()
+        }
+        (tmp_path / "list.json").write_text(json.dumps(content))
+        return tmp_path / "list.json"
+
+    return write
+
+
+def test_folders_with_parts_have_three_and_others_one(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for part in ("train", "val", "test"):
+        write_image(tmp_path / part / "cat" / "a.png")
+    parts, names = list_parts(tmp_path)
+    assert {part: [Path(item["image"]).parts[-3] for item in items] for part, items in parts.items()} == {
+        "training": ["train"],
+        "validation": ["val"],
+        "test": ["test"],
+    }
+    assert names == ["cat"]
+    assert list(list_parts(tmp_path / "train")[0]) == ["training"]
+
+
+@pytest.mark.parametrize("test", ["test", "testing"])
+def test_a_datalist_with_all_three_lists_is_opened_as_it_stands(datalist: Callable[..., Path], test: str) -> None:
+    data = open_data(datalist(training=6, validation=4, **{test: 2}))
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [6, 4, 2]
+    assert {Path(item["image"]).parent.name for item in data.test} == {test}
+
+
+def test_of_a_datalist_without_a_test_list_the_training_list_is_split(datalist: Callable[..., Path]) -> None:
+    data = open_data(datalist(training=10, validation=4))
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [6, 2, 2]
+
+
+def test_labels_of_all_lists_follow_the_training_lists_classes(datalist: Callable[..., Path]) -> None:
+    path = datalist(training=4, validation=2)
+    assert [item["label"] for item in list_parts(path)[0]["validation"]] == [0, 1]
+    assert [item["label"] for item in list_parts(path, class_names=["b", "a"])[0]["validation"]] == [1, 0]
+
+
+def test_by_default_an_error_stops_and_a_warning_does_not(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    write_image(tmp_path / "cat" / "a.png")
+    write_image(tmp_path / "lost.png")
+    assert len(list_parts(tmp_path)[0]["training"]) == 1
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(DataError, match="at least one image in the class folder in '.*dog', found none"):
+        list_parts(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_fault_has_a_remedy_and_stops_or_does_not(kind: str) -> None:
+    fault = Fault(kind, "a.png", "this", "that", row=3)
+    assert len(fault.remedy) > 10
+    if fault.is_error:
+        with pytest.raises(DataError, match=r"^Expected this in row 3 of 'a.png', found that\.$"):
+            stop(fault)
+    else:
+        stop(fault)

@@ -24,7 +24,7 @@ import yaml
 import monai_gmcl
 
 PACKAGE = Path(monai_gmcl.__file__).parent
-CONFIGS = sorted((PACKAGE.parent / "bundles").rglob("configs/*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "bundles").rglob("configs/*.yaml"))
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pandas"}
 # MONAI's: the first goes on to a reader that unpickles when the others fail, the second unpickles its cache
 UNPICKLING_NAMES = {"LoadImage", "LoadImaged", "NumpyReader", "PersistentDataset", "CacheNTransDataset"}

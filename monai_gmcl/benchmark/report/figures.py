@@ -177,7 +177,7 @@ def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lin
 
 
 def _style(arm: str) -> dict[str, Any]:
-    marker = ARM_MARKERS[ORDER.index(arm)] if arm in ORDER else "."
+    marker = ARM_MARKERS[ORDER.index(arm) % len(ARM_MARKERS)] if arm in ORDER else "."
     if arm in COLORS:
         style = {"color": COLORS[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
     else:

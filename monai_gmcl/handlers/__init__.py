@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+from monai_gmcl.handlers.checkpoint import CheckpointKeeper
+from monai_gmcl.handlers.checkpoint_best import BestModelSaver
+from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, newest_checkpoint
 from monai_gmcl.handlers.class_report import ClassReport
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
@@ -21,6 +24,9 @@ from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 
 __all__ = [
+    "BestModelSaver",
+    "CheckpointFolder",
+    "CheckpointKeeper",
     "ClassReport",
     "CurriculumLog",
     "CurvesHandler",
@@ -29,4 +35,5 @@ __all__ = [
     "LessonProgressBar",
     "LessonWeightsLog",
     "TeacherSaver",
+    "newest_checkpoint",
 ]

@@ -70,7 +70,7 @@ class BestModelSaver:
         self.best, self.epoch = state["best"], state["epoch"]
 
     def _compare(self, engine: Engine) -> None:
-        name = self.metric_name or getattr(engine.state, "key_metric_name", "")
+        name = str(self.metric_name or getattr(engine.state, "key_metric_name", None))
         found = float(engine.state.metrics[name])
         if math.isnan(found) or (self.best is not None and found <= self.best):
             return

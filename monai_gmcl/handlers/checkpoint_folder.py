@@ -194,6 +194,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
         full = "The disk is full: " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise CheckpointError(

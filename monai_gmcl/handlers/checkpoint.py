@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,6 +102,7 @@ class CheckpointKeeper:
         engine.add_event_handler(Events.STARTED, self._start)
         for event in (Events.COMPLETED, Events.EXCEPTION_RAISED):
             engine.add_event_handler(event, self._restore_signals)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
 
     def save(self, engine: Engine) -> None:
         """Write a checkpoint of where the engine stands, unless it is there already.
@@ -120,15 +122,6 @@ class CheckpointKeeper:
         self._entries = self.checkpoints.save(state, iteration, engine.state.epoch, self._entries)
 
     def _start(self, engine: Engine) -> None:
-        if engine.state.iteration == 0:
-            self._entries = []
-        if self.resume and not self._entries:
-            self._load(engine)
-        elif not self._entries and self.checkpoints.entries():
-            logger.warning(
-                "%s holds checkpoints of an earlier run, which go with the first save; resume=True goes on from them.",
-                self.checkpoints.folder,
-            )
         # Now, so that they stand behind all others: what a scheduler or a validation does belongs to the state.
         for event, handler in (
             (Events.ITERATION_COMPLETED, self._end_iteration),
@@ -139,6 +132,15 @@ class CheckpointKeeper:
             if engine.has_event_handler(handler, event):
                 engine.remove_event_handler(handler, event)
             engine.add_event_handler(event, handler)
+        if engine.state.iteration == 0:
+            self._entries = []
+        if self.resume and not self._entries:
+            self._load(engine)
+        elif not self._entries and self.checkpoints.entries():
+            logger.warning(
+                "%s holds checkpoints of an earlier run, which go with the first save; resume=True goes on from them.",
+                self.checkpoints.folder,
+            )
         self._signals.watch()
 
     def _load(self, engine: Engine) -> None:
@@ -156,7 +158,7 @@ class CheckpointKeeper:
             try:
                 part.load_state_dict(state[key])
             except (RuntimeError, ValueError, KeyError, TypeError) as error:
-                raise CheckpointError(f"{path} does not fit: {key}: {error}") from error
+                raise CheckpointError(f"{path} does not fit: {key}: {textwrap.shorten(str(error), 400)}") from error
         engine.state.max_epochs = epochs
         set_random_state(state["random"])
         logger.info("Resumed from %s: epoch %d, iteration %d.", path, engine.state.epoch, engine.state.iteration)

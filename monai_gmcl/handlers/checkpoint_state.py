@@ -43,12 +43,15 @@ def plain(value: Any, name: str) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, np.generic):
         value = value.item()
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            # Subclasses such as StrEnum are refused by weights_only.
-            return kind(value)
-    if value is None:
-        return None
+    if value is None or isinstance(value, bool):
+        return value
+    # Not the value itself: weights_only refuses subclasses such as StrEnum, whose str() may be their name.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
     raise CheckpointError(
         f"{name} is a {type(value).__name__}; a checkpoint holds tensors, numbers, strings and lists and mappings of "
         "them only. Leave it out of the state, or say it in numbers."

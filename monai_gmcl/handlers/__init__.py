@@ -17,6 +17,7 @@ from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, newest_check
 from monai_gmcl.handlers.class_report import ClassReport
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
+from monai_gmcl.handlers.harm_guard import HarmGuard
 from monai_gmcl.handlers.image_grid import ImageGridHandler
 from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
@@ -30,6 +31,7 @@ __all__ = [
     "ClassReport",
     "CurriculumLog",
     "CurvesHandler",
+    "HarmGuard",
     "ImageGridHandler",
     "LabelLeakLog",
     "LessonProgressBar",

@@ -34,11 +34,11 @@ FEWEST_LESSONS = 4
 
 
 class HarmGuard:
-    """Takes weight from lessons that harm: after each validation that speaks against them w is multiplied by ``factor``.
+    """Takes weight from lessons that harm: each validation that speaks against them multiplies w by ``factor``.
 
     Two things speak against lessons. Validation has been below its own running best by more than ``margin`` for
-    ``patience`` validations in a row (then counted anew). Or the lessons' gradient does not point where that of the real
-    images points: the cosine c of both, over the lessons since the last validation, is low beyond doubt::
+    ``patience`` validations in a row (then counted anew). Or the lessons' gradient does not point where that of the
+    real images points: the cosine c of both, over the n lessons since the last validation, is low beyond doubt::
 
         mean(c) + std(c) / sqrt(n) < least_agreement
 
@@ -99,8 +99,7 @@ class HarmGuard:
             return self.share * float(planned(progress) if callable(planned) else planned)
 
         curriculum.schedules["lesson_weight"] = guarded
-        # The engine's own events are registered after its handlers are attached.
-        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
         self.evaluator.add_event_handler(Events.COMPLETED, self._judge)
 
     def state_dict(self) -> dict[str, Any]:
@@ -116,10 +115,6 @@ class HarmGuard:
         """Put back what was saved."""
         self.share, self._best, self._below = state["share"], state["best"], state["below"]
         self._agreements = list(state["agreements"])
-
-    def _start(self, engine: GMCLTrainer) -> None:
-        if not engine.has_event_handler(self._observe, GMCLEvents.LESSON_COMPLETED):
-            engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
 
     def _observe(self, engine: GMCLTrainer) -> None:
         self._agreements.append(engine.student_step.agreement())

@@ -133,9 +133,7 @@ class HarmGuard:
         if self._below < self.patience:
             return None
         self._below = 0
-        return (
-            f"{name} is {value:.4g}, for {self.patience} validations more than {self.margin:g} below {self._best:.4g}"
-        )
+        return f"{name} is {value:.4g}, for {self.patience} validations more than {self.margin:g} below its best, {self._best:.4g}"
 
     def _opposing_lessons(self) -> str | None:
         if not self._agreements:

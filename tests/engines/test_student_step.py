@@ -227,3 +227,29 @@ def test_a_step_that_the_loss_scale_forbids_moves_nothing_and_drops_the_lesson(t
     assert run.dropped_lessons == stood.count(True)
     assert run.scaler is not None and run.scaler.get_scale() == 65536.0 / 2 ** stood.count(True)
     assert math.isfinite(run.state.output[0][Keys.LOSS])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_agreement_is_the_cosine_of_the_real_gradient_and_that_of_the_lessons(steps: int, trainer: Build) -> None:
+    run = trainer(max_epochs=1, accumulation_steps=steps)
+    found: list[tuple[float, float]] = []
+    windows: list[torch.Tensor] = []
+
+    @run.on(GMCLEvents.LESSON_COMPLETED)
+    def compare() -> None:
+        if run.student_step.window_begins(run.state):
+            windows.clear()
+        lesson = run.state.lesson
+        parameters = list(lesson.parameters.values())
+        losses = lesson.replay(lesson.parameters, lesson.images)
+        gradients = torch.autograd.grad((lesson.weights * losses).mean(), parameters)
+        windows.append(torch.cat([g.flatten() for g in gradients]))
+        real = torch.cat([p.grad.flatten() for p in run.network.parameters()])
+        cosine = torch.nn.functional.cosine_similarity(real, torch.stack(windows).sum(0), dim=0)
+        found.append((run.student_step.agreement(), float(cosine)))
+
+    run.run()
+    assert len(found) == 5
+    for agreement, cosine in found:
+        assert agreement == pytest.approx(cosine, abs=1e-5)
+    assert run.student_step.agreement() == 0.0

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 LESSONS = 32
 """The agreement of a single lesson scatters by .2 and more around its mean."""
+LEAST_SHARE = 0.01
+"""Below that a lesson costs its time and teaches nothing."""
 
 
 class HarmGuard:
@@ -41,8 +43,10 @@ class HarmGuard:
     ``patience`` validations in a row (then counted anew). Or the lessons' gradient does not point where that of the
     real images points: the cosine of both, averaged over the last 32 lessons, is below ``least_agreement``. On small
     sets of PCam it is .1 to .2 with useful teachers, for as long as they train, and 0 with noise and random labels.
-    Each fall is logged; the weight as it stands is ``lesson_weight`` in ``engine.state.curriculum``. It does not rise
-    again. Give the guard to :class:`CheckpointKeeper` in ``save_dict``: its share of the weight is part of the run.
+
+    Each fall is logged; the weight as it stands is ``lesson_weight`` in ``engine.state.curriculum``. Below a hundredth
+    the share becomes 0, and no more lessons are drawn. It does not rise again. Give the guard to
+    :class:`CheckpointKeeper` in ``save_dict``: its share of the weight is part of the run.
 
     Args:
         evaluator: the engine of the validation.
@@ -118,9 +122,12 @@ class HarmGuard:
         self._agreements.append(engine.student_step.agreement())
 
     def _judge(self, evaluator: Engine) -> None:
+        if self.share == 0:
+            return
         for reason in (self._worse_validation(evaluator), self._opposing_lessons()):
             if reason is not None:
-                self.share *= self.factor
+                share = self.share * self.factor
+                self.share = share if share >= LEAST_SHARE else 0.0
                 logger.warning("%s. Lessons keep %.3g of their weight.", reason, self.share)
                 return
 
@@ -133,7 +140,8 @@ class HarmGuard:
         if self._below < self.patience:
             return None
         self._below = 0
-        return f"{name} is {value:.4g}, for {self.patience} validations more than {self.margin:g} below its best, {self._best:.4g}"
+        below = f"more than {self.margin:g} below its best, {self._best:.4g}"
+        return f"{name} is {value:.4g}, for {self.patience} validations {below}"
 
     def _opposing_lessons(self) -> str | None:
         if not self._agreements:

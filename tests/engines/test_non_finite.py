@@ -29,7 +29,8 @@ from monai_gmcl.exceptions import DataError, GMCLError, NonFiniteLossError, Teac
 from monai_gmcl.handlers import CheckpointKeeper, newest_checkpoint
 
 Build = Callable[..., GMCLTrainer]
-STEPS = {"first": 1, "middle": 3, "last": 5}
+STEPS = {"first": (1, math.nan), "middle": (3, math.inf), "last": (5, math.nan)}
+"""Iteration, and what is there."""
 
 
 class Spoiling:
@@ -125,28 +126,23 @@ def assert_disk_is_finite(folder: Path, iteration: int) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("place", RAISING)
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_reaches_the_student_raises_at_that_step(
-    value: float, place: str, step: str, trainer: Build, tmp_path: Path
-) -> None:
+def test_what_reaches_the_student_raises_at_that_step(place: str, step: str, trainer: Build, tmp_path: Path) -> None:
     make, error, message = RAISING[place]
-    spoil = Spoiling(STEPS[step], value)
+    at, value = STEPS[step]
+    spoil = Spoiling(at, value)
     run = build(trainer, spoil, tmp_path / "run", make(spoil))
     with pytest.raises(error, match=message):
         run.run()
-    assert run.state.iteration == STEPS[step]
+    assert run.state.iteration == at
     assert_finite(run.network.state_dict())
     assert_finite(run.teacher.state_dict())
-    assert_disk_is_finite(tmp_path / "run", STEPS[step] - 1)
+    assert_disk_is_finite(tmp_path / "run", at - 1)
 
 
-@pytest.mark.parametrize("step", ["first", "middle", "last"])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_the_teachers_hypergradient_is_skipped_and_counted(
-    value: float, step: str, trainer: Build, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_the_teachers_hypergradient_is_skipped_and_counted(step: str, trainer: Build, tmp_path: Path) -> None:
     # The first lesson is heard in the second iteration.
-    at = max(STEPS[step], 2)
+    at, value = max(STEPS[step][0], 2), STEPS[step][1]
     spoil = Spoiling(at, value)
     run = build(trainer, spoil, tmp_path, in_hypergradient(spoil))
     gains: list[float] = []

@@ -105,21 +105,9 @@ class StudentStep:
         if len(inputs) > len(lesson.parameters):
             lesson.image_gradient = gradients[-1]
 
-    def agreement(self) -> float:
-        """Return the cosine of the window's real gradient and its lessons' gradient so far, before :meth:`combine`.
-
-        0 where one of them is missing or 0.
-        """
-        pairs = [(p.grad, self._lesson_gradient[n]) for p, n in self.names.items() if n in self._lesson_gradient]
-        both = [(real.flatten(), lesson.flatten()) for real, lesson in pairs if real is not None]
-        if not both:
-            return 0.0
-        product, real, lesson = (
-            torch.stack([a.dot(b) for a, b in found]).sum().double()
-            for found in (both, [(a, a) for a, _ in both], [(b, b) for _, b in both])
-        )
-        scale = float((real * lesson).sqrt())
-        return float(product) / scale if scale > 0 else 0.0
+    def lesson_gradient(self) -> dict[str, Tensor]:
+        """Return the window's gradient of lessons so far, by parameter name, times the loss scale."""
+        return dict(self._lesson_gradient)
 
     def combine(self, real_weight: float, lesson_weight: float) -> None:
         """Put ``r · g_real + w · g_lesson`` into ``p.grad``, without the loss scale."""

@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
@@ -41,8 +43,9 @@ class HarmGuard:
 
     Two things speak against lessons. Validation has been below its own running best by more than ``margin`` for
     ``patience`` validations in a row (then counted anew). Or the lessons' gradient does not point where that of the
-    real images points: the cosine of both, averaged over the last 32 lessons, is below ``least_agreement``. On small
-    sets of PCam it is .1 to .2 with useful teachers, for as long as they train, and 0 with noise and random labels.
+    real images of the same iteration points: their cosine, averaged over the last 32 lessons, is below
+    ``least_agreement``. On small sets of PCam it is .1 to .2 with useful teachers, for as long as they train, and 0
+    with noise and random labels.
 
     Each fall is logged; the weight as it stands is ``lesson_weight`` in ``engine.state.curriculum``. Below a hundredth
     the share becomes 0, and no more lessons are drawn. It does not rise again. Give the guard to
@@ -69,7 +72,7 @@ class HarmGuard:
         margin: float = 0.05,
         patience: int = 3,
         least_agreement: float = 0.05,
-        factor: float = 0.4,
+        factor: float = 0.3,
         metric_name: str | None = None,
     ) -> None:
         if not (margin >= 0 and patience >= 1 and -1 <= least_agreement <= 1 and 0 <= factor < 1):
@@ -119,7 +122,8 @@ class HarmGuard:
         self._agreements = deque(state["agreements"], LESSONS)
 
     def _observe(self, engine: GMCLTrainer) -> None:
-        self._agreements.append(engine.student_step.agreement())
+        step = engine.student_step
+        self._agreements.append(cosine(step.real_gradient(), step.lesson_gradient()))
 
     def _judge(self, evaluator: Engine) -> None:
         if self.share == 0:
@@ -153,3 +157,14 @@ class HarmGuard:
             f"The lessons' gradient does not point where that of real images points: cosine {mean:.3f} over "
             f"{len(self._agreements)} lessons, expected at least {self.least_agreement:g}"
         )
+
+
+def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """Return the cosine of two gradients by parameter name, over the names that both have; 0 where one is 0."""
+    pairs = [(first[name].flatten(), second[name].flatten()) for name in first if name in second]
+    if not pairs:
+        return 0.0
+    product = torch.stack([a.dot(b) for a, b in pairs]).sum()
+    norms = [torch.stack([part.norm() for part in parts]).norm() for parts in zip(*pairs, strict=True)]
+    scale = norms[0] * norms[1]
+    return float(product / scale) if scale > 0 else 0.0

@@ -11,14 +11,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monai_gmcl.exceptions import LabelError, NonFiniteLossError, StudentOutputError, TeacherError
+from monai_gmcl.exceptions import DataError, LabelError, NonFiniteLossError, StudentOutputError, TeacherError
 
-__all__ = ["check_generated", "check_labels", "check_loss", "check_outputs"]
+__all__ = ["check_generated", "check_images", "check_labels", "check_lesson", "check_loss", "check_outputs"]
+
+
+def check_images(images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
+    """Raise unless all images ``(B, C, ...)`` are finite.
+
+    Args:
+        images: the batch.
+        meta: what MONAI knows about it; names the file.
+
+    Raises:
+        DataError: with the first image that is not.
+    """
+    if torch.isfinite(images).all():
+        return
+    index = int(torch.isfinite(images).flatten(1).all(1).logical_not().nonzero()[0])
+    names = (meta or {}).get("filename_or_obj", ())
+    name = f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
+    raise DataError(
+        f"Image {index} of a batch{name} holds NaN or infinite values; expected finite numbers. Look at the file and "
+        "at the transforms."
+    )
 
 
 def check_labels(labels: Tensor | None, num_classes: int | None) -> None:
@@ -92,8 +114,24 @@ def check_loss(loss: Tensor) -> None:
         )
 
 
+def check_lesson(losses: Tensor, weights: Tensor) -> None:
+    """Raise unless the student's loss on each image of a lesson ``(n,)`` and the image's weight ``(n,)`` are finite.
+
+    Raises:
+        NonFiniteLossError: with the first image of which one is not.
+    """
+    for what, values in (("student's loss on", losses), ("weight of", weights)):
+        faulty = torch.isfinite(values).logical_not().nonzero()
+        if len(faulty):
+            index = int(faulty[0])
+            raise NonFiniteLossError(
+                f"The {what} image {index} of the lesson is {values[index].item()}. Lower the learning rates, or the "
+                "curriculum's difficulty; weights come from the weighting and the label_proposal."
+            )
+
+
 def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int]) -> None:
-    """Raise unless the teacher gave a float batch of images shaped as expected.
+    """Raise unless the teacher gave a finite float batch of images shaped as expected.
 
     Raises:
         TeacherError: with what it gave.
@@ -105,4 +143,8 @@ def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int])
     if tuple(generated.shape) != tuple(shape):
         raise TeacherError(
             f"Expected {name} to return images shaped {tuple(shape)} as the real ones, got {tuple(generated.shape)}."
+        )
+    if not torch.isfinite(generated).all():
+        raise TeacherError(
+            f"Expected {name} to return finite images, got NaN or infinite values. Lower the teacher's learning rate."
         )

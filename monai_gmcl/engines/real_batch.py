@@ -53,6 +53,12 @@ class RealBatch:
         args, kwargs = rest if rest else ((), {})
         return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
 
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What MONAI knows about the images, such as their files."""
+        image = self.metas.get(str(Keys.IMAGE))
+        return {} if image is None else dict(image.meta)
+
     def restore(self, output: dict[str, Any]) -> None:
         """Give images, predictions and labels in the engine's output their meta data back."""
         for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):

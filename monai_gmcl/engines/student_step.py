@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from monai_gmcl.engines.precision import Precision
 from monai_gmcl.engines.real_batch import RealBatch
+from monai_gmcl.exceptions import NonFiniteLossError
 from monai_gmcl.hypergradients.update_rules import update_derivative
 from monai_gmcl.lesson import Lesson, RealStep
 
@@ -104,6 +105,10 @@ class StudentStep:
         if len(inputs) > len(lesson.parameters):
             lesson.image_gradient = gradients[-1]
 
+    def lesson_gradient(self) -> dict[str, Tensor]:
+        """Return the window's gradient of lessons so far, by parameter name, times the loss scale."""
+        return dict(self._lesson_gradient)
+
     def combine(self, real_weight: float, lesson_weight: float) -> None:
         """Put ``r · g_real + w · g_lesson`` into ``p.grad``, without the loss scale."""
         for parameter, name in self.names.items():
@@ -121,10 +126,26 @@ class StudentStep:
         self.update = update_derivative(self.optimizer, {p: name for p, name in self.names.items() if name in read})
 
     def take(self) -> bool:
-        """Step; return False where the loss scale's overflow forbids it."""
+        """Step; return False where the loss scale's overflow forbids it.
+
+        Raises:
+            NonFiniteLossError: the gradient is not finite, and there is no loss scale that may be too large.
+        """
+        if not self.precision.scaler.is_enabled():
+            self._check_gradient()
         stepped = self.precision.step(self.optimizer)
         self.taken += stepped
         return stepped
+
+    def _check_gradient(self) -> None:
+        gradients = {name: p.grad for p, name in self.names.items() if p.grad is not None}
+        if torch.isfinite(nn.utils.get_total_norm(gradients.values())):
+            return
+        name = next((n for n, g in gradients.items() if not torch.isfinite(g).all()), "all of it together")
+        raise NonFiniteLossError(
+            f"The student's gradient is not finite ({name}) though its loss is: no step is taken. Lower the learning "
+            "rate, or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."
+        )
 
     def remember(self, real: RealBatch, real_weight: float) -> RealStep:
         """Return what is needed to take the coming step once more; before :meth:`combine`."""

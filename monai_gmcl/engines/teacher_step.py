@@ -67,7 +67,8 @@ class TeacherStep:
                 if added is not None:
                     gradients[k] = added if before is None else before + added
         norm = _norm([g for g in gradients if g is not None])
-        if not torch.isfinite(norm):
+        # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
+        if not (torch.isfinite(norm) and torch.isfinite(signal).all()):
             self.skipped += 1
             logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
             return False

@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
-from monai_gmcl.engines.checks import check_labels, check_loss, check_outputs
+from monai_gmcl.engines.checks import check_images, check_labels, check_lesson, check_loss, check_outputs
 from monai_gmcl.engines.data_order import EndlessBatches, SeededPasses, derive_seed
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
 from monai_gmcl.engines.lesson_sources import LessonSources
@@ -313,6 +313,8 @@ class GMCLTrainer(Trainer):
         self._teach(lesson)
         lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach().clone()
         lesson.weights[lesson.labeled :] *= values.unlabeled_weight
+        assert lesson.losses is not None
+        check_lesson(lesson.losses, lesson.weights)
         self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
         assert lesson.outputs is not None
         # Of given labels only: proposed ones say what the student thinks already.
@@ -388,6 +390,7 @@ class GMCLTrainer(Trainer):
             raise ValueError("Must provide batch data for current iteration.")
         real = RealBatch.of(self._prepared(batchdata), derive_seed(self.seed, purpose, self.state.iteration))
         check_labels(real.labels, getattr(self.teacher, "num_classes", None))
+        check_images(real.images, real.meta)
         if not self._range_checked and isinstance(self.teacher, Teacher):
             self.teacher.check_range(real.images)
             self._range_checked = True

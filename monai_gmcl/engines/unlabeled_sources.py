@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_gmcl.engines.checks import check_labels
+from monai_gmcl.engines.checks import check_images, check_labels
 from monai_gmcl.engines.data_order import EndlessBatches
 from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.exceptions import LabelError
@@ -58,7 +58,9 @@ class UnlabeledSources:
         Raises:
             LabelError: they have another, or are not among the classes.
         """
-        images = RealBatch.of(self.prepare(next(self.batches)), seed=0).images
+        batch = RealBatch.of(self.prepare(next(self.batches)), seed=0)
+        images = batch.images
+        check_images(images, batch.meta)
         labels, confidence = self.propose(images)
         wanted = (len(images), *like.shape[1:])
         if labels.shape != wanted or labels.is_floating_point() != like.is_floating_point():

@@ -11,9 +11,13 @@
 
 from __future__ import annotations
 
+from monai_gmcl.handlers.checkpoint import CheckpointKeeper
+from monai_gmcl.handlers.checkpoint_best import BestModelSaver
+from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, newest_checkpoint
 from monai_gmcl.handlers.class_report import ClassReport
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
+from monai_gmcl.handlers.harm_guard import HarmGuard
 from monai_gmcl.handlers.image_grid import ImageGridHandler
 from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
@@ -21,12 +25,17 @@ from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 
 __all__ = [
+    "BestModelSaver",
+    "CheckpointFolder",
+    "CheckpointKeeper",
     "ClassReport",
     "CurriculumLog",
     "CurvesHandler",
+    "HarmGuard",
     "ImageGridHandler",
     "LabelLeakLog",
     "LessonProgressBar",
     "LessonWeightsLog",
     "TeacherSaver",
+    "newest_checkpoint",
 ]

@@ -14,8 +14,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 import monai_gmcl
 from monai_gmcl.data import make_phantom
+from monai_gmcl.handlers import newest_checkpoint
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_classification"
 CONFIGS = BUNDLE / "configs"
@@ -136,8 +139,8 @@ def test_training_writes_student_teacher_table_pictures_and_events(run: tuple[Pa
     output, _ = run
     student = torch.load(output / "model.pt", weights_only=True)
     assert "conv1.weight" in student["model"]
-    assert set(torch.load(output / "checkpoint_epoch=2.pt", weights_only=True)) >= {"model", "teacher", "trainer"}
-    assert len(list(output.glob("checkpoint_*"))) == 1
+    last = torch.load(newest_checkpoint(output / "checkpoints"), weights_only=True)
+    assert set(last) >= {"model", "teacher", "optimizer", "teacher_optimizer", "lr_scheduler", "best_model", "trainer"}
     assert monai_gmcl.load_teacher(output / "teacher.safetensors").num_classes == 4
     assert [row["epoch"] for row in _rows(output / "curriculum.csv")] == ["1", "2"]
     assert (output / "curves.png").stat().st_size > 1000
@@ -194,16 +197,19 @@ def test_inference_writes_probabilities_of_each_image_of_a_folder(
         assert sum(map(float, row[1:])) == pytest.approx(1, abs=1e-5)
 
 
-def _train(output: Path, data: Path, stop_after: int | None = None, **options: Any) -> dict[str, torch.Tensor]:
+def _train(output: Path, data: Path, stop_in: int | None = None, **options: Any) -> dict[str, Any]:
+    """Train two epochs, or until SIGTERM in an iteration; return the last checkpoint."""
     workflow = _workflow("train.yaml", "train", dataset_dir=str(data), output_dir=str(output), max_epochs=2, **options)
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train#trainer")
-    if stop_after is not None:
-        trainer.add_event_handler(Events.EPOCH_COMPLETED(once=stop_after), trainer.terminate)
-    workflow.run()
+    if stop_in is not None:
+        stop = Events.ITERATION_STARTED(once=stop_in)
+        trainer.add_event_handler(stop, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) if stop_in is not None else nullcontext():
+        workflow.run()
     workflow.finalize()
-    weights: dict[str, torch.Tensor] = torch.load(max(output.glob("checkpoint_*")), weights_only=True)["model"]
-    return weights
+    last: dict[str, Any] = torch.load(newest_checkpoint(output / "checkpoints"), weights_only=True)
+    return last
 
 
 def test_unlabeled_images_join_the_lessons(data: Path, tmp_path: Path) -> None:
@@ -217,9 +223,27 @@ def test_unlabeled_images_join_the_lessons(data: Path, tmp_path: Path) -> None:
     workflow.finalize()
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_student(data: Path, tmp_path: Path) -> None:
-    whole = _train(tmp_path / "whole", data)
-    _train(tmp_path / "part", data, stop_after=1)
-    resumed = _train(tmp_path / "part", data, resume_from=str(tmp_path / "part" / "checkpoint_epoch=1.pt"))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(_same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return bool(first == second)
+
+
+@pytest.mark.parametrize(("workers", "stop_in"), [(0, 1), (0, 2), (2, 3)])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_end(workers: int, stop_in: int, data: Path, tmp_path: Path) -> None:
+    """Two iterations an epoch: inside the first epoch, at its end, inside the second."""
+    options = {"train#dataloader#num_workers": workers}
+    whole = _train(tmp_path / "whole", data, **options)
+    part = _train(tmp_path / "part", data, stop_in=stop_in, **options)
+    assert part["trainer"]["iteration"] == stop_in
+    resumed = _train(tmp_path / "part", data, resume=True, **options)
+    assert resumed["trainer"]["iteration"] == 4 and list(resumed) == list(whole)
+    for name in set(whole) - {"random"}:
+        assert _same(whole[name], resumed[name]), name
+    best = [torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "part")]
+    assert _same(*best)
     assert [row["epoch"] for row in _rows(tmp_path / "part" / "curriculum.csv")] == ["1", "2"]

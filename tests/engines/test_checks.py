@@ -41,7 +41,7 @@ CHANGES: dict[str, tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], Any,
     "32-bit classes": (lambda x, y: (x, y.int()), LabelError, r"\(B,\) int64, got shape \(5,\) torch.int32"),
     "two columns": (lambda x, y: (x, torch.stack([y, y], 1)), LabelError, r"\(B,\) int64, got shape \(5, 2\)"),
     "no images": (lambda x, y: (x[:0], y[:0]), DataError, "training data loader is empty"),
-    "images of NaN": (lambda x, y: (x * float("nan"), y), NonFiniteLossError, "loss on real images is nan"),
+    "images of NaN": (lambda x, y: (x * float("nan"), y), DataError, "Image 0 of a batch holds NaN"),
 }
 
 

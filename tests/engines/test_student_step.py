@@ -227,3 +227,28 @@ def test_a_step_that_the_loss_scale_forbids_moves_nothing_and_drops_the_lesson(t
     assert run.dropped_lessons == stood.count(True)
     assert run.scaler is not None and run.scaler.get_scale() == 65536.0 / 2 ** stood.count(True)
     assert math.isfinite(run.state.output[0][Keys.LOSS])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_lessons_gradient_of_a_window_can_be_read_before_the_step(steps: int, trainer: Build) -> None:
+    run = trainer(max_epochs=1, accumulation_steps=steps)
+    window: list[dict[str, Tensor]] = []
+    seen: list[int] = []
+
+    @run.on(GMCLEvents.LESSON_COMPLETED)
+    def compare() -> None:
+        if run.student_step.window_begins(run.state):
+            window.clear()
+        lesson = run.state.lesson
+        losses = lesson.replay(lesson.parameters, lesson.images)
+        loss = (lesson.weights * losses).mean() / steps
+        gradients = torch.autograd.grad(loss, list(lesson.parameters.values()))
+        window.append(dict(zip(lesson.parameters, gradients, strict=True)))
+        found = run.student_step.lesson_gradient()
+        for name in lesson.parameters:
+            torch.testing.assert_close(found[name], sum(part[name] for part in window))
+        seen.append(len(window))
+
+    run.run()
+    assert seen == ([1] * 5 if steps == 1 else [1, 2, 3, 1, 2])
+    assert run.student_step.lesson_gradient() == {}

@@ -1,0 +1,198 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import os
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_gmcl.engines.student_pass import unwrapped
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, Entry
+from monai_gmcl.handlers.checkpoint_signals import EndingSignals
+from monai_gmcl.handlers.checkpoint_state import check_finite, plain, random_state, set_random_state
+
+__all__ = ["CheckpointKeeper"]
+
+logger = logging.getLogger(__name__)
+
+OF_ENGINE = {
+    "model": "network",
+    "optimizer": "optimizer",
+    "teacher": "teacher",
+    "teacher_optimizer": "teacher_optimizer",
+    "scaler": "scaler",
+}
+"""Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
+
+
+class CheckpointKeeper:
+    """Keeps a run safe from being killed: the last good checkpoints, and the way back into them.
+
+    A checkpoint holds all that the engine has of ``network`` (as ``model``), ``optimizer``, ``teacher``,
+    ``teacher_optimizer``, ``scaler``, the engine itself (``trainer``), the random generators (``random``) and
+    everything in ``save_dict``. It can be cut off at any instant: see :class:`CheckpointFolder`. With a
+    :class:`monai_gmcl.GMCLTrainer` any iteration may be saved, and the resumed run is the uninterrupted one bit for
+    bit; other trainers do not find their place in the data again within an epoch: save these at the epochs' ends.
+    ``monai.handlers.CheckpointLoader`` reads the files, too.
+
+    SIGTERM and SIGINT let the iteration be finished (or the validation that is running), write a checkpoint and end the
+    process; a second signal ends it at once. Afterwards the handlers of before are back.
+
+    Args:
+        folder: of the checkpoints; made if there is none.
+        save_dict: what else belongs to the run: learning-rate schedulers, other handlers. Objects with ``state_dict``
+            and ``load_state_dict``, by key.
+        interval: of saves, in epochs, or in iterations where ``epoch_level`` is false. The end is saved always.
+        epoch_level: whether ``interval`` counts epochs.
+        keep: how many checkpoints to keep.
+        resume: whether to go on from the newest whole checkpoint in the folder. Where there is none the run begins
+            anew. Otherwise those of an earlier run go with the first save.
+
+    Raises:
+        ConfigurationError: an interval below 1, or objects in ``save_dict`` that cannot be saved.
+        CheckpointError: while running: the disk is full; a weight is not finite; on resuming: no checkpoint in the
+            folder is whole, or it does not fit.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        save_dict: Mapping[str, Any] | None = None,
+        interval: int = 1,
+        epoch_level: bool = True,
+        keep: int = 2,
+        resume: bool = False,
+    ) -> None:
+        if interval < 1:
+            raise ConfigurationError(f"interval must be at least 1, got {interval!r}.")
+        for key, part in (save_dict or {}).items():
+            if key in (*OF_ENGINE, "trainer", "random"):
+                raise ConfigurationError(f"save_dict must not have the key {key!r}: it is taken from the engine.")
+            if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+                raise ConfigurationError(
+                    f"save_dict[{key!r}] is a {type(part).__name__}; expected an object with state_dict and "
+                    "load_state_dict."
+                )
+        self.checkpoints = CheckpointFolder(folder, keep)
+        self.save_dict = dict(save_dict or {})
+        self.interval = interval
+        self.epoch_level = epoch_level
+        self.resume = resume
+        self._signals = EndingSignals()
+        self._entries: list[Entry] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an engine."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        for event in (Events.COMPLETED, Events.EXCEPTION_RAISED):
+            engine.add_event_handler(event, self._restore_signals)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
+
+    def save(self, engine: Engine) -> None:
+        """Write a checkpoint of where the engine stands, unless it is there already.
+
+        Raises:
+            CheckpointError: the disk is full, a weight is not finite, or a state is not plain.
+        """
+        iteration = engine.state.iteration
+        if idist.get_rank() > 0 or (self._entries and self._entries[-1].iteration == iteration):
+            return
+        parts = self._parts(engine)
+        for key, part in parts.items():
+            if isinstance(part, nn.Module):
+                check_finite(part, key)
+        state = {key: plain(part.state_dict(), key) for key, part in parts.items()}
+        state["random"] = random_state()
+        self._entries = self.checkpoints.save(state, iteration, engine.state.epoch, self._entries)
+
+    def _start(self, engine: Engine) -> None:
+        # Now, so that they stand behind all others: what a scheduler or a validation does belongs to the state.
+        for event, handler in (
+            (Events.ITERATION_COMPLETED, self._end_iteration),
+            (Events.EPOCH_COMPLETED, self._end_epoch),
+            (Events.COMPLETED, self._end),
+            (Events.EXCEPTION_RAISED, self._raise),
+        ):
+            if engine.has_event_handler(handler, event):
+                engine.remove_event_handler(handler, event)
+            engine.add_event_handler(event, handler)
+        if engine.state.iteration == 0:
+            self._entries = []
+        if self.resume and not self._entries:
+            self._load(engine)
+        elif not self._entries and self.checkpoints.entries():
+            logger.warning(
+                "%s holds checkpoints of an earlier run, which go with the first save; resume=True goes on from them.",
+                self.checkpoints.folder,
+            )
+        self._signals.watch()
+
+    def _load(self, engine: Engine) -> None:
+        found = self.checkpoints.load()
+        if found is None:
+            logger.warning("%s holds no checkpoint: the run begins anew.", self.checkpoints.folder)
+            return
+        path, state, self._entries = found
+        parts = self._parts(engine)
+        missing = [key for key in (*parts, "random") if key not in state]
+        if missing:
+            raise CheckpointError(f"{path} has no {', '.join(missing)}; it holds {', '.join(state)}.")
+        epochs = engine.state.max_epochs
+        for key, part in parts.items():
+            try:
+                part.load_state_dict(state[key])
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                raise CheckpointError(f"{path} does not fit: {key}: {textwrap.shorten(str(error), 400)}") from error
+        engine.state.max_epochs = epochs
+        set_random_state(state["random"])
+        logger.info("Resumed from %s: epoch %d, iteration %d.", path, engine.state.epoch, engine.state.iteration)
+
+    def _parts(self, engine: Engine) -> dict[str, Any]:
+        found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
+        parts = {**{key: part for key, part in found.items() if part is not None}, **self.save_dict, "trainer": engine}
+        return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}
+
+    def _end_iteration(self, engine: Engine) -> None:
+        length = engine.state.epoch_length
+        if length and engine.state.iteration % length == 0:
+            # What happens at the epoch's end would be left out by a run that resumes here.
+            return
+        self._end_step(engine, not self.epoch_level and engine.state.iteration % self.interval == 0)
+
+    def _end_epoch(self, engine: Engine) -> None:
+        passed = engine.state.epoch if self.epoch_level else engine.state.iteration
+        self._end_step(engine, passed % self.interval == 0)
+
+    def _end_step(self, engine: Engine, due: bool) -> None:
+        if due or self._signals.received is not None:
+            self.save(engine)
+        if self._signals.received is not None:
+            self._signals.leave()
+
+    def _end(self, engine: Engine) -> None:
+        self.save(engine)
+        if self._signals.received is not None:
+            self._signals.leave()
+
+    def _restore_signals(self, engine: Engine, *_: BaseException) -> None:
+        self._signals.restore()
+
+    def _raise(self, engine: Engine, error: BaseException) -> None:
+        # Once anything listens to exceptions, ignite no longer raises them.
+        raise error

@@ -1,0 +1,83 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_gmcl.engines.student_pass import unwrapped
+from monai_gmcl.handlers.checkpoint_folder import write_atomically
+from monai_gmcl.handlers.checkpoint_state import check_finite, plain
+
+__all__ = ["BestModelSaver"]
+
+logger = logging.getLogger(__name__)
+
+
+class BestModelSaver:
+    """Keeps the networks of the best validation in one file, replaced whole or not at all.
+
+    Where a run is resumed, ``monai.handlers.CheckpointSaver`` forgets what was best and writes whatever comes next;
+    this handler's best is part of the checkpoint: give it to :class:`CheckpointKeeper` in its ``save_dict``.
+
+    Args:
+        path: of the file, loadable with ``torch.load(weights_only=True)``; its folder is made if there is none.
+        save_dict: networks by key, the student under ``model``.
+        metric_name: larger is better. Default: the evaluator's key metric.
+
+    Attributes:
+        best: the best so far, None before the first validation.
+        epoch: of the trainer's, when it was.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], save_dict: Mapping[str, nn.Module], metric_name: str | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.save_dict = dict(save_dict)
+        self.metric_name = metric_name
+        self.best: float | None = None
+        self.epoch = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Follow the engine of the validation."""
+        engine.add_event_handler(Events.COMPLETED, self._compare)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is best."""
+        return {"best": self.best, "epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self.best, self.epoch = state["best"], state["epoch"]
+
+    def _compare(self, engine: Engine) -> None:
+        name = str(self.metric_name or getattr(engine.state, "key_metric_name", None))
+        found = float(engine.state.metrics[name])
+        if math.isnan(found) or (self.best is not None and found <= self.best):
+            return
+        for key, network in self.save_dict.items():
+            check_finite(network, key)
+        buffer = io.BytesIO()
+        torch.save({key: plain(unwrapped(n).state_dict(), key) for key, n in self.save_dict.items()}, buffer)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, buffer.getbuffer())
+        self.best, self.epoch = found, engine.state.epoch

@@ -1,0 +1,170 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+from monai_gmcl.engines.keys import GMCLEvents
+from monai_gmcl.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["HarmGuard"]
+
+logger = logging.getLogger(__name__)
+
+LESSONS = 32
+"""The agreement of a single lesson scatters by .2 and more around its mean."""
+LEAST_SHARE = 0.01
+"""Below that a lesson costs its time and teaches nothing."""
+
+
+class HarmGuard:
+    """Takes weight from lessons that harm: each validation that speaks against them multiplies w by ``factor``.
+
+    Two things speak against lessons. Validation has been below its own running best by more than ``margin`` for
+    ``patience`` validations in a row (then counted anew). Or the lessons' gradient does not point where that of the
+    real images of the same iteration points: their cosine, averaged over the last 32 lessons, is below
+    ``least_agreement``. On small sets of PCam it is .1 to .2 with useful teachers, for as long as they train, and 0
+    with noise and random labels.
+
+    Each fall is logged; the weight as it stands is ``lesson_weight`` in ``engine.state.curriculum``. Below a hundredth
+    the share becomes 0, and no more lessons are drawn. It does not rise again. Give the guard to
+    :class:`CheckpointKeeper` in ``save_dict``: its share of the weight is part of the run.
+
+    Args:
+        evaluator: the engine of the validation.
+        margin: how far below its best validation may be; larger is better. 0 or more.
+        patience: how many validations in a row.
+        least_agreement: least cosine of lessons and real images, -1 to 1; -1 looks at validation alone.
+        factor: what is left of the weight after a fall, at least 0 and below 1.
+        metric_name: of the validation. Default: the evaluator's key metric.
+
+    Attributes:
+        share: what is left of the curriculum's lesson weight, 1 at first.
+
+    Raises:
+        ConfigurationError: arguments outside these ranges; on attaching, an engine without a curriculum.
+    """
+
+    def __init__(
+        self,
+        evaluator: Engine,
+        margin: float = 0.05,
+        patience: int = 3,
+        least_agreement: float = 0.05,
+        factor: float = 0.3,
+        metric_name: str | None = None,
+    ) -> None:
+        if not (margin >= 0 and patience >= 1 and -1 <= least_agreement <= 1 and 0 <= factor < 1):
+            raise ConfigurationError(
+                "HarmGuard: expected margin >= 0, patience >= 1, -1 <= least_agreement <= 1 and 0 <= factor < 1, got "
+                f"{margin}, {patience}, {least_agreement} and {factor}."
+            )
+        self.evaluator = evaluator
+        self.margin = margin
+        self.patience = patience
+        self.least_agreement = least_agreement
+        self.factor = factor
+        self.metric_name = metric_name
+        self.share = 1.0
+        self._best = -math.inf
+        self._below = 0
+        self._agreements: deque[float] = deque(maxlen=LESSONS)
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Guard an engine's lessons."""
+        curriculum = getattr(engine, "curriculum", None)
+        if curriculum is None:
+            raise ConfigurationError(
+                f"HarmGuard got a {type(engine).__name__} without a curriculum; expected a GMCLTrainer."
+            )
+        planned = curriculum.schedules["lesson_weight"]
+
+        def guarded(progress: float) -> float:
+            return self.share * float(planned(progress) if callable(planned) else planned)
+
+        curriculum.schedules["lesson_weight"] = guarded
+        engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._judge)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the share of the weight and what has been seen."""
+        return {
+            "share": self.share,
+            "best": self._best,
+            "below": self._below,
+            "agreements": list(self._agreements),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self.share, self._best, self._below = state["share"], state["best"], state["below"]
+        self._agreements = deque(state["agreements"], LESSONS)
+
+    def _observe(self, engine: GMCLTrainer) -> None:
+        step = engine.student_step
+        self._agreements.append(cosine(step.real_gradient(), step.lesson_gradient()))
+
+    def _judge(self, evaluator: Engine) -> None:
+        if self.share == 0:
+            return
+        for reason in (self._worse_validation(evaluator), self._opposing_lessons()):
+            if reason is not None:
+                share = self.share * self.factor
+                self.share = share if share >= LEAST_SHARE else 0.0
+                logger.warning("%s. Lessons keep %.3g of their weight.", reason, self.share)
+                return
+
+    def _worse_validation(self, evaluator: Engine) -> str | None:
+        name = str(self.metric_name or getattr(evaluator.state, "key_metric_name", None))
+        value = float(evaluator.state.metrics[name])
+        self._best = max(self._best, value) if not math.isnan(value) else self._best
+        # NaN is no better than the best, and counts.
+        self._below = 0 if value >= self._best - self.margin else self._below + 1
+        if self._below < self.patience:
+            return None
+        self._below = 0
+        below = f"more than {self.margin:g} below its best, {self._best:.4g}"
+        return f"{name} is {value:.4g}, for {self.patience} validations {below}"
+
+    def _opposing_lessons(self) -> str | None:
+        if not self._agreements:
+            return None
+        mean = statistics.fmean(self._agreements)
+        if mean >= self.least_agreement:
+            return None
+        return (
+            f"The lessons' gradient does not point where that of real images points: cosine {mean:.3f} over "
+            f"{len(self._agreements)} lessons, expected at least {self.least_agreement:g}"
+        )
+
+
+def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """Return the cosine of two gradients by parameter name, over the names that both have; 0 where one is 0."""
+    pairs = [(first[name].flatten(), second[name].flatten()) for name in first if name in second]
+    if not pairs:
+        return 0.0
+    product = torch.stack([a.dot(b) for a, b in pairs]).sum()
+    norms = [torch.stack([part.norm() for part in parts]).norm() for parts in zip(*pairs, strict=True)]
+    scale = norms[0] * norms[1]
+    return float(product / scale) if scale > 0 else 0.0

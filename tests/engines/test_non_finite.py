@@ -1,0 +1,192 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.data.meta_tensor import MetaTensor
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
+from torch import nn
+
+from monai_gmcl import GMCLTrainer, HeadHypergradient, UniformWeighting
+from monai_gmcl.exceptions import DataError, GMCLError, NonFiniteLossError, TeacherError
+from monai_gmcl.handlers import CheckpointKeeper, newest_checkpoint
+
+Build = Callable[..., GMCLTrainer]
+STEPS = {"first": (1, math.nan), "middle": (3, math.inf), "last": (5, math.nan)}
+"""Iteration, and what is there."""
+
+
+class Spoiling:
+    """Gives a value that is not finite at one step of a run."""
+
+    def __init__(self, step: int, value: float) -> None:
+        self.step = step
+        self.value = value
+        self.now = 0
+
+    def __call__(self, numbers: Any) -> Any:
+        return numbers * self.value if self.now == self.step else numbers
+
+
+def in_images(spoil: Spoiling) -> dict[str, Any]:
+    def prepare(batch: Any, *_: Any, **__: Any) -> Any:
+        images = batch["image"].clone()
+        images[1, 0, 4, 4] = spoil(images[1, 0, 4, 4])
+        return images, batch["label"]
+
+    return {"prepare_batch": prepare}
+
+
+def in_weights(spoil: Spoiling) -> dict[str, Any]:
+    class Spoiled(UniformWeighting):
+        def __call__(self, *args: Any) -> Any:
+            weights = super().__call__(*args)
+            weights[1] = spoil(weights[1])
+            return weights
+
+    return {"weighting": Spoiled()}
+
+
+def in_student_loss(spoil: Spoiling) -> dict[str, Any]:
+    return {"loss_function": lambda pred, label: spoil(nn.functional.cross_entropy(pred, label))}
+
+
+def in_lesson_loss(spoil: Spoiling) -> dict[str, Any]:
+    class Loss(nn.CrossEntropyLoss):
+        def forward(self, pred: Any, label: Any) -> Any:
+            # Per image for lessons, a mean for real images.
+            value = super().forward(pred, label)
+            return spoil(value) if value.ndim else value
+
+    return {"loss_function": Loss()}
+
+
+def in_hypergradient(spoil: Spoiling) -> dict[str, Any]:
+    class Spoiled(HeadHypergradient):
+        def __call__(self, *args: Any) -> Any:
+            gradient, worth = super().__call__(*args)
+            gradient[0, 0, 0, 0] = spoil(gradient[0, 0, 0, 0])
+            return gradient, worth
+
+    return {"hypergradient": Spoiled()}
+
+
+RAISING: dict[str, tuple[Callable[[Spoiling], dict[str, Any]], type[GMCLError], str]] = {
+    "image": (in_images, DataError, "Image 1 of a batch holds NaN or infinite"),
+    "weight": (in_weights, NonFiniteLossError, "weight of image 1 of the lesson is"),
+    "student loss": (in_student_loss, NonFiniteLossError, "student's loss on real images is"),
+    "lesson loss": (in_lesson_loss, NonFiniteLossError, "student's loss on image 0 of the lesson is"),
+}
+
+
+def build(trainer: Build, spoil: Spoiling, folder: Path, changes: dict[str, Any]) -> GMCLTrainer:
+    keeper = CheckpointKeeper(folder, epoch_level=False)
+    run = trainer(max_epochs=1, train_handlers=[keeper], **changes)
+
+    @run.on(Events.ITERATION_STARTED)
+    def count() -> None:
+        spoil.now = run.state.iteration
+
+    return run
+
+
+def assert_finite(value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        assert not value.is_floating_point() or torch.isfinite(value).all()
+    elif isinstance(value, dict):
+        for item in value.values():
+            assert_finite(item)
+
+
+def assert_disk_is_finite(folder: Path, iteration: int) -> None:
+    if iteration == 0:
+        assert not folder.exists()
+        return
+    state = torch.load(newest_checkpoint(folder), weights_only=True)
+    assert state["trainer"]["iteration"] == iteration
+    assert_finite(state)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("place", RAISING)
+def test_what_reaches_the_student_raises_at_that_step(place: str, step: str, trainer: Build, tmp_path: Path) -> None:
+    make, error, message = RAISING[place]
+    at, value = STEPS[step]
+    spoil = Spoiling(at, value)
+    run = build(trainer, spoil, tmp_path / "run", make(spoil))
+    with pytest.raises(error, match=message):
+        run.run()
+    assert run.state.iteration == at
+    assert_finite(run.network.state_dict())
+    assert_finite(run.teacher.state_dict())
+    assert_disk_is_finite(tmp_path / "run", at - 1)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_teachers_hypergradient_is_skipped_and_counted(step: str, trainer: Build, tmp_path: Path) -> None:
+    # The first lesson is heard in the second iteration.
+    at, value = max(STEPS[step][0], 2), STEPS[step][1]
+    spoil = Spoiling(at, value)
+    run = build(trainer, spoil, tmp_path, in_hypergradient(spoil))
+    gains: list[float] = []
+    run.add_event_handler(Events.ITERATION_COMPLETED, lambda: gains.append(run.teacher.gain.item()))
+    run.run()
+    assert run.teacher_step is not None and run.teacher_step.skipped == 1
+    stood = [i + 2 for i, (a, b) in enumerate(zip(gains, gains[1:], strict=False)) if a == b]
+    assert stood == [at]
+    assert_disk_is_finite(tmp_path, 5)
+
+
+def test_the_file_of_an_image_that_is_not_finite_is_named(trainer: Build, tmp_path: Path) -> None:
+    def prepare(batch: Any, *_: Any, **__: Any) -> Any:
+        images = MetaTensor(batch["image"].clone(), meta={"filename_or_obj": [f"{i}.png" for i in range(5)]})
+        images[3, 0, 0, 0] = math.nan
+        return images, batch["label"]
+
+    with pytest.raises(DataError, match=r"Image 3 of a batch, 3.png, holds NaN"):
+        trainer(prepare_batch=prepare).run()
+
+
+def test_unlabeled_images_that_are_not_finite_raise(trainer: Build, items: Any, loader: Any) -> None:
+    data = [{**item, "image": item["image"] * math.nan} for item in items()]
+    with pytest.raises(DataError, match="Image 0 of a batch holds NaN"):
+        trainer(unlabeled_data_loader=loader(data)).run()
+
+
+def test_a_teacher_that_makes_images_that_are_not_finite_raises(trainer: Build, gain_teacher: Any) -> None:
+    teacher = gain_teacher()
+    teacher.gain.data.fill_(math.nan)
+    with pytest.raises(TeacherError, match="GainTeacher to return finite images"):
+        trainer(teacher=teacher).run()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_of_the_student_that_is_not_finite_takes_no_step(value: float, trainer: Build) -> None:
+    run = trainer()
+    before = {name: tensor.clone() for name, tensor in run.network.named_parameters()}
+
+    @run.on(IterationEvents.BACKWARD_COMPLETED)
+    def spoil() -> None:
+        run.network.head.bias.grad[0] = value
+
+    with pytest.raises(NonFiniteLossError, match=r"student's gradient is not finite \(head.bias\)"):
+        run.run()
+    assert run.state.output[Keys.LOSS].isfinite()
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.network.named_parameters())

@@ -1,0 +1,153 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Kills a run at random instants and resumes it until it ends; run by test_kills.py in a process of its own.
+
+    python kill_runs.py FOLDER KILLS SEED WORKERS [WORKERS ...]
+
+Prints JSON for each number of workers: in which part of the run each kill fell, and in what the last checkpoint differs
+from that of an uninterrupted run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.data import DataLoader, Dataset
+from monai.networks.nets import Classifier
+from monai.transforms import Compose, RandFlipd, RandGaussianNoised
+
+from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
+from monai_gmcl.engines.teacher_step import TeacherStep
+from monai_gmcl.handlers import CheckpointFolder, CheckpointKeeper, newest_checkpoint
+
+PARTS = ("begin", "student", "teacher", "save")
+
+
+def run(folder: Path, workers: int, part: Any) -> None:
+    """Train for two epochs, saving each iteration; ``part[0]`` tells what is being done."""
+    part[0] = PARTS.index("begin")
+    random.seed(1)  # python seeds it anew in each child
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(5)
+    images = 0.1 + 0.8 * torch.rand(20, 3, 16, 16, generator=generator)
+    data = [{"image": image, "label": torch.tensor(i % 2)} for i, image in enumerate(images)]
+    transform = Compose([RandFlipd("image", prob=0.5, spatial_axis=1), RandGaussianNoised("image", prob=0.5, std=0.01)])
+    student = Classifier((3, 16, 16), 2, (8, 16), (2, 2), dropout=0.2)
+    teacher = PolicyTeacher(spatial_dims=2, in_channels=3, num_classes=2)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.5)
+    trainer = GMCLTrainer(
+        "cpu",
+        2,
+        DataLoader(Dataset(data, transform), batch_size=5, shuffle=True, num_workers=workers),
+        student,
+        optimizer,
+        torch.nn.CrossEntropyLoss(),
+        train_handlers=[CheckpointKeeper(folder, {"scheduler": scheduler}, epoch_level=False, resume=True)],
+        teacher=teacher,
+        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.01),
+        curriculum=Curriculum(hardness=0.2),
+        seed=11,
+    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
+    marked(TeacherStep, "__call__", part, "teacher")
+    marked(CheckpointFolder, "save", part, "save")
+    marked(GMCLTrainer, "_iteration", part, "student")
+    trainer.run()
+
+
+def marked(owner: type, name: str, part: Any, mark: str) -> None:
+    """Let a method tell that it is being run."""
+    method: Callable[..., Any] = getattr(owner, name)
+
+    def telling(*args: Any, **kwargs: Any) -> Any:
+        before, part[0] = part[0], PARTS.index(mark)
+        result = method(*args, **kwargs)
+        part[0] = before
+        return result
+
+    setattr(owner, name, telling)
+
+
+def forked(folder: Path, workers: int, part: Any, kill_after: float | None) -> int:
+    """Run in a child, killed after some seconds unless it ends before; return how the child ended."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            run(folder, workers, part)
+            status = 0
+        finally:
+            os._exit(status)
+    if kill_after is not None:
+        end = time.monotonic() + kill_after
+        while time.monotonic() < end:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return 0
+            time.sleep(0.0005)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def differences(first: Any, second: Any, name: str = "") -> list[str]:
+    """Names of all that is not equal bit for bit."""
+    if isinstance(first, dict) and isinstance(second, dict) and list(first) == list(second):
+        return [found for key in first for found in differences(first[key], second[key], f"{name}/{key}")]
+    if isinstance(first, list | tuple) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return [found for index, (a, b) in pairs for found in differences(a, b, f"{name}/{index}")]
+    equal = torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
+    return [] if equal else [name]
+
+
+def kill(folder: Path, kills: int, workers: int, instants: random.Random, part: Any) -> dict[str, Any]:
+    """Kill runs at random instants until there were as many kills as asked for; each run is then let to its end."""
+    whole, killed = folder / f"whole_{workers}", folder / f"killed_{workers}"
+    began = time.monotonic()
+    assert forked(whole, workers, part, None) == 0
+    length = time.monotonic() - began
+    wanted = torch.load(newest_checkpoint(whole), weights_only=True)
+    parts: list[str] = []
+    found: list[str] = []
+    while len(parts) < kills:
+        for _ in range(min(3, kills - len(parts))):
+            if forked(killed, workers, part, instants.uniform(0, length)) == -signal.SIGKILL:
+                parts.append(PARTS[part[0]])
+        assert forked(killed, workers, part, None) == 0
+        found += differences(wanted, torch.load(newest_checkpoint(killed), weights_only=True))
+        for path in killed.iterdir():
+            path.unlink()
+    return {"seconds": length, "parts": parts, "differences": found, "compared": list(wanted)}
+
+
+def main(folder: str, kills: str, seed: str, *workers: str) -> None:
+    part, instants = mmap.mmap(-1, 1), random.Random(int(seed))
+    # Once in this process: its children find all modules imported, and the kills do not all fall on that.
+    run(Path(folder) / "warm", 0, part)
+    print(json.dumps({number: kill(Path(folder), int(kills), int(number), instants, part) for number in workers}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,56 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import monai_gmcl
+
+SCRIPT = Path(__file__).with_name("kill_runs.py")
+
+
+def killed(folder: Path, kills: int, seed: int, *workers: int) -> dict[str, Any]:
+    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(SCRIPT), str(folder), str(kills), str(seed), *map(str, workers)]
+    ran = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def assert_as_uninterrupted(found: dict[str, Any], kills: int) -> None:
+    assert len(found["parts"]) == kills
+    assert set(found["compared"]) == {
+        "model", "teacher", "optimizer", "teacher_optimizer", "scaler", "scheduler", "trainer", "random"
+    }  # fmt: skip
+    assert found["differences"] == []
+
+
+def test_runs_that_are_killed_end_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    found = killed(tmp_path, 2, 0, 0, 2)
+    for workers in ("0", "2"):
+        assert_as_uninterrupted(found[workers], 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fifty_kills_leave_no_trace(workers: int, tmp_path: Path) -> None:
+    found = killed(tmp_path, 50, 1, workers)[str(workers)]
+    assert_as_uninterrupted(found, 50)
+    assert {"student", "teacher", "save"} <= set(found["parts"])

@@ -1,0 +1,78 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_gmcl.exceptions import CheckpointError
+from monai_gmcl.handlers import BestModelSaver
+
+
+def validation(saver: BestModelSaver, network: nn.Linear, scores: list[float]) -> Engine:
+    """An engine whose weight is the number of the validation."""
+    engine = Engine(lambda engine, batch: None)
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def score() -> None:
+        engine.state.metrics["auc"] = scores[int(network.weight.item())]
+
+    saver.attach(engine)
+    return engine
+
+
+def run(saver: BestModelSaver, network: nn.Linear, scores: list[float], first: int = 0) -> None:
+    engine = validation(saver, network, scores)
+    for index in range(first, len(scores)):
+        network.weight.data.fill_(index)
+        engine.run([0])
+
+
+def saved(path: Path) -> float:
+    return float(torch.load(path, weights_only=True)["model"]["weight"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [([0.5, 0.9, 0.7], 1), ([0.5, 0.5], 0), ([math.nan, 0.4, math.nan], 1), ([-2.0, -1.0, -3.0], 1)],
+)
+def test_the_network_of_the_best_validation_is_kept(scores: list[float], best: int, tmp_path: Path) -> None:
+    network, path = nn.Linear(1, 1), tmp_path / "new" / "model.pt"
+    run(BestModelSaver(path, {"model": network}, "auc"), network, scores)
+    assert saved(path) == best
+    assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+
+
+def test_a_resumed_run_knows_what_was_best(tmp_path: Path) -> None:
+    network, path, scores = nn.Linear(1, 1), tmp_path / "model.pt", [0.5, 0.9, 0.7, 0.95]
+    first = BestModelSaver(path, {"model": network}, "auc")
+    run(first, network, scores[:2])
+    for end, best in ((3, 1), (4, 3)):
+        resumed = BestModelSaver(path, {"model": network}, "auc")
+        resumed.load_state_dict(first.state_dict())
+        run(resumed, network, scores[:end], first=2)
+        assert saved(path) == best
+
+
+def test_weights_that_are_not_finite_never_replace_good_ones(tmp_path: Path) -> None:
+    network, path = nn.Linear(1, 1), tmp_path / "model.pt"
+    saver = BestModelSaver(path, {"model": network}, "auc")
+    run(saver, network, [0.5])
+    network.bias.data.fill_(math.inf)
+    with pytest.raises(CheckpointError, match="model is not saved: its bias holds"):
+        run(saver, network, [0.5, 0.6], first=1)
+    assert saved(path) == 0

@@ -1,0 +1,197 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.data.dataloader import DataLoader
+from monai.engines import SupervisedEvaluator
+from monai.handlers import ROCAUC, ValidationHandler, from_engine
+from monai.transforms import Activationsd, AsDiscreted, Compose
+from torch import Tensor, nn
+
+from monai_gmcl import Curriculum, GMCLTrainer, LinearRamp, PolicyTeacher
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers import CheckpointKeeper, HarmGuard
+from monai_gmcl.handlers.harm_guard import cosine
+from monai_gmcl.teachers import Teacher
+
+Make = Callable[..., GMCLTrainer]
+
+
+class NoiseTeacher(Teacher):
+    """Pure noise, whatever the label: the labels of its images are random."""
+
+    needs_images = False
+
+    def __init__(self) -> None:
+        super().__init__(spatial_dims=2, in_channels=1, num_classes=2)
+        self.idle = nn.Parameter(torch.zeros(1))
+
+    def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
+        return torch.rand(n, *image_shape, generator=generator)
+
+    def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+        return latents + 0 * self.idle
+
+
+def stripes(n: int, seed: int) -> list[dict[str, Any]]:
+    """Noisy images with faint stripes, of opposite sign in the two classes."""
+    labels = torch.arange(n) % 2
+    pattern = 0.05 * torch.sin(torch.arange(12) * 1.2) * (2.0 * labels - 1)[:, None, None, None]
+    noise = 0.15 * torch.randn(n, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
+    images = (0.5 + noise + pattern).clamp(0, 1)
+    return [{"image": image, "label": int(label)} for image, label in zip(images, labels, strict=True)]
+
+
+def train(
+    seed: int, teacher: Teacher, guarded: bool, lesson_weight: float = 1.0, epochs: int = 8
+) -> tuple[list[float], float]:
+    """Train; return the lesson's weight after each validation, and the last validation's AUC."""
+    torch.manual_seed(seed)
+    student = nn.Sequential(nn.Conv2d(1, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
+    evaluator = SupervisedEvaluator(
+        torch.device("cpu"),
+        DataLoader(stripes(200, 99), batch_size=200),
+        student,
+        postprocessing=Compose([Activationsd("pred", softmax=True), AsDiscreted("label", to_onehot=2)]),
+        key_val_metric={"auc": ROCAUC(output_transform=from_engine(["pred", "label"]))},
+    )
+    guards = [HarmGuard(evaluator)] if guarded else []
+    trainer = GMCLTrainer(
+        "cpu",
+        epochs,
+        DataLoader(stripes(128, seed), batch_size=8, shuffle=True),
+        student,
+        torch.optim.AdamW(student.parameters(), 2e-3),
+        nn.CrossEntropyLoss(),
+        train_handlers=[ValidationHandler(1, evaluator), *guards],
+        teacher=teacher,
+        teacher_optimizer=torch.optim.Adam(teacher.parameters(), 0.01),
+        curriculum=Curriculum(lesson_weight=lesson_weight),
+        seed=seed,
+    )
+    weights: list[float] = []
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: weights.append(trainer.curriculum.at(0.5).lesson_weight))
+    trainer.run()
+    return weights, float(evaluator.state.metrics["auc"])
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 10))])
+def test_noise_with_random_labels_loses_its_weight_and_does_no_harm(seed: int) -> None:
+    weights, auc = train(seed, NoiseTeacher(), guarded=True)
+    assert weights[4] <= 0.1
+    assert weights == sorted(weights, reverse=True)
+    _, without = train(seed, NoiseTeacher(), guarded=False, lesson_weight=0.0)
+    assert abs(auc - without) <= 0.01
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 6))])
+def test_lessons_that_help_keep_their_weight(seed: int) -> None:
+    weights, _ = train(seed, PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=2), guarded=True, epochs=4)
+    assert weights == [1.0] * 4
+
+
+def validated(guard: HarmGuard, evaluator: Engine, scores: Sequence[float]) -> list[float]:
+    """Let the evaluator report scores; return the share after each."""
+    shares = []
+    for score in scores:
+        evaluator.state.metrics = {"auc": score}
+        evaluator.fire_event(Events.COMPLETED)
+        shares.append(guard.share)
+    return shares
+
+
+@pytest.fixture
+def evaluator() -> Engine:
+    return Engine(lambda engine, batch: None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "shares"),
+    [
+        ([0.5, 0.9, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 1, 0.5, 0.5]),
+        ([0.9, 0.8, 0.8, 0.86, 0.8, 0.8], [1, 1, 1, 1, 1, 1]),
+        ([0.9, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 0.5, 0.5, 0.5, 0.25]),
+        ([0.9, math.nan, math.nan, math.nan], [1, 1, 1, 0.5]),
+        ([math.nan, 0.1, 0.2, 0.3, 0.4], [1, 1, 1, 1, 1]),
+    ],
+)
+def test_validations_below_the_running_best_take_weight(
+    scores: list[float], shares: list[float], evaluator: Engine, make_trainer: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = HarmGuard(evaluator, margin=0.05, patience=3, factor=0.5, metric_name="auc")
+    make_trainer([guard])
+    assert validated(guard, evaluator, scores) == shares
+    falls = [record.message for record in caplog.records if "Lessons keep" in record.message]
+    assert len(falls) == len(set(shares)) - 1
+    if falls:
+        assert "for 3 validations more than 0.05 below its best, 0.9. Lessons keep 0.5 of their weight" in falls[0]
+
+
+@pytest.mark.parametrize("planned", [0.8, LinearRamp(0.8, 0.8)])
+def test_the_share_multiplies_whatever_weight_was_planned(planned: Any, evaluator: Engine, make_trainer: Make) -> None:
+    guard = HarmGuard(evaluator, patience=1, factor=0.25, metric_name="auc")
+    trainer = make_trainer([guard], curriculum=Curriculum(lesson_weight=planned))
+    assert trainer.curriculum.at(0.5).lesson_weight == 0.8
+    validated(guard, evaluator, [0.9, 0.5])
+    assert trainer.curriculum.at(0.5).lesson_weight == pytest.approx(0.2)
+    trainer.run()
+    assert trainer.state.curriculum["lesson_weight"] == pytest.approx(0.2)
+
+
+def test_what_falls_below_a_hundredth_is_nothing_and_no_lesson_is_drawn(evaluator: Engine, make_trainer: Make) -> None:
+    guard = HarmGuard(evaluator, patience=1, factor=0.2, metric_name="auc")
+    trainer = make_trainer([guard])
+    assert validated(guard, evaluator, [0.9, 0.5, 0.5, 0.5, 0.5]) == pytest.approx([1, 0.2, 0.04, 0, 0])
+    trainer.run()
+    assert trainer.state.lesson is None
+
+
+def test_a_resumed_guard_goes_on(evaluator: Engine, make_trainer: Make, tmp_path: Path) -> None:
+    first = HarmGuard(evaluator, patience=2, least_agreement=1.0, metric_name="auc")
+    run = make_trainer([first, CheckpointKeeper(tmp_path, {"guard": first})])
+    run.add_event_handler(Events.EPOCH_COMPLETED, lambda: validated(first, evaluator, [0.9]))
+    run.run()
+    assert first.share == pytest.approx(0.09)
+    second = HarmGuard(evaluator, patience=2, least_agreement=1.0, metric_name="auc")
+    again = make_trainer([second, CheckpointKeeper(tmp_path, {"guard": second}, resume=True)])
+    again.run()
+    assert second.state_dict() == first.state_dict()
+    assert again.curriculum.at(0).lesson_weight == pytest.approx(0.09)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"margin": -0.1}, {"patience": 0}, {"least_agreement": 2.0}, {"factor": 1.0}, {"factor": -0.5}]
+)
+def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], evaluator: Engine) -> None:
+    with pytest.raises(ConfigurationError, match="HarmGuard: expected margin >= 0"):
+        HarmGuard(evaluator, **arguments)
+
+
+def test_an_engine_without_lessons_is_refused(evaluator: Engine) -> None:
+    with pytest.raises(ConfigurationError, match="Engine without a curriculum; expected a GMCLTrainer"):
+        HarmGuard(evaluator).attach(Engine(lambda engine, batch: None))  # type: ignore[arg-type]
+
+
+def test_the_cosine_of_gradients_goes_over_the_names_that_both_have() -> None:
+    first = {"a": torch.tensor([[3.0], [0.0]]), "b": torch.tensor([4.0]), "frozen": torch.ones(5)}
+    second = {"a": torch.tensor([[1.0], [1.0]]), "b": torch.tensor([0.0])}
+    assert cosine(first, second) == pytest.approx(3 / (5 * math.sqrt(2)))
+    assert cosine(second, first) == pytest.approx(3 / (5 * math.sqrt(2)))
+    assert cosine(first, {}) == 0 and cosine(first, {"b": torch.zeros(1)}) == 0

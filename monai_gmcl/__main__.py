@@ -25,19 +25,25 @@ from monai_gmcl.exceptions import GMCLError
 __all__ = ["main"]
 
 
+COMMANDS = {"check": check, "compare": compare, "report": report, "synthesize": synthesize, "validate": validate}
+
+
 def main() -> None:
-    """Run a command of monai_gmcl by its name."""
+    """Run a command of monai_gmcl by its name. An error is told in a few lines; with ``--debug``, by its traceback."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
-        commands = {
-            "check": check,
-            "compare": compare,
-            "report": report,
-            "synthesize": synthesize,
-            "validate": validate,
-        }
-        fire.Fire(commands, name="monai_gmcl")
+        fire.Fire(COMMANDS, name="monai_gmcl")
     except GMCLError as error:
+        if debug:
+            raise
         sys.exit(f"monai_gmcl: {error}")
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(
+            f"monai_gmcl: {type(error).__name__}: {error}\nThis was not foreseen: --debug shows where it came from."
+        )
 
 
 if __name__ == "__main__":

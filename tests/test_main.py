@@ -1,0 +1,65 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import monai_gmcl.__main__ as command_line
+from monai_gmcl.exceptions import DataError
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known() -> None:
+        raise DataError("Expected a folder, found none.")
+
+    def unforeseen() -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(command_line, "COMMANDS", {"known": known, "unforeseen": unforeseen})
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["monai_gmcl", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        command_line.main()
+    assert isinstance(stop.value.code, str) and stop.value.code.count("\n") < 6
+    return stop.value.code
+
+
+@pytest.mark.usefixtures("failing")
+def test_an_error_of_ours_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(monkeypatch, "known") == "monai_gmcl: Expected a folder, found none."
+
+
+@pytest.mark.usefixtures("failing")
+def test_another_error_is_told_with_its_kind_and_how_to_see_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(monkeypatch, "unforeseen").split("\n") == [
+        "monai_gmcl: KeyError: 'a bug'",
+        "This was not foreseen: --debug shows where it came from.",
+    ]
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize(("name", "error"), [("known", DataError), ("unforeseen", KeyError)])
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, name: str, error: type[Exception]) -> None:
+    monkeypatch.setattr(sys, "argv", ["monai_gmcl", name, "--debug"])
+    with pytest.raises(error):
+        command_line.main()
+
+
+def test_a_real_command_tells_of_a_missing_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    message = ended(monkeypatch, "compare", f"--data_dir={tmp_path / 'nowhere'}", f"--out={tmp_path / 'out'}")
+    assert message.startswith("monai_gmcl: ") and "nowhere" in message

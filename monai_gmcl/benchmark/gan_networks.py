@@ -8,7 +8,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two networks of the class-conditional GAN, and the augmentation that its discriminator looks through."""
+"""The two networks of the class-conditional GAN."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-__all__ = ["ConditionalGenerator", "ProjectionDiscriminator", "augment"]
+__all__ = ["ConditionalGenerator", "ProjectionDiscriminator"]
 
 LARGEST_START = 7
 """Side, in pixels, from which the generator starts: 4 for images of 32, 7 for images of 28."""
@@ -41,9 +41,7 @@ class ConditionalGenerator(nn.Module):
         latents ``(B, latent_size)``, labels int64 ``(B,)``; result ``(B, C, *spatial)``, from 0 to 1.
     """
 
-    def __init__(
-        self, image_shape: Sequence[int], num_classes: int, latent_size: int = 64, channels: int = 32
-    ) -> None:
+    def __init__(self, image_shape: Sequence[int], num_classes: int, latent_size: int = 64, channels: int = 32) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes
@@ -65,13 +63,13 @@ class ConditionalGenerator(nn.Module):
         x = self.first(latents).view(-1, *self.start)
         for norm, layer in zip(self.norms, self.layers, strict=True):
             x = layer(torch.relu(norm(x, labels)))
-        return torch.sigmoid(x[(..., *(slice(side) for side in self.image_shape[1:]))])
+        return torch.sigmoid(x[tuple(map(slice, (len(x), *self.image_shape)))])
 
 
 class ProjectionDiscriminator(nn.Module):
     """Says how real an image of a class looks: above 0 real, below 0 generated.
 
-    Convolutions that halve the size, features h averaged over the image, and ``w.h + v_y.h`` (Miyato and Koyama 2018,
+    Convolutions that halve the size, features h summed over the image, and ``w.h + v_y.h`` (Miyato and Koyama 2018,
     arXiv 1802.05637); every layer's spectral norm is held at 1 (Miyato et al. 2018, arXiv 1802.05957).
 
     Args:
@@ -115,7 +113,8 @@ class _ClassNorm(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         shape = (len(x), -1, *[1] * (x.ndim - 2))
-        return self.norm(x) * self.gain(labels).view(shape) + self.offset(labels).view(shape)
+        found: Tensor = self.norm(x) * self.gain(labels).view(shape) + self.offset(labels).view(shape)
+        return found
 
 
 def _doublings(spatial: Sequence[int]) -> int:
@@ -123,57 +122,3 @@ def _doublings(spatial: Sequence[int]) -> int:
     while -(-max(spatial) // 2**count) > LARGEST_START:
         count += 1
     return count
-
-
-def augment(images: Tensor, generator: torch.Generator, orientations: bool) -> Tensor:
-    """Change each image at random, differentiably, before the discriminator sees it, real or generated.
-
-    So that a discriminator of few images does not learn them by heart, and what is changed does not show in what is
-    generated (DiffAugment, Zhao et al. 2020, arXiv 2006.10738): brightness, saturation, contrast, a shift of up to an
-    eighth of the size and a gray square of half the size.
-
-    Args:
-        images: ``(B, C, *spatial)`` from 0 to 1; results may leave that range.
-        generator: of the random numbers.
-        orientations: flips and quarter turns as well; microscopy has no up and down.
-    """
-    dimensions = images.ndim - 2
-    if orientations:
-        images = _turn(images, generator)
-    rest = list(range(1, images.ndim))
-    images = images + _uniform(images, generator, -0.25, 0.25)
-    if images.shape[1] == 3:
-        gray = images.mean(1, keepdim=True)
-        images = gray + (images - gray) * _uniform(images, generator, 0.0, 2.0)
-    mean = images.mean(rest, keepdim=True)
-    images = mean + (images - mean) * _uniform(images, generator, 0.5, 1.5)
-    hidden = torch.ones(len(images), *[1] * (dimensions + 1), dtype=torch.bool)
-    for axis in range(2, images.ndim):
-        side = images.shape[axis]
-        place = _along(torch.arange(side), axis, images.ndim)
-        reach = max(1, side // 8)
-        source = place + _integers(images, generator, -reach, reach)
-        outside = (source < 0) | (source >= side)
-        images = images.gather(axis, source.clamp(0, side - 1).expand(images.shape)).masked_fill(outside, 0.5)
-        hidden = hidden & ((place - _integers(images, generator, 0, side)).abs() < side // 4)
-    return images.masked_fill(hidden, 0.5)
-
-
-def _turn(images: Tensor, generator: torch.Generator) -> Tensor:
-    for axis in range(2, images.ndim):
-        images = torch.where(_integers(images, generator, 0, 1).bool(), images.flip(axis), images)
-    if images.shape[-1] == images.shape[-2]:
-        images = torch.where(_integers(images, generator, 0, 1).bool(), images.transpose(-1, -2), images)
-    return images
-
-
-def _uniform(images: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator)
-
-
-def _integers(images: Tensor, generator: torch.Generator, low: int, high: int) -> Tensor:
-    return torch.randint(low, high + 1, (len(images), *[1] * (images.ndim - 1)), generator=generator)
-
-
-def _along(values: Tensor, axis: int, dimensions: int) -> Tensor:
-    return values.view(*[-1 if i == axis else 1 for i in range(dimensions)])

@@ -8,232 +8,152 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The peer that GMCL replaces: train a GAN, select from its images, then train the classifier on both.
-
-Stage one is a small class-conditional GAN, trained with MONAI's ``GanTrainer`` on the labeled images alone. Of the
-images that it draws, those are selected whose class a classifier of the real images is sure of and whose features lie
-near the class's center: the two criteria of selective synthetic augmentation (Xue et al. 2021, Medical Image Analysis
-67, 10.1016/j.media.2020.101816), in our own reconstruction. Stage two, the classifier on real and selected images, is
-that of every other arm of the benchmark.
-"""
+"""What GMCL replaces: train a GAN, select from its images, then train the classifier on real and selected ones."""
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ignite.engine import Events
-from ignite.handlers import EMAHandler
-from monai.engines.trainer import GanTrainer
-from monai.inferers.inferer import Inferer
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from monai.engines.trainer import SupervisedTrainer
+from torch import Tensor
 
-from monai_gmcl.benchmark.gan_networks import ConditionalGenerator, ProjectionDiscriminator, augment
+from monai_gmcl.benchmark.augmentations import standard_augmentation
+from monai_gmcl.benchmark.data_sets import Images
+from monai_gmcl.benchmark.flops import FlopCounter
+from monai_gmcl.benchmark.gan_distance import kernel_distance
+from monai_gmcl.benchmark.gan_selection import probabilities_and_features, select
+from monai_gmcl.benchmark.gan_training import GanOptions, draw, train_gan
+from monai_gmcl.benchmark.student_run import Setup, StudentRun
+from monai_gmcl.metrics import diversity, memorization, small_pixels
 
-__all__ = ["GanOptions", "TrainedGenerator", "draw", "kernel_inception_distance", "select", "train_gan"]
+__all__ = ["GanStage", "TwoStageTrainer", "two_stage_gan"]
 
-Images = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class GanOptions:
-    """What can be tuned of the GAN; the defaults are what tuning on PCam found.
-
-    Attributes:
-        channels: width of generator and discriminator.
-        latent_size: length of a latent.
-        batch: real images in a step; as many are generated.
-        learning_rate: of the generator.
-        discriminator_rate: learning rate of the discriminator.
-        betas: of both Adam optimizers.
-        average: share of each step in the running average of the generator's weights.
-        orientations: whether flips and quarter turns are among the discriminator's augmentations.
-    """
-
-    channels: int = 32
-    latent_size: int = 64
-    batch: int = 32
-    learning_rate: float = 5e-4
-    discriminator_rate: float = 5e-4
-    betas: tuple[float, float] = (0.5, 0.99)
-    average: float = 0.005
-    orientations: bool = True
+LENGTH = 2.0
+"""Steps of the GAN at strength 1, in steps of the student."""
+CLASSIFIER_LENGTH = 0.5
+"""Steps of the classifier that selects, in steps of the student."""
+KEEP = 0.25
+"""Share of the drawn images that is selected."""
+ADDED = 1.0
+"""Selected images for each real one."""
+COMPARED = 500
+"""Images whose diversity is measured, at most: it takes all pairs."""
+SHOWN = 32
 
 
 @dataclass(frozen=True)
-class TrainedGenerator:
-    """A generator after so many steps, and what it took to get there.
+class GanStage:
+    """What came out of the first stage.
 
     Attributes:
-        steps: of both networks, each.
-        network: in evaluation mode, its weights averaged over the last steps.
-        wall_seconds: since training began.
-        cpu_seconds: likewise.
+        steps: of the GAN.
+        real: the labeled images.
+        drawn: the generator's images, and the labels that they were drawn for.
+        selected: positions of those that are selected.
+        classifier: of the real images, which selected.
     """
 
     steps: int
-    network: ConditionalGenerator
-    wall_seconds: float
-    cpu_seconds: float
+    real: Images
+    drawn: Images
+    selected: Tensor
+    classifier: StudentRun
+
+    @property
+    def added(self) -> Images:
+        """The selected images with their labels."""
+        return self.drawn[0][self.selected], self.drawn[1][self.selected]
+
+    def measures(self, held_out: Images) -> dict[str, Any]:
+        """Return what a row says of synthetic images.
+
+        ``diversity`` and ``memorization`` (share of images nearer to a real one than 5 % of the real ones are to
+        another) are of the selected images, as is ``gan.kid``: the kernel distance to held-out images, by features
+        of the classifier that selected. Beside it stand ``kid_drawn``, before selection, and ``kid_real``, of the
+        labeled images, which the classifier was trained on.
+
+        Args:
+            held_out: images that nothing was trained on; the distances are None with fewer than two.
+        """
+        added = self.added[0]
+        kids: dict[str, float | None] = dict.fromkeys(("kid", "kid_drawn", "kid_real"))
+        if len(held_out[0]) > 1:
+            network = self.classifier.with_weights("chosen")
+            features = [
+                probabilities_and_features(network, images)[1]
+                for images in (held_out[0], added, self.drawn[0], self.real[0])
+            ]
+            kids = {name: kernel_distance(part, features[0]) for name, part in zip(kids, features[1:], strict=True)}
+        return {
+            "diversity": _diversity(added),
+            "memorization": memorization(added, self.real[0], small_pixels).share,
+            "gan": {
+                **kids,
+                "diversity": _diversity(self.drawn[0]),
+                "diversity_real": _diversity(self.real[0]),
+                "selected_share": len(added) / len(self.drawn[0]),
+                "length": self.steps,
+            },
+        }
+
+    def samples(self) -> list[Tensor]:
+        """Return blocks of images to look at: of each class selected ones, then of each class real ones."""
+        sets = self.added, self.real
+        return [images[labels == k][:SHOWN] for images, labels in sets for k in torch.unique(labels)]
 
 
-def train_gan(
-    images: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    lengths: Sequence[int] = (1000, 2000, 4000),
-    seed: int = 0,
-    options: GanOptions | None = None,
-) -> list[TrainedGenerator]:
-    options = options or GanOptions()
-    start = time.perf_counter(), time.process_time()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        shape = tuple(images.shape[1:])
-        network = ConditionalGenerator(shape, num_classes, options.latent_size, options.channels)
-        discriminator = ProjectionDiscriminator(shape, num_classes, options.channels)
-    trainer = _trainer(network, discriminator, (images, labels), max(lengths), seed, options)
-    ema = EMAHandler(network, momentum=options.average, handle_buffers="copy")
-    ema.attach(trainer)
-    trained: list[TrainedGenerator] = []
+class TwoStageTrainer(SupervisedTrainer):
+    """The second stage's trainer, with what came out of the first.
 
-    def keep() -> None:
-        if trainer.state.iteration in lengths:
-            averaged = copy.deepcopy(ema.ema_model)
-            _settle_statistics(averaged, labels, seed)
-            spent = time.perf_counter() - start[0], time.process_time() - start[1]
-            trained.append(TrainedGenerator(trainer.state.iteration, averaged, *spent))
+    Attributes:
+        stage: the first stage.
+    """
 
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, keep)
-    trainer.run()
-    return trained
+    stage: GanStage
 
 
-class _LabeledInferer(Inferer):
-    def __call__(self, inputs: Images, network: Any, *args: Any, **kwargs: Any) -> Images:
-        latents, labels = inputs
-        return network(latents, labels), labels
+def two_stage_gan(setup: Setup) -> TwoStageTrainer:
+    """Build the arm: its first stage is run here, and its cost goes to ``setup.spent``.
+
+    A class-conditional GAN learns from the labeled images; a first classifier learns from them, too, as in arm
+    ``standard``, and selects from the GAN's images by confidence and by distance to the class's mean features, as in
+    selective synthetic augmentation (HistoGAN: Xue et al. 2021, Medical Image Analysis 67,
+    10.1016/j.media.2020.101816). The student then learns from real and selected images with standard transforms. Ours
+    are the networks and losses of the GAN, which have to suit a few hundred small images on a CPU, and the way in which
+    the two criteria share (:func:`monai_gmcl.benchmark.gan_selection.select`).
+
+    Args:
+        setup: with ``choosing``; ``strength`` is the length of the GAN's training in units of the usual one.
+    """
+    assert setup.choosing is not None
+    steps = max(1, round(LENGTH * setup.strength * setup.steps))
+    images, labels = setup.labeled
+    gan = train_gan(images, labels, 2, steps, setup.seed, GanOptions(orientations=not setup.options.upright))
+    first_steps = max(1, round(CLASSIFIER_LENGTH * setup.steps))
+    classifier = StudentRun(_standard, setup.options, setup.labeled, setup.choosing, setup.seed, first_steps)
+    classifier.run()
+    with FlopCounter() as counter:
+        wanted = labels.repeat_interleave(max(1, round(ADDED / KEEP)))
+        drawn = draw(gan.network, wanted, setup.seed), wanted
+        selected = select(drawn, setup.labeled, classifier.with_weights("chosen"), KEEP)
+    setup.spent["flops"] += gan.flops + classifier.cost["flops"] + counter.total
+    setup.spent["student_passes"] += classifier.cost["student_passes"]
+    stage = GanStage(steps, setup.labeled, drawn, selected, classifier)
+    joined = tuple(torch.cat(pair) for pair in zip(setup.labeled, stage.added, strict=True))
+    # So that the student sees the same order whatever the first stage drew.
+    torch.manual_seed(setup.seed)
+    arguments = setup.with_labeled((joined[0], joined[1])).arguments(standard_augmentation(setup.options))
+    trainer = TwoStageTrainer(**arguments)
+    trainer.stage = stage
+    return trainer
 
 
-def _trainer(
-    network: ConditionalGenerator,
-    discriminator: ProjectionDiscriminator,
-    data: Images,
-    steps: int,
-    seed: int,
-    options: GanOptions,
-) -> GanTrainer:
-    order, randomness = (torch.Generator().manual_seed(2 * seed + i) for i in range(2))
-
-    def prepare_latents(num_latents: int, latent_size: int, **_: Any) -> Images:
-        index = torch.randint(len(data[1]), (num_latents,), generator=randomness)
-        return torch.randn(num_latents, latent_size, generator=randomness), data[1][index]
-
-    def discriminator_loss(fakes: Images, reals: Images) -> Tensor:
-        images = torch.cat([reals[0], fakes[0].detach()])
-        labels = torch.cat([reals[1], fakes[1]])
-        scores = discriminator(augment(images, randomness, options.orientations), labels)
-        real, fake = scores.split([len(reals[0]), len(fakes[0])])
-        return torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()
-
-    def generator_loss(fakes: Images) -> Tensor:
-        discriminator.requires_grad_(False)
-        scores = discriminator(augment(fakes[0], randomness, options.orientations), fakes[1])
-        discriminator.requires_grad_(True)
-        loss: Tensor = -scores.mean()
-        return loss
-
-    dataset = TensorDataset(*data)
-    sampler = RandomSampler(dataset, num_samples=steps * options.batch, generator=order)
-    return GanTrainer(
-        device="cpu",
-        max_epochs=1,
-        train_data_loader=DataLoader(dataset, batch_size=options.batch, sampler=sampler, generator=order),
-        g_network=network,
-        g_optimizer=torch.optim.Adam(network.parameters(), options.learning_rate, options.betas),
-        g_loss_function=generator_loss,
-        g_inferer=_LabeledInferer(),
-        d_network=discriminator,
-        d_optimizer=torch.optim.Adam(discriminator.parameters(), options.discriminator_rate, options.betas),
-        d_loss_function=discriminator_loss,
-        latent_shape=options.latent_size,
-        g_prepare_batch=prepare_latents,
-    )
+def _standard(setup: Setup) -> SupervisedTrainer:
+    return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)))
 
 
-@torch.no_grad()
-def _settle_statistics(network: ConditionalGenerator, labels: Tensor, seed: int, batches: int = 20) -> None:
-    """Take the batch statistics anew: those kept in training belong to weights that were not averaged."""
-    generator = torch.Generator().manual_seed(seed)
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.train()
-    for _ in range(batches):
-        index = torch.randint(len(labels), (64,), generator=generator)
-        network(torch.randn(64, network.latent_size, generator=generator), labels[index])
-    network.eval()
-
-
-@torch.no_grad()
-def draw(network: ConditionalGenerator, per_class: int, seed: int) -> Images:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(network.num_classes).repeat_interleave(per_class)
-    latents = torch.randn(len(labels), network.latent_size, generator=generator)
-    parts = zip(latents.split(256), labels.split(256), strict=True)
-    return torch.cat([network(*part) for part in parts]), labels
-
-
-@torch.no_grad()
-def _confidence_and_features(classifier: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return class probabilities ``(N, K)`` and what enters the last linear layer, ``(N, F)``."""
-    seen: list[Tensor] = []
-    linear = [module for module in classifier.modules() if isinstance(module, nn.Linear)][-1]
-    handle = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1)))
-    training = classifier.training
-    classifier.eval()
-    try:
-        logits = torch.cat([classifier(part) for part in images.split(256)])
-    finally:
-        handle.remove()
-        classifier.train(training)
-    return logits.softmax(1), torch.cat(seen)
-
-
-def select(
-    images: Tensor, labels: Tensor, classifier: nn.Module, real_images: Tensor, real_labels: Tensor, keep: float = 0.5
-) -> Images:
-    confidence, features = _confidence_and_features(classifier, images)
-    real_features = _confidence_and_features(classifier, real_images)[1]
-    chosen = []
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
-        center = real_features[real_labels == label].mean(0)
-        # each criterion keeps the same share
-        sure = max(1, math.ceil(len(members) * math.sqrt(keep)))
-        order = confidence[members, label].argsort(descending=True, stable=True)
-        members = members[order[:sure]]
-        distance = (features[members] - center).norm(dim=1)
-        chosen.append(members[distance.argsort(stable=True)[: max(1, round(len(members) * math.sqrt(keep)))]])
-    index = torch.cat(chosen).sort().values
-    return images[index], labels[index]
-
-
-def kernel_inception_distance(features: Tensor, real_features: Tensor) -> float:
-    x, y = features.double(), real_features.double()
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / a.shape[1] + 1) ** 3
-
-    def unbiased(a: Tensor) -> Tensor:
-        gram = kernel(a, a)
-        return (gram.sum() - gram.diagonal().sum()) / (len(a) * (len(a) - 1))
-
-    return float(unbiased(x) + unbiased(y) - 2 * kernel(x, y).mean())
+def _diversity(images: Tensor) -> float:
+    # Evenly spaced: images come class by class.
+    return diversity(images[:: -(-len(images) // COMPARED)])

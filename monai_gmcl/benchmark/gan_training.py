@@ -49,8 +49,8 @@ class GanOptions:
     channels: int = 16
     latent_size: int = 64
     batch: int = 32
-    learning_rate: float = 5e-4
-    discriminator_rate: float = 5e-4
+    learning_rate: float = 1e-3
+    discriminator_rate: float = 1e-3
     betas: tuple[float, float] = (0.5, 0.99)
     average: float = 0.005
     orientations: bool = True

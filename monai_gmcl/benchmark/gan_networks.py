@@ -26,7 +26,7 @@ LARGEST_START = 7
 
 
 class ConditionalGenerator(nn.Module):
-    """Makes images from labels and normal latents.
+    """Makes images from labels and normal latents of length ``latent_size``.
 
     A linear map of the latent, then one transposed convolution for each doubling, each after batch normalization whose
     gain and offset belong to the class (Dumoulin et al. 2017, arXiv 1610.07629), and a sigmoid.
@@ -34,23 +34,23 @@ class ConditionalGenerator(nn.Module):
     Args:
         image_shape: ``(C, *spatial)``, two or three spatial dimensions.
         num_classes: number of classes.
-        latent_size: length of a latent.
         channels: width before the last layer; every layer before it has twice its successor's.
 
     Shape:
-        latents ``(B, latent_size)``, labels int64 ``(B,)``; result ``(B, C, *spatial)``, from 0 to 1.
+        latents ``(B, 64)``, labels int64 ``(B,)``; result ``(B, C, *spatial)``, from 0 to 1.
     """
 
-    def __init__(self, image_shape: Sequence[int], num_classes: int, latent_size: int = 64, channels: int = 32) -> None:
+    latent_size = 64
+
+    def __init__(self, image_shape: Sequence[int], num_classes: int, channels: int) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes
-        self.latent_size = latent_size
         spatial = self.image_shape[1:]
         doublings = _doublings(spatial)
         widths = [channels * 2 ** (doublings - 1 - i) for i in range(doublings)] + [self.image_shape[0]]
         self.start = (widths[0], *(-(-side // 2**doublings) for side in spatial))
-        self.first = nn.Linear(latent_size, torch.Size(self.start).numel())
+        self.first = nn.Linear(self.latent_size, torch.Size(self.start).numel())
         self.norms = nn.ModuleList(_ClassNorm(len(spatial), width, num_classes) for width in widths[:-1])
         up = Conv[Conv.CONVTRANS, len(spatial)]
         self.layers = nn.ModuleList(
@@ -81,7 +81,7 @@ class ProjectionDiscriminator(nn.Module):
         images ``(B, C, *spatial)``, labels int64 ``(B,)``; result ``(B,)``.
     """
 
-    def __init__(self, image_shape: Sequence[int], num_classes: int, channels: int = 32) -> None:
+    def __init__(self, image_shape: Sequence[int], num_classes: int, channels: int) -> None:
         super().__init__()
         spatial = tuple(image_shape[1:])
         halvings = _doublings(spatial)

@@ -31,27 +31,25 @@ from monai_gmcl.benchmark.gan_networks import ConditionalGenerator, ProjectionDi
 __all__ = ["GanOptions", "TrainedGenerator", "draw", "train_gan"]
 
 
+BETAS = (0.5, 0.99)
+"""Of both Adam optimizers: with little momentum, as generator and discriminator chase each other."""
+
+
 @dataclass(frozen=True)
 class GanOptions:
-    """What can be tuned of the GAN.
+    """What can be tuned of the GAN. The learning rate's default is the better of two on PCam, by kernel distance.
 
     Attributes:
         channels: width of generator and discriminator.
-        latent_size: length of a latent.
         batch: real images in a step; as many are generated.
-        learning_rate: of the generator.
-        discriminator_rate: learning rate of the discriminator.
-        betas: of both Adam optimizers.
+        learning_rate: of generator and discriminator.
         average: share of each step in the running average of the generator's weights.
         orientations: whether flips and quarter turns are among the discriminator's augmentations.
     """
 
     channels: int = 16
-    latent_size: int = 64
     batch: int = 32
     learning_rate: float = 1e-3
-    discriminator_rate: float = 1e-3
-    betas: tuple[float, float] = (0.5, 0.99)
     average: float = 0.005
     orientations: bool = True
 
@@ -91,7 +89,7 @@ def train_gan(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         shape = tuple(images.shape[1:])
-        network = ConditionalGenerator(shape, num_classes, options.latent_size, options.channels)
+        network = ConditionalGenerator(shape, num_classes, options.channels)
         discriminator = ProjectionDiscriminator(shape, num_classes, options.channels)
         trainer = _trainer(network, discriminator, (images, labels), steps, seed, options)
         average = EMAHandler(network, momentum=options.average, handle_buffers="copy")
@@ -174,14 +172,14 @@ def _trainer(
         max_epochs=1,
         train_data_loader=DataLoader(dataset, batch_size=options.batch, sampler=sampler, generator=order),
         g_network=network,
-        g_optimizer=torch.optim.Adam(network.parameters(), options.learning_rate, options.betas),
+        g_optimizer=torch.optim.Adam(network.parameters(), options.learning_rate, BETAS),
         g_loss_function=generator_loss,
         g_inferer=_LabeledInferer(),
         g_prepare_batch=prepare_latents,
         d_network=discriminator,
-        d_optimizer=torch.optim.Adam(discriminator.parameters(), options.discriminator_rate, options.betas),
+        d_optimizer=torch.optim.Adam(discriminator.parameters(), options.learning_rate, BETAS),
         d_loss_function=discriminator_loss,
-        latent_shape=options.latent_size,
+        latent_shape=network.latent_size,
         decollate=False,
     )
 

@@ -30,7 +30,7 @@ def test_images_of_any_shape_are_generated_and_judged(shape: tuple[int, ...]) ->
 
 def test_generator_and_discriminator_heed_the_label() -> None:
     torch.manual_seed(0)
-    generator, discriminator = ConditionalGenerator((1, 8, 8), 2), ProjectionDiscriminator((1, 8, 8), 2)
+    generator, discriminator = ConditionalGenerator((1, 8, 8), 2, 4), ProjectionDiscriminator((1, 8, 8), 2, 4)
     zeros, ones = torch.zeros(4, dtype=torch.int64), torch.ones(4, dtype=torch.int64)
     images = torch.rand(4, 1, 8, 8)
     assert not torch.allclose(discriminator(images, zeros), discriminator(images, ones))

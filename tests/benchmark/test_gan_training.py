@@ -17,7 +17,7 @@ import torch
 from monai_gmcl.benchmark.flops import FlopCounter
 from monai_gmcl.benchmark.gan_training import GanOptions, TrainedGenerator, draw, train_gan
 
-SMALL = GanOptions(channels=4, batch=16, learning_rate=2e-3, discriminator_rate=2e-3, average=0.05)
+SMALL = GanOptions(channels=4, batch=16, learning_rate=2e-3, average=0.05)
 
 
 def labeled() -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ import torch
 from monai_gmcl.benchmark.flops import FlopCounter
 from monai_gmcl.benchmark.gan_training import GanOptions, TrainedGenerator, draw, train_gan
 
-SMALL = GanOptions(channels=4, batch=16, learning_rate=2e-3, average=0.05)
+SMALL = GanOptions(channels=4, batch=16, learning_rate=5e-3, average=0.05)
 
 
 def labeled() -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +29,7 @@ def labeled() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def trained() -> TrainedGenerator:
-    return train_gan(*labeled(), 2, 200, seed=0, options=SMALL)
+    return train_gan(*labeled(), 2, 300, seed=0, options=SMALL)
 
 
 def test_the_generator_learns_what_the_classes_look_like(trained: TrainedGenerator) -> None:

@@ -31,6 +31,7 @@ from monai_gmcl.benchmark.augmentations import (
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, Setup
+from monai_gmcl.benchmark.two_stage_gan import two_stage_gan
 from monai_gmcl.benchmark.unlabeled_arms import fixmatch, gmcl_on_unlabeled, mean_teacher, self_training
 from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
@@ -43,7 +44,7 @@ from monai_gmcl.weighting import ConfidenceWeighting, UniformWeighting
 __all__ = ["ARMS", "Arm", "STRENGTHS"]
 
 STRENGTHS = (0.5, 1.0, 2.0)
-"""Times the usual ranges of an augmentation that is tuned."""
+"""Times the usual ranges of an augmentation that is tuned, or the usual length of the GAN."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Arm:
         tuned: whether its augmentation has a strength to be tuned on validation (:data:`STRENGTHS`).
         unlabeled: whether it reads unlabeled images; such arms have the same number of student passes over images.
         share: of GMCL's steps, where the compute is not equal.
+        tolerance: AUC on the choosing images that a lower strength may lack to be chosen all the same.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Arm:
     tuned: bool = False
     unlabeled: bool = False
     share: float = 1.0
+    tolerance: float = 0.0
 
 
 def _none(setup: Setup) -> Trainer:
@@ -177,6 +180,8 @@ ARMS: dict[str, Arm] = {
     "trivial_augment": Arm("TrivialAugment of MONAI transforms", _trivial),
     "mixup": Arm("MixUp", _mixed(MixUp)),
     "cutmix": Arm("CutMix", _mixed(CutMix)),
+    # The shortest GAN that is about as good as the best: its time counts.
+    "two_stage_gan": Arm("two-stage GAN", two_stage_gan, tuned=True, tolerance=0.005),
     "doubled_batch": Arm("frozen teacher, doubled batch", _doubled_batch(None), equal_compute=False),
     "doubled_batch_split_statistics": Arm(
         "frozen teacher, doubled batch, statistics of each half", _doubled_batch(_Halves()), equal_compute=False

@@ -32,6 +32,7 @@ from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.benchmark.two_stage_gan import TwoStageTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
 
@@ -181,6 +182,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
 def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
     """Write the row of each tuned arm: the strength with the best AUC on the choosing images.
 
+    Where the arm has a tolerance, it is the lowest strength that is so near to the best.
+
     The cost of the other strengths stands under ``cost.tuning``.
     """
     groups: dict[Path, list[Job]] = {}
@@ -191,10 +194,16 @@ def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
     for file, group in groups.items():
         if all(job.is_done(folder) for job in group):
             rows = [json.loads(job.file(folder).read_text(encoding="utf-8")) for job in group]
-            best = max(rows, key=lambda row: float(row["valid_auc"]["chosen"]))
+            best = _chosen(rows, ARMS[group[0].arm].tolerance)
             names = ("wall_seconds", "cpu_seconds", "student_passes", "flops")
             best["cost"]["tuning"] = {name: sum(row["cost"][name] for row in rows if row is not best) for name in names}
             _write(file, best)
+
+
+def _chosen(rows: Sequence[dict[str, Any]], tolerance: float) -> dict[str, Any]:
+    least = max(float(row["valid_auc"]["chosen"]) for row in rows) - tolerance
+    good = [row for row in rows if float(row["valid_auc"]["chosen"]) >= least]
+    return min(good, key=lambda row: float(row["settings"]["strength"]))
 
 
 @lru_cache(maxsize=4)
@@ -226,7 +235,7 @@ def _run(task: tuple[Job, Path]) -> Job:
         "measures": {name: _measures(run, images) for name, images in parts.items()},
         "valid_auc": run.valid_auc,
         "robust": _robust(run, *parts[job.splits[0]], job.seed) if job.robust else None,
-        "synthetic": None,
+        "synthetic": _synthetic(run, held_out, folder / "pictures" / f"{job.file(folder).stem}-samples.png"),
         "cost": {**run.cost, "tuning": None},
         "picture": picture,
     }
@@ -245,6 +254,14 @@ def _robust(run: StudentRun, images: Tensor, labels: Tensor, seed: int) -> dict[
     # A random part: images come class by class.
     some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:ROBUST_IMAGES]
     return robust_measures(run.with_weights("chosen"), images[some], labels[some], seed)
+
+
+def _synthetic(run: StudentRun, held_out: Images, picture: Path) -> dict[str, Any] | None:
+    """What the arm's synthetic images are like, where it trains on a set of them; a sample of them is drawn."""
+    if not isinstance(run.trainer, TwoStageTrainer):
+        return None
+    write_picture(picture, run.trainer.stage.samples())
+    return run.trainer.stage.measures(held_out)
 
 
 def _write(file: Path, row: dict[str, Any]) -> None:

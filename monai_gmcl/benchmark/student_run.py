@@ -52,7 +52,7 @@ class Setup:
         steps: student steps.
         network: the student, images to two logits.
         optimizer: the student's.
-        strength: of the arm's augmentation, where it is tuned.
+        strength: of the arm's augmentation, where it is tuned, or the length of its GAN in units of the usual one.
         choosing: images and labels that choose weights.
         unlabeled: images without labels; the labels that stand here anyway are for measuring.
         spent: what the arm has cost before its trainer stands, to be filled in by the arm.

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +20,9 @@ from torch import Tensor, nn
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.operations import OPERATIONS, GeometryOperation, Operation, PixelOperation, Warp
+from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
 __all__ = ["PolicyTeacher"]
-
-logger = logging.getLogger(__name__)
 
 NAMES = tuple(operation.name for operation in OPERATIONS)
 
@@ -146,35 +144,25 @@ class PolicyTeacher(Teacher):
     def __str__(self) -> str:
         return self.policy_table()
 
-    def to_monai(self, spatial_size: Sequence[int], difficulty: float = 1.0) -> list[dict[str, Any]]:
-        """Export the ranges as a configuration of MONAI's own random transforms, for single channel-first images.
-
-        It is for images in ``value_range``, before mean and standard deviation. Saturation, and channel gain where
-        ``value_range`` does not begin at 0, have no counterpart: a warning names what is left out. MONAI's elastic
-        warp, gamma (relative to each image's own range) and erasing (hard edges, filled with the middle of the range)
-        differ in kind; its zoom and gamma are uniform in the factor, not in its logarithm.
+    def to_monai(
+        self, spatial_size: Sequence[int], difficulty: float = 1.0, keys: str | Sequence[str] | None = None
+    ) -> MonaiPolicy:
+        """Return the ranges as MONAI's own random transforms and as a bundle configuration; see :class:`MonaiPolicy`.
 
         Args:
             spatial_size: of the images; some of MONAI's ranges are in pixels.
             difficulty: whose ranges to export.
+            keys: of the images, for transforms of dictionaries. Default: transforms of single images.
+
+        Raises:
+            ConfigurationError: sizes that are not the teacher's, a difficulty that is not positive.
         """
-        if len(spatial_size) != self.spatial_dims or difficulty <= 0:
+        if len(spatial_size) != self.spatial_dims or not difficulty > 0:
             raise ConfigurationError(
                 f"to_monai takes {self.spatial_dims} spatial sizes and a difficulty above 0, "
                 f"got {tuple(spatial_size)} and {difficulty}."
             )
-        configuration, missing = [], []
-        for operation, strength in zip(self.operations, self.strengths(difficulty).tolist(), strict=True):
-            stock = operation.stock(strength, spatial_size, self.value_range)
-            if stock is None:
-                missing.append(operation.name)
-            else:
-                configuration.append({**stock, "prob": self.probability})
-        if missing:
-            logger.warning("MONAI has no counterpart of %s: left out of the exported policy.", ", ".join(missing))
-        low, high = self.value_range
-        clip = {"a_min": low, "a_max": high, "b_min": low, "b_max": high, "clip": True}
-        return [*configuration, {"_target_": "monai.transforms.ScaleIntensityRange", **clip}]
+        return policy_to_monai(self, spatial_size, difficulty, keys)
 
     def _split(self, latents: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Sequence[Tensor]]:
         sizes = [len(self.operations), *(operation.latent_size(image_shape) for operation in self.operations)]

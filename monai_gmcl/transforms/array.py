@@ -21,11 +21,11 @@ from monai.transforms.transform import RandomizableTransform
 from monai.utils.enums import TransformBackends
 from monai.utils.misc import MAX_SEED
 from monai.utils.type_conversion import convert_to_tensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.teachers import Teacher
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty, label_rows
+from monai_gmcl.transforms.one_thread import one_thread
 from monai_gmcl.transforms.synthetic_meta import synthetic_image
 
 __all__ = ["RandTeacherAugment"]
@@ -35,15 +35,16 @@ class RandTeacherAugment(RandomizableTransform):
     """Let a trained teacher change an image, or make one in its place, with a probability.
 
     The latents come from a generator of their own, seeded by ``self.R``: torch's global generator is neither used nor
-    moved. Being random, the transform is never cached by ``CacheDataset`` or ``PersistentDataset``. It is not
-    invertible.
+    moved. For the same images in any number of data loader workers see :class:`SeededItems`. Being random, the
+    transform is never cached by ``CacheDataset`` or ``PersistentDataset``. It is not invertible.
 
     A synthetic image carries meta of its own: ``synthetic``, ``teacher``, ``label``, ``seed``, ``difficulty`` and
     ``geometry_of_source``. Affine and spacing are kept where it is a change of the source; file name and header fields
     are not. ``teacher(image, label, latents of that seed, difficulty)`` is the same image again.
 
     Args:
-        teacher: a teacher, of which a copy is taken, or the path of a teacher file.
+        teacher: a teacher, of which a copy is taken, or the path of a teacher file. A module that is called as one does
+            as well.
         prob: probability of a synthetic image.
         difficulty: strength of the change, or a range ``(low, high)`` from which it is drawn uniformly.
 
@@ -52,8 +53,8 @@ class RandTeacherAugment(RandomizableTransform):
         Work is done in float32; integer images are rounded.
 
     Raises:
-        ConfigurationError: no teacher, a probability outside 0 to 1, a wrong difficulty; in use, an image of other
-            channels or dimensions.
+        ConfigurationError: neither a module nor a path, a probability outside 0 to 1, a wrong difficulty; in use, an
+            image of other channels or dimensions, or one that is too small for the teacher.
         CheckpointError: a teacher file that cannot be read.
         ImageRangeError: in use, values outside the teacher's ``value_range``.
         LabelError: in use, a label that does not fit the teacher's classes, or none for a teacher that needs it.
@@ -63,7 +64,7 @@ class RandTeacherAugment(RandomizableTransform):
 
     def __init__(
         self,
-        teacher: Teacher | str | os.PathLike[str],
+        teacher: nn.Module | str | os.PathLike[str],
         prob: float = 0.1,
         difficulty: float | tuple[float, float] = 1.0,
     ) -> None:
@@ -99,7 +100,8 @@ class RandTeacherAugment(RandomizableTransform):
         seed, difficulty = self._drawn
         rows = None if label is None else label_rows(label)
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        changed = self.teacher(plain[None], None if rows is None else rows.to(plain.device), seed, difficulty)[0]
+        with one_thread():
+            changed = self.teacher(plain[None], None if rows is None else rows.to(plain.device), seed, difficulty)[0]
         if not isinstance(image, MetaTensor):
             return changed
         source = image if self.teacher.needs_images else None

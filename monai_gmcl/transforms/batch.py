@@ -22,10 +22,9 @@ from monai.data.meta_tensor import MetaTensor
 from monai.engines.utils import PrepareBatch, default_prepare_batch
 from monai.transforms.transform import Randomizable
 from monai.utils.misc import MAX_SEED, get_seed
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.teachers import Teacher
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty
 from monai_gmcl.transforms.synthetic_meta import mixed_batch
 
@@ -59,8 +58,9 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
         the teacher looks at no labels.
 
     Raises:
-        ConfigurationError: no teacher, an unknown mode, a wrong fraction or difficulty; in use, images of other
-            channels or dimensions, or further arguments of the network in mode ``append``.
+        ConfigurationError: neither a module nor a path, an unknown mode, a wrong fraction or difficulty; in use, images
+            of other channels or dimensions or too small for the teacher, or further arguments of the network in mode
+            ``append``.
         CheckpointError: a teacher file that cannot be read.
         ImageRangeError: in use, values outside the teacher's ``value_range``.
         LabelError: in use, labels that do not fit the teacher's classes, or none for a teacher that needs them.
@@ -68,7 +68,7 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
 
     def __init__(
         self,
-        teacher: Teacher | str | os.PathLike[str],
+        teacher: nn.Module | str | os.PathLike[str],
         fraction: float = 0.5,
         mode: str = "replace",
         difficulty: float | tuple[float, float] = 1.0,

@@ -19,9 +19,9 @@ import numpy as np
 from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform, RandomizableTransform
 from monai.utils.enums import PostFix
+from torch import nn
 
 from monai_gmcl.exceptions import LabelError
-from monai_gmcl.teachers import Teacher
 from monai_gmcl.transforms.array import RandTeacherAugment
 
 __all__ = ["RandTeacherAugmentD", "RandTeacherAugmentDict", "RandTeacherAugmentd"]
@@ -50,7 +50,7 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        teacher: Teacher | str | os.PathLike[str],
+        teacher: nn.Module | str | os.PathLike[str],
         prob: float = 0.1,
         difficulty: float | tuple[float, float] = 1.0,
         label_key: Hashable | None = "label",

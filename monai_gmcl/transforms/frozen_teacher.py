@@ -12,13 +12,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 import os
 from numbers import Real
 from typing import Any
 
 import torch
 from monai.data.meta_tensor import MetaTensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError, TeacherError
 from monai_gmcl.teachers import Teacher, load_teacher
@@ -37,26 +39,28 @@ class FrozenTeacher:
     the device it is on, changes nothing here. Copies of a transform share it.
 
     Args:
-        teacher: a teacher, or the path of a file that :func:`monai_gmcl.save_teacher` wrote.
+        teacher: a teacher, or the path of a file that :func:`monai_gmcl.save_teacher` wrote. Of a plain module that is
+            called as one, only what it has of a teacher's attributes is checked.
 
     Raises:
-        ConfigurationError: neither a Teacher nor a path.
+        ConfigurationError: neither a module nor a path.
         CheckpointError: a file that cannot be read.
     """
 
-    def __init__(self, teacher: Teacher | str | os.PathLike[str]) -> None:
+    def __init__(self, teacher: nn.Module | str | os.PathLike[str]) -> None:
+        own: nn.Module
         if isinstance(teacher, str | os.PathLike):
             own = load_teacher(teacher)
-        elif isinstance(teacher, Teacher):
+        elif isinstance(teacher, nn.Module):
             own = copy.deepcopy(teacher)
             own.zero_grad(set_to_none=True)
         else:
             raise ConfigurationError(
                 f"Expected a monai_gmcl.Teacher or the path of a teacher file, got a {type(teacher).__name__}."
             )
-        self.module = own.cpu().eval().requires_grad_(False)
+        self.module = own.cpu().float().eval().requires_grad_(False)
         self.name = type(own).__name__
-        self.needs_images = own.needs_images
+        self.needs_images = bool(getattr(own, "needs_images", True))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self
@@ -82,7 +86,7 @@ class FrozenTeacher:
         images = images.detach()
         self._check(images)
         if labels is not None:
-            labels = _check_labels(labels, self.module.num_classes)
+            labels = _check_labels(labels, getattr(self.module, "num_classes", None))
         self._move(images.device)
         generator = torch.Generator(device=images.device).manual_seed(seed)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
@@ -106,7 +110,9 @@ class FrozenTeacher:
 
     def _check(self, images: Tensor) -> None:
         teacher = self.module
-        if images.ndim != teacher.spatial_dims + 2 or images.shape[1] != teacher.in_channels:
+        if not isinstance(teacher, Teacher):
+            return
+        if images.ndim != teacher.spatial_dims + 2 or images.shape[1] != teacher.in_channels or not images.numel():
             raise ConfigurationError(
                 f"{self.name} was built for channel-first images of {teacher.in_channels} channel(s) and "
                 f"{teacher.spatial_dims} spatial dimensions, got an image of shape {tuple(images.shape[1:])}."
@@ -114,7 +120,8 @@ class FrozenTeacher:
         teacher.check_range(images)
 
     def _move(self, device: torch.device) -> None:
-        if self.module.mean.device != device:
+        tensors = itertools.chain(self.module.parameters(), self.module.buffers())
+        if any(tensor.device != device for tensor in itertools.islice(tensors, 1)):
             self.module.to(device)
 
 
@@ -150,20 +157,21 @@ def label_rows(label: Any) -> Tensor:
     return rows.unsqueeze(0)
 
 
-def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
+def _check_labels(labels: Tensor, num_classes: int | None) -> Tensor:
     """Return labels as teachers take them: classes ``(B,)`` int64, or float ``(B, K)`` from 0 to 1."""
     if labels.is_floating_point():
-        if labels.ndim != 2 or labels.shape[1] not in (1, num_classes) or not _within(labels, 0, 1):
+        fits = labels.ndim == 2 and (num_classes is None or labels.shape[1] in (1, num_classes))
+        if not fits or not _within(labels, 0, 1):
             raise LabelError(
-                f"Expected class labels as integers, or {num_classes} float labels from 0 to 1 for each image, "
+                f"Expected class labels as integers, or {num_classes or 'K'} float labels from 0 to 1 for each image, "
                 f"got {_describe(labels)}."
             )
         return labels.float()
     flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
-    if labels.dtype == torch.bool or not flat or not _within(labels, 0, num_classes - 1):
+    highest = "K - 1" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
+    if labels.dtype == torch.bool or not flat or not _within(labels, 0, (num_classes or math.inf) - 1):
         raise LabelError(
-            f"Expected one class from 0 to {num_classes - 1} (the teacher's num_classes - 1) for each image, or float "
-            f"labels (K,), got {_describe(labels)}."
+            f"Expected one class from 0 to {highest} for each image, or float labels (K,), got {_describe(labels)}."
         )
     return labels.reshape(-1).long()
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ignite.engine import Engine, Events
 from monai.transforms.transform import Randomizable
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -26,9 +27,11 @@ __all__ = ["SeededItems"]
 class SeededItems(Dataset[Any]):
     """A data set whose random transforms depend on ``(seed, epoch, index)`` alone: not on workers, nor on the order.
 
-    MONAI seeds random transforms once for each worker, so that an item's images depend on how many workers there are.
-    Here every random transform of the data set is seeded anew for each item: the same seed gives the same images in
-    any number of workers, forked or spawned, and in a run that is resumed at an epoch.
+    MONAI seeds random transforms once for each worker, by the worker's number, and without workers when the loader is
+    built. A transform cannot know which item it changes, so that with stock loaders the same seed gives other images
+    with 1, 2 or 4 workers: MONAI's own transforms and :class:`RandTeacherAugment` alike. Here every random transform of
+    the data set is seeded anew for each item: the same seed gives the same images in any number of workers, forked or
+    spawned, and in a run that is resumed at an epoch.
 
     Args:
         dataset: a map-style data set with MONAI's random transforms, such as ``CacheDataset``.
@@ -38,8 +41,11 @@ class SeededItems(Dataset[Any]):
 
         items = SeededItems(CacheDataset(data, transform), seed=0)
         loader = DataLoader(items, batch_size=16, num_workers=4)
+        # It is also a handler, which tells it the epoch: else every epoch shows the same images.
+        SupervisedTrainer(..., train_data_loader=loader, train_handlers=[items])
+        # In a loop of one's own:
         for epoch in range(epochs):
-            items.set_epoch(epoch)  # else every epoch shows the same images
+            items.set_epoch(epoch)
             for batch in loader: ...
     """
 
@@ -49,6 +55,13 @@ class SeededItems(Dataset[Any]):
         # Shared memory: workers that outlive an epoch see the next one, too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._random = list(_random_parts(dataset, set()))
+
+    def attach(self, engine: Engine) -> None:
+        """Choose the engine's epoch at the beginning of each."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._follow)
+
+    def _follow(self, engine: Engine) -> None:
+        self.set_epoch(engine.state.epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, before a pass over the loader begins."""

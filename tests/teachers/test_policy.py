@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.bundle import ConfigParser
-from monai.transforms import Compose
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.policy import NAMES, PolicyTeacher
@@ -231,40 +229,3 @@ def test_the_printed_teacher_is_its_table():
     lines = str(teacher).splitlines()
     assert [line.split()[0] for line in lines] == ["operation", *NAMES]
     assert lines[1].split()[1:] == ["-0.344", "0.344", "rad", "1.00"]
-
-
-@pytest.mark.parametrize("shape", [(3, 32, 24), (1, 16, 20, 24)])
-def test_the_exported_policy_runs_in_monai(shape):
-    teacher = make(shape, probability=1.0)
-    transform = Compose(ConfigParser({"policy": teacher.to_monai(shape[1:])}).get_parsed_content("policy"))
-    transform.set_random_state(seed=0)
-    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    changed = transform(image)
-    assert changed.shape == image.shape
-    assert changed.min() >= 0 and changed.max() <= 1
-    assert (changed - image).abs().mean() > 0.01
-
-
-def test_the_exported_policy_names_what_it_leaves_out(caplog):
-    PolicyTeacher(2, 3, 2, value_range=(-1, 1)).to_monai((32, 32))
-    assert "no counterpart of channel_gain, saturation" in caplog.text
-    caplog.clear()
-    PolicyTeacher(2, 1, 2).to_monai((32, 32))
-    assert caplog.text == ""
-
-
-def test_the_exported_ranges_are_the_table_s():
-    teacher = PolicyTeacher(2, 1, 2, value_range=(0, 200), probability=0.4)
-    exported = {entry["_target_"].rpartition(".")[2]: entry for entry in teacher.to_monai((40, 80), difficulty=2.0)}
-    table = teacher.policy(2.0)
-    assert exported["RandRotate"]["range_x"] == table["rotation"]["high"]
-    assert exported["RandZoom"]["min_zoom"] == table["zoom"]["low"]
-    assert exported["RandShiftIntensity"]["offsets"][1] == pytest.approx(200 * table["brightness"]["high"])
-    assert exported["RandAffine"]["translate_range"][1][1] == pytest.approx(80 * table["shift"]["high"])
-    assert {entry["prob"] for name, entry in exported.items() if name.startswith("Rand")} == {0.4}
-
-
-@pytest.mark.parametrize(("spatial_size", "difficulty"), [((32, 32, 32), 1.0), ((32, 32), 0.0)])
-def test_exporting_for_another_dimension_or_no_difficulty_raises(spatial_size, difficulty):
-    with pytest.raises(ConfigurationError, match="2 spatial sizes and a difficulty above 0"):
-        PolicyTeacher(2, 1, 2).to_monai(spatial_size, difficulty)

@@ -201,7 +201,7 @@ def test_the_path_of_a_teacher_file_does_as_well(teacher, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"teacher": torch.nn.Identity()}, ConfigurationError, "Teacher or the path of a teacher file, got a Identity"),
+        ({"teacher": {"weight": 1}}, ConfigurationError, "Teacher or the path of a teacher file, got a dict"),
         ({"teacher": "nowhere.safetensors"}, CheckpointError, "no file nowhere.safetensors"),
         ({"prob": 1.5}, ConfigurationError, "prob must be from 0 to 1, got 1.5"),
         ({"difficulty": -1.0}, ConfigurationError, "difficulty must be .* got -1.0"),
@@ -230,6 +230,52 @@ def test_wrong_arguments_raise(teacher, arguments, error, message):
 def test_images_and_labels_that_do_not_fit_raise(teacher, image, label, error, message):
     with pytest.raises(error, match=message):
         seeded(teacher)(image, label)
+
+
+@pytest.mark.parametrize(("spatial_dims", "side"), [(2, 2), (3, 1)])
+def test_a_source_smaller_than_the_teacher_s_minimum_raises(spatial_dims, side):
+    with pytest.raises(ConfigurationError, match="ImageTeacher needs images of at least 3 pixels along a side"):
+        seeded(ImageTeacher(spatial_dims, 1, 2))(image_of(1, *[side] * spatial_dims))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (3, 0, 4)])
+def test_a_source_of_another_size_than_the_latent_teacher_makes_or_none_raises(shape):
+    with pytest.raises(ConfigurationError, match=r"LatentTeacher was built .* got .*\(3, ., 4\)"):
+        seeded(LatentTeacher(2, 3, 4, (24, 24)))(image_of(*shape), 0)
+
+
+class Shaded(torch.nn.Module):
+    """A user's own teacher, a plain module in double precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((64,), 0.01, dtype=torch.float64))
+
+    def forward(self, images, labels, latents, difficulty):
+        return (images + difficulty * (latents @ self.weight)[:, None, None, None]).clamp(0, 1)
+
+
+def test_a_plain_module_that_is_called_as_a_teacher_does_as_well():
+    image = image_of(3, 6, 6)
+    changed = seeded(Shaded())(image, 7)
+    assert changed.dtype == image.dtype and changed.meta["teacher"] == "Shaded"
+    assert torch.equal(changed, seeded(Shaded())(image, 7)) and not torch.equal(changed, image)
+    with pytest.raises(LabelError, match="class from 0 to K - 1"):
+        seeded(Shaded())(image, -1)
+
+
+@pytest.mark.parametrize("kind", ["image", "latent"])
+def test_the_number_of_threads_does_not_show(kind):
+    teacher = ImageTeacher(2, 3, 2) if kind == "image" else LatentTeacher(2, 3, 2, (96, 96))
+    image, threads = image_of(3, 96, 96), torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        several = [seeded(teacher, seed)(image, 0) for seed in range(4)]
+        assert torch.get_num_threads() == 4
+        torch.set_num_threads(1)
+        assert all(torch.equal(seeded(teacher, seed)(image, 0), changed) for seed, changed in enumerate(several))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_teacher_that_looks_at_labels_needs_one():

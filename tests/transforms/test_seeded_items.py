@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised, Randomizable
 from torch.utils.data import ConcatDataset
@@ -83,6 +84,34 @@ def test_workers_that_outlive_an_epoch_see_the_next():
         items.set_epoch(epoch)
         passes.append(torch.cat([batch["image"].as_tensor() for batch in loader]))
     assert torch.equal(passes[1], one_pass(items, 0, epoch=1)) and not torch.equal(*passes)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_as_a_handler_it_follows_the_epoch_of_an_engine_that_goes_on(workers):
+    items = SeededItems(Dataset(data(), transform()))
+    loader = DataLoader(items, batch_size=5, num_workers=workers)
+    seen = []
+    engine = Engine(lambda engine, batch: seen.append((engine.state.epoch, batch["image"].as_tensor())))
+    items.attach(engine)
+    engine.load_state_dict({"epoch": 1, "max_epochs": 3, "epoch_length": 2})
+    engine.run(loader)
+    assert [epoch for epoch, _ in seen] == [2, 2, 3, 3]
+    expected = torch.cat([one_pass(items, 0, epoch=epoch) for epoch in (2, 3)])
+    assert torch.equal(torch.cat([images for _, images in seen]), expected)
+
+
+def test_without_it_the_images_depend_on_the_number_of_workers():
+    def images(workers):
+        loader = DataLoader(
+            Dataset(data(), transform().set_random_state(0)),
+            batch_size=5,
+            num_workers=workers,
+            generator=torch.Generator().manual_seed(0),
+        )
+        return torch.cat([batch["image"].as_tensor() for batch in loader])
+
+    assert torch.equal(images(2), images(2))
+    assert not torch.equal(images(1), images(2))
 
 
 def test_two_transforms_of_one_kind_draw_differently():

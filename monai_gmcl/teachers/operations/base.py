@@ -74,10 +74,8 @@ class Operation(ABC):
         """Return the lowest and the highest amount, in ``unit``, that this strength allows."""
         return -strength, strength
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
-        """Return the configuration of MONAI's own transform of this range, or None where MONAI has none."""
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        """Return MONAI's own transform of this range, for images from 0 to 1, as a configuration; None: it has none."""
         return None
 
 

@@ -25,6 +25,11 @@ from monai_gmcl.teachers.operations.warp import Warp, along_axes
 
 __all__ = ["Elastic", "Rotation", "Shear", "Shift", "Zoom"]
 
+SMOOTHSTEP_SPREAD = math.sqrt(26 / 35)
+"""Standard deviation along one axis, on average, of what smoothsteps interpolate between nodes of deviation 1."""
+BICUBIC_SPREAD = math.sqrt(6 / 7)
+"""The same of torch's bicubic interpolation, by which MONAI's elastic warp is smooth."""
+
 
 class AffineOperation(GeometryOperation):
     """An operation whose amounts multiply fixed directions in the logarithm of the affine map."""
@@ -54,14 +59,12 @@ class Rotation(AffineOperation):
         planes = itertools.combinations(range(len(spatial_size)), 2)
         return [[(i, j, -1.0), (j, i, 1.0)] for i, j in planes]
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         axes = ["range_x"] if len(spatial_size) == 2 else ["range_x", "range_y", "range_z"]
         return {
             "_target_": "monai.transforms.RandRotate",
             **dict.fromkeys(axes, strength),
-            "padding_mode": "reflection",
+            **_sampling(spatial_size),
         }
 
 
@@ -76,15 +79,13 @@ class Zoom(AffineOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return math.exp(-strength), math.exp(strength)
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         low, high = self.limits(strength)
         return {
             "_target_": "monai.transforms.RandZoom",
             "min_zoom": low,
             "max_zoom": high,
-            "mode": "bilinear" if len(spatial_size) == 2 else "trilinear",
+            "mode": "bicubic" if len(spatial_size) == 2 else "trilinear",
             "padding_mode": "reflect",
         }
 
@@ -97,14 +98,12 @@ class Shear(AffineOperation):
     def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
         return [[(i, j, 1.0)] for i, j in itertools.permutations(range(len(spatial_size)), 2)]
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         count = len(self.directions(spatial_size))
         return {
             "_target_": "monai.transforms.RandAffine",
             "shear_range": [[-strength, strength]] * count,
-            "padding_mode": "reflection",
+            **_sampling(spatial_size),
         }
 
 
@@ -117,13 +116,11 @@ class Shift(AffineOperation):
         last = len(spatial_size)
         return [[(i, last, float(size))] for i, size in enumerate(reversed(spatial_size))]
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandAffine",
             "translate_range": [[-strength * size, strength * size] for size in spatial_size],
-            "padding_mode": "reflection",
+            **_sampling(spatial_size),
         }
 
 
@@ -146,17 +143,16 @@ class Elastic(GeometryOperation):
         smooth = along_axes(lattice, [_interpolation(size, self.nodes, lattice) for size in warp.spatial_size])
         return warp.displace(smooth.movedim(1, -1))
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
-        # the standard deviation of a uniform number in [-strength, strength], in pixels
-        spread = strength / math.sqrt(3) * min(spatial_size)
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        # the standard deviation of uniform numbers in [-strength, strength] after interpolation, in pixels
+        spread = strength / math.sqrt(3) * SMOOTHSTEP_SPREAD ** len(spatial_size) * min(spatial_size)
         spacing = min(spatial_size) / (self.nodes - 1)
         if len(spatial_size) == 2:
+            magnitude = spread / BICUBIC_SPREAD**2
             return {
                 "_target_": "monai.transforms.Rand2DElastic",
                 "spacing": [spacing, spacing],
-                "magnitude_range": [spread, spread],
+                "magnitude_range": [magnitude, magnitude],
                 "padding_mode": "reflection",
             }
         # MONAI smooths uniform noise of one value a voxel, which divides its spread by (2 sqrt(pi) sigma)^(3/2)
@@ -168,6 +164,11 @@ class Elastic(GeometryOperation):
             "magnitude_range": [magnitude, magnitude],
             "padding_mode": "reflection",
         }
+
+
+def _sampling(spatial_size: Sequence[int]) -> dict[str, Any]:
+    """How MONAI is to resample. One image goes through several resamplings: linear ones would smooth it too much."""
+    return {"mode": "bicubic" if len(spatial_size) == 2 else "bilinear", "padding_mode": "reflection"}
 
 
 def _interpolation(size: int, nodes: int, like: Tensor) -> Tensor:

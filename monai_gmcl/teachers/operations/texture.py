@@ -55,11 +55,12 @@ class Blur(OneSidedOperation):
             spectrum = spectrum * decay.view(len(images), *[1] * (axis + 1), size, *[1] * (images.ndim - axis - 3))
         return along_axes(spectrum, [mode.T for mode in modes])
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
-        axes = ("sigma_x", "sigma_y", "sigma_z")
-        return {"_target_": "monai.transforms.RandGaussianSmooth", **{axis: [0.0, strength] for axis in axes}}
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        return {
+            "_target_": "monai.transforms.RandGaussianSmooth",
+            **{axis: [0.0, strength] for axis in ("sigma_x", "sigma_y", "sigma_z")},
+            "approx": "scalespace",
+        }
 
 
 class Noise(OneSidedOperation):
@@ -80,10 +81,8 @@ class Noise(OneSidedOperation):
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
         return images + broadcast(strength * draws[:, 0], images) * draws[:, 1:].view_as(images)
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
-        return {"_target_": "monai.transforms.RandGaussianNoise", "std": strength * (value_range[1] - value_range[0])}
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        return {"_target_": "monai.transforms.RandGaussianNoise", "std": strength}
 
 
 class Erasing(OneSidedOperation):
@@ -114,15 +113,13 @@ class Erasing(OneSidedOperation):
         half_side = half_side[:, None]
         return torch.sigmoid((distance + half_side) / self.edge) - torch.sigmoid((distance - half_side) / self.edge)
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandCoarseDropout",
             "holes": 1,
             "spatial_size": 1,
             "max_spatial_size": [max(1, round(strength * size)) for size in spatial_size],
-            "fill_value": sum(value_range) / 2,
+            "fill_value": 0.5,
         }
 
 

@@ -41,11 +41,8 @@ class Brightness(ToneOperation):
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
         return images + broadcast(signed(draws, strength), images)
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
-        offset = strength * (value_range[1] - value_range[0])
-        return {"_target_": "monai.transforms.RandShiftIntensity", "offsets": [-offset, offset]}
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        return {"_target_": "monai.transforms.RandShiftIntensity", "offsets": [-strength, strength]}
 
 
 class Contrast(ToneOperation):
@@ -60,9 +57,7 @@ class Contrast(ToneOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return 1 - strength, 1 + strength
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandScaleIntensityFixedMean", "factors": [-strength, strength]}
 
 
@@ -79,9 +74,7 @@ class Gamma(ToneOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return math.exp(-strength), math.exp(strength)
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandAdjustContrast", "gamma": list(self.limits(strength))}
 
 
@@ -103,11 +96,7 @@ class ChannelGain(PixelOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return 1 - strength, 1 + strength
 
-    def stock(
-        self, strength: float, spatial_size: Sequence[int], value_range: tuple[float, float]
-    ) -> dict[str, Any] | None:
-        if value_range[0] != 0:  # MONAI's multiplies the values themselves, not their distance from the lowest
-            return None
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandScaleIntensity",
             "factors": [-strength, strength],

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 from monai.data.utils import set_rnd
+from torch.utils.data import RandomSampler
 
 from monai_gmcl.exceptions import DataError
 
@@ -46,6 +47,10 @@ def warn_of_persistent_workers(loader: Any, name: str) -> None:
 def seed_loader(loader: Any, seed: int) -> None:
     """Make the next pass over a loader depend on ``seed`` alone: order, transforms and workers."""
     torch.manual_seed(seed)
+    sampler = getattr(loader, "sampler", None)
+    if isinstance(sampler, RandomSampler) and sampler.generator is None:
+        # One that draws from the global generator does so sooner where workers fetch ahead.
+        sampler.generator = torch.Generator()
     for owner in (loader, getattr(loader, "sampler", None)):
         generator = getattr(owner, "generator", None)
         if isinstance(generator, torch.Generator):

@@ -233,6 +233,15 @@ def _same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_seed_gives_the_same_weights_and_pictures(workers: int, data: Path, tmp_path: Path) -> None:
+    first = _train(tmp_path / "first", data)
+    second = _train(tmp_path / "second", data, **{"train#dataloader#num_workers": workers})
+    assert all(_same(first[name], second[name]) for name in ("model", "teacher", "optimizer", "teacher_optimizer"))
+    for name in ("images/epoch_0001.png", "images/epoch_0002.png", "curves.png", "teacher.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+
+
 @pytest.mark.parametrize(("workers", "stop_in"), [(0, 1), (0, 2), (2, 3)])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_end(workers: int, stop_in: int, data: Path, tmp_path: Path) -> None:
     """Two iterations an epoch: inside the first epoch, at its end, inside the second."""

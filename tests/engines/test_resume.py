@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Events
+from monai.data import DataLoader, Dataset
 from monai.handlers import CheckpointLoader, CheckpointSaver
+from monai.transforms import RandGaussianNoised
 from torch import nn
 
 from monai_gmcl import (
@@ -35,6 +37,7 @@ from monai_gmcl import (
     UnrolledHypergradient,
 )
 from monai_gmcl.exceptions import CheckpointError
+from monai_gmcl.transforms import SeededItems
 
 Build = Callable[..., GMCLTrainer]
 
@@ -346,3 +349,15 @@ def test_a_loader_built_in_the_middle_of_a_run_does_not_repeat_lessons(
 def test_the_state_of_a_supervised_trainer_is_refused(trainer: Build) -> None:
     with pytest.raises(CheckpointError, match="Expected the state of a GMCLTrainer"):
         trainer().load_state_dict({"epoch_length": 5, "iteration": 5, "max_epochs": 2})
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_same_run(workers: int, trainer: Build, items: Any) -> None:
+    def end(count: int) -> list[torch.Tensor]:
+        data = SeededItems(Dataset(items(), RandGaussianNoised("image", prob=0.5, std=0.05)), seed=1)
+        loader = DataLoader(data, batch_size=5, shuffle=True, num_workers=count)
+        run = trainer(train_data_loader=loader, train_handlers=[data], max_epochs=2)
+        run.run()
+        return end_of(run)
+
+    assert all(torch.equal(a, b) for a, b in zip(end(0), end(workers), strict=True))

@@ -102,4 +102,5 @@ def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[dic
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(names) > 1 or title == METRICS:
-        axes.legend(fontsize=8, framealpha=0.8, edgecolor="none")
+        # Outside: inside it would hide a part of some run.
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)

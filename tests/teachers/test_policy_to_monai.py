@@ -139,13 +139,13 @@ def test_the_whole_policy_changes_images_as_much_and_leaves_them_as_sharp(shape)
     image = torch.nn.functional.interpolate(
         image_of(1, shape[0], *[side // 2 for side in shape[1:]]), size=shape[1:], mode="nearest"
     )[0]
-    ours, theirs = by_both(image, probability=0.5)
+    ours, theirs = by_both(image, n=300, probability=0.5)
     for measure in (
         lambda changed: (changed - image).abs().mean(),
         lambda changed: changed.diff(dim=-1).abs().mean(),
         lambda changed: changed.std(),
     ):
-        assert measure(theirs) == pytest.approx(float(measure(ours)), rel=0.12)
+        assert measure(theirs) == pytest.approx(float(measure(ours)), rel=0.15)
 
 
 def test_each_operation_acts_with_the_teacher_s_probability():

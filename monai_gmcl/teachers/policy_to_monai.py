@@ -40,10 +40,12 @@ class MonaiPolicy:
     deviation. Each operation acts with the teacher's probability, in the teacher's order, uniformly within the learned
     range. Brightness, contrast, channel gain, noise, rotation in 2-D and shift are the teacher's; others differ:
 
-    - zoom and gamma are uniform in the factor, not in its logarithm; gamma is relative to each image's own range;
+    - zoom and gamma are uniform in the factor, not in its logarithm; zoom is rounded down to whole pixels of the size,
+      and gamma is relative to each image's own range;
     - rotation in 3-D is by Euler angles, and shear one axis after the other: alike while they are small;
     - blur has its own standard deviation along each axis, and zeros beyond the borders;
-    - the elastic warp is normal, not uniform, with the same standard deviation along the shortest axis;
+    - the elastic warp is normal, not uniform, with the same standard deviation along the shortest axis; in 2-D,
+      MONAI's splines besides displace points by up to a twentieth of the nodes' distance, the same for each image;
     - in 2-D each change of geometry resamples for itself, by cubic splines, which keeps images about as sharp;
     - erasing has hard edges, its own side along each axis and the middle of the range;
     - saturation has no counterpart and is left out.

@@ -41,7 +41,8 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
 
     The seed is that of ``monai.utils.set_determinism``, or of :meth:`set_random_state`. A batch with synthetic images
     keeps of its meta what MONAI's collation of real and synthetic images would: the geometry; with ``synthetic``,
-    ``teacher`` and ``seed`` for each image. File names are gone, those of the real images among them.
+    ``teacher``, ``label``, ``seed`` and ``difficulty`` for each image. File names are gone, those of the real images
+    among them.
 
     Args:
         teacher: a teacher, of which a copy is taken, or the path of a teacher file.
@@ -136,8 +137,17 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
             labels = None if plain_labels is None or chosen is None else torch.cat([plain_labels, chosen])
             rows, fresh = torch.cat([rows, sources]), torch.cat([fresh, torch.ones(len(sources), dtype=torch.bool)])
         if isinstance(images, MetaTensor):
-            keep_geometry = self.teacher.needs_images
-            together = mixed_batch(together, images, rows, fresh, keep_geometry, self.teacher.name, self._seed)
+            together = mixed_batch(
+                together,
+                images,
+                rows,
+                fresh,
+                keep_geometry=self.teacher.needs_images,
+                teacher=self.teacher.name,
+                labels=None if labels is None else _plain(labels),
+                seed=self._seed,
+                difficulty=self._strength,
+            )
         return together, labels
 
 

@@ -57,7 +57,15 @@ def synthetic_image(
 
 
 def mixed_batch(
-    images: Tensor, source: MetaTensor, rows: Tensor, synthetic: Tensor, keep_geometry: bool, teacher: str, seed: int
+    images: Tensor,
+    source: MetaTensor,
+    rows: Tensor,
+    synthetic: Tensor,
+    keep_geometry: bool,
+    teacher: str,
+    labels: Tensor | None,
+    seed: int,
+    difficulty: float,
 ) -> MetaTensor:
     """Give a batch of real and synthetic images meta: for each image its geometry, and where it comes from.
 
@@ -68,7 +76,9 @@ def mixed_batch(
         synthetic: ``(N,)``, whether it is synthetic.
         keep_geometry: whether synthetic images have their source's geometry.
         teacher: name of the teacher.
+        labels: of all images, ``(N,)`` or ``(N, K)``; None where they have none.
         seed: of the latents.
+        difficulty: strength of the change; that of a real image is 0.
     """
     flags = synthetic.tolist()
     meta: dict[str, Any] = {
@@ -76,13 +86,18 @@ def mixed_batch(
         "geometry_of_source": synthetic & keep_geometry,
         "teacher": [teacher if flag else "" for flag in flags],
         "seed": torch.where(synthetic, seed, -1),
+        "difficulty": torch.where(synthetic, difficulty, 0.0),
     }
+    if labels is not None:
+        meta["label"] = labels.cpu().clone()
     # Where synthetic images have no geometry, the batch has none but the affine, which MetaTensor asks for.
     for key in GEOMETRY if keep_geometry else GEOMETRY[:1]:
         if key in source.meta:
             meta[key] = _choose(source.meta[key], rows.tolist()) if source.is_batch else [source.meta[key]] * len(rows)
     affine = torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in meta["affine"]])
-    meta["affine"] = affine if keep_geometry else torch.where(synthetic[:, None, None], torch.eye(4).to(affine), affine)
+    meta["affine"] = (
+        affine if keep_geometry else torch.where(synthetic[:, None, None], torch.eye(len(affine[0])).to(affine), affine)
+    )
     meta["space"] = [str(space) for space in meta.get("space", ["RAS"] * len(rows))]
     batch = MetaTensor(images, meta=meta)
     batch.is_batch = True

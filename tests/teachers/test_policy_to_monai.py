@@ -93,10 +93,13 @@ def test_zoom_has_the_teacher_s_range_and_spread_but_for_whole_pixels(size):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (20, 20, 20)])
-def test_the_elastic_warp_displaces_as_far_as_the_teacher_s(size):
+def test_the_elastic_warp_displaces_as_far_as_the_teacher_s_and_little_besides(size):
     image = coordinates(*size)
-    ours, theirs = ((changed - image).std(0).mean() for changed in by_both(image, include=["elastic"]))
-    assert theirs == pytest.approx(float(ours), rel=0.2)
+    ours, theirs = by_both(image, include=["elastic"])
+    assert theirs.std(0).mean() == pytest.approx(float(ours.std(0).mean()), rel=0.2)
+    inside = (..., *[slice(5, -5)] * len(size))
+    pixels = 2 * max(size) * (theirs - image).mean(0)[inside].abs()
+    assert pixels.mean() < 0.05 * min(size) / 3
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 8, 8)])
@@ -139,13 +142,13 @@ def test_the_whole_policy_changes_images_as_much_and_leaves_them_as_sharp(shape)
     image = torch.nn.functional.interpolate(
         image_of(1, shape[0], *[side // 2 for side in shape[1:]]), size=shape[1:], mode="nearest"
     )[0]
-    ours, theirs = by_both(image, probability=0.5)
+    ours, theirs = by_both(image, n=300, probability=0.5)
     for measure in (
         lambda changed: (changed - image).abs().mean(),
         lambda changed: changed.diff(dim=-1).abs().mean(),
         lambda changed: changed.std(),
     ):
-        assert measure(theirs) == pytest.approx(float(measure(ours)), rel=0.12)
+        assert measure(theirs) == pytest.approx(float(measure(ours)), rel=0.15)
 
 
 def test_each_operation_acts_with_the_teacher_s_probability():

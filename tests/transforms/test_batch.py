@@ -146,12 +146,47 @@ def test_a_batch_s_meta_tells_real_from_synthetic_and_holds_no_file_names(mode, 
     for part, flag in zip(parts, synthetic, strict=True):
         image = part["image"]
         assert image.meta["teacher"] == (type(teacher).__name__ if flag else "")
+        assert image.meta["label"] == part["label"] and image.meta["difficulty"] == (1.0 if flag else 0.0)
         assert image.meta["geometry_of_source"] == (flag and not latent)
         expected = torch.eye(4, dtype=torch.float64) if flag and latent else private_image.affine
         assert torch.equal(image.affine, expected)
         assert bool(image.applied_operations) != flag
         assert torch.equal(image.as_tensor(), private_image.as_tensor()) != flag
     assert images.spatial_ndim == 2
+
+
+@pytest.mark.parametrize("latent", [False, True])
+def test_affines_of_two_dimensions_are_kept_as_they_are(latent):
+    teacher = LatentTeacher(2, 3, 4, (8, 8)) if latent else PolicyTeacher(2, 3, 4)
+    affine = torch.diag(torch.tensor([2.0, 3.0, 1.0], dtype=torch.float64))
+    batch = list_data_collate([{"image": MetaTensor(torch.rand(3, 8, 8), affine=affine), "label": 0}] * 2)
+    images, _ = TeacherBatchAugment(teacher, 1.0)(batch)
+    assert torch.equal(images.affine[0], torch.eye(3, dtype=torch.float64) if latent else affine)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from(["policy", "image", "latent"]),
+    size=st.lists(st.integers(4, 8), min_size=2, max_size=3),
+    n=st.integers(2, 5),
+    row=st.integers(0, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_what_an_image_becomes_does_not_depend_on_the_others_of_its_batch(kind, size, n, row, seed):
+    dims, row = len(size), row % n
+    if kind == "policy":
+        teacher = PolicyTeacher(dims, 1, 4)
+    else:
+        teacher = ImageTeacher(dims, 1, 4, channels=4) if kind == "image" else LatentTeacher(dims, 1, 4, size)
+    batch = batch_of(n, 1, *size)
+    other = {"image": batch["image"].clone(), "label": batch["label"].clone()}
+    other["image"][row], other["label"][row] = 1 - other["image"][row], 3 - other["label"][row]
+    images, others = (
+        TeacherBatchAugment(teacher, 1.0).set_random_state(seed)(one)[0].double() for one in (batch, other)
+    )
+    kept = torch.arange(n) != row
+    torch.testing.assert_close(images[kept], others[kept], rtol=0, atol=1e-5)
+    assert not torch.equal(images[row], others[row])
 
 
 def test_a_meta_tensor_that_was_not_collated_is_a_batch_all_the_same(teacher):

@@ -288,7 +288,7 @@ for name, (trainer, _) in runs.items():
     print(f"{name:36}{seconds:8.0f}{every['auc']:7.3f}{every['accuracy']:10.3f}   {by_grade}")
 
 # %% [markdown]
-# In the run saved here, lessons are worth a lot: more than .05 of accuracy over the plain workflow, which does not catch
+# In the run saved here, lessons are worth a lot: over .05 of accuracy beyond the plain workflow, which does not catch
 # up in twice as many epochs. All of it is owed to lessons as such, with a strength that follows the student's
 # competence: on the phantom, a random teacher does as well as one that learns, here and below even a little better. On
 # 400 images one standard error of such an accuracy is .02, so one run cannot tell the last two rows apart.

@@ -22,7 +22,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.stats import sem
 from scipy.stats import t as student_t
 
@@ -42,7 +42,7 @@ COLORS = {
 }
 """Arms that stand out; the others are grey, and told apart by their markers."""
 GREY, INK, FAINT = "#8a919c", "#1d2128", "#d9dde3"
-ARM_MARKERS = "xs+D1^<>XPpvd2ho"
+ARM_MARKERS = "xs+D1^<>XPpvd2h*"
 """By the place of an arm in tables."""
 CELL_MARKERS = "osDv^Xp"
 STYLE: Any = {
@@ -152,7 +152,10 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                 style = {**_style(arm), "linestyle": "", "markersize": 7}
                 axes.plot([x for x, _ in there], [y for _, y in there], **style)
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            # Costs often lie within a decade, of which a logarithmic axis would name no number.
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.1e}".replace("e+", "e")))
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
         panels[0].set_ylabel("AUC, chosen weights")
 
@@ -178,6 +181,7 @@ def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lin
 
 def _style(arm: str) -> dict[str, Any]:
     marker = ARM_MARKERS[ORDER.index(arm) % len(ARM_MARKERS)] if arm in ORDER else "."
+    marker = "o" if arm == "gmcl" else marker
     if arm in COLORS:
         style = {"color": COLORS[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
     else:

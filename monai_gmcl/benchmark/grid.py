@@ -28,6 +28,7 @@ import torch
 from monai.data.meta_obj import set_track_meta
 from torch import Tensor
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.picture import write_picture
@@ -266,9 +267,7 @@ def _synthetic(run: StudentRun, held_out: Images, picture: Path) -> dict[str, An
 
 def _write(file: Path, row: dict[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(row, indent=1), encoding="utf-8")
-    part.replace(file)
+    write_whole(file, json.dumps(row, indent=1).encode())
 
 
 @lru_cache(maxsize=1)

@@ -32,9 +32,9 @@ from monai.transforms.intensity.dictionary import RandGaussianSmoothd
 from monai.transforms.spatial.dictionary import RandAffined
 from monai.transforms.utility.dictionary import Identityd
 
+from monai_gmcl.one_thread import one_thread
 from monai_gmcl.teachers import ImageTeacher, PolicyTeacher, StainTeacher, Teacher
 from monai_gmcl.transforms import RandTeacherAugmentd, TeacherBatchAugment
-from monai_gmcl.transforms.one_thread import one_thread
 
 __all__ = ["throughput"]
 

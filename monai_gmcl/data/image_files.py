@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import nibabel
 import numpy as np
@@ -23,6 +24,8 @@ from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugi
 
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.exceptions import ConfigurationError
+
+Seen = TypeVar("Seen")
 
 __all__ = [
     "PICTURES",
@@ -57,39 +60,36 @@ def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -
         The image in the file's own mode, turned as its EXIF orientation says; a mode that :func:`picture_array` takes.
     """
     limit = PIXEL_LIMITS[2] if pixel_limit is None else pixel_limit
-    unfit = _file_fault(path, PICTURES)
-    if unfit is not None:
-        return unfit
-    try:
-        with open(path, "rb") as file:
-            image = _opened(file, str(path))
-            if image is None:
-                return Fault("not_an_image", str(path), PICTURES, "something else")
-            unfit = _header_fault(image, str(path), limit)
-            if unfit is not None:
-                return unfit
-            image.load()
-            if image.getexif().get(ORIENTATION, 1) != 1:
-                ImageOps.exif_transpose(image, in_place=True)
-            return _depth_fault(image, str(path)) or image
-    # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
-    except Exception as error:
-        return _decoding_fault(path, PICTURES, error)
+
+    def whole(image: Image.Image) -> Image.Image | Fault:
+        unfit = _header_fault(image, str(path), limit)
+        if unfit is not None:
+            return unfit
+        image.load()
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            ImageOps.exif_transpose(image, in_place=True)
+        return _depth_fault(image, str(path)) or image
+
+    return _look(path, whole)
 
 
 def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
     """Return 1 for a grey image and 3 for one with colors, by its header, or say what is wrong with it."""
+    return _look(path, lambda image: 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3)
+
+
+def _look(path: str | os.PathLike[str], look: Callable[[Image.Image], Seen | Fault]) -> Seen | Fault:
+    """Return what ``look`` makes of an opened picture, or say why there is none."""
     unfit = _file_fault(path, PICTURES)
     if unfit is not None:
         return unfit
     try:
         with open(path, "rb") as file:
             image = _opened(file, str(path))
+            return Fault("not_an_image", str(path), PICTURES, "something else") if image is None else look(image)
+    # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
     except Exception as error:
         return _decoding_fault(path, PICTURES, error)
-    if image is None:
-        return Fault("not_an_image", str(path), PICTURES, "something else")
-    return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
 
 
 def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:

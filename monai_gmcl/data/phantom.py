@@ -11,16 +11,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
+from monai_gmcl.data.drawn_folder import draw_once
 from monai_gmcl.data.phantom_image import phantom_image
-from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["PHANTOM_GRADES", "PHANTOM_IMAGES_PER_CLASS", "make_phantom"]
 
@@ -65,22 +64,7 @@ def make_phantom(
         )
     folder = Path(folder)
     parameters = {"version": VERSION, "images_per_class": counts, "size": size, "seed": seed}
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        _check_same(folder, parameters)
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Drawn beside and moved in one step: a run that was cut off, or a second one, leaves no half of a phantom.
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        drawn = Path(beside) / folder.name
-        _draw(drawn, seed, counts, size)
-        (drawn / "phantom.json").write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
-        try:
-            drawn.replace(folder)
-        except OSError:
-            # Unless another process finished the phantom meanwhile, the move itself went wrong.
-            if not (folder / "phantom.json").is_file():
-                raise
-            _check_same(folder, parameters)
+    draw_once(folder, "phantom.json", "phantom", parameters, lambda place: _draw(place, seed, counts, size))
     return folder
 
 
@@ -93,18 +77,3 @@ def _draw(folder: Path, seed: int, images_per_class: Mapping[str, int], size: in
             for index in range(count):
                 generator = np.random.default_rng([seed, split_key, grade, index])
                 Image.fromarray(phantom_image(grade, generator, size)).save(target / f"{index:04d}.png")
-
-
-def _check_same(folder: Path, parameters: Mapping[str, object]) -> None:
-    record = folder / "phantom.json"
-    if not record.is_file():
-        raise DataError(f"Expected an empty folder for the phantom, found something else at {str(folder)!r}.")
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"Expected the parameters of a phantom in {str(record)!r}, found no JSON: {error}.") from error
-    if found != parameters:
-        raise DataError(
-            f"Expected a phantom with {dict(parameters)} in {str(folder)!r}, found one with {found}; "
-            "take another folder or remove it."
-        )

@@ -14,19 +14,20 @@ from __future__ import annotations
 import copy
 import random
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import MetaKeys
+from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from monai_gmcl.data.labeled_sources import Label, LabeledSources, read_label
 from monai_gmcl.exceptions import ConfigurationError, DataError, ImageRangeError, LabelError, TeacherError
+from monai_gmcl.one_thread import one_thread
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 __all__ = ["SyntheticDataset", "SyntheticPlan"]
@@ -137,7 +138,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         plan = self.plan(index)
-        with _one_thread(), torch.no_grad():
+        with _one_at_a_time, one_thread(), torch.no_grad():
             if self.sources is None or plan.source is None:
                 source, image = None, self._make(plan, None, self._made_shape)
             else:
@@ -149,7 +150,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return {self.image_key: self._described(image, source, plan), self.label_key: label}
 
     def _change(self, plan: SyntheticPlan, source: Tensor, name: str) -> Tensor:
-        image = _plain(source)
+        image = convert_to_tensor(source, track_meta=False)
         if isinstance(self.teacher, Teacher):
             _check_image(self.teacher, image, name)
         try:
@@ -174,7 +175,8 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
                 f"got {found}."
             )
         # cloned: at difficulty 0 it is the source itself
-        return _plain(made)[0].clone()
+        plain: Tensor = convert_to_tensor(made, track_meta=False)
+        return plain[0].clone()
 
     def _described(self, image: Tensor, source: Tensor | None, plan: SyntheticPlan) -> Tensor:
         """The image with meta of its own, where MONAI tracks meta at all."""
@@ -251,10 +253,6 @@ def _made_shape(teacher: nn.Module) -> tuple[int, ...]:
     return (int(channels), *map(int, size))
 
 
-def _plain(image: Tensor) -> Tensor:
-    return image.as_tensor() if isinstance(image, MetaTensor) else image
-
-
 def _derive(*parts: Any) -> int:
     """Return a seed from 0 to 2⁶³ - 1 that depends on all parts, the same on every machine."""
     return random.Random("/".join(map(str, parts))).getrandbits(63)
@@ -262,15 +260,3 @@ def _derive(*parts: Any) -> int:
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch on one thread, as in a worker: on several, sums are taken in another order and differ in a bit."""
-    with _one_at_a_time:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)

@@ -11,16 +11,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_gmcl.data.drawn_folder import draw_once
 from monai_gmcl.data.phantom_image import phantom_image
-from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["foreign_image", "make_unlabeled_phantom"]
 
@@ -62,22 +61,16 @@ def make_unlabeled_phantom(
     order = np.random.default_rng([seed, KEY]).permutation(count)
     foreign = round(count * foreign_share)
     kinds = ["foreign" if place < foreign else int(place % GRADES) for place in order]
-    parameters = {"count": count, "foreign_share": foreign_share, "size": size, "seed": seed}
-    record = {"version": VERSION, **parameters, "kinds": kinds}
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        _check_same(folder, record)
-        return folder / IMAGES
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Drawn beside and moved in one step, so that a run that was cut off leaves no half of it.
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        drawn = Path(beside) / folder.name
-        (drawn / IMAGES).mkdir(parents=True)
+    parameters = {"version": VERSION, "count": count, "foreign_share": foreign_share, "size": size, "seed": seed}
+
+    def draw(place: Path) -> None:
+        (place / IMAGES).mkdir()
         for index, kind in enumerate(kinds):
             generator = np.random.default_rng([seed, KEY, index])
             pixels = foreign_image(generator, size) if isinstance(kind, str) else phantom_image(kind, generator, size)
-            Image.fromarray(pixels).save(drawn / IMAGES / f"{index:05d}.png")
-        (drawn / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
-        drawn.replace(folder)
+            Image.fromarray(pixels).save(place / IMAGES / f"{index:05d}.png")
+
+    draw_once(folder, RECORD, "unlabeled phantom", parameters, draw, {"kinds": kinds})
     return folder / IMAGES
 
 
@@ -97,12 +90,3 @@ def foreign_image(generator: np.random.Generator, size: int = 64) -> NDArray[np.
     light = 0.35 + 0.2 * np.exp(-2 * x**2) + 0.2 * bands.clip(0) ** 2 + generator.normal(0, 0.03, (size, size))
     grey = (255 * light.clip(0, 1)).round().astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _check_same(folder: Path, record: dict[str, object]) -> None:
-    file = folder / RECORD
-    if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != record:
-        raise DataError(
-            f"Expected an empty folder or the same unlabeled phantom in {str(folder)!r}, found something else; take "
-            "another folder or remove it."
-        )

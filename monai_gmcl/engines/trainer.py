@@ -355,8 +355,9 @@ class GMCLTrainer(Trainer):
         self.student_step.combine(values.real_weight, values.lesson_weight)
         self._look_ahead = {}
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if lesson is not None and self._readers(heard):
-            self.student_step.derive_update({name for e in self._readers(heard) for name in e.reads(lesson)})
+        readers = [] if lesson is None else self._readers(heard)
+        if lesson is not None and readers:
+            self.student_step.derive_update({name for reader in readers for name in reader.reads(lesson)})
         if not self.student_step.take():
             self.dropped_lessons += len(self._pending) + heard
             self._pending.clear()

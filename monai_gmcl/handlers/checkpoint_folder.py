@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 
 __all__ = ["CheckpointFolder", "newest_checkpoint", "write_atomically"]
@@ -185,24 +186,16 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     Raises:
         CheckpointError: the disk is full or cannot be written to: path, bytes needed, bytes free.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, content)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
         full = "The disk is full: " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise CheckpointError(
             f"{full}{path} cannot be written ({error.strerror}): {len(content):,} bytes needed, {free:,} bytes free. "
             "What was saved before is still there."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

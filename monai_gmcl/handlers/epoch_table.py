@@ -12,11 +12,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["EpochTable"]
@@ -64,15 +66,11 @@ class EpochTable:
         rows = [row for row in self.read() if row[self.KEY] < epoch]
         rows.append({self.KEY: epoch, **{name: n for name, n in numbers.items() if not math.isnan(n)}})
         columns = dict.fromkeys([*self._header(), self.KEY, *numbers])
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(columns))
-                writer.writeheader()
-                writer.writerows({**row, self.KEY: int(row[self.KEY])} for row in rows)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(columns))
+        writer.writeheader()
+        writer.writerows({**row, self.KEY: int(row[self.KEY])} for row in rows)
+        write_whole(self.path, text.getvalue().encode())
 
     def _header(self) -> list[str]:
         if not self.path.is_file():

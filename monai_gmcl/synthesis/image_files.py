@@ -20,6 +20,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
+from monai.utils.type_conversion import convert_to_tensor
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -42,7 +43,7 @@ def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, floa
         comment: told in the file.
         intensity_range: what 0 and 1 stand for in a NIfTI file.
     """
-    values = (image.as_tensor() if isinstance(image, MetaTensor) else image).clamp(0, 1).float().numpy()
+    values = convert_to_tensor(image, track_meta=False).clamp(0, 1).float().numpy()
     if values.ndim == 3:
         pixels = np.rint(values * 255).astype(np.uint8)
         picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -12,12 +12,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["CARD", "CONTACT_SHEET", "DATALIST", "IMAGES", "MANIFEST", "RECORD", "OutFolder", "write_atomically"]
@@ -91,12 +91,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file beside its place, then move it there; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # always the same name: a run that goes on leaves nothing of one that was cut off
-    part = path.with_name(f".{path.name}{PART}")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, content, beside=path.with_name(f".{path.name}{PART}"))
 
 
 def _remove(path: Path) -> None:

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 import torch
 from monai.utils.type_conversion import convert_to_tensor
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_gmcl.data.class_folders import Item, class_folder_datalist
 from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
+from monai_gmcl.data.image_files import picture_channels
 from monai_gmcl.data.loading import image_transforms
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
 from monai_gmcl.metrics import small_pixels
@@ -106,12 +106,12 @@ class RealImages(Dataset[dict[str, Any]]):
             shapes.append(tuple(image.shape))
             digest.update(repr(item["label"]).encode())
             digest.update(hashlib.sha256(Path(item["image"]).read_bytes()).digest())
-            fitting = fitting or _channels(item["image"]) == self.channels
+            fitting = fitting or picture_channels(item["image"]) == self.channels
         if not fitting:
             first = self.data[0]["image"]
             raise ConfigurationError(
                 f"The teacher was built for images of {self.channels} channel(s), those of the source have "
-                f"{_channels(first)}, as {first!r}."
+                f"{picture_channels(first)}, as {first!r}."
             )
         return Survey(torch.cat(pixels), shapes, digest.hexdigest())
 
@@ -166,8 +166,3 @@ def as_seen(image: Tensor, teacher: Teacher) -> Tensor:
     """Return an image ``(C, ...)`` of a teacher, un-normalized, with values from 0 to 1."""
     low, high = teacher.value_range
     return (image * teacher.std[0] + teacher.mean[0] - low) / (high - low)
-
-
-def _channels(path: str) -> int:
-    with Image.open(path) as image:
-        return 1 if image.mode.startswith(("1", "L", "I", "F")) else 3

@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 
@@ -94,15 +95,7 @@ def save_teacher(
     path = Path(path)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in teacher.state_dict().items()}
     content = save(tensors, {FORMAT: _described(teacher, tensors, label_names, training or {})})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
     return path
 
 

@@ -24,8 +24,8 @@ from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.one_thread import one_thread
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty, label_rows
-from monai_gmcl.transforms.one_thread import one_thread
 from monai_gmcl.transforms.synthetic_meta import synthetic_image
 
 __all__ = ["RandTeacherAugment"]
@@ -99,7 +99,7 @@ class RandTeacherAugment(RandomizableTransform):
             raise ConfigurationError("Nothing was drawn yet: call randomize() first, or with randomize=True.")
         seed, difficulty = self._drawn
         rows = None if label is None else label_rows(label)
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        plain = convert_to_tensor(image, track_meta=False)
         with one_thread():
             changed = self.teacher(plain[None], None if rows is None else rows.to(plain.device), seed, difficulty)[0]
         if not isinstance(image, MetaTensor):

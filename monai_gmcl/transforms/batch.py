@@ -22,6 +22,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.engines.utils import PrepareBatch, default_prepare_batch
 from monai.transforms.transform import Randomizable
 from monai.utils.misc import MAX_SEED, get_seed
+from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
@@ -123,7 +124,8 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
         return (images, labels, *rest)
 
     def _augment(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        real, plain_labels = _plain(images), None if labels is None else _plain(labels)
+        real = convert_to_tensor(images, track_meta=False)
+        plain_labels = None if labels is None else convert_to_tensor(labels, track_meta=False)
         index = torch.as_tensor(self._sources, device=real.device)
         chosen = None if plain_labels is None else plain_labels[index]
         synthetic = self.teacher(real[index], chosen, self._seed, self._strength)
@@ -144,12 +146,8 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
                 fresh,
                 keep_geometry=self.teacher.needs_images,
                 teacher=self.teacher.name,
-                labels=None if labels is None else _plain(labels),
+                labels=None if labels is None else convert_to_tensor(labels, track_meta=False),
                 seed=self._seed,
                 difficulty=self._strength,
             )
         return together, labels
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

@@ -24,7 +24,7 @@ def one_thread() -> Iterator[None]:
     """Run torch on one thread, as data loaders' workers do: on several, sums are taken in another order.
 
     Without it, images made in the main process differ in a bit from the same images made in a worker. Torch counts
-    threads for each Python thread on its own, so that other threads keep theirs.
+    threads for each Python thread on its own: those that have used it already keep their number.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

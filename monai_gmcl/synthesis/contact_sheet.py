@@ -20,7 +20,9 @@ from torch import Tensor
 
 __all__ = ["COLUMNS", "contact_sheet"]
 
-COLUMNS, LEAST_COLUMNS = 10, 5
+COLUMNS = 10
+"""Most images in a row."""
+LEAST_COLUMNS = 5
 TILE, GAP, HEADING = 96, 4, 20
 """Pixels."""
 

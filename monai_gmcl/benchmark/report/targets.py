@@ -22,7 +22,12 @@ from monai_gmcl.metrics.paired_statistics import PairedDifference
 
 __all__ = ["MET", "MISSED", "OPEN", "SIZES", "Target", "targets"]
 
-MET, MISSED, OPEN = "met", "missed", "not measured"
+MET = "met"
+"""State of a target that was reached."""
+MISSED = "missed"
+"""State of a target that was measured and not reached."""
+OPEN = "not measured"
+"""State of a target that lacks runs."""
 PATCHES, XRAYS = "pcam", "pneumonia"
 SIZES = {PATCHES: (100, 250, 500, 1000), XRAYS: (100, 200, 400)}
 """Numbers of labeled images at which each data set counts."""

@@ -1,0 +1,64 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+ENTRY = re.compile(r"^::: (monai_gmcl\S*)$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Write out the packages on the pages of the reference, each public name once, as near the top as it is public."""
+    if not page.file.src_uri.startswith("reference/"):
+        return markdown
+    package = _package(Path(config.config_file_path).parent)
+    return ENTRY.sub(lambda entry: "\n".join(_entries(_member(package, entry[1]))), markdown)
+
+
+@cache
+def _package(root: Path) -> griffe.Module:
+    package = griffe.load("monai_gmcl", search_paths=[root])
+    assert isinstance(package, griffe.Module)
+    return package
+
+
+def _member(package: griffe.Module, path: str) -> griffe.Module:
+    member = package[path.removeprefix(f"{package.name}.")]
+    assert isinstance(member, griffe.Module)
+    return member
+
+
+def _entries(module: griffe.Module) -> Iterator[str]:
+    exported = {name for name in module.exports or () if isinstance(name, str)}
+    if exported:
+        yield _entry(module.path, sorted(exported, key=str.lower))
+    told = {module.members[name].target_path for name in exported if module.members[name].is_alias}
+    for submodule in sorted(module.modules.values(), key=lambda one: one.name):
+        if submodule.is_subpackage:
+            yield from _entries(submodule)
+            continue
+        rest = [name for name in submodule.exports or () if f"{submodule.path}.{name}" not in told]
+        if rest:
+            yield _entry(submodule.path, [str(name) for name in rest])
+
+
+def _entry(path: str, names: list[str]) -> str:
+    members = "\n".join(f"        - {name}" for name in names)
+    return f"::: {path}\n    options:\n      members:\n{members}\n"

@@ -21,7 +21,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
+ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 ENTRY = re.compile(r"^::: (monai_gmcl\S*)$", re.MULTILINE)
+
+ROW = re.compile(r"^\| ([A-Za-z_]+) \|$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -29,6 +32,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if not page.file.src_uri.startswith("reference/"):
         return markdown
     package = _package(Path(config.config_file_path).parent)
+    markdown = ROW.sub(lambda row: f"| [`{row[1]}`][monai_gmcl.{row[1]}] | {_idea(package, row[1])} |", markdown)
     return ENTRY.sub(lambda entry: "\n".join(_entries(_member(package, entry[1]))), markdown)
 
 
@@ -43,6 +47,13 @@ def _member(package: griffe.Module, path: str) -> griffe.Module:
     member = package[path.removeprefix(f"{package.name}.")]
     assert isinstance(member, griffe.Module)
     return member
+
+
+def _idea(package: griffe.Module, name: str) -> str:
+    """The first line of a docstring."""
+    docstring = package[name].docstring
+    assert docstring is not None
+    return ROLE.sub(r"`\1`", docstring.value.split("\n")[0]).replace("``", "`")
 
 
 def _entries(module: griffe.Module) -> Iterator[str]:

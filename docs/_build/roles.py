@@ -17,10 +17,11 @@ import griffe
 
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod):`~?([^`]+)`")
 LITERAL = re.compile(r"::$", re.MULTILINE)
+TABLE = re.compile(r"^={4,} +={4,}\n.+^={4,} +={4,}$", re.MULTILINE | re.DOTALL)
 
 
 class Roles(griffe.Extension):
-    """Docstrings are written for help(), too: turns their roles into links and their ``::`` into Markdown's colon."""
+    """Docstrings are written for help(), too: turns their roles, tables and ``::`` into Markdown."""
 
     def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
         """Rewrite the docstrings of the whole package."""
@@ -44,6 +45,7 @@ def _places(module: griffe.Module) -> dict[str, list[str]]:
 def _rewrite(owner: griffe.Object, places: dict[str, list[str]]) -> None:
     if owner.docstring:
         text = ROLE.sub(lambda role: _link(owner, role[1], places), owner.docstring.value)
+        text = TABLE.sub(lambda table: f"```text\n{table[0]}\n```", text)
         owner.docstring.value = LITERAL.sub(":", text)
     for member in owner.members.values():
         if not member.is_alias:

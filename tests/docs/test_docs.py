@@ -76,3 +76,26 @@ def test_every_public_name_is_in_the_reference_once(site: Path) -> None:
         if path not in paths and not (hasattr(thing, "__qualname__") and id(thing) in objects)
     ]
     assert missing == []
+
+
+def test_the_list_of_public_names_is_whole(site: Path) -> None:
+    listed = re.findall(r"^\| ([A-Za-z_]+) \|$", (DOCS / "reference" / "index.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted([*monai_gmcl.__all__])
+    page = (site / "reference" / "index.html").read_text(encoding="utf-8")
+    assert all(f"#monai_gmcl.{where}" in page or f".{name}" in page for name in listed for where in (name,))
+
+
+def fenced(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if fenced(page, "python")], ids=lambda page: page.relative_to(DOCS).as_posix()
+)
+def test_the_snippets_of_a_page_run_one_after_the_other(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"repository": ROOT, "__name__": "snippets"}
+    for number, snippet in enumerate(fenced(page, "python"), 1):
+        exec(compile(snippet, f"{page.name}, snippet {number}", "exec"), namespace)  # noqa: S102

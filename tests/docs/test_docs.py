@@ -11,7 +11,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -19,13 +22,16 @@ from pkgutil import walk_packages
 from typing import Any
 
 import pytest
+import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
+from monai.bundle import ConfigParser
 
 import monai_gmcl
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PACKAGE = Path(monai_gmcl.__file__).parent
 PAGES = sorted(DOCS.rglob("*.md"))
 
 
@@ -99,3 +105,70 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     namespace: dict[str, Any] = {"repository": ROOT, "__name__": "snippets"}
     for number, snippet in enumerate(fenced(page, "python"), 1):
         exec(compile(snippet, f"{page.name}, snippet {number}", "exec"), namespace)  # noqa: S102
+
+
+def test_the_options_of_the_bundle_that_pages_name_exist() -> None:
+    parser = ConfigParser()
+    parser.read_config(ROOT / "bundles" / "gmcl_classification" / "configs" / "train.yaml")
+    page = (DOCS / "how-to" / "bundle.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"--([a-z_]+(?:#\w+)*)", page))
+    assert len(names) > 10
+    for name in names - {"bundle_root", "config_file", "tracking"}:
+        owner, _, last = name.rpartition("#")
+        # Arguments that a part has by default need not stand in the file.
+        assert name in parser or "_target_" in parser[owner], last
+
+
+def test_the_second_configuration_of_the_bundle_page_builds_what_it_says() -> None:
+    parser = ConfigParser()
+    parser.read_config(ROOT / "bundles" / "gmcl_classification" / "configs" / "train.yaml")
+    (mine,) = fenced(DOCS / "how-to" / "bundle.md", "yaml")
+    parser.update({**yaml.safe_load(mine), "num_classes": 2, "channels": 1, "spatial_dims": 2, "device": "cpu"})
+    built = [type(parser.get_parsed_content(name)).__name__ for name in ("network", "teacher", "hypergradient")]
+    assert built == ["DenseNet121", "ImageTeacher", "FiniteDifferenceHypergradient"]
+
+
+@pytest.mark.parametrize("page", ["concepts.md", "results.md"])
+def test_numbers_on_a_page_are_those_of_the_tables_that_they_come_from(page: str) -> None:
+    figure = re.compile(r"(?<![\d.])\.\d{3}(?!\d)")
+    tables = (ROOT / "README.md", ROOT / "tutorials" / "results" / "development" / "summary.md")
+    known = {number for table in tables for number in figure.findall(table.read_text(encoding="utf-8"))}
+    quoted = set(figure.findall((DOCS / page).read_text(encoding="utf-8")))
+    assert quoted and quoted <= known
+
+
+def test_imports_point_the_way_that_the_page_on_architecture_says() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1:4] for row in page.split("may import |\n")[1].split("\n\n")[0].split("\n")[1:]]
+    (base, _, _), *others = rows
+    first = set(re.findall(r"`(\w+)`", base))
+    above: set[str] = set()
+    for rooms, _, may in others:
+        allowed = first | (above if "all of the above" in may else set(re.findall(r"`(\w+)`", may)))
+        named = re.findall(r"`(\w+)`", rooms)
+        for room in named:
+            found = _imported(room)
+            assert found <= allowed | set(named), f"{room}: {sorted(found - allowed)}"
+        above |= set(named)
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms == first | above | {"__init__"}
+
+
+def _imported(room: str) -> set[str]:
+    """The rooms that one room's modules import."""
+    path = PACKAGE / f"{room}.py"
+    sources = [path] if path.is_file() else sorted((PACKAGE / room).rglob("*.py"))
+    statements = [node for source in sources for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))]
+    modules = [node.module or "" for node in statements if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in statements if isinstance(node, ast.Import) for alias in node.names]
+    return {module.split(".")[1] for module in modules if module.startswith("monai_gmcl.")} - {room}
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_page_shows_in_a_browser_without_an_error(site: Path, tmp_path: Path, width: int) -> None:
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},1200"]
+    command += [f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--v=0", "--dump-dom"]
+    ran = subprocess.run([*command, (site / "index.html").as_uri()], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0 and "The first run" in ran.stdout
+    assert [line for line in ran.stderr.splitlines() if "CONSOLE" in line and "Error" in line] == []

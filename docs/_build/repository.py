@@ -11,16 +11,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 PICTURES = {
     "tutorials/results/development/figures": "figures",
     "bundles/gmcl_classification/docs": "pictures",
 }
 """Folders of the repository whose PNG pictures pages show, and where the pages find them: no picture is kept twice."""
+PAGE = re.compile(r"^\{\{ (\S+\.md) \}\}$", re.MULTILINE)
+HEADING = re.compile(r"^(#+ )", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -30,3 +34,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for picture in sorted((root / folder).glob("*.png")):
             files.append(File.generated(config, f"{target}/{picture.name}", abs_src_path=str(picture)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put a page of the repository where ``{{ its/path.md }}`` stands, its headings one step smaller."""
+    root = Path(config.config_file_path).parent
+    return PAGE.sub(lambda path: HEADING.sub(r"#\1", (root / path[1]).read_text(encoding="utf-8")), markdown)

@@ -1,0 +1,36 @@
+# The contributor's gate. `.ci/run` is the same from a clean clone in a fresh environment.
+.PHONY: gate format lint types tests docs notebooks regenerate site
+
+export OMP_NUM_THREADS = 1
+export MPLBACKEND = Agg
+export NO_MKDOCS_2_WARNING = 1
+
+gate: format lint types tests docs notebooks
+
+format:
+	ruff format .
+
+lint:
+	ruff check .
+
+types:
+	mypy
+
+tests:
+	python -m pytest -n 2 --ignore tests/docs --ignore tests/tutorials
+
+# Builds the pages strictly and runs their snippets.
+docs:
+	python -m pytest -n 2 tests/docs
+
+# Compares scripts and notebooks, and runs the scripts shortened.
+notebooks:
+	python -m pytest -n 2 tests/tutorials
+
+# Writes all notebooks anew, at full length: look at every picture afterwards.
+regenerate:
+	cd tutorials && jupytext --to ipynb --execute *.py
+
+# The pages, to look at: site/index.html.
+site:
+	mkdocs build --strict

@@ -20,8 +20,8 @@ from torch import Tensor
 
 __all__ = ["GEOMETRY", "mixed_batch", "synthetic_image"]
 
-GEOMETRY = ("affine", "original_affine", "spatial_shape", "space")
-"""What a change of a source keeps of its meta. Everything else, file names and header fields, stays behind."""
+GEOMETRY = ("affine", "space")
+"""What a change of a source keeps of its meta. All else stays behind: names, header, how the file is stored."""
 
 
 def synthetic_image(

@@ -101,6 +101,14 @@ def test_real_and_synthetic_images_make_one_batch_without_file_names(teacher, pr
     assert "doe" not in repr(batch["image"].meta)
 
 
+def test_images_of_readers_that_note_their_size_as_an_array_make_one_batch_in_any_order(teacher, private_image):
+    image = private_image.clone()
+    image.meta["spatial_shape"] = np.asarray([24, 24])  # as MONAI's LoadImage does
+    changed = RandTeacherAugmentd("image", teacher, 1.0)({"image": image, "label": 1})
+    for pair in ([changed, {"image": image, "label": 1}], [{"image": image, "label": 1}, changed]):
+        assert list_data_collate(pair)["image"].shape == (2, 3, 24, 24)
+
+
 def test_a_composition_seeds_it_and_set_determinism_too(teacher):
     def run(transform):
         return torch.stack([transform(item)["image"] for item in items()])

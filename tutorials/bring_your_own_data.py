@@ -1,0 +1,380 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# Copyright (c) monai_gmcl contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+# &nbsp;&nbsp;&nbsp;&nbsp;http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+# # Bring your own data
+#
+# From a folder of files to a training that you can trust: what is read, how to find every fault before training, how to
+# split so that no patient is on both sides, how to choose what the teacher may do to your images, and what to do when
+# classes are rare.
+#
+# To have something to begin with, this notebook draws a messy data set of its own, the *phantom*: drawings of H&E-like
+# epithelium in four grades. They show no tissue and no patient. Put your own folder in its place.
+
+# %% [markdown]
+# ## Setup environment
+#
+# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+
+# %%
+# !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
+
+# %% [markdown]
+# ## Setup imports
+
+# %%
+import csv
+import os
+import shutil
+import tempfile
+from collections import Counter
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nibabel
+import numpy as np
+import torch
+from monai.config import print_config
+from monai.data import CacheDataset, DataLoader
+from monai.networks.nets import ResNet
+from monai.utils import first, set_determinism
+
+from monai_gmcl import ClassSampler, Curriculum, GMCLEvents, GMCLTrainer, ImageTeacher, PolicyTeacher, StainTeacher
+from monai_gmcl.data import image_transforms, make_phantom, open_data
+from monai_gmcl.data_check import check_source
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.handlers.class_report import class_report
+
+print_config()
+
+# %% [markdown]
+# ## Setup data directory
+#
+# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+
+# %%
+directory = os.environ.get("MONAI_DATA_DIRECTORY")
+if directory is not None:
+    os.makedirs(directory, exist_ok=True)
+root_dir = Path(tempfile.mkdtemp() if directory is None else directory)
+
+# %% [markdown]
+# ## Settings
+#
+# `GMCL_TUTORIAL_QUICK=1` in the environment is for automatic tests: one epoch, eight images of each class.
+
+# %%
+max_epochs = 12
+images_per_class = 60
+if os.environ.get("GMCL_TUTORIAL_QUICK") == "1":
+    max_epochs = 1
+    images_per_class = 8
+seed = 0
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+set_determinism(seed=seed)
+
+# %% [markdown]
+# ## What is read
+#
+# | what | looks like |
+# | --- | --- |
+# | a folder in three parts | `train/<class>/*.png`, `valid/<class>/*.png`, `test/<class>/*.png` |
+# | a folder of classes | `<class>/*.png`, split by seed |
+# | a CSV table | columns `image` and `label`, and one of the patient, if you name it; split by seed and patient |
+# | a MONAI datalist (JSON) | lists `training`, `validation`, `test`, or `training` alone |
+#
+# Images are PNG, JPEG or TIFF, or volumes in NIfTI. Here: a folder of classes, as one finds them, with
+# a few surprises in it.
+
+# %%
+drawn = make_phantom(root_dir / f"drawn_{images_per_class}", {"images": images_per_class}, seed=seed) / "images"
+mine = root_dir / "mine"
+shutil.rmtree(mine, ignore_errors=True)
+shutil.copytree(drawn, mine)
+grades = sorted(folder.name for folder in mine.iterdir())
+(mine / grades[0] / "0002.png").write_bytes((mine / grades[0] / "0002.png").read_bytes()[:200])  # a broken download
+shutil.copy(mine / grades[1] / "0001.png", mine / grades[2] / "copy_of_another.png")  # one image, two labels
+(mine / grades[3] / "notes.txt").write_text("ask Ana about 0003")
+print({name: len(list((mine / name).iterdir())) for name in grades})
+
+# %% [markdown]
+# ## Look at every file first
+#
+# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) reads each file once and tells all faults
+# in one table, with what to do. Errors would stop a training or make it wrong; warnings would not.
+
+# %%
+
+
+def look_at(folder):
+    """Print the table of faults; the progress bar, and where this notebook's folder lies, are of no interest here."""
+    with redirect_stderr(StringIO()):
+        report = check_source(folder)
+    print(report.table().replace(f"{root_dir}{os.sep}", ""))
+
+
+look_at(mine)
+
+# %% [markdown]
+# What happens without looking: the first bad file ends the run, by its name.
+
+# %%
+try:
+    open_data(mine)
+except DataError as error:
+    print(str(error).replace(f"{root_dir}{os.sep}", ""))
+
+# %% [markdown]
+# Mended:
+
+# %%
+(mine / grades[3] / "notes.txt").unlink()
+(mine / grades[0] / "0002.png").unlink()
+(mine / grades[2] / "copy_of_another.png").unlink()
+look_at(mine)
+
+# %% [markdown]
+# ## Split by patient
+#
+# Images of one patient look alike. If some are trained on and others measured on, the student seems better than it
+# is. A CSV table says who is who: here each patient has three images.
+
+# %%
+table = root_dir / "mine.csv"
+with table.open("w", newline="", encoding="utf-8") as file:
+    writer = csv.DictWriter(file, ["image", "label", "patient"])
+    writer.writeheader()
+    for name in grades:
+        for number, image in enumerate(sorted((mine / name).glob("*.png"))):
+            path = image.relative_to(root_dir).as_posix()
+            writer.writerow({"image": path, "label": name, "patient": f"{name}-{number // 3}"})
+with table.open(encoding="utf-8") as file:
+    patient_of = {str((root_dir / row["image"]).resolve()): row["patient"] for row in csv.DictReader(file)}
+
+
+def patients_on_both_sides(data):
+    parts = [{patient_of[str(Path(item["image"]).resolve())] for item in part} for part in (data.training, data.test)]
+    return len(parts[0] & parts[1])
+
+
+careless = open_data(table, seed=seed)
+careful = open_data(table, seed=seed, group_column="patient")
+print("patients both in training and in test, without their column:", patients_on_both_sides(careless))
+print("and with it:", patients_on_both_sides(careful))
+
+# %% [markdown]
+# ## Choose what the teacher may do
+#
+# A lesson has the label of its source. So the teacher may do what leaves the label true, and no more. Each operation of
+# `PolicyTeacher` alone, on one image, at twice the usual strength, the largest change of eight draws:
+
+# %%
+load_image = image_transforms(careful.spatial_dims, careful.channels)
+example = load_image(careful.training[-1])["image"].as_tensor()
+names = [operation.name for operation in PolicyTeacher(2, 3, len(grades)).operations]
+
+
+def change(teacher, image, difficulty, draws=1):
+    """Return ``draws`` changes of one image."""
+    latents = teacher.draw_latents(draws, image.shape, torch.Generator().manual_seed(3))
+    labels = torch.full((draws,), careful.training[-1]["label"])
+    with torch.no_grad():
+        return teacher(image.expand(draws, *image.shape), labels, latents, difficulty)
+
+
+columns = 7
+figure, axes = plt.subplots(2, columns, figsize=(9.5, 3.2), layout="constrained")
+for axis in axes.flat:
+    axis.axis("off")
+for axis, name in zip(axes.flat, ["as it is", *names], strict=False):
+    shown = example
+    if name != "as it is":
+        drawn = change(PolicyTeacher(2, 3, len(grades), include=[name], probability=1.0), example, 2.0, draws=8)
+        shown = drawn[(drawn - example).square().flatten(1).mean(1).argmax()]
+    axis.imshow(shown.permute(1, 2, 0).clamp(0, 1), interpolation="nearest")
+    axis.set_title(name.replace("_", " "), fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Ask of each: would I still give it this label? For the phantom's grades all is well, except where the lower third is
+# cut off. For patches whose label is in their center, leave out shift, zoom and erasing; for X-rays with a side
+# marker, no flips and no large rotations. What you leave out is never learned: `exclude=("shift", "zoom", "erasing")`.
+#
+# Then the teacher as a whole, at several difficulties, and its relatives. All of them are untrained here. During
+# training the difficulty follows the student's competence; it needs no choice unless a column already looks
+# false to you.
+
+# %%
+teachers = {
+    "PolicyTeacher": PolicyTeacher(2, 3, len(grades)),
+    "ImageTeacher": ImageTeacher(2, 3, len(grades)),
+    "StainTeacher": StainTeacher(2, 3, len(grades)),
+}
+difficulties = (0.5, 1.0, 1.0, 2.0, 2.0, 4.0)
+figure, axes = plt.subplots(len(teachers), len(difficulties), figsize=(9, 4.9), layout="constrained")
+for axis, difficulty in zip(axes[0], difficulties, strict=True):
+    axis.set_title(f"difficulty {difficulty:g}", fontsize=9)
+for row, (name, teacher) in zip(axes, teachers.items(), strict=True):
+    for column, (axis, difficulty) in enumerate(zip(row, difficulties, strict=True)):
+        shown = change(teacher, example, difficulty, draws=len(difficulties))[column]
+        axis.imshow(shown.permute(1, 2, 0).clamp(0, 1), interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+    row[0].set_ylabel(name)
+plt.show()
+
+# %% [markdown]
+# - `PolicyTeacher`: for everything; what it learned can be read as a table.
+# - `StainTeacher`: for H&E, three channels: it changes stains, not shapes.
+# - `ImageTeacher`: a network that looks at the image; slower, and freer.
+#
+# ## When classes are rare
+#
+# Half of the classes lose most of their training images. Real batches show what there is; lessons are drawn so that
+# classes come equally often (`ClassSampler("balanced")`, the default). `"data"` is as rare as the data, `"errors"`
+# gives more to the classes that the student gets wrong.
+
+# %%
+data = open_data(mine, seed=seed)
+rare = {2, 3}
+kept = Counter()
+training = []
+for item in data.training:
+    kept[item["label"]] += 1
+    if item["label"] not in rare or kept[item["label"]] <= max(2, images_per_class // 10):
+        training.append(item)
+print({data.class_names[label]: count for label, count in Counter(item["label"] for item in training).items()})
+
+
+def train(mode):
+    """Train with one way of drawing classes; return the trainer and how often each class was in a lesson."""
+    set_determinism(seed=seed)
+    student = ResNet(
+        "basic", [1, 1, 1, 1], [16, 32, 64, 64], spatial_dims=2, num_classes=data.num_classes, conv1_t_size=3
+    ).to(device)
+    teacher = PolicyTeacher(2, data.channels, data.num_classes).to(device)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3)
+    trainer = GMCLTrainer(
+        device=device,
+        max_epochs=max_epochs,
+        train_data_loader=DataLoader(
+            CacheDataset(training, load_image, progress=False), batch_size=16, shuffle=True, drop_last=False
+        ),
+        network=student,
+        optimizer=optimizer,
+        loss_function=torch.nn.CrossEntropyLoss(),
+        teacher=teacher,
+        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        curriculum=Curriculum(class_sampler=ClassSampler(mode)),
+    )
+    counts = Counter()
+    trainer.add_event_handler(
+        GMCLEvents.LESSON_COMPLETED, lambda engine: counts.update(engine.state.lesson.labels.tolist())
+    )
+    trainer.run()
+    return trainer, counts
+
+
+runs = {mode: train(mode) for mode in ClassSampler.MODES}
+
+# %%
+test = first(DataLoader(CacheDataset(data.test, load_image, progress=False), batch_size=len(data.test)))
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.2), layout="constrained")
+places = np.arange(data.num_classes)
+for number, (mode, (trainer, counts)) in enumerate(runs.items()):
+    with torch.no_grad():
+        probabilities = trainer.network.eval()(test["image"].to(device)).softmax(1).cpu()
+    *rows, every = class_report(probabilities, test["label"], data.class_names)
+    total = counts.total()
+    left.bar(places + 0.27 * (number - 1), [counts[k] / total for k in places], 0.25, label=mode)
+    right.bar(places + 0.27 * (number - 1), [row["accuracy"] for row in rows], 0.25, label=mode)
+    print(
+        f"{mode:9} accuracy {every['accuracy']:.3f}, mean over the classes {np.mean([r['accuracy'] for r in rows]):.3f}"
+    )
+for axis, title in ((left, "share of each class in the lessons"), (right, "accuracy on test images of the class")):
+    axis.set_xticks(places, data.class_names)
+    axis.set_title(title, fontsize=10)
+right.set_ylim(0, 1.25)
+right.legend(fontsize=9, ncols=3, loc="upper center")
+plt.show()
+
+# %% [markdown]
+# The left picture is what the sampler does; it is the same for any data. The right one is a single run on a small test
+# set, and tells no more than that the choice matters: decide by several seeds on your own validation images.
+#
+# ## Volumes
+#
+# NIfTI volumes are data as any other; teachers take `spatial_dims=3`. They have no natural size or range of values:
+# `image_transforms` scales and resizes them, and an error says so if you forget. Here, boxes and balls in noise:
+
+# %%
+volumes = root_dir / "volumes"
+shutil.rmtree(volumes, ignore_errors=True)
+generator = np.random.default_rng(seed)
+grid = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"))
+for name, norm in (("ball", 2), ("box", np.inf)):
+    (volumes / name).mkdir(parents=True)
+    for number in range(10):
+        center, radius = generator.uniform(12, 20, (3, 1, 1, 1)), generator.uniform(6, 10)
+        inside = np.linalg.norm((grid - center).reshape(3, -1), ord=norm, axis=0).reshape(32, 32, 32) < radius
+        values = 300 * inside + generator.normal(0, 40, inside.shape)
+        nibabel.save(nibabel.Nifti1Image(values.astype(np.float32), np.eye(4)), volumes / name / f"{number}.nii.gz")
+
+scans = open_data(volumes, seed=seed)
+load_volume = image_transforms(scans.spatial_dims, scans.channels, size=24)
+volume = load_volume(scans.training[0])["image"].as_tensor()
+print(f"spatial_dims {scans.spatial_dims}, {tuple(volume.shape)}, values {volume.min():.2f} to {volume.max():.2f}")
+
+teacher = PolicyTeacher(3, scans.channels, scans.num_classes)
+latents = teacher.draw_latents(4, volume.shape, torch.Generator().manual_seed(seed))
+with torch.no_grad():
+    changed = teacher(volume.expand(4, *volume.shape), torch.zeros(4, dtype=torch.int64), latents, 1.0)
+figure, axes = plt.subplots(1, 5, figsize=(9, 2.1), layout="constrained")
+for axis, (title, shown) in zip(axes, [("a scan", volume), *(("in a lesson", one) for one in changed)], strict=True):
+    axis.imshow(shown[0, :, shown.shape[2] // 2], cmap="gray", vmin=0, vmax=1)
+    axis.set_title(title, fontsize=10)
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# ## Train on it
+#
+# From here on it is the trainer of `gmcl_quickstart`, or the bundle, which checks the data, validates, and keeps
+# checkpoints:
+#
+# ```sh
+# python -m monai.bundle run --bundle_root bundles/gmcl_classification \
+#     --config_file bundles/gmcl_classification/configs/train.yaml --dataset_dir mine.csv --group_column patient
+# ```
+
+# %% [markdown]
+# ## Cleanup data directory
+#
+# Removes the directory if a temporary one was used.
+
+# %%
+if directory is None:
+    shutil.rmtree(root_dir)

@@ -1,0 +1,270 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# Copyright (c) monai_gmcl contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+# &nbsp;&nbsp;&nbsp;&nbsp;http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+# # Few labels, many images
+#
+# Labels are dear, images are not. Here the student has eight labeled images of each class and a pool of images without
+# labels, a part of which does not even belong there. Lessons are made from both: the student's own running average
+# proposes labels for the pool, and each image of a lesson counts by how much learning from it would help on the
+# images. You will see what that is worth beside simpler ways, and what the images with the highest and the lowest weights
+# look like.
+#
+# The images are the *phantom*: drawings of H&E-like epithelium in four grades, and, as foreign images in the pool, grey
+# stripes. They show no tissue and no patient. Because they are drawn, this notebook knows the true class of each image of
+# the pool; the training does not.
+
+# %% [markdown]
+# ## Setup environment
+#
+# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+
+# %%
+# !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
+
+# %% [markdown]
+# ## Setup imports
+
+# %%
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Image, display
+from monai.config import print_config
+from monai.data import CacheDataset, DataLoader
+from monai.networks.nets import ResNet
+from monai.utils import first, set_determinism
+
+from monai_gmcl import GMCLEvents, GMCLTrainer, LookAheadWeighting, PolicyTeacher, UniformWeighting
+from monai_gmcl.data import image_transforms, make_phantom, make_unlabeled_phantom, open_data, unlabeled_datalist
+from monai_gmcl.handlers import LessonWeightsLog
+from monai_gmcl.metrics.classification import classification_measures
+
+print_config()
+
+# %% [markdown]
+# ## Setup data directory
+#
+# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+
+# %%
+directory = os.environ.get("MONAI_DATA_DIRECTORY")
+if directory is not None:
+    os.makedirs(directory, exist_ok=True)
+root_dir = Path(tempfile.mkdtemp() if directory is None else directory)
+
+# %% [markdown]
+# ## Settings
+#
+# `GMCL_TUTORIAL_QUICK=1` in the environment is for automatic tests: one epoch, eight images of each class.
+
+# %%
+max_epochs = 40
+pool_size = 400
+images_per_class = {"train": 8, "valid": 8, "test": 100}
+if os.environ.get("GMCL_TUTORIAL_QUICK") == "1":
+    max_epochs = 1
+    pool_size = 40
+    images_per_class["test"] = 8
+seed = 0
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+# %% [markdown]
+# ## Labeled images, and a pool
+
+# %%
+data = open_data(make_phantom(root_dir / f"phantom_{images_per_class['test']}", images_per_class))
+pool_dir = make_unlabeled_phantom(root_dir / f"pool_{pool_size}", count=pool_size, foreign_share=0.2)
+pool = unlabeled_datalist(pool_dir)
+kinds = json.loads((pool_dir.parent / "unlabeled_phantom.json").read_text())["kinds"]  # for this notebook's eyes only
+load_image = image_transforms(data.spatial_dims, data.channels)
+labeled = CacheDataset(data.training, load_image, progress=False)
+unlabeled = CacheDataset(pool, load_image, progress=False)
+test = first(DataLoader(CacheDataset(data.test, load_image, progress=False), batch_size=len(data.test)))
+print(f"{len(labeled)} labeled images, {len(unlabeled)} without labels, {kinds.count('foreign')} of them foreign")
+
+figure, axes = plt.subplots(2, 8, figsize=(9.5, 2.7), layout="constrained")
+for row, (name, images) in zip(axes, (("labeled", labeled), ("the pool", unlabeled)), strict=True):
+    row[0].set_ylabel(name)
+    for axis, position in zip(row, np.linspace(0, len(images) - 1, 8).astype(int), strict=True):
+        axis.imshow(images[int(position)]["image"].permute(1, 2, 0), interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# ## Four ways
+#
+# - labeled images alone, with a teacher;
+# - with the pool, every image of a lesson counts the same;
+# - with the pool, weighed by the look-ahead, which is the default where there are unlabeled images;
+# - the same with the true labels in the place of proposed ones, foreign images under a random label: what better
+#   labels could still bring.
+#
+# A lesson from the pool is as large as the batch that the loader gives. The position of each image travels with it, so
+# that we can look up afterwards what it really is.
+
+# %%
+batch_size = 16
+records = []  # (kind, proposed label, weight, epoch) of each image of the pool in each lesson
+truth = {}  # true class of an image, by its pixels
+generator = np.random.default_rng(seed)
+for position, kind in enumerate(kinds):
+    pixels = unlabeled[position]["image"].as_tensor()
+    truth[float(pixels.double().sum())] = (kind, int(generator.integers(4)) if kind == "foreign" else kind)
+
+
+def true_labels(images):
+    """A proposal that knows: label, and how sure it is."""
+    known = [truth[float(image.cpu().double().sum())][1] for image in images]
+    return torch.tensor(known, device=images.device), torch.ones(len(known), device=images.device)
+
+
+def train(name, weighting=None, with_pool=True, label_proposal=None, handlers=()):
+    """Train a student; return its trainer."""
+    set_determinism(seed=seed)
+    student = ResNet(
+        "basic", [1, 1, 1, 1], [16, 32, 64, 64], spatial_dims=2, num_classes=data.num_classes, conv1_t_size=3
+    ).to(device)
+    teacher = PolicyTeacher(data.spatial_dims, data.channels, data.num_classes).to(device)
+    optional = {}
+    if with_pool:
+        pool_loader = DataLoader(unlabeled, batch_size=batch_size, shuffle=True)
+        optional = {"unlabeled_data_loader": pool_loader, "weighting": weighting, "label_proposal": label_proposal}
+    trainer = GMCLTrainer(
+        device=device,
+        # The same number of student steps for all: a pass over the pool is not an epoch.
+        max_epochs=max_epochs,
+        train_data_loader=DataLoader(labeled, batch_size=batch_size, shuffle=True),
+        network=student,
+        optimizer=torch.optim.AdamW(student.parameters(), lr=2e-3),
+        loss_function=torch.nn.CrossEntropyLoss(),
+        train_handlers=list(handlers),
+        teacher=teacher,
+        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        **optional,
+    )
+    trainer.run()
+    return trainer
+
+
+def note(engine):
+    """Remember the weight of each image of the pool, with what it really is."""
+    lesson = engine.state.lesson
+    for i in range(lesson.labeled, len(lesson)):
+        kind, _ = truth[float(lesson.sources[i].cpu().double().sum())]
+        records.append((kind, int(lesson.labels[i]), float(lesson.weights[i]), engine.state.epoch))
+
+
+class Note:
+    """A handler that calls ``note`` after each lesson."""
+
+    def attach(self, engine):
+        engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, note)
+
+
+output_dir = root_dir / "few_labels"
+shutil.rmtree(output_dir, ignore_errors=True)
+log = LessonWeightsLog(output_dir, data.class_names, interval=max_epochs)
+trainers = {
+    "labeled images alone": train("labeled", with_pool=False),
+    "and the pool, all alike": train("alike", UniformWeighting()),
+    "and the pool, weighed": train("weighed", LookAheadWeighting(), handlers=[log, Note()]),
+    "and the pool, true labels": train("true", LookAheadWeighting(), label_proposal=true_labels),
+}
+
+# %%
+for name, trainer in trainers.items():
+    with torch.no_grad():
+        probabilities = trainer.network.eval()(test["image"].to(device)).softmax(1).cpu()
+    measures = classification_measures(probabilities, test["label"])
+    print(f"{name:28} accuracy {measures['accuracy']:.3f}, AUC {measures['auc']:.3f}")
+
+# %% [markdown]
+# One seed, and drawings: read the order of the rows with care, and measure on your own data by several seeds. Where a row
+# with true labels is not above the others, labels are not what is missing.
+#
+# ## Who counts?
+#
+# Each image of the pool that was in a lesson of the weighed run, by what it really is: rightly labeled by the proposal,
+# wrongly labeled, or foreign. Weights average to 1 over a lesson, labeled images included.
+
+# %%
+groups = {"right label": [], "wrong label": [], "foreign": []}
+epochs = {name: {} for name in groups}
+for kind, label, weight, epoch in records:
+    group = "foreign" if kind == "foreign" else "right label" if kind == label else "wrong label"
+    groups[group].append(weight)
+    epochs[group].setdefault(epoch, []).append(weight)
+for name, weights in groups.items():
+    if weights:
+        zero = np.mean(np.asarray(weights) == 0)
+        print(f"{name:12} {len(weights):6} times in a lesson, mean weight {np.mean(weights):.2f}, weight 0: {zero:.0%}")
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3), layout="constrained")
+for name, by_epoch in epochs.items():
+    left.plot(list(by_epoch), [np.mean(weights) for weights in by_epoch.values()], marker=".", label=name)
+share = {}
+for kind, label, _, epoch in records:
+    if kind != "foreign":
+        share.setdefault(epoch, []).append(kind == label)
+right.plot(list(share), [np.mean(rights) for rights in share.values()], marker=".", color="black")
+left.set(xlabel="epoch", ylabel="mean weight")
+right.set(xlabel="epoch", ylabel="share of right labels\namong images that belong there", ylim=(0, 1))
+left.legend(fontsize=9)
+for axis in (left, right):
+    axis.grid(alpha=0.3)
+plt.show()
+
+# %% [markdown]
+# ## What the highest and the lowest weights look like
+#
+# `LessonWeightsLog` draws them by class of the proposed label, with their sources, here in the last epoch.
+
+# %%
+display(Image(str(output_dir / "weights" / f"epoch_{max_epochs:04d}.png"), width=800))
+
+# %% [markdown]
+# ## Where to go from here
+#
+# - `ConfidenceWeighting` counts images by how sure their label is, and `Curriculum(unlabeled_weight=LinearRamp(0, 1))`
+#   lets the pool in slowly.
+# - `label_proposal` may be any function: a model that you have already, as `true_labels` is above.
+# - In the bundle: `--unlabeled_dir /data/unlabeled`.
+
+# %% [markdown]
+# ## Cleanup data directory
+#
+# Removes the directory if a temporary one was used.
+
+# %%
+if directory is None:
+    shutil.rmtree(root_dir)

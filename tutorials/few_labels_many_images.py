@@ -232,13 +232,24 @@ for name, weights in groups.items():
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3), layout="constrained")
+step = max(1, max_epochs // 10)  # one epoch has few lessons
+
+
+def by_tenths(by_epoch):
+    """Return the last epoch of each tenth of the run, and the mean over the tenth."""
+    tenths = {}
+    for epoch, values in by_epoch.items():
+        tenths.setdefault(-(-epoch // step) * step, []).extend(values)
+    return list(tenths), [np.mean(values) for values in tenths.values()]
+
+
 for name, by_epoch in epochs.items():
-    left.plot(list(by_epoch), [np.mean(weights) for weights in by_epoch.values()], marker=".", label=name)
+    left.plot(*by_tenths(by_epoch), marker=".", label=name)
 share = {}
 for kind, label, _, epoch in records:
     if kind != "foreign":
         share.setdefault(epoch, []).append(kind == label)
-right.plot(list(share), [np.mean(rights) for rights in share.values()], marker=".", color="black")
+right.plot(*by_tenths(share), marker=".", color="black")
 left.set(xlabel="epoch", ylabel="mean weight")
 right.set(xlabel="epoch", ylabel="share of right labels\namong images that belong there", ylim=(0, 1))
 left.legend(fontsize=9)
@@ -247,6 +258,9 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
+# In the saved run foreign images lose their weight early. Wrongly labeled ones count less than rightly labeled ones for
+# most of the run, and no longer at its end: by then the student has learned some of its own errors.
+#
 # ## What the highest and the lowest weights look like
 #
 # `LessonWeightsLog` draws them by class of the proposed label, with their sources, here in the last epoch.

@@ -127,9 +127,8 @@ print({name: len(list((mine / name).iterdir())) for name in grades})
 # `check_source` (on the command line: `python -m monai_gmcl validate DIR`) reads each file once and tells all faults
 # in one table, with what to do. Errors would stop a training or make it wrong; warnings would not.
 
+
 # %%
-
-
 def look_at(folder):
     """Print the table of faults; the progress bar, and where this notebook's folder lies, are of no interest here."""
     with redirect_stderr(StringIO()):

@@ -1,0 +1,46 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
+
+LINKS = {"../bundles/gmcl_classification/docs/README.md": "../how-to/bundle.md"}
+"""What notebooks link to in the repository, and the page that tells the same here."""
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the notebooks as pages, with the outputs that they were saved with."""
+    folder = Path(config.config_file_path).parent / "tutorials"
+    exporter = MarkdownExporter()
+    for path in sorted(folder.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        names = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_files"}
+        body, resources = exporter.from_notebook_node(notebook, resources=names)
+        for there, here in LINKS.items():
+            body = body.replace(f"]({there})", f"]({here})")
+        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=_page(ESCAPES.sub("", body), path.stem)))
+        for name, content in resources["outputs"].items():
+            files.append(File.generated(config, f"tutorials/{name}", content=content))
+    return files
+
+
+def _page(body: str, name: str) -> str:
+    """The notebook's own heading, then where the notebook is, then the rest; its licence is the repository's."""
+    heading, rest = re.split(r"^# (.+)$", body, maxsplit=1, flags=re.MULTILINE)[1:]
+    return f"# {heading}\n\n*The notebook `tutorials/{name}.ipynb`, as it was saved.*\n{rest}"

@@ -22,7 +22,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from scipy.stats import sem
 from scipy.stats import t as student_t
 
@@ -154,7 +154,7 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
             axes.set_xscale("log")
             # Costs often lie within a decade, of which a logarithmic axis would name no number.
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.1e}".replace("e+", "e")))
+            axes.xaxis.set_major_formatter(EngFormatter())
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
         panels[0].set_ylabel("AUC, chosen weights")

@@ -30,6 +30,7 @@ from monai_gmcl.benchmark.augmentations import (
 )
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
+from monai_gmcl.benchmark.reused_teacher import reused_teacher
 from monai_gmcl.benchmark.student_run import BATCH, Setup
 from monai_gmcl.benchmark.two_stage_gan import two_stage_gan
 from monai_gmcl.benchmark.unlabeled_arms import fixmatch, gmcl_on_unlabeled, mean_teacher, self_training
@@ -201,6 +202,13 @@ ARMS: dict[str, Arm] = {
         "GMCL with LatentTeacher",
         _gmcl(_latent_teacher, _latent_teacher_optimizer),
         equal_compute=False,
+    ),
+    "reused_teacher_alone": Arm(
+        "trained teacher as a transform, nothing else", reused_teacher(_gmcl(), lambda _: no_augmentation())
+    ),
+    "reused_teacher": Arm(
+        "trained teacher as a transform after standard MONAI transforms",
+        reused_teacher(_gmcl(), standard_augmentation),
     ),
     # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in each stage.
     "self_training": Arm("self-training, two stages", self_training, False, unlabeled=True, share=2.0),

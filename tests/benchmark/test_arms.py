@@ -29,7 +29,11 @@ def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 BATCHES = dict.fromkeys(
-    ("none", "standard", "strong", "trivial_augment", "mixup", "cutmix", "two_stage_gan", "self_training"), 1
+    (
+        *("none", "standard", "strong", "trivial_augment", "mixup", "cutmix", "two_stage_gan", "self_training"),
+        *("reused_teacher_alone", "reused_teacher"),
+    ),
+    1,
 ) | {"fixmatch": 3}
 """Batches that the student looks at in a step; lessons make it two, unlabeled ones in them three."""
 

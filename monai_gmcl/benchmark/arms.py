@@ -94,7 +94,7 @@ def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
 
         def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
             images, labels = batch
-            targets = nn.functional.one_hot(labels, 2).float()
+            targets = nn.functional.one_hot(labels, setup.options.classes).float()
             mix.randomize(images)
             # Not mix(images, targets): MONAI 1.6.1 cuts labels by pixels there, which leaves CutMix's unmixed.
             if isinstance(mix, CutMix):
@@ -162,8 +162,7 @@ def _gmcl(
 
 
 def _latent_teacher(options: DataOptions) -> LatentTeacher:
-    size = options.size or 32
-    return LatentTeacher(image_size=(size, size), spatial_dims=2, in_channels=options.channels, num_classes=2)
+    return LatentTeacher(options.spatial_dims, options.channels, options.classes, options.image_size)
 
 
 def _latent_teacher_optimizer(teacher: Teacher) -> torch.optim.Adam:

@@ -58,19 +58,21 @@ def strong_augmentation(options: DataOptions, strength: float = 1.0) -> Compose:
         strength: times the usual ranges: 15 degrees, scale 10 %, shear .1, blur up to 1 pixel, noise .05, holes of a
             fifth of the size.
     """
-    size = max(2, round(0.2 * strength * (options.size or 32)))
+    dims, size = options.spatial_dims, max(2, round(0.2 * strength * options.image_size[0]))
     return Compose(
         [
             *_pose(options, strength),
             RandAffine(
                 prob=0.5,
-                rotate_range=np.deg2rad(15) * strength,
-                scale_range=(0.0 if options.centered else 0.1 * strength,) * 2,
-                shear_range=(0.1 * strength,) * 2,
+                rotate_range=_angles(options, 15 * strength),
+                scale_range=(0.0 if options.centered else 0.1 * strength,) * dims,
+                shear_range=(0.1 * strength,) * (dims * (dims - 1)),
                 padding_mode="reflection",
             ),
             *_tone(options, strength),
-            RandGaussianSmooth(sigma_x=(0.2, 1.0 * strength), sigma_y=(0.2, 1.0 * strength), prob=0.3),
+            RandGaussianSmooth(
+                sigma_x=(0.2, 1.0 * strength), sigma_y=(0.2, 1.0 * strength), sigma_z=(0.2, 1.0 * strength), prob=0.3
+            ),
             RandGaussianNoise(prob=0.5, std=0.05 * strength),
             RandCoarseDropout(1, 2, max_holes=2, max_spatial_size=size, fill_value=0.5, prob=0.3),
             _clip(),
@@ -84,18 +86,18 @@ def trivial_augmentation(options: DataOptions) -> Compose:
     TrivialAugment (Mueller and Hutter 2021, arXiv 2103.10158) with the operations that MONAI has instead of Pillow's.
     """
     always: dict[str, Any] = {"prob": 1.0}
-    zoom = 0.0 if options.centered else 0.3
+    dims, zoom = options.spatial_dims, 0.0 if options.centered else 0.3
     operations = [
         Identity(),
-        RandAffine(**always, rotate_range=np.deg2rad(45), padding_mode="reflection"),
-        RandAffine(**always, shear_range=(0.4, 0.4), padding_mode="reflection"),
-        RandAffine(**always, scale_range=(zoom, zoom), padding_mode="reflection"),
+        RandAffine(**always, rotate_range=_angles(options, 45), padding_mode="reflection"),
+        RandAffine(**always, shear_range=(0.4,) * (dims * (dims - 1)), padding_mode="reflection"),
+        RandAffine(**always, scale_range=(zoom,) * dims, padding_mode="reflection"),
         RandScaleIntensity(**always, factors=0.6),
         RandShiftIntensity(**always, offsets=0.3),
         RandAdjustContrast(**always, gamma=(0.4, 2.5)),
         RandScaleIntensity(**always, factors=0.4, channel_wise=True),
         RandHistogramShift(**always, num_control_points=(4, 8)),
-        RandGaussianSmooth(**always, sigma_x=(0.2, 2.0), sigma_y=(0.2, 2.0)),
+        RandGaussianSmooth(**always, sigma_x=(0.2, 2.0), sigma_y=(0.2, 2.0), sigma_z=(0.2, 2.0)),
         RandGaussianSharpen(**always, alpha=(1.0, 4.0)),
         RandGaussianNoise(**always, std=0.15),
     ]
@@ -103,10 +105,17 @@ def trivial_augmentation(options: DataOptions) -> Compose:
 
 
 def _pose(options: DataOptions, strength: float) -> list[Any]:
+    dims = options.spatial_dims
     if not options.upright:
-        return [RandRotate90(prob=0.75), RandFlip(prob=0.5, spatial_axis=1)]
-    moves = {"rotate_range": np.deg2rad(10) * strength, "translate_range": 2.0 * strength}
-    return [RandAffine(prob=1.0, padding_mode="border", **moves)]
+        # Of squares, all eight orientations; of cubes, half of the 48.
+        return [RandRotate90(prob=0.75), *(RandFlip(prob=0.5, spatial_axis=axis) for axis in range(1, dims))]
+    shifts = (2.0 * strength,) * dims
+    return [RandAffine(1.0, _angles(options, 10 * strength), translate_range=shifts, padding_mode="border")]
+
+
+def _angles(options: DataOptions, degrees: float) -> tuple[float, ...]:
+    """Of rotation in the plane, or about three axes."""
+    return (np.deg2rad(degrees),) * (1 if options.spatial_dims == 2 else 3)
 
 
 def _tone(options: DataOptions, strength: float) -> list[Any]:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from monai_gmcl.exceptions import DataError
 __all__ = ["BenchmarkData", "DataOptions", "Images"]
 
 Images = tuple[Tensor, Tensor]
-"""Images float ``(N, C, H, W)`` from 0 to 1 and labels int64 ``(N,)``."""
+"""Images float ``(N, C, H, W)`` or ``(N, C, D, H, W)`` from 0 to 1 and labels int64 ``(N,)``."""
 CHOOSING = 300
 """Validation images that choose weights; the others are for development."""
 HELD_OUT = 2000
@@ -45,6 +45,8 @@ class DataOptions:
         upright: the images have an up and a down (X-rays): no flips, no quarter turns, small rotations and shifts
             instead. Otherwise (microscopy) any of the eight orientations is as good.
         centered: the centre makes the label (PCam): nothing may shift, zoom or hide it much.
+        spatial_dims: 2, or 3 for NIfTI volumes.
+        classes: number of class folders.
     """
 
     folder: str
@@ -53,6 +55,8 @@ class DataOptions:
     size: int | None = None
     upright: bool = False
     centered: bool = False
+    spatial_dims: int = 2
+    classes: int = 2
 
     @property
     def name(self) -> str:
@@ -60,8 +64,15 @@ class DataOptions:
         return Path(self.folder).name
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what changes results: all but where the folder lies."""
-        return {**asdict(self), "folder": self.name}
+        """Return what changes results: all but where the folder lies, and what differs from two classes in 2-D."""
+        usual = {field.name: field.default for field in fields(self) if field.name in ("spatial_dims", "classes")}
+        own = {name: value for name, value in asdict(self).items() if usual.get(name) != value}
+        return {**own, "folder": self.name}
+
+    @property
+    def image_size(self) -> tuple[int, ...]:
+        """Size of images where they are resized, or else the one that stands for it, 32 a side."""
+        return (self.size or 32,) * self.spatial_dims
 
 
 class BenchmarkData:
@@ -71,12 +82,17 @@ class BenchmarkData:
         options: where the images lie and how to read them.
 
     Raises:
-        DataError: naming what is missing in the folder.
+        DataError: naming what is missing in the folder, or another number of classes.
     """
 
     def __init__(self, options: DataOptions) -> None:
         self.options = options
         self.items, self.class_names = class_folder_datalist(f"{options.folder}/train")
+        if len(self.class_names) != options.classes:
+            raise DataError(
+                f"Expected {options.classes} class folders in '{options.folder}/train', found "
+                f"{len(self.class_names)}: {', '.join(self.class_names)}."
+            )
 
     @cached_property
     def _train(self) -> Images:
@@ -125,6 +141,6 @@ class BenchmarkData:
         return self._read(class_folder_datalist(str(folder), self.class_names)[0])
 
     def _read(self, items: Any) -> Images:
-        read = image_transforms(2, self.options.channels, self.options.crop, self.options.size)
+        read = image_transforms(self.options.spatial_dims, self.options.channels, self.options.crop, self.options.size)
         images = torch.stack([read(item)["image"].as_subclass(torch.Tensor) for item in items])
         return images, torch.tensor([item["label"] for item in items])

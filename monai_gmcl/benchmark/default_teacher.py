@@ -24,7 +24,7 @@ LEARNING_RATE = 0.03
 def policy_teacher(options: DataOptions) -> PolicyTeacher:
     """Return the default teacher; where the centre makes the label, it may not move or zoom."""
     exclude = ("shift", "zoom") if options.centered else ()
-    return PolicyTeacher(spatial_dims=2, in_channels=options.channels, num_classes=2, exclude=exclude)
+    return PolicyTeacher(options.spatial_dims, options.channels, options.classes, exclude=exclude)
 
 
 def policy_teacher_optimizer(teacher: Teacher, learning_rate: float = LEARNING_RATE) -> torch.optim.Adam:

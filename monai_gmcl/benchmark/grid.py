@@ -106,9 +106,8 @@ def equal_compute_ratio(options: DataOptions) -> float:
 
     Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
     """
-    size = options.size or 32
-    images = torch.rand(BATCH, options.channels, size, size, generator=torch.Generator().manual_seed(0))
-    labeled = images, torch.arange(BATCH) % 2
+    images = torch.rand(BATCH, options.channels, *options.image_size, generator=torch.Generator().manual_seed(0))
+    labeled = images, torch.arange(BATCH) % options.classes
     counted = {}
     for arm in ("standard", "gmcl"):
         run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4)
@@ -131,7 +130,7 @@ def jobs_of(
 
     Args:
         options: the data set.
-        n: numbers of labeled images in all, even.
+        n: numbers of labeled images in all, multiples of the number of classes.
         arms: short names.
         seeds: of each arm.
         steps: student steps of GMCL.
@@ -140,14 +139,17 @@ def jobs_of(
         robust: whether to measure under attack and on shifted images, too, the arms in :data:`ROBUST_ARMS`.
 
     Raises:
-        ConfigurationError: an unknown arm, or an odd number of images.
+        ConfigurationError: an unknown arm, or a number of images that classes cannot share evenly.
     """
     known = [*ARMS, *(name + WITHIN_BUDGET for name, arm in ARMS.items() if arm.tuned)]
     for name in arms:
         if name not in known:
             raise ConfigurationError(f"compare: arms must be among {', '.join(known)}, got {name!r}.")
-    if any(number < 2 or number % 2 for number in n):
-        raise ConfigurationError(f"compare: n must be even numbers of labeled images, two classes, got {list(n)}.")
+    classes = options.classes
+    if any(number < classes or number % classes for number in n):
+        raise ConfigurationError(
+            f"compare: n must be numbers of labeled images that {classes} classes share evenly, got {list(n)}."
+        )
     jobs = []
     for seed in seeds:
         for number in n:
@@ -217,9 +219,10 @@ def _run(task: tuple[Job, Path]) -> Job:
     torch.set_num_threads(1)
     set_track_meta(False)
     data = _data(job.options)
-    labeled, held_out = data.draw(job.n // 2, job.seed)
+    per_class = job.n // job.options.classes
+    labeled, held_out = data.draw(per_class, job.seed)
     arm, own = ARMS[job.arm], (job.seed, job.steps, job.strength or 1.0)
-    unlabeled = data.unlabeled(job.n // 2, job.seed, "held_out" in job.splits) if arm.unlabeled else None
+    unlabeled = data.unlabeled(per_class, job.seed, "held_out" in job.splits) if arm.unlabeled else None
     run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled)
     run.run()
     parts = {name: held_out if name == "held_out" else data.split(name) for name in job.splits}

@@ -36,9 +36,11 @@ def write_picture(path: Path, passes: Sequence[Tensor]) -> None:
 
     Args:
         path: of the PNG; its folder is made.
-        passes: images ``(B, 1, H, W)`` or ``(B, 3, H, W)``, from 0 to 1; what is outside is clipped.
+        passes: images ``(B, 1, H, W)`` or ``(B, 3, H, W)``, from 0 to 1; what is outside is clipped. Of volumes
+            ``(B, C, D, H, W)`` the middle slice is shown.
     """
-    blocks = [_block(images.clamp(0, 1)) for images in passes]
+    flat = [images[:, :, images.shape[2] // 2] if images.ndim == 5 else images for images in passes]
+    blocks = [_block(images.clamp(0, 1)) for images in flat]
     wide = torch.ones(blocks[0].shape[0], blocks[0].shape[1], 4 * GAP)
     joined = torch.cat([part for block in blocks for part in (block, wide)][:-1], 2)
     pixels = (joined * 255).round().byte().permute(1, 2, 0).numpy()

@@ -22,7 +22,6 @@ from ignite.engine import Events
 from ignite.handlers import EMAHandler
 from monai.data.dataset import ArrayDataset
 from monai.engines.trainer import Trainer
-from monai.metrics.rocauc import compute_roc_auc
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -31,6 +30,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from monai_gmcl.benchmark.cost import peak_resident_bytes
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.flops import FlopCounter
+from monai_gmcl.metrics.classification import mean_auc
 
 __all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
 
@@ -47,10 +47,10 @@ class Setup:
 
     Attributes:
         options: how the data set is read, and its modality.
-        labeled: images ``(N, C, H, W)`` and labels ``(N,)`` to train on.
+        labeled: images ``(N, C, ...)`` and labels ``(N,)`` to train on.
         seed: of everything random.
         steps: student steps.
-        network: the student, images to two logits.
+        network: the student, images to logits.
         optimizer: the student's.
         strength: of the arm's augmentation, where it is tuned, or the length of its GAN in units of the usual one.
         choosing: images and labels that choose weights.
@@ -77,7 +77,7 @@ class Setup:
         """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
 
         Args:
-            augmentation: of one image ``(C, H, W)``.
+            augmentation: of one image ``(C, ...)``.
         """
         data = ArrayDataset(list(self.labeled[0]), augmentation, list(self.labeled[1]))
         data.set_random_state(self.seed)
@@ -94,15 +94,15 @@ class Setup:
         }
 
 
-def small_resnet(channels: int) -> ResNet:
-    """Return the student of all comparisons: four residual blocks of 16 to 64 channels, two logits."""
+def small_resnet(options: DataOptions) -> ResNet:
+    """Return the student of all comparisons: four residual blocks of 16 to 64 channels, a logit for each class."""
     return ResNet(
         "basic",
         [1, 1, 1, 1],
         [16, 32, 64, 64],
-        spatial_dims=2,
-        n_input_channels=channels,
-        num_classes=2,
+        spatial_dims=options.spatial_dims,
+        n_input_channels=options.channels,
+        num_classes=options.classes,
         conv1_t_size=3,
         conv1_t_stride=1,
     )
@@ -143,7 +143,7 @@ class StudentRun:
         torch.manual_seed(seed)
         self.choosing = choosing
         self.steps = steps
-        self.network = small_resnet(options.channels)
+        self.network = small_resnet(options)
         optimizer = AdamW(self.network.parameters(), lr=LEARNING_RATE)
         setup = Setup(options, labeled, seed, steps, self.network, optimizer, strength, choosing, unlabeled)
         self.trainer = build(setup)
@@ -181,7 +181,7 @@ class StudentRun:
             self._keep(f"{prefix}final", network, _auc(network, self.choosing))
 
     def probabilities(self, which: str, images: Tensor) -> Tensor:
-        """Return the class probabilities ``(N, 2)`` of images ``(N, C, H, W)`` with one of the kept weights."""
+        """Return the class probabilities ``(N, K)`` of images ``(N, C, ...)`` with one of the kept weights."""
         return _probabilities(self.with_weights(which), images)
 
     def with_weights(self, which: str) -> nn.Module:
@@ -216,8 +216,7 @@ class StudentRun:
 
 
 def _auc(network: nn.Module, images: Images) -> float:
-    auc: Any = compute_roc_auc(_probabilities(network, images[0])[:, 1], images[1])
-    return float(auc)
+    return mean_auc(_probabilities(network, images[0]), images[1])
 
 
 @torch.no_grad()

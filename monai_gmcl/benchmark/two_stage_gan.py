@@ -130,7 +130,8 @@ def two_stage_gan(setup: Setup) -> TwoStageTrainer:
     assert setup.choosing is not None
     steps = max(1, round(LENGTH * setup.strength * setup.steps))
     images, labels = setup.labeled
-    gan = train_gan(images, labels, 2, steps, setup.seed, GanOptions(orientations=not setup.options.upright))
+    gan_options = GanOptions(orientations=not setup.options.upright)
+    gan = train_gan(images, labels, setup.options.classes, steps, setup.seed, gan_options)
     first_steps = max(1, round(CLASSIFIER_LENGTH * setup.steps))
     classifier = StudentRun(_standard, setup.options, setup.labeled, setup.choosing, setup.seed, first_steps)
     classifier.run()

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.grid import equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
 from monai_gmcl.commands.report import check_installed, report
+from monai_gmcl.data import class_folder_datalist
 
 __all__ = ["compare"]
 
@@ -41,6 +42,7 @@ def compare(
     size: int | None = None,
     upright: bool = False,
     centered: bool = False,
+    spatial_dims: int = 2,
     robust: bool = False,
     pictures: bool = False,
     workers: int = 2,
@@ -51,7 +53,7 @@ def compare(
     report`` writes it again from what is on disk, also while a grid runs.
 
     Args:
-        data_dir: folder with ``train`` and ``valid`` class folders of two classes, and those named in ``splits``.
+        data_dir: folder with ``train`` and ``valid`` class folders, and those named in ``splits``.
         out: folder of the results: ``runs/*.json``, one a run, and the report. ``pictures`` in it holds what each arm
             trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
@@ -65,20 +67,23 @@ def compare(
         size: to resize to, pixels.
         upright: the images have an up and a down (X-rays): small moves instead of flips and quarter turns.
         centered: the centre makes the label (PCam): nothing shifts or zooms.
-        robust: whether to measure some arms under attack (FGSM, PGD) and on shifted images, too. Runs that were kept
-            without it are run again.
+        spatial_dims: 2, or 3 for NIfTI volumes.
+        robust: whether to measure some arms under attack (FGSM, PGD) and on shifted images, too; two classes in
+            2-D only. Runs that were kept without it are run again.
         pictures: whether the report shows images of the data set.
         workers: processes of one thread each.
 
     Raises:
-        ConfigurationError, DataError: an unknown arm, an odd n, a missing folder, a package that is not installed.
+        ConfigurationError, DataError: an unknown arm, an n that classes cannot share evenly, a missing folder, a
+            package that is not installed.
     """
     command = _command(**locals())
     check_installed("scipy", *(["captum"] if robust else []))
     # Here: the other commands of monai_gmcl do without the packages that reports need.
     from monai_gmcl.benchmark.report import keep_command
 
-    options = DataOptions(str(data_dir), channels, crop, size, upright, centered)
+    _, names = class_folder_datalist(f"{data_dir}/train")
+    options = DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names))
     folder = Path(out)
     ratio = equal_compute_ratio(options)
     print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")

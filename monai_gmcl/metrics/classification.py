@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["calibration_error", "classification_measures"]
+__all__ = ["calibration_error", "classification_measures", "mean_auc"]
 
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
@@ -43,16 +43,31 @@ def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, 
     _check(probabilities, labels)
     classes = probabilities.shape[1]
     predicted, wanted = (nn.functional.one_hot(part, classes) for part in (probabilities.argmax(1), labels))
-    findings = slice(1, 2) if classes == 2 else slice(None)
-    counts = get_confusion_matrix(predicted, wanted).sum(0)[findings]
-    auc: Any = compute_roc_auc(probabilities[:, findings], wanted[:, findings], average="macro")
+    counts = get_confusion_matrix(predicted, wanted).sum(0)[_findings(classes)]
     rates = {name: compute_confusion_matrix_metric(name, counts) for name in ("sensitivity", "specificity")}
     return {
         "accuracy": float((predicted * wanted).sum() / len(labels)),
-        "auc": float(auc),
+        "auc": mean_auc(probabilities, labels),
         **{name: float(rate.mean()) for name, rate in rates.items()},
         "ece": calibration_error(probabilities, labels),
     }
+
+
+def mean_auc(probabilities: Tensor, labels: Tensor) -> float:
+    """Return the AUC of class 1 of two classes, or the mean AUC of more, of each against the rest.
+
+    Args:
+        probabilities: of the classes, ``(N, K)``, K of 2 or more.
+        labels: int64 ``(N,)``.
+    """
+    classes = probabilities.shape[1]
+    wanted, findings = nn.functional.one_hot(labels, classes), _findings(classes)
+    auc: Any = compute_roc_auc(probabilities[:, findings], wanted[:, findings], average="macro")
+    return float(auc)
+
+
+def _findings(classes: int) -> slice:
+    return slice(1, 2) if classes == 2 else slice(None)
 
 
 def _check(probabilities: Tensor, labels: Tensor) -> None:

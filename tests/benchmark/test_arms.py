@@ -117,3 +117,15 @@ def test_a_teacher_of_centered_images_does_not_move_them() -> None:
     run = StudentRun(ARMS["gmcl"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
     names = set(run.trainer.teacher.policy())  # type: ignore[union-attr, operator]
     assert "rotation" in names and not names & {"shift", "zoom"}
+
+
+VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)
+
+
+@pytest.mark.parametrize("name", [name for name in ARMS if not name.endswith(("_start", "_only", "_true"))])
+def test_every_arm_trains_on_volumes_of_three_classes(name: str) -> None:
+    images = torch.rand(24, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
+    run = StudentRun(ARMS[name].build, VOLUMES, images, images, seed=0, steps=3, unlabeled=images)
+    run.run()
+    probabilities = run.probabilities("final", images[0])
+    assert probabilities.shape == (24, 3) and probabilities.isfinite().all()

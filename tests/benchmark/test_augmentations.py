@@ -27,6 +27,8 @@ from monai_gmcl.benchmark.data_sets import DataOptions
 
 PATCHES = DataOptions("patches", 3, size=32, centered=True)
 RADIOGRAPHS = DataOptions("radiographs", 1, size=28, upright=True)
+SCANS = DataOptions("scans", 1, size=16, spatial_dims=3)
+UPRIGHT_SCANS = DataOptions("upright_scans", 1, size=16, upright=True, spatial_dims=3)
 MAKERS: dict[str, Callable[[DataOptions], Any]] = {
     "standard": standard_augmentation,
     "strong": strong_augmentation,
@@ -35,10 +37,10 @@ MAKERS: dict[str, Callable[[DataOptions], Any]] = {
 
 
 def image_of(options: DataOptions) -> torch.Tensor:
-    return torch.rand(options.channels, options.size, options.size, generator=torch.Generator().manual_seed(0))
+    return torch.rand(options.channels, *options.image_size, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("options", [PATCHES, RADIOGRAPHS], ids=lambda options: options.name)
+@pytest.mark.parametrize("options", [PATCHES, RADIOGRAPHS, SCANS, UPRIGHT_SCANS], ids=lambda options: options.name)
 @pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_images_keep_shape_and_range_and_follow_the_seed(maker: Callable[..., Any], options: DataOptions) -> None:
     image, found = image_of(options), []

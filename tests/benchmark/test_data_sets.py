@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_choosing_images_are_the_same_for_every_run_and_no_training_images(data:
     again = BenchmarkData(data.options)
     assert torch.equal(data.choosing[0], again.choosing[0]) and len(data.choosing[1]) == 24
     assert not rows(data.choosing[0]) & rows(data.draw(20, 0)[0][0])
+
+
+def test_what_is_usual_does_not_stand_in_the_settings_of_a_run() -> None:
+    usual = DataOptions("shades", 1)
+    assert not {"spatial_dims", "classes"} & set(usual.as_dict())
+    assert replace(usual, spatial_dims=3, classes=4).as_dict() == {**usual.as_dict(), "spatial_dims": 3, "classes": 4}
+
+
+def test_another_number_of_classes_is_named(folder: Path) -> None:
+    with pytest.raises(DataError, match="Expected 3 class folders in .*train', found 2: dark, light"):
+        BenchmarkData(DataOptions(str(folder), channels=1, classes=3))
 
 
 def test_another_part_is_read_by_name_and_named_where_it_is_missing(data: BenchmarkData) -> None:

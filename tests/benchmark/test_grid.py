@@ -42,7 +42,8 @@ def test_arms_of_equal_compute_get_more_steps_and_tuned_ones_their_strengths() -
 
 
 @pytest.mark.parametrize(
-    ("arms", "n", "found"), [(("gan",), [10], "arms must be among none, .*got 'gan'"), (("none",), [11], r"\[11\]")]
+    ("arms", "n", "found"),
+    [(("gan",), [10], "arms must be among none, .*got 'gan'"), (("none",), [11], r"2 classes share evenly.*\[11\]")],
 )
 def test_unknown_arms_and_odd_numbers_are_named(arms: tuple[str, ...], n: list[int], found: str) -> None:
     with pytest.raises(ConfigurationError, match=found):

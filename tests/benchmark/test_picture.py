@@ -33,3 +33,9 @@ def test_grey_images_stay_grey_and_are_clipped(tmp_path: Path) -> None:
     write_picture(tmp_path / "step.png", [torch.tensor([-1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)])
     image = Image.open(tmp_path / "step.png")
     assert image.mode == "L" and set(np.unique(image)) == {0, 255}
+
+
+def test_of_volumes_the_middle_slice_is_shown(tmp_path: Path) -> None:
+    volume = torch.linspace(0, 1, 5)[None, None, :, None, None].expand(1, 1, 5, 4, 4)
+    write_picture(tmp_path / "step.png", [volume])
+    assert set(np.unique(Image.open(tmp_path / "step.png"))) == {128, 255}

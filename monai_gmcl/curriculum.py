@@ -57,6 +57,11 @@ class Competence:
     averaged exponentially. The idea of pacing by competence is Platanios et al. 2019 (arXiv 1903.09848); this rule is
     ours.
 
+    A small set is fitted within a few epochs; accuracy on it then says little of what is left to learn. Told of the
+    accuracy on images that the student does not train on (:meth:`observe_unseen`, by
+    :class:`monai_gmcl.handlers.UnseenAccuracy`), lessons become as hard as those: where real images are further above
+    the unseen ones than ``gap``, that distance takes its place.
+
     Args:
         gap: distance of the two accuracies, 0 to 1.
         start: difficulty at the start.
@@ -83,23 +88,31 @@ class Competence:
         self.difficulty = start
         self._average = {"real": 0.0, "lesson": 0.0}
         self._count = 0
+        self._unseen: float | None = None
 
     def observe(self, real_accuracy: float, lesson_accuracy: float) -> None:
         """Take in the accuracies of one student step."""
         self._count += 1
         for name, value in (("real", real_accuracy), ("lesson", lesson_accuracy)):
             self._average[name] = self.memory * self._average[name] + (1 - self.memory) * value
-        difference = (self._average["real"] - self._average["lesson"]) / (1 - self.memory**self._count)
-        moved = self.difficulty * math.exp(self.rate * (self.gap - difference))
+        real, lesson = (average / (1 - self.memory**self._count) for average in self._average.values())
+        gap = self.gap if self._unseen is None else max(self.gap, real - self._unseen)
+        moved = self.difficulty * math.exp(self.rate * (gap - (real - lesson)))
         self.difficulty = min(self.most, max(self.least, moved))
+
+    def observe_unseen(self, accuracy: float) -> None:
+        """Take in the accuracy on images that the student does not train on, 0 to 1; half of it is the newest."""
+        self._unseen = accuracy if self._unseen is None else (self._unseen + accuracy) / 2
 
     def state_dict(self) -> dict[str, Any]:
         """Return the difficulty and the averages."""
-        return {"difficulty": self.difficulty, "average": dict(self._average), "count": self._count}
+        own = {"difficulty": self.difficulty, "average": dict(self._average), "count": self._count}
+        return {**own, "unseen": self._unseen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what was saved."""
         self.difficulty, self._average, self._count = state["difficulty"], dict(state["average"]), state["count"]
+        self._unseen = state["unseen"]
 
 
 class ClassSampler:
@@ -213,6 +226,11 @@ class Curriculum:
         """Take in the student's accuracy on the real images and on the lesson of one step."""
         if isinstance(self.difficulty, Competence):
             self.difficulty.observe(real_accuracy, lesson_accuracy)
+
+    def observe_unseen(self, accuracy: float) -> None:
+        """Take in the student's accuracy on images that it does not train on."""
+        if isinstance(self.difficulty, Competence):
+            self.difficulty.observe_unseen(accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has developed: difficulty by competence, and the class sampler's counts."""

@@ -43,6 +43,23 @@ def test_competence_follows_its_formula_with_averages_free_of_their_start() -> N
     assert competence.difficulty == pytest.approx(first * math.exp(0.5 * (0.1 - average)))
 
 
+def test_lessons_become_as_hard_as_unseen_images_where_those_are_harder_than_the_gap() -> None:
+    plain, told, near = (Competence(gap=0.1, rate=0.5, memory=0.5) for _ in range(3))
+    told.observe_unseen(0.9)
+    told.observe_unseen(0.5)
+    near.observe_unseen(0.95)
+    for competence in (plain, told, near):
+        competence.observe(1.0, 0.8)
+    assert told.difficulty == pytest.approx(math.exp(0.5 * ((1.0 - 0.7) - 0.2)))
+    assert near.difficulty == plain.difficulty == pytest.approx(math.exp(0.5 * (0.1 - 0.2)))
+
+
+def test_only_competence_asks_for_unseen_images() -> None:
+    fixed = Curriculum(difficulty=2.0)
+    fixed.observe_unseen(0.1)
+    assert fixed.at(0.5).difficulty == 2.0
+
+
 def test_difficulty_stays_within_its_bounds() -> None:
     competence = Competence(least=0.5, most=2.0, rate=5.0)
     for _ in range(50):
@@ -77,6 +94,7 @@ def test_every_value_is_given_by_progress() -> None:
 def test_what_has_developed_is_saved_and_put_back() -> None:
     first, second = Curriculum(), Curriculum()
     first.observe(0.9, 0.9)
+    first.observe_unseen(0.6)
     first.class_sampler.observe([1, 0], [1.0, 0.0])
     second.load_state_dict(first.state_dict())
     assert second.state_dict() == first.state_dict()

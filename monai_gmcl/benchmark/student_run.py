@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from monai_gmcl.benchmark.cost import peak_resident_bytes
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.flops import FlopCounter
+from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.metrics.classification import mean_auc
 
 __all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
@@ -205,6 +206,10 @@ class StudentRun:
         self._watch = self.network.register_forward_pre_hook(lambda _, inputs: self.seen.append(inputs[0].detach()))
 
     def _choose(self) -> None:
+        if isinstance(self.trainer, GMCLTrainer):
+            # As handler UnseenAccuracy does at each validation.
+            right = _probabilities(self.network, self.choosing[0]).argmax(1) == self.choosing[1]
+            self.trainer.curriculum.observe_unseen(float(right.double().mean()))
         for prefix, network in self.networks.items():
             auc = _auc(network, self.choosing)
             if auc > self.valid_auc.get(f"{prefix}chosen", -1.0):

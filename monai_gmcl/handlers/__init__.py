@@ -23,6 +23,7 @@ from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
+from monai_gmcl.handlers.unseen_accuracy import UnseenAccuracy
 
 __all__ = [
     "BestModelSaver",
@@ -37,5 +38,6 @@ __all__ = [
     "LessonProgressBar",
     "LessonWeightsLog",
     "TeacherSaver",
+    "UnseenAccuracy",
     "newest_checkpoint",
 ]

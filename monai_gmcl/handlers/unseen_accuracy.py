@@ -1,0 +1,67 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ignite.engine import Engine, Events
+
+from monai_gmcl.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["UnseenAccuracy"]
+
+
+class UnseenAccuracy:
+    """Tells the curriculum how accurate the student is on images that it does not train on, after each validation.
+
+    Lessons then become as hard as images never seen, instead of a set distance harder than images already learned
+    (:class:`monai_gmcl.Competence`). One number goes from validation into training: measure on other images.
+
+    Args:
+        evaluator: the engine of the validation.
+        metric_name: of an accuracy among its metrics, 0 to 1.
+
+    Raises:
+        ConfigurationError: on attaching, an engine without a curriculum; after a validation, no such metric, or one
+            that is no accuracy.
+    """
+
+    def __init__(self, evaluator: Engine, metric_name: str = "val_accuracy") -> None:
+        self.evaluator = evaluator
+        self.metric_name = metric_name
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Listen to the evaluator on behalf of a trainer."""
+        curriculum = getattr(engine, "curriculum", None)
+        if curriculum is None:
+            raise ConfigurationError(
+                f"UnseenAccuracy got a {type(engine).__name__} without a curriculum; expected a GMCLTrainer."
+            )
+        self.evaluator.add_event_handler(Events.COMPLETED, lambda: curriculum.observe_unseen(self._accuracy()))
+
+    def _accuracy(self) -> float:
+        metrics = self.evaluator.state.metrics
+        if self.metric_name not in metrics:
+            raise ConfigurationError(
+                f"UnseenAccuracy: expected the metric {self.metric_name!r} of the evaluator, found "
+                f"{', '.join(metrics) or 'none'}."
+            )
+        accuracy = float(metrics[self.metric_name])
+        if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
+            raise ConfigurationError(
+                f"UnseenAccuracy: expected {self.metric_name!r} to be an accuracy from 0 to 1, got {accuracy}."
+            )
+        return accuracy

@@ -17,6 +17,7 @@ import fire
 
 from monai_gmcl.commands.check import check
 from monai_gmcl.commands.compare import compare
+from monai_gmcl.commands.init import init
 from monai_gmcl.commands.report import report
 from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.commands.validate import validate
@@ -25,7 +26,14 @@ from monai_gmcl.exceptions import GMCLError
 __all__ = ["main"]
 
 
-COMMANDS = {"check": check, "compare": compare, "report": report, "synthesize": synthesize, "validate": validate}
+COMMANDS = {
+    "check": check,
+    "compare": compare,
+    "init": init,
+    "report": report,
+    "synthesize": synthesize,
+    "validate": validate,
+}
 
 
 def main() -> None:

@@ -1,0 +1,51 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import monai_gmcl
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["init"]
+
+BUNDLE = "gmcl_classification"
+
+
+def init(directory: str) -> None:
+    """Copy the bundle ``gmcl_classification`` to a folder of your own, to change and to train.
+
+    Args:
+        directory: to make; may exist if it is empty.
+
+    Raises:
+        ConfigurationError: something is in the folder, or at its place, already.
+    """
+    target = Path(directory).expanduser()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigurationError(f"init: expected a new or an empty folder, found something at {str(target)!r}.")
+    shutil.copytree(_source(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__"))
+    print(
+        f"The bundle is in {target}; its docs/README.md tells of settings and results. Train it with\n"
+        f"python -m monai.bundle run --bundle_root {target} --config_file {target / 'configs' / 'train.yaml'}"
+    )
+
+
+def _source() -> Path:
+    """The bundle beside the package in a checkout, or where pip has put it: under ``share`` of the environment."""
+    above = Path(monai_gmcl.__file__).parents[1:]
+    places = [above[0] / "bundles", *(folder / "share" / "monai_gmcl" / "bundles" for folder in above)]
+    for place in places:
+        if (place / BUNDLE).is_dir():
+            return place / BUNDLE
+    raise ConfigurationError(f"init: this installation of monai_gmcl lacks its bundle {BUNDLE}: install it again.")

@@ -1,0 +1,73 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import filecmp
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_gmcl.commands.init import init
+from monai_gmcl.exceptions import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+BUNDLE = ROOT / "bundles" / "gmcl_classification"
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def of_ours() -> set[str]:
+    return {name for name in files_of(BUNDLE) if not name.startswith("output/")}
+
+
+def test_the_bundle_is_copied_whole_and_says_how_to_train_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(str(tmp_path / "mine"))
+    assert files_of(tmp_path / "mine") == of_ours()
+    same, changed, odd = filecmp.cmpfiles(BUNDLE, tmp_path / "mine", sorted(of_ours()), shallow=False)
+    assert (changed, odd) == ([], []) and len(same) == len(of_ours())
+    config = capsys.readouterr().out.split("--config_file ")[1].strip()
+    parser = ConfigParser()
+    parser.read_config(config)
+    assert parser["train#trainer#_target_"] == "monai_gmcl.engines.GMCLTrainer"
+
+
+def test_an_empty_folder_is_taken_and_what_stands_there_is_kept(tmp_path: Path) -> None:
+    init(str(tmp_path))
+    settings = tmp_path / "configs" / "train.yaml"
+    settings.write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="new or an empty folder, found something at"):
+        init(str(tmp_path))
+    with pytest.raises(ConfigurationError, match="train.yaml"):
+        init(str(settings))
+    assert settings.read_text(encoding="utf-8") == "mine"
+
+
+def test_the_wheel_holds_the_bundle(tmp_path: Path) -> None:
+    copy = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    built = subprocess.run([*pip, "--prefix", str(tmp_path / "environment"), str(copy)], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    command = [sys.executable, "-m", "monai_gmcl", "init", str(tmp_path / "mine")]
+    (packages,) = (tmp_path / "environment").glob("**/site-packages")
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert files_of(tmp_path / "mine") == files_of(copy / "bundles" / "gmcl_classification")

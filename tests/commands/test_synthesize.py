@@ -48,12 +48,13 @@ def write_patches(folder: Path, names=("Jane_1950", "tumor"), count=6, size=16, 
     return folder
 
 
-def write_volumes(folder: Path, count=4) -> Path:
+def write_volumes(folder: Path, count=4, size=None) -> Path:
     generator = np.random.default_rng(0)
     for name in ("normal", "lesion"):
         (folder / name).mkdir(parents=True)
         for i in range(count):
-            volume = nib.Nifti1Image(generator.random((10, 9, 8), dtype=np.float32) * 100, AFFINE)
+            shape = (10, 9, 8) if size is None else (size, size, size)
+            volume = nib.Nifti1Image(generator.random(shape, dtype=np.float32) * 100, AFFINE)
             volume.header["descrip"] = b"Jane Doe 1950"
             nib.save(volume, folder / name / f"patient_{i}.nii.gz")
     return folder
@@ -190,28 +191,41 @@ def test_the_same_arguments_give_the_same_bytes(finished, teacher, sources, tmp_
     assert content(tmp_path / "again") == content(finished[0])
 
 
-def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path):
-    real = write_patches(tmp_path / "real", size=48)
-    teacher = save_teacher(ImageTeacher(2, 3, 2), tmp_path / "teacher.safetensors")
-    arguments = {"source": real, "per_class": 150, "seed": 3}
+@pytest.mark.parametrize(
+    ("dims", "per_class", "kill_at"),
+    [
+        (2, 150, 40),
+        pytest.param(2, 500, 500, marks=pytest.mark.slow, id="1,000 patches"),
+        pytest.param(3, 10, 10, marks=pytest.mark.slow, id="20 volumes"),
+    ],
+)
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(dims, per_class, kill_at, tmp_path):
+    if dims == 2:
+        kind, real, teacher = "png", write_patches(tmp_path / "real", size=48), PolicyTeacher(2, 3, 2)
+    else:
+        kind, real, teacher = "nii.gz", write_volumes(tmp_path / "real", size=64), ImageTeacher(3, 1, 2)
+    file = save_teacher(teacher, tmp_path / "teacher.safetensors", sorted(path.name for path in real.iterdir()))
+    arguments = {"source": real, "per_class": per_class, "seed": 3}
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "monai_gmcl", "synthesize", f"--teacher={teacher}", f"--out={out}"]
+    command = [sys.executable, "-m", "monai_gmcl", "synthesize", f"--teacher={file}", f"--out={out}"]
     command += [f"--{name}={value}" for name, value in arguments.items()]
     path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(out.rglob("*.png"))) < 40 and process.poll() is None and time.monotonic() < deadline:
+    while len(list(out.rglob(f"*.{kind}"))) < kill_at and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    written = {name: (out / name).stat().st_mtime_ns for name in content(out) if name.endswith(".png")}
-    assert 40 <= len(written) < 300
+    written = {name: (out / name).stat().st_mtime_ns for name in content(out) if name.endswith(kind)}
+    assert kill_at <= len(written) < 2 * per_class
     # as a write that the kill came upon leaves it
-    (out / "images" / "tumor").mkdir(exist_ok=True)
-    (out / "images" / "tumor" / ".00149.png.part").write_bytes(b"half")
-    synthesize(str(teacher), str(out), **{**arguments, "source": str(real)})
-    synthesize(str(teacher), str(tmp_path / "whole"), **{**arguments, "source": str(real)})
+    last = out / "images" / sorted(path.name for path in real.iterdir())[1]
+    last.mkdir(exist_ok=True)
+    (last / f".{per_class - 1:05d}.{kind}.part").write_bytes(b"half")
+    synthesize(str(file), str(out), **{**arguments, "source": str(real)})
+    synthesize(str(file), str(tmp_path / "whole"), **{**arguments, "source": str(real)})
     assert content(out) == content(tmp_path / "whole")
+    assert len(list((out / "images").rglob(f"*.{kind}"))) == 2 * per_class
     assert all((out / name).stat().st_mtime_ns == then for name, then in written.items()), "Nothing is made twice."
 
 

@@ -40,6 +40,7 @@ def synthesize(
     crop: int | Sequence[int] | None = None,
     size: int | Sequence[int] | None = None,
     intensity_range: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     group_column: str | None = None,
     review_dir: str | None = None,
     overwrite: bool = False,
@@ -47,7 +48,7 @@ def synthesize(
     """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, card.
 
     A run that was cut off goes on where it stopped when it is called again with the same arguments, and ends with the
-    same bytes. Crop, size and intensity range should be those of the training.
+    same bytes. Crop, size, intensity range and spacing should be those of the training.
 
     Args:
         teacher: file of ``save_teacher``.
@@ -61,6 +62,7 @@ def synthesize(
         crop: center of the real images to keep, pixels.
         size: to resize the real images to, pixels.
         intensity_range: of NIfTI volumes, mapped to 0..1 and back. Default: each volume's own, written as 0..1.
+        spacing: of NIfTI voxels, millimeters, to resample the real volumes to.
         group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
         review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
             images.
@@ -86,12 +88,12 @@ def synthesize(
         items, names = read_items(Path(str(source)), loaded.num_classes, description.label_names, group_column)
         for item in items:
             _check_outside(Path(item["image"]), "the source's image", target)
-        real = RealImages(items, loaded, crop, size, limits)
+        real = RealImages(items, loaded, crop, size, limits, spacing)
     strength = _difficulty(description, difficulty)
     dataset = SyntheticDataset(loaded, per_class, real if loaded.needs_images else None, _rows(real), strength, seed)
     wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits or (0.0, 1.0))
     wanted.try_sources()
-    record = wanted.record({"crop": crop, "size": size, "intensity_range": limits})
+    record = wanted.record({"crop": crop, "size": size, "intensity_range": limits, "spacing": spacing})
     if review_dir is not None:
         check_review_dir(Path(str(review_dir)), overwrite or folder.begun)
     folder.begin(record)

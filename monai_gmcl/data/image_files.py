@@ -125,12 +125,14 @@ def read_volume(
 
     Returns:
         The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data.
+        Axes go to the right, to the front and up (RAS), as near as turning and flipping brings them; the affine
+        follows.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
     unfit = _file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit
-    reader = NibabelReader()
+    reader = NibabelReader(as_closest_canonical=True)
     try:
         volume = reader.read(str(path))
         if len(volume.shape) not in (3, 4):

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from monai.config.type_definitions import KeysCollection
+from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from monai.transforms.croppad.dictionary import CenterSpatialCropd
 from monai.transforms.intensity.dictionary import ScaleIntensityd, ScaleIntensityRanged
-from monai.transforms.spatial.dictionary import Resized
+from monai.transforms.spatial.dictionary import Resized, Spacingd
 from monai.transforms.transform import MapTransform
 from monai.utils.enums import MetaKeys
 from monai.utils.misc import ImageMetaKey
@@ -51,7 +52,8 @@ class ReadImaged(MapTransform):
     several pages or frames       refused; of a phone's photo with a preview (MPO) the photo is read
     ============================  ====================================================================================
 
-    NIfTI comes out as stored. NaN and infinity are refused, and what is larger than the limit, before it is decoded.
+    NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored. NaN and infinity are
+    refused, and what is larger than the limit, before it is decoded.
 
     Args:
         keys: of the paths.
@@ -130,20 +132,23 @@ def image_transforms(
     intensity_range: tuple[float, float] | None = None,
     key: str = "image",
     pixel_limit: int | None = None,
+    spacing: float | Sequence[float] | None = None,
 ) -> Compose:
     """Return the transforms that read an image to float ``(C, ...)`` with values from 0 to 1.
 
     Args:
         spatial_dims: 2 for PNG, JPEG, TIFF; 3 for NIfTI.
         channels: 1 or 3 for 2-D images; the volume's for 3-D.
-        crop: centre to keep, in pixels.
+        crop: centre to keep, in pixels, after the spacing.
         size: to resize to after the crop (area interpolation).
         intensity_range: of NIfTI volumes, mapped to 0..1 and clipped. Default: each volume's own least and most.
         key: of the path, then of the image.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: see :class:`ReadImaged`.
+        spacing: of NIfTI voxels, millimeters, to resample to (linear interpolation). Default: each volume's own.
 
     Raises:
-        ConfigurationError: other dims, channels or limit.
+        ConfigurationError: other dims, channels or limit, a spacing of 2-D images or one that is not above 0; when
+            called, a spacing while MONAI's meta data are switched off.
         DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
             RuntimeError whose cause it is.)
     """
@@ -154,11 +159,33 @@ def image_transforms(
         steps.append(ScaleIntensityRanged(key, *intensity_range, 0.0, 1.0, clip=True))
     else:
         steps.append(ScaleIntensityd(key))
+    if spacing is not None:
+        steps.append(_Respaced(key, _spacing(spacing, spatial_dims)))
     if crop is not None:
         steps.append(CenterSpatialCropd(key, _sizes(crop, spatial_dims)))
     if size is not None:
         steps.append(Resized(key, _sizes(size, spatial_dims), mode="area"))
     return _NamingCompose(steps)
+
+
+class _Respaced(Spacingd):
+    """Spacingd that does not take every volume for one of 1 mm when there are no meta data."""
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        if not get_track_meta():
+            raise ConfigurationError("spacing needs MONAI's meta data, which are off: set_track_meta(True).")
+        respaced: dict[Hashable, Any] = super().__call__(data, lazy)
+        return respaced
+
+
+def _spacing(spacing: float | Sequence[float], spatial_dims: int) -> list[float]:
+    values = [float(spacing)] * 3 if isinstance(spacing, int | float) else [float(value) for value in spacing]
+    if spatial_dims != 3 or len(values) != 3 or not all(0 < value < float("inf") for value in values):
+        raise ConfigurationError(
+            f"spacing must be one or three numbers above 0, in millimeters, for volumes; got {spacing!r} for "
+            f"{spatial_dims} dimensions."
+        )
+    return values
 
 
 def _sizes(size: int | Sequence[int], spatial_dims: int) -> list[int]:

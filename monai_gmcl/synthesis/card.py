@@ -110,6 +110,7 @@ def _origin(
         ["shape", ", ".join(shapes)],
         ["real images", source],
         ["crop, size, intensity range", f"{record['crop']}, {record['size']}, {record['intensity_range']}"],
+        ["spacing", str(record["spacing"])],
         ["made with", ours],
         ["teacher saved with", theirs],
     ]

@@ -56,9 +56,10 @@ class RealImages(Dataset[dict[str, Any]]):
         crop: centre to keep, pixels.
         size: to resize to, pixels.
         intensity_range: of NIfTI volumes.
+        spacing: of NIfTI voxels, millimeters.
 
     Raises:
-        ConfigurationError: a teacher of 2-D images with other than one or three channels.
+        ConfigurationError: a teacher of 2-D images with other than one or three channels; a spacing that is none.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class RealImages(Dataset[dict[str, Any]]):
         crop: int | Sequence[int] | None = None,
         size: int | Sequence[int] | None = None,
         intensity_range: tuple[float, float] | None = None,
+        spacing: float | Sequence[float] | None = None,
     ) -> None:
         self.data = items
         """Labels are read here, without reading the images."""
         self.spatial_dims, self.channels = teacher.spatial_dims, teacher.in_channels
         self.value_range, self.mean, self.std = teacher.value_range, teacher.mean[0].cpu(), teacher.std[0].cpu()
-        self._read = image_transforms(self.spatial_dims, self.channels, crop, size, intensity_range)
+        self._read = image_transforms(self.spatial_dims, self.channels, crop, size, intensity_range, spacing=spacing)
 
     def __len__(self) -> int:
         return len(self.data)

@@ -18,6 +18,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.data import set_track_meta
+from nibabel.testing import data_path
 from PIL import Image
 
 from monai_gmcl.data.class_folders import class_folder_datalist
@@ -123,6 +125,88 @@ def test_a_volume_of_the_other_byte_order_comes_with_its_place_in_space(tmp_path
     np.testing.assert_array_equal(volume[0], values)
     np.testing.assert_array_equal(volume.affine, affine)
     assert volume.meta["filename_or_obj"] == str(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "SAR", "PIR", "ILA"])
+def test_a_volume_comes_the_same_however_it_is_stored(tmp_path: Path, axes: str, tracked: bool) -> None:
+    values = np.random.default_rng(3).random((4, 5, 6), dtype=np.float32)
+    affine = np.diag([1.0, 2.0, 3.0, 1.0]) + np.outer([5, -7, 9, 0], [0, 0, 0, 1])
+    wanted = nibabel.orientations.axcodes2ornt(axes)
+    stored = nibabel.Nifti1Image(values, affine).as_reoriented(
+        nibabel.orientations.ornt_transform(nibabel.orientations.axcodes2ornt("RAS"), wanted)
+    )
+    assert "".join(nibabel.aff2axcodes(stored.affine)) == axes
+    nibabel.save(stored, tmp_path / "a.nii.gz")
+    try:
+        set_track_meta(tracked)
+        volume = ReadImaged("image", 3, 1)({"image": tmp_path / "a.nii.gz"})["image"]
+    finally:
+        set_track_meta(True)
+    np.testing.assert_array_equal(volume[0], values)
+    if tracked:
+        np.testing.assert_allclose(volume.affine, affine)
+
+
+@pytest.mark.parametrize(("spacing", "found"), [(1.5, (1.5, 1.5, 1.5)), ((1.0, 2.0, 4.0), (1.0, 2.0, 4.0))])
+def test_a_volume_is_resampled_to_a_spacing_in_its_place(tmp_path: Path, spacing: object, found: object) -> None:
+    affine = np.diag([2.0, 1.0, 3.0, 1.0]) + np.outer([5, -7, 9, 0], [0, 0, 0, 1])
+    grid = np.stack(np.meshgrid(*map(np.arange, (12, 20, 9)), indexing="ij"), -1) @ affine[:3, :3] + affine[:3, 3]
+    nibabel.save(nibabel.Nifti1Image((grid @ [1.0, 2.0, 3.0]).astype(np.float32), affine), tmp_path / "a.nii.gz")
+    read = image_transforms(3, 1, intensity_range=(-100, 200), spacing=spacing)
+    volume = read({"image": str(tmp_path / "a.nii.gz")})["image"]
+    np.testing.assert_allclose(volume.pixdim, found, rtol=1e-6)
+    size = np.asarray(volume.shape[1:])
+    np.testing.assert_allclose(size * found, np.multiply((12, 20, 9), (2, 1, 3)), atol=4)
+    places = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1) @ np.asarray(volume.affine)[:3, :3]
+    wanted = ((places + np.asarray(volume.affine)[:3, 3]) @ [1.0, 2.0, 3.0] + 100) / 300
+    inner = (slice(2, -2),) * 3
+    np.testing.assert_allclose(np.asarray(volume[0])[inner], wanted[inner], atol=1e-4)
+
+
+@pytest.mark.parametrize(("spacing", "dims"), [(0.0, 3), ((1.0, 2.0), 3), (float("nan"), 3), (1.0, 2)])
+def test_a_spacing_that_is_none_is_refused(spacing: object, dims: int) -> None:
+    with pytest.raises(ConfigurationError, match="one or three numbers above 0, in millimeters, for volumes; got"):
+        image_transforms(dims, 1, spacing=spacing)
+
+
+def test_without_meta_data_no_spacing_is_made_up(tmp_path: Path) -> None:
+    path = _volume(tmp_path / "a.nii.gz", np.zeros((6, 7, 8), dtype=np.float32))
+    try:
+        set_track_meta(False)
+        with pytest.raises(Exception, match="applying transform") as raised:
+            image_transforms(3, 1, spacing=2.0)({"image": str(path)})
+        assert isinstance(raised.value.__cause__, ConfigurationError)
+    finally:
+        set_track_meta(True)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "shape"),
+    [
+        ("anatomical.nii", 1, (33, 41, 25)),
+        ("example4d.nii.gz", 2, (128, 96, 24)),
+        ("example_nifti2.nii.gz", 2, (32, 20, 12)),
+        ("functional.nii", 20, (17, 21, 3)),
+        ("reoriented_anat_moved.nii", 1, (21, 26, 22)),
+    ],
+)
+def test_real_volumes_of_nibabel_s_package_are_read_as_nibabel_reads_them(
+    name: str, channels: int, shape: tuple[int, ...]
+) -> None:
+    path = Path(data_path) / name
+    volume = ReadImaged("image", 3, channels)({"image": path})["image"]
+    theirs = nibabel.as_closest_canonical(nibabel.load(path))
+    assert volume.shape == (channels, *shape)
+    np.testing.assert_allclose(np.moveaxis(np.asarray(volume), 0, -1).squeeze(), theirs.get_fdata(), rtol=1e-5)
+    np.testing.assert_allclose(volume.affine, theirs.affine, rtol=1e-5)
+    scaled = image_transforms(3, channels, size=16)({"image": str(path)})["image"]
+    assert scaled.shape == (channels, 16, 16, 16) and 0 <= scaled.min() < scaled.max() <= 1
+
+
+def test_the_real_volume_with_nan_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="Expected numbers in .*resampled_anat_moved.nii', found NaN or infinity"):
+        ReadImaged("image", 3, 1)({"image": Path(data_path) / "resampled_anat_moved.nii"})
 
 
 def test_a_volume_can_be_cropped_and_resized(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_strat
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.data.unlabeled import unlabeled_datalist
 from monai_gmcl.data.unlabeled_phantom import make_unlabeled_phantom
+from monai_gmcl.data.volume_phantom import make_volume_phantom
 
 __all__ = [
     "LabeledData",
@@ -35,6 +36,7 @@ __all__ = [
     "is_image",
     "make_phantom",
     "make_unlabeled_phantom",
+    "make_volume_phantom",
     "open_data",
     "read_csv_datalist",
     "read_json_datalist",

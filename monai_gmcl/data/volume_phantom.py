@@ -1,0 +1,155 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from monai.transforms.utils import create_rotate
+from numpy.typing import NDArray
+
+from monai_gmcl.data.drawn_folder import draw_once
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["LESION_SHAPES", "make_volume_phantom", "phantom_volume"]
+
+Array = NDArray[np.float64]
+NIBABEL: Any = nibabel
+"""Has no types."""
+
+LESION_SHAPES = ("0_ball", "1_shell", "2_cross", "3_pair")
+"""Class folders, by the shape of the one lesion in a volume."""
+VOLUMES_PER_CLASS: Mapping[str, int] = {"train": 20, "valid": 20, "test": 40}
+VERSION = 1
+"""Goes up when the same seed draws other volumes."""
+EXTENT = 48.0
+"""Millimeters a side of what a volume shows."""
+SPACINGS = (1.5, 2.0, 3.0)
+"""Millimeters a voxel, drawn for each axis: volumes have 16 to 32 voxels a side."""
+AXES = ("RAS", "LPS", "LAS", "SRA", "PIR", "ALI")
+
+
+def make_volume_phantom(folder: str | Path, volumes_per_class: Mapping[str, int] | None = None, seed: int = 0) -> Path:
+    """Generate a data set of NIfTI volumes, or take the one that stands there already.
+
+    Four classes, the shape of one bright lesion in grey tissue with vessels and noise, drawn by :func:`phantom_volume`.
+    Files differ in voxel spacing, in the order and direction of their axes, in origin and in tilt, as those of several
+    scanners do. Each volume depends on (seed, split, class, index) alone.
+
+    Args:
+        folder: gets ``<split>/<class>/<index>.nii.gz`` and ``volume_phantom.json``, which records the parameters.
+        volumes_per_class: volumes of each class, by split. Default: 20 for training, 20 for validation, 40 for test.
+        seed: of all volumes, at least 0.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: no volumes, or a negative seed.
+        DataError: the folder holds something else, or a phantom with other parameters.
+    """
+    counts = dict(VOLUMES_PER_CLASS if volumes_per_class is None else volumes_per_class)
+    if seed < 0 or not counts or min(counts.values()) < 1:
+        raise ConfigurationError(
+            f"Expected seed >= 0 and at least one volume per class and split, got seed {seed} and {counts}."
+        )
+    folder = Path(folder)
+    parameters = {"version": VERSION, "volumes_per_class": counts, "seed": seed}
+    draw_once(folder, "volume_phantom.json", "volume phantom", parameters, lambda place: _draw(place, seed, counts))
+    return folder
+
+
+def _draw(folder: Path, seed: int, volumes_per_class: Mapping[str, int]) -> None:
+    for split, count in volumes_per_class.items():
+        split_key = int.from_bytes(split.encode(), "big")
+        for shape, name in enumerate(LESION_SHAPES):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for index in range(count):
+                generator = np.random.default_rng([seed, split_key, shape, index])
+                spacing = generator.choice(SPACINGS, 3)
+                values = phantom_volume(shape, generator, tuple(spacing))
+                NIBABEL.save(_stored(values, spacing, generator), target / f"{index:04d}.nii.gz")
+
+
+def phantom_volume(
+    shape: int, generator: np.random.Generator, spacing: tuple[float, float, float] = (2.0, 2.0, 2.0)
+) -> NDArray[np.int16]:
+    """Draw one volume of 48 millimeters a side.
+
+    Args:
+        shape: of the lesion, index of :data:`LESION_SHAPES`.
+        generator: of everything random: place, size, rotation and brightness of the lesion, tissue, vessels, noise.
+        spacing: millimeters a voxel along each axis.
+
+    Returns:
+        int16 ``(48 / spacing)``, about 0 to 1,200.
+    """
+    axes = [np.arange(round(EXTENT / step)) * step + step / 2 for step in spacing]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    radius = generator.uniform(8.0, 11.0)
+    center = generator.uniform(0.35 * EXTENT, 0.65 * EXTENT, 3)
+    turned = (places - center) @ _rotation(generator, 180)
+    lesion = _soft(_depth(shape, turned, radius))
+    waves = [np.sin(2 * np.pi * (places @ generator.normal(0, 0.03, 3) + generator.random())) for _ in range(3)]
+    tissue = 300 + 60 * np.sum(waves, axis=0)
+    vessels = np.zeros_like(tissue)
+    for _ in range(4):
+        distance = np.linalg.norm(places - generator.uniform(0, EXTENT, 3), axis=-1)
+        vessels = np.maximum(vessels, _soft(generator.uniform(1.5, 3.0) - distance))
+    bright = generator.uniform(150, 400)
+    values = tissue + bright * np.maximum(lesion, vessels) + generator.normal(0, 50, tissue.shape)
+    rounded: NDArray[np.int16] = values.clip(0).round().astype(np.int16)
+    return rounded
+
+
+def _depth(shape: int, places: Array, radius: float) -> Array:
+    """How far inside the surface of a lesion about the origin places ``(..., 3)`` lie, millimeters."""
+    distance = np.linalg.norm(places, axis=-1)
+    depths: Array
+    if shape == 0:
+        depths = 0.85 * radius - distance
+    elif shape == 1:
+        depths = 0.25 * radius - np.abs(distance - radius)
+    elif shape == 2:
+        # Three bars: near one axis, not further out than the bar is long.
+        across = np.stack([np.linalg.norm(np.delete(places, axis, -1), axis=-1) for axis in range(3)])
+        along = np.abs(np.moveaxis(places, -1, 0))
+        depths = np.minimum(0.3 * radius - across, 1.3 * radius - along).max(0)
+    else:
+        apart = np.array([0.8 * radius, 0, 0])
+        depths = 0.6 * radius - np.minimum(*(np.linalg.norm(places - side * apart, axis=-1) for side in (-1, 1)))
+    return depths
+
+
+def _rotation(generator: np.random.Generator, degrees: float) -> Array:
+    """About each axis by up to so many degrees, either way."""
+    rotation: Array = np.asarray(create_rotate(3, np.deg2rad(generator.uniform(-degrees, degrees, 3)).tolist()))[:3, :3]
+    return rotation
+
+
+def _soft(depth: Array) -> Array:
+    """From 0 outside to 1 inside, over about a millimeter on either side of the surface."""
+    soft: Array = 1 / (1 + np.exp(-np.clip(2 * depth, -30, 30)))
+    return soft
+
+
+def _stored(values: NDArray[np.int16], spacing: Array, generator: np.random.Generator) -> Any:
+    """The volume as some scanner would store it: tilted by a few degrees, axes in some order and direction."""
+    affine = np.eye(4)
+    affine[:3, :3] = _rotation(generator, 6) @ np.diag(spacing)
+    affine[:3, 3] = generator.uniform(-100, 100, 3)
+    own, wanted = (NIBABEL.orientations.axcodes2ornt(axes) for axes in ("RAS", str(generator.choice(AXES))))
+    return NIBABEL.Nifti1Image(values, affine).as_reoriented(NIBABEL.orientations.ornt_transform(own, wanted))

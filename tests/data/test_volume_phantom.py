@@ -1,0 +1,97 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from monai_gmcl.data import image_transforms, make_volume_phantom, open_data
+from monai_gmcl.data.volume_phantom import LESION_SHAPES, phantom_volume
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_volume_phantom(tmp_path_factory.mktemp("data") / "volumes", {"train": 6, "valid": 2, "test": 2})
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    # The header of gzip holds the time.
+    files = sorted(folder.rglob("*.nii.gz"))
+    return {str(file.relative_to(folder)): np.asarray(nibabel.load(file).dataobj).tobytes() for file in files}
+
+
+def test_class_folders_of_volumes_open_as_a_data_set(folder: Path) -> None:
+    data = open_data(folder)
+    assert data.spatial_dims == 3 and data.channels == 1 and data.class_names == list(LESION_SHAPES)
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [24, 8, 8]
+
+
+def test_the_same_seed_draws_the_same_and_a_larger_set_holds_the_smaller(folder: Path, tmp_path: Path) -> None:
+    larger = files_of(make_volume_phantom(tmp_path / "a", {"train": 7, "valid": 2, "test": 2}))
+    other = files_of(make_volume_phantom(tmp_path / "b", {"train": 6}, seed=1))
+    smaller = files_of(folder)
+    assert smaller.items() <= larger.items() and len(set(smaller.values())) == len(smaller)
+    assert not set(other.values()) & set(smaller.values())
+
+
+def test_files_differ_as_those_of_several_scanners(folder: Path) -> None:
+    volumes: list[Any] = [nibabel.load(file) for file in sorted(folder.rglob("*.nii.gz"))]
+    assert len({nibabel.aff2axcodes(volume.affine) for volume in volumes}) > 4
+    assert len({volume.shape for volume in volumes}) > 10
+    for volume in volumes:
+        zooms = np.asarray(volume.header.get_zooms())
+        np.testing.assert_allclose(zooms * volume.shape, 48, rtol=1e-5)
+        assert np.abs(volume.affine[:3, :3]).astype(bool).sum() > 3, "tilted"
+
+
+def test_read_with_a_spacing_they_are_all_alike(folder: Path) -> None:
+    read = image_transforms(3, 1, crop=20, spacing=2.0)
+    for file in sorted(folder.rglob("*.nii.gz"))[:8]:
+        volume = read({"image": str(file)})["image"]
+        assert volume.shape == (1, 20, 20, 20)
+        np.testing.assert_allclose(volume.pixdim, 2.0, rtol=1e-5)
+        assert nibabel.aff2axcodes(volume.affine.numpy()) == ("R", "A", "S")
+
+
+def brightest(volume: np.ndarray) -> np.ndarray:
+    """The largest connected bright part."""
+    smooth = ndimage.gaussian_filter(volume.astype(float), 1.0)
+    parts, count = ndimage.label(smooth > smooth.min() + 0.55 * np.ptp(smooth))
+    sizes = ndimage.sum(np.ones_like(smooth), parts, range(1, count + 1))
+    return parts == 1 + int(np.argmax(sizes))
+
+
+def test_only_a_shell_encloses_what_is_dark() -> None:
+    hollow = []
+    for shape in range(4):
+        volumes = [phantom_volume(shape, np.random.default_rng([7, shape, i]), (1.5, 1.5, 1.5)) for i in range(30)]
+        parts = [brightest(volume) for volume in volumes]
+        hollow.append(np.mean([(ndimage.binary_fill_holes(part) & ~part).sum() > 20 for part in parts]))
+    assert hollow[1] > 0.3 and max(hollow[0], hollow[2], hollow[3]) < 0.1
+
+
+@pytest.mark.parametrize(("counts", "seed"), [({}, 0), ({"train": 0}, 0), (None, -1)])
+def test_impossible_phantoms_are_refused(counts: Any, seed: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="at least one volume per class and split"):
+        make_volume_phantom(tmp_path / "v", counts, seed)
+
+
+def test_a_phantom_with_other_parameters_is_not_taken_for_this_one(folder: Path) -> None:
+    assert make_volume_phantom(folder, {"train": 6, "valid": 2, "test": 2}) == folder
+    with pytest.raises(DataError, match="same volume phantom"):
+        make_volume_phantom(folder, {"train": 6, "valid": 2, "test": 2}, seed=4)

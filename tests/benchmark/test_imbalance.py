@@ -19,7 +19,7 @@ import torch
 from ignite.engine import Events
 
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
-from monai_gmcl.benchmark.imbalance import WAYS, imbalance
+from monai_gmcl.benchmark.imbalance import MEASURES, WAYS, _recall, imbalance
 from monai_gmcl.benchmark.student_run import StudentRun
 
 
@@ -28,8 +28,8 @@ def test_every_way_is_run_and_reported(folder: Path, tmp_path: Path, capsys: pyt
     imbalance(str(folder), common=20, rare=4, seeds=1, steps=3, channels=1, size=16, report=report)
     rows = [json.loads(line) for line in Path(report).read_text().splitlines()]
     assert [row["way"] for row in rows] == list(WAYS)
-    assert all(0 <= row[name] <= 1 for row in rows for name in ("sensitivity", "specificity", "auc"))
-    assert "recall  specificity" in capsys.readouterr().out
+    assert all(0 <= row[name] <= 1 for row in rows for name in MEASURES)
+    assert "specificity   recall at .9" in capsys.readouterr().out
 
 
 def drawn_by(way: str, folder: Path) -> torch.Tensor:
@@ -48,3 +48,10 @@ def drawn_by(way: str, folder: Path) -> torch.Tensor:
 @pytest.mark.parametrize(("way", "share"), [(way, 0.5 if "balanced" in way else 2 / 22) for way in list(WAYS)[:4]])
 def test_the_rare_class_comes_as_often_as_the_way_says(way: str, share: float, folder: Path) -> None:
     assert drawn_by(way, folder).float().mean().item() == pytest.approx(share, abs=0.05)
+
+
+def test_recall_is_read_where_the_others_are_below_the_threshold() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 4)
+    scores = torch.tensor([*(0.1 * i for i in range(10)), 0.2, 0.85, 0.95, 0.99])
+    assert _recall(scores, labels, specificity=0.9) == 0.75
+    assert _recall(scores, labels, specificity=1.0) == 0.5

@@ -66,4 +66,4 @@ def test_the_check_can_be_turned_off_and_the_pixel_limit_set(data: Path, tmp_pat
 def test_the_pixel_limit_reaches_the_reader(file: str) -> None:
     text = (CONFIGS / file).read_text()
     assert yaml.safe_load(text)["pixel_limit"] is None
-    assert "pixel_limit=@pixel_limit).transforms" in text
+    assert "pixel_limit=@pixel_limit, spacing=@spacing).transforms" in text

@@ -62,7 +62,8 @@ def test_an_empty_folder_is_taken_and_what_stands_there_is_kept(tmp_path: Path) 
 def test_the_wheel_holds_the_bundle(tmp_path: Path) -> None:
     copy = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    # Else pip removes the installation that this test runs in.
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--ignore-installed"]
     built = subprocess.run([*pip, "--prefix", str(tmp_path / "environment"), str(copy)], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     command = [sys.executable, "-m", "monai_gmcl", "init", str(tmp_path / "mine")]

@@ -1,0 +1,123 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from monai_gmcl.benchmark import data_sets
+from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
+from monai_gmcl.benchmark.student_run import Setup, StudentRun
+from monai_gmcl.benchmark.wrong_lessons import WEIGHTINGS, _Lessons, _with_foreign, flipped, foreign
+from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.weighting import UniformWeighting
+
+
+@pytest.fixture(autouse=True)
+def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_sets, "HELD_OUT", 20)
+
+
+def rows_of(report: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def test_flipped_labels_are_compared_with_right_ones(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    report = tmp_path / "runs.jsonl"
+    flipped(str(folder), n=20, trusted=8, seeds=1, steps=6, report=str(report), channels=1, size=16)
+    rows = rows_of(report)
+    assert [row["way"] for row in rows] == [
+        "right labels, all equal",
+        "right labels, by the look-ahead",
+        "30 % flipped, all equal",
+        "30 % flipped, by the look-ahead",
+    ]
+    assert [math.isnan(row["told_apart"]) for row in rows] == [True, True, False, False]
+    assert rows[2]["told_apart"] == 0.5
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("chosen", "final"))
+    assert "30 % flipped, by the look-ahead" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_foreign_images_are_compared_with_own_ones(elsewhere: bool, folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "runs.jsonl"
+    others = str(folder / "test") if elsewhere else None
+    foreign(str(folder), others, n=20, seeds=[1], steps=6, report=str(report), channels=1, size=16)
+    rows = rows_of(report)
+    assert [row["way"] for row in rows] == [
+        f"{pool}, {name}" for pool in ("own images", "30 % foreign") for name in WEIGHTINGS
+    ]
+    assert [math.isnan(row["told_apart"]) for row in rows] == [True] * 3 + [False] * 3
+    assert {row["seed"] for row in rows} == {1}
+
+
+def test_a_folder_without_foreign_images_is_an_error(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Expected a folder of images, found none"):
+        foreign(str(folder), str(tmp_path), n=20, seeds=1, steps=6, channels=1, size=16)
+
+
+def test_three_of_ten_images_are_replaced_and_marked() -> None:
+    own, others = torch.zeros(20, 1, 4, 4), torch.full((3, 1, 4, 4), 0.5)
+    pool, marks = _with_foreign(own, others, seed=0)
+    assert (marks == 0).sum() == 6
+    assert torch.equal(pool[marks == 0], torch.full((6, 1, 4, 4), 0.5))
+    assert torch.equal(pool[marks == 1], own[:14])
+    noise = _with_foreign(own, None, seed=0)[0][marks == 0]
+    assert noise.std() > 0.2 and noise.min() >= 0 and noise.max() <= 1
+    assert torch.equal(own, torch.zeros_like(own))
+
+
+def test_lessons_of_images_with_given_labels_have_those_labels_and_their_marks(folder: Path) -> None:
+    options = DataOptions(str(folder), 1, size=16)
+    labeled, pool = BenchmarkData(options).draw(8, 0)
+    marks = torch.arange(len(pool[1])) % 2
+    kept: list[_Lessons] = []
+    drawn: list[torch.Tensor] = []
+
+    def build(setup: Setup) -> GMCLTrainer:
+        # Labels that are the marks, so that each lesson shows whether both came with the same image.
+        kept.append(_Lessons(setup, UniformWeighting(), marks))
+        return kept[0].trainer
+
+    run = StudentRun(build, options, labeled, labeled, 0, 6, unlabeled=(pool[0], marks))
+    lessons = kept[0]
+    lessons.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda engine: drawn.append(engine.state.lesson.labels[engine.state.lesson.labeled :]),
+    )
+    run.run()
+    assert len(lessons.seen) == 6
+    for labels, (seen, weights) in zip(drawn, lessons.seen, strict=True):
+        assert torch.equal(labels, seen) and torch.equal(weights, torch.ones(len(seen)))
+    assert lessons.told_apart() == 0.5
+
+
+def test_weights_that_follow_the_marks_tell_them_apart_after_the_first_quarter(folder: Path) -> None:
+    options = DataOptions(str(folder), 1, size=16)
+    labeled, pool = BenchmarkData(options).draw(8, 0)
+    kept: list[_Lessons] = []
+
+    def build(setup: Setup) -> GMCLTrainer:
+        kept.append(_Lessons(setup, UniformWeighting()))
+        return kept[0].trainer
+
+    StudentRun(build, options, labeled, labeled, 0, 6, unlabeled=(pool[0], pool[1]))
+    marks = torch.tensor([0, 0, 1, 1])
+    kept[0].seen = [(marks, 1 - marks.float()), *[(marks, marks.float())] * 3]
+    assert kept[0].told_apart() == 1.0

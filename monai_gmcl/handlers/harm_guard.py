@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_gmcl.engines.keys import GMCLEvents
@@ -34,6 +35,12 @@ logger = logging.getLogger(__name__)
 
 LESSONS = 32
 """The agreement of a single lesson scatters by .2 and more around its mean."""
+LEAST_LESSONS = 16
+"""Accuracy on fewer says too little."""
+LEARNED = 0.1
+"""Accuracy above chance on real images from which on lessons, too, should be readable."""
+READABLE = 0.2
+"""Of the accuracy above chance on real images, what that on lessons should reach at least."""
 LEAST_SHARE = 0.01
 """Below that a lesson costs its time and teaches nothing."""
 
@@ -41,11 +48,13 @@ LEAST_SHARE = 0.01
 class HarmGuard:
     """Takes weight from lessons that harm: each validation that speaks against them multiplies w by ``factor``.
 
-    Two things speak against lessons. Validation has been below its own running best by more than ``margin`` for
-    ``patience`` validations in a row (then counted anew). Or the lessons' gradient does not point where that of the
-    real images of the same iteration points: their cosine, averaged over the last 32 lessons, is below
-    ``least_agreement``. On small sets of PCam it is .1 to .2 with useful teachers, for as long as they train, and 0
-    with noise and random labels.
+    Three things speak against lessons. Validation has been below its own running best by more than ``margin`` for
+    ``patience`` validations in a row (then counted anew). The lessons' gradient does not point where that of the real
+    images of the same iteration points: their cosine, averaged over the last 32 lessons, is below ``least_agreement``.
+    On small sets of PCam it is .15 to .5 with useful teachers, for as long as they train, and 0 with noise and random
+    labels under AdamW, but up to .2 under SGD with momentum. So, third: the student cannot read the lessons. Above
+    chance its accuracy on the last 32 is less than a fifth of that on real images, once that is above chance by .1;
+    useful lessons have half and more. Chance is a guess by the shares of the classes.
 
     Each fall is logged; the weight as it stands is ``lesson_weight`` in ``engine.state.curriculum``. Below a hundredth
     the share becomes 0, and no more lessons are drawn. It does not rise again. Give the guard to
@@ -90,6 +99,7 @@ class HarmGuard:
         self._best = -math.inf
         self._below = 0
         self._agreements: deque[float] = deque(maxlen=LESSONS)
+        self._above_chance: deque[tuple[float, float]] = deque(maxlen=LESSONS)
 
     def attach(self, engine: GMCLTrainer) -> None:
         """Guard an engine's lessons."""
@@ -114,21 +124,34 @@ class HarmGuard:
             "best": self._best,
             "below": self._below,
             "agreements": list(self._agreements),
+            "above_chance": [list(pair) for pair in self._above_chance],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what was saved."""
         self.share, self._best, self._below = state["share"], state["best"], state["below"]
         self._agreements = deque(state["agreements"], LESSONS)
+        self._above_chance = deque([(real, lesson) for real, lesson in state["above_chance"]], LESSONS)
 
     def _observe(self, engine: GMCLTrainer) -> None:
         step = engine.student_step
         self._agreements.append(cosine(step.real_gradient(), step.lesson_gradient()))
+        lesson, accuracy, classes = (
+            engine.state.lesson,
+            engine.state.curriculum,
+            engine.state.output[Keys.PRED].shape[1],
+        )
+        self._above_chance.append(
+            (
+                accuracy["real_accuracy"] - chance(engine.state.output[Keys.LABEL], classes),
+                accuracy["lesson_accuracy"] - chance(lesson.labels[: lesson.labeled], classes),
+            )
+        )
 
     def _judge(self, evaluator: Engine) -> None:
         if self.share == 0:
             return
-        for reason in (self._worse_validation(evaluator), self._opposing_lessons()):
+        for reason in (self._worse_validation(evaluator), self._opposing_lessons(), self._unreadable_lessons()):
             if reason is not None:
                 share = self.share * self.factor
                 self.share = share if share >= LEAST_SHARE else 0.0
@@ -157,6 +180,31 @@ class HarmGuard:
             f"The lessons' gradient does not point where that of real images points: cosine {mean:.3f} over "
             f"{len(self._agreements)} lessons, expected at least {self.least_agreement:g}"
         )
+
+    def _unreadable_lessons(self) -> str | None:
+        if len(self._above_chance) < LEAST_LESSONS:
+            return None
+        real, lesson = (statistics.fmean(values) for values in zip(*self._above_chance, strict=True))
+        if real < LEARNED or lesson >= READABLE * real:
+            return None
+        return (
+            f"The student cannot read the lessons: its accuracy is {lesson:.3f} above chance over "
+            f"{len(self._above_chance)} lessons, and {real:.3f} above it on real images"
+        )
+
+
+def chance(labels: Tensor, classes: int) -> float:
+    """Return the accuracy of guesses by the shares of the classes, 0 to 1.
+
+    Args:
+        labels: int64 ``(B,)``, those outside the classes left out, or float ``(B, K)``.
+        classes: number of outputs.
+    """
+    if labels.is_floating_point():
+        shares = labels.double().mean(0)
+        return float((shares**2 + (1 - shares) ** 2).mean())
+    counts = labels[(labels >= 0) & (labels < classes)].bincount(minlength=classes).double()
+    return float((counts / counts.sum().clamp_min(1)).square().sum())
 
 
 def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:

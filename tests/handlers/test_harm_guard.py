@@ -26,9 +26,10 @@ from monai.transforms import Activationsd, AsDiscreted, Compose
 from torch import Tensor, nn
 
 from monai_gmcl import Curriculum, GMCLTrainer, LinearRamp, PolicyTeacher
+from monai_gmcl.engines import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import CheckpointKeeper, HarmGuard
-from monai_gmcl.handlers.harm_guard import cosine
+from monai_gmcl.handlers.harm_guard import chance, cosine
 from monai_gmcl.teachers import Teacher
 
 Make = Callable[..., GMCLTrainer]
@@ -142,6 +143,63 @@ def test_validations_below_the_running_best_take_weight(
     assert len(falls) == len(set(shares)) - 1
     if falls:
         assert "for 3 validations more than 0.05 below its best, 0.9. Lessons keep 0.5 of their weight" in falls[0]
+
+
+@pytest.mark.parametrize(
+    ("real", "lesson", "lessons", "falls"),
+    [
+        (0.7, 0.52, 16, True),
+        (0.7, 0.45, 16, True),
+        (0.7, 0.55, 16, False),
+        (0.58, 0.5, 16, False),
+        (0.7, 0.5, 15, False),
+    ],
+)
+def test_lessons_that_the_student_cannot_read_lose_weight_once_it_has_learned(
+    real: float, lesson: float, lessons: int, falls: bool, evaluator: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = HarmGuard(evaluator, metric_name="auc", least_agreement=-1.0)
+    state = {"share": 1.0, "best": 0.9, "below": 0, "agreements": [0.9] * lessons}
+    guard.load_state_dict({**state, "above_chance": [[real - 0.5, lesson - 0.5]] * lessons})
+    evaluator.state.metrics = {"auc": 0.9}
+    guard._judge(evaluator)
+    assert guard.share == (0.3 if falls else 1.0)
+    if falls:
+        assert "The student cannot read the lessons: its accuracy is" in caplog.text
+        assert "0.200 above it on real images. Lessons keep 0.3" in caplog.text
+
+
+def test_accuracies_of_a_run_are_kept_above_chance(evaluator: Engine, make_trainer: Make) -> None:
+    guard = HarmGuard(evaluator, metric_name="auc")
+    trainer = make_trainer([guard])
+    expected = []
+
+    def look(engine: GMCLTrainer) -> None:
+        values, labels = engine.state.curriculum, (engine.state.output["label"], engine.state.lesson.labels)
+        halves = [1 - 2 * float(of.double().mean()) * (1 - float(of.double().mean())) for of in labels]
+        expected.append((values["real_accuracy"] - halves[0], values["lesson_accuracy"] - halves[1]))
+
+    trainer.add_event_handler(GMCLEvents.LESSON_COMPLETED, look)
+    trainer.run()
+    kept = guard.state_dict()["above_chance"]
+    assert len(kept) > 3
+    for pair, wanted in zip(kept, expected[-len(kept) :], strict=True):
+        assert pair == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (torch.tensor([0, 1, 0, 1]), 0.5),
+        (torch.tensor([0, 0, 0, 2]), 10 / 16),
+        (torch.tensor([0, -100, 1, 7]), 0.5),
+        (torch.tensor([-100, -100]), 0.0),
+        (torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 0.75),
+        (torch.tensor([[1.0], [1.0]]), 1.0),
+    ],
+)
+def test_chance_is_a_guess_by_the_shares_of_the_classes(labels: Tensor, expected: float) -> None:
+    assert chance(labels, 3) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("planned", [0.8, LinearRamp(0.8, 0.8)])

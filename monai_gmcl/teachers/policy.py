@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 __all__ = ["PolicyTeacher"]
 
 NAMES = tuple(operation.name for operation in OPERATIONS)
+LARGEST_SHARE = 3.0
+"""Before the mean is taken out. Without it an operation at its bound draws share from the others, and costs nothing
+there: on PCam three operations ended at their bounds and the other eight at a tenth of the usual strength."""
 
 
 class PolicyTeacher(Teacher):
@@ -33,7 +37,7 @@ class PolicyTeacher(Teacher):
     The strength of operation k, the end of its range, is
 
         ``s_k = bound_k * tanh(usual_k * difficulty * share_k / bound_k)``
-        ``share_k = exp(log_share_k - mean(log_share))``
+        ``share_k = exp(z_k - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``
 
     so that the difficulty sets the common strength, and what is learned only shares it out. Each image gets its own
     amounts, uniform within the ranges, and each operation acts on an image with ``probability``. Rotation, zoom, shear,
@@ -84,8 +88,10 @@ class PolicyTeacher(Teacher):
 
     @property
     def shares(self) -> Tensor:
-        """Learned shares ``(K,)`` in the common strength; their geometric mean is 1."""
-        return (self.log_share - self.log_share.mean()).exp()
+        """Learned shares ``(K,)`` in the common strength, 1/9 to 9; their geometric mean is 1."""
+        most = math.log(LARGEST_SHARE)
+        logarithms = most * torch.tanh((self.log_share - self.log_share.mean()) / most)
+        return (logarithms - logarithms.mean()).exp()
 
     def strengths(self, difficulty: float) -> Tensor:
         """Return the strengths ``(K,)`` of the operations, differentiable in ``log_share``."""

@@ -124,6 +124,17 @@ def test_the_difficulty_sets_the_common_strength_and_learning_only_shares_it_out
     assert teacher.shares.log().mean().item() == pytest.approx(0, abs=1e-6)
 
 
+def test_no_operation_takes_all_of_the_strength_however_far_learning_drifts():
+    teacher = PolicyTeacher(spatial_dims=2, in_channels=3, num_classes=2)
+    with torch.no_grad():
+        teacher.log_share[0], teacher.log_share[1] = 50.0, -50.0
+    shares = teacher.shares
+    assert shares.min() > 1 / 9 and shares.max() < 9
+    assert shares.log().mean().item() == pytest.approx(0, abs=1e-6)
+    assert shares.argmax() == 0 and shares.argmin() == 1
+    assert shares[2:].log().abs().max() < 0.1
+
+
 def test_strengths_never_pass_their_bounds():
     teacher = make((1, 8, 8), bounds={"shift": 0.1, "erasing": 0.2})
     strengths = dict(zip(teacher.policy(), teacher.strengths(1e4).tolist(), strict=True))

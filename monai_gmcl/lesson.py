@@ -87,6 +87,7 @@ class Lesson:
         weights: weight of each image ω ``(n,)``, detached.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
         real_step: the rest of the step, kept for estimators that ask for it.
+        share: images of this lesson, as a multiple of the mean over all ranks; 1 alone.
         generated: the teacher's images, with the teacher's graph.
         images: the same images as a leaf, to which hypergradients lead.
         outputs: the student's outputs on them.
@@ -110,6 +111,7 @@ class Lesson:
     weights: Tensor | None = None
     update: dict[str, Tensor] = field(default_factory=dict)
     real_step: RealStep | None = None
+    share: float = 1.0
     generated: Tensor | None = None
     images: Tensor | None = None
     outputs: Tensor | None = None

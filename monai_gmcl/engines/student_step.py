@@ -24,6 +24,7 @@ from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.exceptions import NonFiniteLossError
 from monai_gmcl.hypergradients.update_rules import update_derivative
 from monai_gmcl.lesson import Lesson, RealStep
+from monai_gmcl.ranks import Ranks
 
 __all__ = ["StudentStep"]
 
@@ -39,6 +40,7 @@ class StudentStep:
         precision: for the loss scale.
         accumulation_steps: micro-batches in a window; the last window of an epoch may be shorter.
         set_to_none: how gradients are cleared.
+        ranks: the processes that train this student.
 
     Attributes:
         names: name of each parameter that the optimizer trains.
@@ -53,6 +55,7 @@ class StudentStep:
         precision: Precision,
         accumulation_steps: int,
         set_to_none: bool,
+        ranks: Ranks,
     ) -> None:
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self.names: dict[Tensor, str] = {p: name for name, p in network.named_parameters() if id(p) in trained}
@@ -60,6 +63,7 @@ class StudentStep:
         self.precision = precision
         self.accumulation_steps = accumulation_steps
         self.set_to_none = set_to_none
+        self.ranks = ranks
         self.update: dict[str, Tensor] = {}
         self.taken = 0
         self._lesson_gradient: dict[str, Tensor] = {}
@@ -82,9 +86,18 @@ class StudentStep:
         self.optimizer.zero_grad(set_to_none=self.set_to_none)
         self._lesson_gradient = {}
 
-    def add_real(self, loss: Tensor) -> None:
-        """Add the gradient of a real micro-batch's mean loss."""
-        torch.autograd.backward(self.precision.scaler.scale(loss / self.accumulation_steps))
+    def add_real(self, loss: Tensor, share: float) -> None:
+        """Add the gradient of a real micro-batch's mean loss.
+
+        Args:
+            loss: of this rank's images.
+            share: their number, as a multiple of the mean over all ranks.
+        """
+        torch.autograd.backward(self.precision.scaler.scale(loss * share / self.accumulation_steps))
+
+    def average_real(self) -> None:
+        """Make the real gradient that of all ranks' images."""
+        self.ranks.average([p.grad for p in self.names if p.grad is not None])
 
     def real_gradient(self) -> dict[str, Tensor]:
         """Return the window's real gradient, unscaled, by parameter name; valid until :meth:`combine`."""
@@ -96,7 +109,9 @@ class StudentStep:
         """Add the gradient of a lesson's weighted loss; with ``hard``, keep its gradient by the images too."""
         assert lesson.losses is not None and lesson.images is not None and lesson.weights is not None
         inputs = [*lesson.parameters.values(), *([lesson.images] if keep_graph and hard else [])]
-        loss = self.precision.scaler.scale((lesson.weights * lesson.losses).mean() / self.accumulation_steps)
+        loss = self.precision.scaler.scale(
+            (lesson.weights * lesson.losses).mean() * lesson.share / self.accumulation_steps
+        )
         gradients = torch.autograd.grad(loss, inputs, retain_graph=keep_graph, allow_unused=True)
         for name, gradient in zip(lesson.parameters, gradients, strict=False):
             if gradient is not None:
@@ -110,7 +125,8 @@ class StudentStep:
         return dict(self._lesson_gradient)
 
     def combine(self, real_weight: float, lesson_weight: float) -> None:
-        """Put ``r · g_real + w · g_lesson`` into ``p.grad``, without the loss scale."""
+        """Put ``r · g_real + w · g_lesson`` of all ranks into ``p.grad``, without the loss scale."""
+        self.ranks.average(list(self._lesson_gradient.values()))
         for parameter, name in self.names.items():
             taught = self._lesson_gradient.get(name)
             if parameter.grad is not None:

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.ranks import Ranks
 
 __all__ = ["TeacherStep"]
 
@@ -38,16 +39,18 @@ class TeacherStep:
         teacher: the teacher.
         optimizer: the teacher's.
         hypergradient: the estimator.
+        ranks: the processes that train this teacher, each with lessons of its own.
 
     Attributes:
         skipped: how many steps a non-finite gradient has cost so far.
         gradient_norm: norm of the last gradient of the teacher's parameters.
     """
 
-    def __init__(self, teacher: nn.Module, optimizer: Optimizer, hypergradient: Hypergradient) -> None:
+    def __init__(self, teacher: nn.Module, optimizer: Optimizer, hypergradient: Hypergradient, ranks: Ranks) -> None:
         self.teacher = teacher
         self.optimizer = optimizer
         self.hypergradient = hypergradient
+        self.ranks = ranks
         self.skipped = 0
         self.gradient_norm = 0.0
 
@@ -66,9 +69,10 @@ class TeacherStep:
                 before = gradients[k]
                 if added is not None:
                     gradients[k] = added if before is None else before + added
+        self.ranks.total([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None])
         # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
-        if not (torch.isfinite(norm) and torch.isfinite(signal).all()):
+        if not (torch.isfinite(norm) and self.ranks.joined(torch.isfinite(signal).all()[None]).all()):
             self.skipped += 1
             logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
             return False
@@ -89,16 +93,19 @@ class TeacherStep:
 
     def _signal(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> Tensor:
         hypergradient, _ = self.hypergradient(lessons, look_ahead)
-        signal = _unit(hypergradient)
+        if not self.ranks.alone:
+            shares = torch.cat([hypergradient.new_full((len(lesson),), lesson.share) for lesson in lessons])
+            hypergradient = hypergradient * shares.view(-1, *[1] * (hypergradient.ndim - 1))
+        signal = self._unit(hypergradient)
         hard = [lesson.image_gradient for lesson in lessons if lesson.image_gradient is not None]
         if hardness > 0 and len(hard) == len(lessons):
-            signal = signal - hardness * _unit(torch.cat(hard))
+            signal = signal - hardness * self._unit(torch.cat(hard))
         return signal
 
-
-def _unit(gradient: Tensor) -> Tensor:
-    norm = gradient.norm()
-    return torch.zeros_like(gradient) if norm == 0 else gradient / norm
+    def _unit(self, gradient: Tensor) -> Tensor:
+        """Divide by the norm over the images of all ranks."""
+        norm = self.ranks.joined(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
+        return torch.zeros_like(gradient) if norm == 0 else gradient / norm
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:

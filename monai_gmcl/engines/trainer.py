@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
 from monai_gmcl.engines.checks import check_images, check_labels, check_lesson, check_loss, check_outputs
+from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
 from monai_gmcl.engines.data_order import EndlessBatches, SeededPasses, derive_seed
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
 from monai_gmcl.engines.lesson_sources import LessonSources
@@ -45,6 +46,7 @@ from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
 from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import require_update_rule
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import Teacher, draw_latents
 from monai_gmcl.weighting import LessonWeighting, LookAheadWeighting, PseudoLabeler, UniformWeighting
 from monai_gmcl.weighting.pseudo_labels import LabelProposal
@@ -171,6 +173,7 @@ class GMCLTrainer(Trainer):
         self.weighting = weighting
         self.teacher_interval = teacher_interval
         self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
+        self.ranks = Ranks()
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
         self.student = StudentPass(self.network, self.inferer, loss_function, self.precision.autocast)
@@ -178,7 +181,7 @@ class GMCLTrainer(Trainer):
         if teacher_optimizer is not None or self.weighting.hypergradient is not None:
             require_update_rule(optimizer)
         if teacher_optimizer is not None:
-            self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient)
+            self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient, self.ranks)
         lookback = self.hypergradient.lookback
         if lookback > teacher_interval:
             raise ConfigurationError(
@@ -191,8 +194,10 @@ class GMCLTrainer(Trainer):
                 f"accumulation_steps=1 and amp=False, got {accumulation_steps} and {amp}."
             )
         self.student_step = StudentStep(
-            unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none
+            unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
         )
+        estimators = [self.hypergradient] if teacher_optimizer is not None else []
+        check_ranks(self.ranks, network, teacher, [*estimators, self.weighting.hypergradient])
         self._pending = PendingLessons(lookback, self._teach_again, self.device)
         self._look_ahead: dict[str, Tensor] = {}
         self._range_checked = False
@@ -219,13 +224,18 @@ class GMCLTrainer(Trainer):
         )
         self.scaler = self.precision.scaler  # type: ignore[assignment]
         self.meta_batches = (
-            None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.seed, "meta_data_loader")
+            None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.rank_seed, "meta_data_loader")
         )
         unlabeled = self._unlabeled_sources(unlabeled_data_loader, label_proposal)
         self.sources = LessonSources(SourceBuffer(source_buffer), unlabeled, self.device)
-        self._passes = SeededPasses(train_data_loader, self, self.seed)
+        self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
         self.state.lesson = None
         self.state.curriculum = {}
+
+    @property
+    def rank_seed(self) -> int:
+        """Seed of all that is this rank's own: order of images, transforms, lessons, dropout."""
+        return self.seed if self.ranks.index == 0 else derive_seed(self.seed, "rank", self.ranks.index)
 
     def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
         if loader is None:
@@ -236,7 +246,9 @@ class GMCLTrainer(Trainer):
             propose = PseudoLabeler()
         if isinstance(propose, PseudoLabeler):
             propose.attach(self, unwrapped(self.network), self.inferer)
-        return UnlabeledSources(loader, propose, getattr(self.teacher, "num_classes", None), self.seed, self._prepared)
+        return UnlabeledSources(
+            loader, propose, getattr(self.teacher, "num_classes", None), self.rank_seed, self._prepared
+        )
 
     def run(self) -> None:  # type: ignore[override]
         """Train; called again, go on from where the run stopped.
@@ -246,6 +258,9 @@ class GMCLTrainer(Trainer):
         """
         if self.state.epoch_length == 0:
             raise DataError("The training data loader is empty: expected at least one batch of labeled images.")
+        check_epoch_lengths(self.ranks, self.state.epoch_length, self.device)
+        for module in (self.student.network, self.teacher):
+            self.ranks.follow_first([*module.parameters(), *module.buffers()])
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
 
@@ -276,10 +291,12 @@ class GMCLTrainer(Trainer):
             output[Keys.LOSS] = self.loss_function(output[Keys.PRED], real.labels).mean()
             self.fire_event(IterationEvents.LOSS_COMPLETED)
         check_loss(output[Keys.LOSS])
-        self.student_step.add_real(output[Keys.LOSS])
         correct = correctness(output[Keys.PRED], real.labels)
+        classes = torch.tensor(drawers_of(real.labels)).to(correct)
+        classes, correct = self.ranks.joined(torch.stack([classes, correct], 1)).unbind(1)
         real.accuracy = float(correct.mean())
-        self.curriculum.class_sampler.observe(drawers_of(real.labels), correct.tolist())
+        self.curriculum.class_sampler.observe(classes.int().tolist(), correct.tolist())
+        self.student_step.add_real(output[Keys.LOSS], len(real.images) * self.ranks.size / len(correct))
         return real
 
     def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
@@ -287,6 +304,9 @@ class GMCLTrainer(Trainer):
         step = self.student_step
         heard = self.teacher_step is not None and step.window_ends(self.state) and len(self._pending) > 0
         heard = heard and step.taken % self.teacher_interval == 0
+        # DistributedDataParallel has averaged it already, while it was computed.
+        if not isinstance(self.network, nn.parallel.DistributedDataParallel):
+            step.average_real()
         self._look_ahead = step.real_gradient()
         if self.meta_batches is not None and (heard or self.weighting.hypergradient is not None):
             self._look_ahead = self._meta_gradient(next(self.meta_batches))
@@ -313,13 +333,15 @@ class GMCLTrainer(Trainer):
         self._teach(lesson)
         lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach().clone()
         lesson.weights[lesson.labeled :] *= values.unlabeled_weight
-        assert lesson.losses is not None
+        assert lesson.losses is not None and lesson.outputs is not None
         check_lesson(lesson.losses, lesson.weights)
-        self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
-        assert lesson.outputs is not None
+        correct = correctness(lesson.outputs, lesson.labels)
+        given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
+        given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
+        lesson.share = len(lesson) * self.ranks.size / len(correct)
         # Of given labels only: proposed ones say what the student thinks already.
-        given = slice(lesson.labeled)
-        lesson_accuracy = float(correctness(lesson.outputs[given], lesson.labels[given]).mean())
+        lesson_accuracy = float(correct[given > 0].mean())
+        self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
         self.curriculum.observe(real.accuracy, lesson_accuracy)
         accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
@@ -329,7 +351,7 @@ class GMCLTrainer(Trainer):
     def _lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
         """What a lesson is made from, as large as the real batch, and unlabeled images beside."""
         n, shape, iteration = len(real.images), real.images.shape[1:], self.state.iteration
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "lesson", iteration))
+        generator = torch.Generator().manual_seed(derive_seed(self.rank_seed, "lesson", iteration))
         with self.precision.autocast():
             sources, labels, confidence = self.sources.draw(n, self.curriculum.class_sampler, generator)
         return Lesson(
@@ -341,7 +363,7 @@ class GMCLTrainer(Trainer):
             lesson_weight=values.lesson_weight,
             parameters=self.student.copy_parameters(self.student_step.names),
             buffers=self.student.copy_buffers(),
-            seed=derive_seed(self.seed, "student", iteration),
+            seed=derive_seed(self.rank_seed, "student", iteration),
             proposed=len(labels) - n,
             confidence=confidence,
         )
@@ -389,7 +411,7 @@ class GMCLTrainer(Trainer):
     def _prepare(self, batchdata: Any, purpose: str) -> RealBatch:
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
-        real = RealBatch.of(self._prepared(batchdata), derive_seed(self.seed, purpose, self.state.iteration))
+        real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
         check_labels(real.labels, getattr(self.teacher, "num_classes", None))
         check_images(real.images, real.meta)
         if not self._range_checked and isinstance(self.teacher, Teacher):
@@ -418,8 +440,11 @@ class GMCLTrainer(Trainer):
         meta = self._prepare(batchdata, "meta")
         parameters = self.student.copy_parameters(self.student_step.names)
         _, losses = self.student(parameters, self.student.copy_buffers(), meta.images, meta.labels, meta.seed)
-        gradients = torch.autograd.grad(losses.mean(), list(parameters.values()), allow_unused=True)
-        return {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
+        share = len(losses) * self.ranks.size / len(self.ranks.joined(losses.detach()))
+        gradients = torch.autograd.grad(losses.mean() * share, list(parameters.values()), allow_unused=True)
+        found = {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
+        self.ranks.average(list(found.values()))
+        return found
 
     def _will_be_heard(self) -> bool:
         """Whether the teacher hears of a lesson set now: its next step comes within the estimator's lookback."""
@@ -453,6 +478,9 @@ class GMCLTrainer(Trainer):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on exactly where a run was saved, at any iteration.
 
+        Several ranks begin anew what is each one's own: the next lesson's sources, and the lesson that the teacher was
+        about to hear of.
+
         Raises:
             CheckpointError: the state is not a GMCLTrainer's.
         """
@@ -466,16 +494,22 @@ class GMCLTrainer(Trainer):
         super().load_state_dict({**state_dict, "iteration": counted})
         self.state.iteration = state_dict["iteration"]
         state = state_dict["gmcl"]
-        self.seed = self._passes.seed = state["seed"]
+        self.seed = state["seed"]
+        self._passes.seed = self.rank_seed
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
-        self.sources.load_state_dict(state["sources"], self.seed)
-        if state["hypergradient"] == [type(self.hypergradient).__name__, self.hypergradient.lookback]:
+        # What was saved is the first rank's own.
+        if self.ranks.alone:
+            self.sources.load_state_dict(state["sources"], self.rank_seed)
+        if self.ranks.alone and state["hypergradient"] == [
+            type(self.hypergradient).__name__,
+            self.hypergradient.lookback,
+        ]:
             # Another estimator would read what these lessons have not kept.
             self._pending.load_state_dict(state["pending"])
         self.student_step.load_state_dict(state["student_step"], self.device)
         if self.meta_batches is not None and state["meta_batches"] is not None:
-            self.meta_batches.seed = self.seed
+            self.meta_batches.seed = self.rank_seed
             self.meta_batches.load_state_dict(state["meta_batches"])
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])

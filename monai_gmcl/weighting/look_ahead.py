@@ -19,6 +19,7 @@ from torch import Tensor
 
 from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.ranks import Ranks
 from monai_gmcl.weighting.base import LessonWeighting
 
 __all__ = ["LookAheadWeighting"]
@@ -32,9 +33,10 @@ class LookAheadWeighting(LessonWeighting):
         ωᵢ = max(sᵢ, 0) / mean_j max(s_j, 0)
 
     -(w/n)·sᵢ is the derivative of the look-ahead loss by ωᵢ: an image whose gradient opposes that of the real images is
-    left out. Weights average to 1, or are all 0 where no image helps. v is this iteration's real gradient (or the meta
-    batch's) and A that of the previous step, so that the weights are known before the step that they weigh. The rule is
-    that of Ren et al., ICML 2018 (arXiv 1803.09050), which takes a plain gradient step.
+    left out. Weights average to 1 over the lessons of all ranks, or are all 0 where no image helps. v is this
+    iteration's real gradient (or the meta batch's) and A that of the previous step, so that the weights are known
+    before the step that they weigh. The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050), which takes a plain
+    gradient step.
 
     Args:
         hypergradient: the estimator of sᵢ. Default: :class:`HeadHypergradient`, in closed form.
@@ -49,5 +51,5 @@ class LookAheadWeighting(LessonWeighting):
             # Before the first step nothing is known.
             return torch.ones_like(lesson.losses)
         helpful = self.hypergradient.worth(replace(lesson, update=dict(update)), look_ahead).clamp_min(0)
-        mean = helpful.mean()
+        mean = Ranks().joined(helpful).mean()
         return helpful / mean if mean > 0 else torch.zeros_like(helpful)

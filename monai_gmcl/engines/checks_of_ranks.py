@@ -1,0 +1,72 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
+from monai_gmcl.ranks import Ranks
+
+__all__ = ["check_epoch_lengths", "check_ranks"]
+
+
+def check_ranks(
+    ranks: Ranks, student: nn.Module, teacher: nn.Module, estimators: Iterable[Hypergradient | None]
+) -> None:
+    """Raise where several ranks would not train what one process trains.
+
+    Args:
+        ranks: the processes.
+        student: as the user gave it.
+        teacher: as the user gave it.
+        estimators: those in use.
+
+    Raises:
+        ConfigurationError: a wrapped teacher, or an estimator that cannot look into other ranks.
+    """
+    if ranks.alone:
+        return
+    if isinstance(teacher, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        raise ConfigurationError(
+            f"Expected the teacher itself, got it in {type(teacher).__name__}: GMCLTrainer averages its gradient."
+        )
+    for estimator in estimators:
+        name = type(estimator).__name__
+        if estimator is not None and estimator.needs_real_step:
+            raise ConfigurationError(
+                f"{name} takes the student's steps once more, and would need the lessons of all {ranks.size} ranks for "
+                "it. Use HeadHypergradient or ExactHypergradient, or one process."
+            )
+        synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in student.modules())
+        if synchronized and not isinstance(estimator, HeadHypergradient | type(None)):
+            raise ConfigurationError(
+                f"{name} differentiates through the whole student, which SyncBatchNorm does not support a second time. "
+                "Use HeadHypergradient, or BatchNorm."
+            )
+
+
+def check_epoch_lengths(ranks: Ranks, epoch_length: int | None, device: torch.device) -> None:
+    """Raise unless all ranks have as many batches in an epoch: they would wait for each other for ever.
+
+    Raises:
+        ConfigurationError: with the number of each rank.
+    """
+    lengths = ranks.joined(torch.tensor([-1 if epoch_length is None else epoch_length], device=device)).tolist()
+    if len(set(lengths)) > 1:
+        raise ConfigurationError(
+            f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. "
+            "monai.data.partition_dataset(..., even_divisible=True) or a DistributedSampler gives that."
+        )

@@ -1,0 +1,82 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["Ranks"]
+
+
+class Ranks:
+    """The processes of ``torch.distributed`` that train one student together, each on batches of its own.
+
+    What is learned is the same on every rank: gradients are averaged over the images of all of them, accuracies, too.
+    What is drawn (lessons' sources, latents, dropout) is each rank's own. Alone, or without a process group, every
+    method gives back what it got and nothing is exchanged.
+
+    Attributes:
+        size: how many ranks there are.
+        index: of this one; 0 is the one that writes files.
+    """
+
+    def __init__(self) -> None:
+        grouped = dist.is_available() and dist.is_initialized()
+        self.size = dist.get_world_size() if grouped else 1
+        self.index = dist.get_rank() if grouped else 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is but one."""
+        return self.size == 1
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """Return the rows of all ranks, rank by rank: ``(n, ...)`` of each to ``(N, ...)``; n may differ."""
+        if self.alone:
+            return rows
+        count = torch.tensor([len(rows)], device=rows.device)
+        counts = [torch.zeros_like(count) for _ in range(self.size)]
+        dist.all_gather(counts, count)
+        most = max(int(n) for n in counts)
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        gathered = [torch.zeros_like(padded) for _ in range(self.size)]
+        dist.all_gather(gathered, padded)
+        return torch.cat([part[: int(n)] for part, n in zip(gathered, counts, strict=True)])
+
+    def total(self, tensors: Sequence[Tensor]) -> None:
+        """Put the sum over ranks into each tensor, by one exchange for all of a type."""
+        self._exchange(tensors, lambda flat: dist.all_reduce(flat))
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Put the mean over ranks into each tensor, by one exchange for all of a type."""
+        if tensors and not self.alone:
+            self.total(tensors)
+            torch._foreach_div_(list(tensors), self.size)
+
+    def follow_first(self, tensors: Sequence[Tensor]) -> None:
+        """Put what the first rank has into each tensor."""
+        self._exchange(tensors, lambda flat: dist.broadcast(flat, 0))
+
+    def _exchange(self, tensors: Sequence[Tensor], collective: Callable[[Tensor], Any]) -> None:
+        if self.alone:
+            return
+        for kind in dict.fromkeys(tensor.dtype for tensor in tensors):
+            of_kind = [tensor.detach() for tensor in tensors if tensor.dtype == kind]
+            flat = torch.cat([tensor.reshape(-1) for tensor in of_kind])
+            collective(flat)
+            parts = torch.split(flat, [tensor.numel() for tensor in of_kind])
+            torch._foreach_copy_(of_kind, [part.view_as(t) for part, t in zip(parts, of_kind, strict=True)])

@@ -1,0 +1,182 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs of GMCL on several ranks, and on one process with the joined batches. As a script: one rank of all cases.
+
+Arguments: folder for the results, index of this rank, number of ranks, file in which the ranks meet.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
+from monai_gmcl.curriculum import ClassSampler
+from monai_gmcl.engines import trainer as trainer_module
+from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.source_buffer import SourceBuffer
+from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient
+from monai_gmcl.teachers.base import draw_latents
+from monai_gmcl.weighting import LookAheadWeighting
+
+SEED = 5
+CLASSES = 3
+BATCHES = 10
+EPOCHS = 5
+SIZES = (4, 3)
+"""Images of a batch on each rank."""
+LAST = (4, 1)
+"""And of the last one of an epoch."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to train; ``wrapped``: in DistributedDataParallel, where there are ranks."""
+
+    estimator: type = HeadHypergradient
+    optimizer: str = "SGD"
+    dtype: torch.dtype = torch.float64
+    hardness: float = 0.0
+    weighed: bool = False
+    meta: bool = False
+    accumulation: int = 1
+    wrapped: bool = False
+
+
+CASES = {
+    "head": Case(),
+    "exact": Case(ExactHypergradient, "Adam"),
+    "hard": Case(ExactHypergradient, "AdamW", hardness=0.5),
+    "weighed": Case(optimizer="Adam", weighed=True),
+    "meta": Case(meta=True),
+    "accumulated": Case(optimizer="Adam", accumulation=3),
+    "wrapped": Case(optimizer="Adam", wrapped=True),
+    "single precision": Case(dtype=torch.float32),
+}
+
+
+def batches(rank: int | None, dtype: torch.dtype, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Batches of one rank, or the joined ones."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for index in range(BATCHES):
+        parts = []
+        for size in LAST if index == BATCHES - 1 else SIZES:
+            labels = torch.randint(CLASSES, (size,), generator=generator)
+            noise = 0.15 * torch.randn(size, 1, 8, 8, generator=generator, dtype=torch.float64)
+            images = (0.2 + 0.3 * labels[:, None, None, None] + noise).clamp(0, 1).to(dtype)
+            parts.append((images, labels))
+        images, labels = (torch.cat(of_ranks) for of_ranks in zip(*parts, strict=True))
+        found.append((images, labels) if rank is None else parts[rank])
+    return found
+
+
+def build(case: Case, rank: int | None) -> GMCLTrainer:
+    """Return the trainer of a rank, or of the joined batches. Ranks begin with weights of their own."""
+    torch.manual_seed(rank or 0)
+    student: nn.Module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.SiLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, CLASSES)
+    ).to(case.dtype)
+    teacher = PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=CLASSES).to(case.dtype)
+    with torch.no_grad():
+        teacher.log_share.add_(0.1 * (rank or 0) * torch.arange(len(teacher.log_share)))
+    options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 1e-3} if case.optimizer == "SGD" else {"eps": 1e-3}
+    optimizer = getattr(torch.optim, case.optimizer)(student.parameters(), lr=0.02, **options)
+    if case.wrapped and rank is not None:
+        student = nn.parallel.DistributedDataParallel(student)
+    return GMCLTrainer(
+        "cpu",
+        EPOCHS,
+        batches(rank, case.dtype),
+        student,
+        optimizer,
+        nn.CrossEntropyLoss(),
+        decollate=False,
+        accumulation_steps=case.accumulation,
+        teacher=teacher,
+        teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=0.05),
+        curriculum=Curriculum(hardness=case.hardness, class_sampler=ClassSampler("errors")),
+        hypergradient=case.estimator(),
+        weighting=LookAheadWeighting() if case.weighed else None,
+        meta_data_loader=batches(rank, case.dtype, seed=1) if case.meta else None,
+        seed=SEED,
+    )
+
+
+class JoinedSources:
+    """What the ranks draw, each from its own images, in one process."""
+
+    def __init__(self, trainer: GMCLTrainer) -> None:
+        self.trainer = trainer
+        self.buffer = self
+        self.parts = [SourceBuffer(16) for _ in SIZES]
+        self.generators: list[torch.Generator] = []
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return LAST if self.trainer.state.iteration % BATCHES == 0 else SIZES
+
+    @property
+    def classes(self) -> list[int]:
+        return self.parts[0].classes
+
+    def add(self, images: Tensor, labels: Tensor) -> None:
+        for part, *own in zip(self.parts, images.split(self.sizes), labels.split(self.sizes), strict=True):
+            part.add(*own)
+
+    def draw(self, n: int, sampler: ClassSampler, _: torch.Generator) -> tuple[Tensor, Tensor, None]:
+        drawn, self.generators = [], []
+        for rank, (part, size) in enumerate(zip(self.parts, self.sizes, strict=True)):
+            seed = derive_seed(SEED, "rank", rank) if rank else SEED
+            generator = torch.Generator().manual_seed(derive_seed(seed, "lesson", self.trainer.state.iteration))
+            drawn.append(part.draw(sampler.draw(size, part.classes, generator), generator))
+            self.generators.append(generator)
+        images, labels = (torch.cat(of_ranks) for of_ranks in zip(*drawn, strict=True))
+        assert len(images) == n
+        return images, labels, None
+
+    def latents(self, teacher: Any, n: int, shape: Any, _: torch.Generator) -> Tensor:
+        drawn = [draw_latents(teacher, s, shape, g) for s, g in zip(self.sizes, self.generators, strict=True)]
+        return torch.cat(drawn)
+
+
+def run(case: Case, rank: int | None, monkeypatch: Any = None) -> dict[str, Any]:
+    """Train; return the weights and where the curriculum stands."""
+    trainer = build(case, rank)
+    if rank is None:
+        sources = JoinedSources(trainer)
+        trainer.sources = sources  # type: ignore[assignment]
+        monkeypatch.setattr(trainer_module, "draw_latents", sources.latents)
+    trainer.run()
+    return {
+        "student": trainer.student.network.state_dict(),
+        "teacher": trainer.teacher.state_dict(),
+        "curriculum": trainer.curriculum.state_dict(),
+        "steps": trainer.student_step.taken,
+        "gradient_norm": trainer.teacher_step.gradient_norm if trainer.teacher_step else None,
+    }
+
+
+if __name__ == "__main__":
+    folder, index, ranks, meeting = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{meeting}", rank=index, world_size=ranks, timeout=timedelta(seconds=60)
+    )
+    torch.save({name: run(case, index) for name, case in CASES.items()}, folder / f"{index}.pt")
+    dist.destroy_process_group()

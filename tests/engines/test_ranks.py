@@ -1,0 +1,90 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import monai_gmcl
+
+SCRIPT = Path(__file__).with_name("rank_runs.py")
+_spec = importlib.util.spec_from_file_location("rank_runs", SCRIPT)
+assert _spec is not None and _spec.loader is not None
+rank_runs = importlib.util.module_from_spec(_spec)
+sys.modules["rank_runs"] = rank_runs
+_spec.loader.exec_module(rank_runs)
+
+
+def start(script: Path, folder: Path, ranks: int = 2) -> list[subprocess.Popen[str]]:
+    """Start all ranks of a script."""
+    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(script), str(folder), str(rank), str(ranks), str(folder / "meeting")],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes end with, for each case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for process in start(SCRIPT, folder):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors[-3000:]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def farthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return max(float((one[name] - other[name]).abs().max() / other[name].abs().max().clamp_min(1e-3)) for name in one)
+
+
+@pytest.mark.parametrize("name", list(rank_runs.CASES))
+def test_two_ranks_train_what_one_process_trains_on_the_joined_batches(
+    name: str, ranks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = rank_runs.CASES[name]
+    joined = rank_runs.run(case, None, monkeypatch)
+    precise = 1e-10 if case.dtype == torch.float64 else 1e-5
+    assert joined["steps"] == ranks[0][name]["steps"] == {1: 50, 3: 20}[case.accumulation]
+    for part in ("student", "teacher"):
+        assert farthest(ranks[0][name][part], joined[part]) <= precise
+    assert ranks[0][name]["gradient_norm"] == pytest.approx(joined["gradient_norm"], rel=1e3 * precise)
+    average = joined["curriculum"]["difficulty"]["average"]
+    assert ranks[0][name]["curriculum"]["difficulty"]["average"] == pytest.approx(average, rel=1e-5)
+    assert ranks[0][name]["curriculum"]["class_sampler"] == joined["curriculum"]["class_sampler"]
+
+
+@pytest.mark.parametrize("name", list(rank_runs.CASES))
+def test_all_ranks_have_the_same_weights_and_the_same_curriculum(name: str, ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank[name] for rank in ranks)
+    for part in ("student", "teacher"):
+        assert all(torch.equal(first[part][key], second[part][key]) for key in first[part])
+    assert first["curriculum"] == second["curriculum"]
+
+
+def test_the_teacher_has_learned_and_the_cases_differ(ranks: list[dict[str, Any]]) -> None:
+    ends = [ranks[0][name]["teacher"]["log_share"] for name in ("head", "exact", "hard", "weighed", "meta")]
+    assert all(end.abs().max() > 1e-3 for end in ends)
+    assert len({tuple(end.tolist()) for end in ends}) == len(ends)

@@ -12,13 +12,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "on_first_rank"]
+
+Attach = TypeVar("Attach", bound=Callable[..., None])
 
 
 class Ranks:
@@ -47,15 +50,16 @@ class Ranks:
         """Return the rows of all ranks, rank by rank: ``(n, ...)`` of each to ``(N, ...)``; n may differ."""
         if self.alone:
             return rows
-        count = torch.tensor([len(rows)], device=rows.device)
+        own = rows.to(self._device(rows))
+        count = torch.tensor([len(own)], device=own.device)
         counts = [torch.zeros_like(count) for _ in range(self.size)]
         dist.all_gather(counts, count)
-        most = max(int(n) for n in counts)
-        padded = rows.new_zeros(most, *rows.shape[1:])
-        padded[: len(rows)] = rows
+        padded = own.new_zeros(max(int(n) for n in counts), *own.shape[1:])
+        padded[: len(own)] = own
         gathered = [torch.zeros_like(padded) for _ in range(self.size)]
         dist.all_gather(gathered, padded)
-        return torch.cat([part[: int(n)] for part, n in zip(gathered, counts, strict=True)])
+        parts = [part[: int(n)] for part, n in zip(gathered, counts, strict=True)]
+        return torch.cat(parts).to(rows.device)
 
     def total(self, tensors: Sequence[Tensor]) -> None:
         """Put the sum over ranks into each tensor, by one exchange for all of a type."""
@@ -71,12 +75,27 @@ class Ranks:
         """Put what the first rank has into each tensor."""
         self._exchange(tensors, lambda flat: dist.broadcast(flat, 0))
 
+    def _device(self, tensor: Tensor) -> torch.device:
+        """Where a tensor must be to be exchanged: NCCL knows no other place than the GPU."""
+        return torch.device("cuda") if dist.get_backend() == "nccl" else tensor.device
+
     def _exchange(self, tensors: Sequence[Tensor], collective: Callable[[Tensor], Any]) -> None:
         if self.alone:
             return
         for kind in dict.fromkeys(tensor.dtype for tensor in tensors):
             of_kind = [tensor.detach() for tensor in tensors if tensor.dtype == kind]
-            flat = torch.cat([tensor.reshape(-1) for tensor in of_kind])
+            flat = torch.cat([tensor.reshape(-1) for tensor in of_kind]).to(self._device(of_kind[0]))
             collective(flat)
             parts = torch.split(flat, [tensor.numel() for tensor in of_kind])
             torch._foreach_copy_(of_kind, [part.view_as(t) for part, t in zip(parts, of_kind, strict=True)])
+
+
+def on_first_rank(attach: Attach) -> Attach:
+    """Let a handler attach on the first rank alone, because it writes files or to the screen."""
+
+    @wraps(attach)
+    def attached(*args: Any, **kwargs: Any) -> None:
+        if Ranks().index == 0:
+            attach(*args, **kwargs)
+
+    return cast(Attach, attached)

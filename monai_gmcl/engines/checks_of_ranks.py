@@ -58,13 +58,13 @@ def check_ranks(
             )
 
 
-def check_epoch_lengths(ranks: Ranks, epoch_length: int | None, device: torch.device) -> None:
+def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
     """Raise unless all ranks have as many batches in an epoch: they would wait for each other for ever.
 
     Raises:
         ConfigurationError: with the number of each rank.
     """
-    lengths = ranks.joined(torch.tensor([-1 if epoch_length is None else epoch_length], device=device)).tolist()
+    lengths = ranks.joined(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
     if len(set(lengths)) > 1:
         raise ConfigurationError(
             f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. "

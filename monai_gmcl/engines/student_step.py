@@ -59,6 +59,7 @@ class StudentStep:
     ) -> None:
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self.names: dict[Tensor, str] = {p: name for name, p in network.named_parameters() if id(p) in trained}
+        self.network = network
         self.optimizer = optimizer
         self.precision = precision
         self.accumulation_steps = accumulation_steps
@@ -96,8 +97,9 @@ class StudentStep:
         torch.autograd.backward(self.precision.scaler.scale(loss * share / self.accumulation_steps))
 
     def average_real(self) -> None:
-        """Make the real gradient that of all ranks' images."""
-        self.ranks.average([p.grad for p in self.names if p.grad is not None])
+        """Make the real gradient that of all ranks' images, and the running statistics the mean of theirs."""
+        statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        self.ranks.average([*(p.grad for p in self.names if p.grad is not None), *statistics])
 
     def real_gradient(self) -> dict[str, Tensor]:
         """Return the window's real gradient, unscaled, by parameter name; valid until :meth:`combine`."""

@@ -258,7 +258,7 @@ class GMCLTrainer(Trainer):
         """
         if self.state.epoch_length == 0:
             raise DataError("The training data loader is empty: expected at least one batch of labeled images.")
-        check_epoch_lengths(self.ranks, self.state.epoch_length, self.device)
+        check_epoch_lengths(self.ranks, self.state.epoch_length)
         for module in (self.student.network, self.teacher):
             self.ranks.follow_first([*module.parameters(), *module.buffers()])
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.

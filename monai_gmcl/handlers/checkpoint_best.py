@@ -26,6 +26,7 @@ from torch import nn
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.checkpoint_folder import write_atomically
 from monai_gmcl.handlers.checkpoint_state import check_finite, plain
+from monai_gmcl.ranks import on_first_rank
 
 __all__ = ["BestModelSaver"]
 
@@ -57,6 +58,7 @@ class BestModelSaver:
         self.best: float | None = None
         self.epoch = 0
 
+    @on_first_rank
     def attach(self, engine: Engine) -> None:
         """Follow the engine of the validation."""
         engine.add_event_handler(Events.COMPLETED, self._compare)

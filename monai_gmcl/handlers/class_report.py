@@ -23,11 +23,13 @@ from monai.metrics.rocauc import compute_roc_auc
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
+from monai_gmcl.ranks import Ranks
+
 __all__ = ["ClassReport", "class_report"]
 
 
 class ClassReport:
-    """Writes ``class_report.csv`` after an evaluation: a row for each class and one for all.
+    """Writes ``class_report.csv`` after an evaluation, of the images of all ranks: a row for each class, one for all.
 
     Args:
         output_dir: folder of the file; made if there is none.
@@ -58,7 +60,10 @@ class ClassReport:
             self._seen.append((torch.as_tensor(item[Keys.PRED]).cpu(), label.cpu().long()))
 
     def _write(self) -> None:
-        probabilities, labels = (torch.stack(column) for column in zip(*self._seen, strict=True))
+        ranks = Ranks()
+        probabilities, labels = (ranks.joined(torch.stack(column)) for column in zip(*self._seen, strict=True))
+        if ranks.index > 0:
+            return
         rows = class_report(probabilities, labels, self.class_names)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "w", newline="", encoding="utf-8") as file:

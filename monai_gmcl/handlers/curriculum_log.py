@@ -26,6 +26,7 @@ from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
+from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class CurriculumLog:
         self._seen: dict[str, list[float]] = {}
         self._validation: dict[str, float] = {}
 
+    @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         self.table.path.parent.mkdir(parents=True, exist_ok=True)

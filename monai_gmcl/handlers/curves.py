@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.ranks import on_first_rank
 
 __all__ = ["CurvesHandler"]
 
@@ -57,6 +58,7 @@ class CurvesHandler:
         self.folder = Path(output_dir)
         self.logger = logging.getLogger(__name__)
 
+    @on_first_rank
     def attach(self, engine: Engine) -> None:
         """Follow an engine."""
         engine.add_event_handler(Events.COMPLETED, self._draw)

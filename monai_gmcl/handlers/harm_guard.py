@@ -25,6 +25,7 @@ from torch import Tensor
 
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.ranks import Ranks
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
@@ -135,18 +136,15 @@ class HarmGuard:
 
     def _observe(self, engine: GMCLTrainer) -> None:
         step = engine.student_step
-        self._agreements.append(cosine(step.real_gradient(), step.lesson_gradient()))
-        lesson, accuracy, classes = (
-            engine.state.lesson,
-            engine.state.curriculum,
-            engine.state.output[Keys.PRED].shape[1],
-        )
-        self._above_chance.append(
-            (
-                accuracy["real_accuracy"] - chance(engine.state.output[Keys.LABEL], classes),
-                accuracy["lesson_accuracy"] - chance(lesson.labels[: lesson.labeled], classes),
-            )
-        )
+        lesson, output, accuracy = engine.state.lesson, engine.state.output, engine.state.curriculum
+        chances = [chance(y, output[Keys.PRED].shape[1]) for y in (output[Keys.LABEL], lesson.labels[: lesson.labeled])]
+        own = [cosine(step.real_gradient(), step.lesson_gradient()), *chances]
+        # The same on all ranks: each guards its own curriculum, and they must not part.
+        shared = torch.tensor(own, dtype=torch.float64)
+        Ranks().average([shared])
+        agreement, of_real, of_lesson = shared.tolist()
+        self._agreements.append(agreement)
+        self._above_chance.append((accuracy["real_accuracy"] - of_real, accuracy["lesson_accuracy"] - of_lesson))
 
     def _judge(self, evaluator: Engine) -> None:
         if self.share == 0:

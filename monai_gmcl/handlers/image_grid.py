@@ -27,6 +27,7 @@ from monai_gmcl.engines.data_order import derive_seed
 from monai_gmcl.engines.source_buffer import drawers_of
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
+from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class ImageGridHandler:
         self._sources: dict[int, list[tuple[Tensor, Tensor]]] = {}
         self._latents: dict[int, Tensor] = {}
 
+    @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
 from monai_gmcl.metrics import label_leak
+from monai_gmcl.ranks import on_first_rank
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
@@ -51,6 +52,7 @@ class LabelLeakLog:
         self.seed = seed
         self.logger = logging.getLogger(__name__)
 
+    @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         if getattr(engine.teacher, "condition_on_label", False):

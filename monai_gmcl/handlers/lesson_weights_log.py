@@ -25,6 +25,7 @@ from monai_gmcl.engines.source_buffer import drawers_of
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
+from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.base import Teacher
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class LessonWeightsLog:
         self._weights: dict[str, list[Tensor]] = {}
         self._ends: dict[int, list[_Weighed]] = {}
 
+    @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         self.folder.mkdir(parents=True, exist_ok=True)

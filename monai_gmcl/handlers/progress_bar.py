@@ -19,6 +19,7 @@ from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
+from monai_gmcl.ranks import on_first_rank
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
@@ -42,6 +43,7 @@ class LessonProgressBar:
         self.evaluator = evaluator
         self.metric_name = metric_name
 
+    @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         ProgressBar().attach(engine, output_transform=self._shown)

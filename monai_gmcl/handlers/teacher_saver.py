@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ignite.engine import Events
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.teacher_file import save_teacher
 
@@ -45,6 +46,7 @@ class TeacherSaver:
     def __init__(self, output_dir: str | os.PathLike[str], file_name: str = "teacher.safetensors") -> None:
         self.path = Path(output_dir) / file_name
 
+    @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine; its teacher must be a :class:`monai_gmcl.Teacher`."""
         teacher = getattr(engine, "teacher", None)

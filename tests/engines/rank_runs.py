@@ -16,6 +16,7 @@ Arguments: folder for the results, index of this rank, number of ranks, file in 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines import trainer as trainer_module
 from monai_gmcl.engines.data_order import derive_seed
 from monai_gmcl.engines.source_buffer import SourceBuffer
+from monai_gmcl.handlers import CheckpointKeeper
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LookAheadWeighting
@@ -56,6 +58,7 @@ class Case:
     meta: bool = False
     accumulation: int = 1
     wrapped: bool = False
+    normalized: bool = False
 
 
 CASES = {
@@ -68,6 +71,8 @@ CASES = {
     "wrapped": Case(optimizer="Adam", wrapped=True),
     "single precision": Case(dtype=torch.float32),
 }
+RUNNING_STATISTICS = Case(normalized=True)
+"""Batches are normalized by each rank's own, so that the joined ones are others."""
 
 
 def batches(rank: int | None, dtype: torch.dtype, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -86,11 +91,12 @@ def batches(rank: int | None, dtype: torch.dtype, seed: int = 0) -> list[tuple[T
     return found
 
 
-def build(case: Case, rank: int | None) -> GMCLTrainer:
+def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence[Any] = ()) -> GMCLTrainer:
     """Return the trainer of a rank, or of the joined batches. Ranks begin with weights of their own."""
     torch.manual_seed(rank or 0)
+    norm = nn.BatchNorm2d(4) if case.normalized else nn.Identity()
     student: nn.Module = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.SiLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, CLASSES)
+        nn.Conv2d(1, 4, 3), norm, nn.SiLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, CLASSES)
     ).to(case.dtype)
     teacher = PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=CLASSES).to(case.dtype)
     with torch.no_grad():
@@ -101,11 +107,12 @@ def build(case: Case, rank: int | None) -> GMCLTrainer:
         student = nn.parallel.DistributedDataParallel(student)
     return GMCLTrainer(
         "cpu",
-        EPOCHS,
+        epochs,
         batches(rank, case.dtype),
         student,
         optimizer,
         nn.CrossEntropyLoss(),
+        train_handlers=handlers,
         decollate=False,
         accumulation_steps=case.accumulation,
         teacher=teacher,
@@ -163,6 +170,19 @@ def run(case: Case, rank: int | None, monkeypatch: Any = None) -> dict[str, Any]
         trainer.sources = sources  # type: ignore[assignment]
         monkeypatch.setattr(trainer_module, "draw_latents", sources.latents)
     trainer.run()
+    return end_of(trainer)
+
+
+def resumed(rank: int, folder: Path) -> dict[str, Any]:
+    """Stop after two epochs and go on in a new trainer."""
+    build(CASES["head"], rank, 2, [CheckpointKeeper(folder)]).run()
+    dist.barrier()
+    trainer = build(CASES["head"], rank, EPOCHS, [CheckpointKeeper(folder, resume=True)])
+    trainer.run()
+    return end_of(trainer)
+
+
+def end_of(trainer: GMCLTrainer) -> dict[str, Any]:
     return {
         "student": trainer.student.network.state_dict(),
         "teacher": trainer.teacher.state_dict(),
@@ -178,5 +198,7 @@ if __name__ == "__main__":
     dist.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=index, world_size=ranks, timeout=timedelta(seconds=60)
     )
-    torch.save({name: run(case, index) for name, case in CASES.items()}, folder / f"{index}.pt")
+    ends = {name: run(case, index) for name, case in CASES.items()}
+    ends |= {"running statistics": run(RUNNING_STATISTICS, index), "resumed": resumed(index, folder / "checkpoints")}
+    torch.save(ends, folder / f"{index}.pt")
     dist.destroy_process_group()

@@ -20,8 +20,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import monai_gmcl
+from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, UnrolledHypergradient
+from monai_gmcl.ranks import Ranks
 
 SCRIPT = Path(__file__).with_name("rank_runs.py")
 _spec = importlib.util.spec_from_file_location("rank_runs", SCRIPT)
@@ -76,7 +81,7 @@ def test_two_ranks_train_what_one_process_trains_on_the_joined_batches(
     assert ranks[0][name]["curriculum"]["class_sampler"] == joined["curriculum"]["class_sampler"]
 
 
-@pytest.mark.parametrize("name", list(rank_runs.CASES))
+@pytest.mark.parametrize("name", [*rank_runs.CASES, "running statistics", "resumed"])
 def test_all_ranks_have_the_same_weights_and_the_same_curriculum(name: str, ranks: list[dict[str, Any]]) -> None:
     first, second = (rank[name] for rank in ranks)
     for part in ("student", "teacher"):
@@ -84,7 +89,45 @@ def test_all_ranks_have_the_same_weights_and_the_same_curriculum(name: str, rank
     assert first["curriculum"] == second["curriculum"]
 
 
+def test_a_resumed_run_takes_all_steps_and_ends_near_the_uninterrupted_one(ranks: list[dict[str, Any]]) -> None:
+    resumed, whole = ranks[0]["resumed"], ranks[0]["head"]
+    assert resumed["steps"] == whole["steps"] == 50
+    # Lessons' sources begin anew, so that it is not the same run.
+    assert 0 < farthest(resumed["student"], whole["student"]) < 0.5
+
+
 def test_the_teacher_has_learned_and_the_cases_differ(ranks: list[dict[str, Any]]) -> None:
     ends = [ranks[0][name]["teacher"]["log_share"] for name in ("head", "exact", "hard", "weighed", "meta")]
     assert all(end.abs().max() > 1e-3 for end in ends)
     assert len({tuple(end.tolist()) for end in ends}) == len(ends)
+
+
+class Two(Ranks):
+    """The first of two ranks, of which the other one has the same, or as many batches as it is told."""
+
+    def __init__(self, batches_of_other: int = 0) -> None:
+        self.size, self.index = 2, 0
+        self.batches_of_other = batches_of_other
+
+    def joined(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([rows, torch.tensor([self.batches_of_other])])
+
+
+def test_ranks_that_would_wait_for_each_other_for_ever_are_an_error() -> None:
+    check_epoch_lengths(Two(5), 5)
+    check_epoch_lengths(Two(-1), None)
+    with pytest.raises(ConfigurationError, match="as many batches in an epoch on every rank, got 5, 4"):
+        check_epoch_lengths(Two(4), 5)
+
+
+def test_what_several_ranks_cannot_do_is_refused_with_the_reason() -> None:
+    plain, normalized = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.SyncBatchNorm(2))
+    check_ranks(Two(), normalized, plain, [HeadHypergradient(), None])
+    check_ranks(Two(), plain, plain, [ExactHypergradient()])
+    with pytest.raises(ConfigurationError, match="ExactHypergradient differentiates through the whole student"):
+        check_ranks(Two(), normalized, plain, [None, ExactHypergradient()])
+    with pytest.raises(ConfigurationError, match="would need the lessons of all 2 ranks"):
+        check_ranks(Two(), plain, plain, [UnrolledHypergradient(1)])
+    with pytest.raises(ConfigurationError, match="Expected the teacher itself, got it in DataParallel"):
+        check_ranks(Two(), plain, nn.DataParallel(plain), [])
+    check_ranks(Ranks(), normalized, nn.DataParallel(plain), [UnrolledHypergradient(1)])

@@ -1,0 +1,94 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import monai_gmcl
+from monai_gmcl.data import make_phantom
+
+CONFIGS = Path(__file__).parents[2] / "bundles" / "gmcl_classification" / "configs"
+SMALL = {"image_size": 16, "batch_size": 4, "device": "cpu", "network_def#layers": [1, 1, 1, 1]}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_phantom(tmp_path_factory.mktemp("data") / "phantom", {"train": 4, "valid": 2, "test": 3}, size=32)
+
+
+def start(cwd: Path, **options: Any) -> subprocess.Popen[str]:
+    """Start the bundle on two processes, as a user does with torchrun."""
+    configs = [str(CONFIGS / "train.yaml"), str(CONFIGS / "multi_gpu_train.yaml")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc_per_node", "2"]
+    # A port of its own: tests run beside each other.
+    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-m", "monai.bundle", "run"]
+    command += [f"--config_file={configs}", *(f"--{name}={value}" for name, value in {**SMALL, **options}.items())]
+    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_two_processes_train_and_the_first_one_writes(data: Path, tmp_path: Path) -> None:
+    elsewhere, output = tmp_path / "elsewhere", tmp_path / "output"
+    elsewhere.mkdir()
+    run = start(elsewhere, dataset_dir=data, output_dir=output, max_epochs=2)
+    messages, _ = run.communicate(timeout=240)
+    assert run.returncode == 0, messages[-4000:]
+    assert not list(elsewhere.iterdir())
+    written = {path.name for path in output.iterdir() if "tfevents" not in path.name}
+    assert written == {"checkpoints", "curriculum.csv", "curves.png", "images", "model.pt", "teacher.safetensors"}
+    assert len(list(output.glob("*tfevents*"))) == 1
+    # 16 images, two ranks of four.
+    assert "[2/2]" in messages and "[3/2]" not in messages
+    assert len((output / "curriculum.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_where_one_rank_dies_the_job_ends_within_a_minute_and_says_so(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    run = start(tmp_path, dataset_dir=data, output_dir=output, max_epochs=100000)
+    while not (output / "curriculum.csv").exists():
+        assert run.poll() is None
+        time.sleep(0.2)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    ranks = [int(child) for child in children if b"monai.bundle" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    killed = time.monotonic()
+    messages, _ = run.communicate(timeout=120)
+    assert time.monotonic() - killed < 60
+    assert run.returncode != 0
+    assert "Signal 9 (SIGKILL) received by PID" in messages
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+
+
+def test_the_configuration_changes_what_ranks_need_and_no_more() -> None:
+    changed = yaml.safe_load((CONFIGS / "multi_gpu_train.yaml").read_text())
+    base = yaml.safe_load((CONFIGS / "train.yaml").read_text())
+    assert base["train"]["handlers"][2]["_target_"] == "monai.handlers.TensorBoardStatsHandler"
+    assert base["validate"]["handlers"][0]["_target_"] == "monai.handlers.TensorBoardStatsHandler"
+    assert set(base["imports"]) <= set(changed["imports"])
+    kept = [line for line in base["initialize"] if line in changed["initialize"]]
+    assert kept == ["$monai.utils.set_determinism(seed=@seed)"]
+    own = {"imports", "rank_timeout", "rank", "initialize", "finalize", "device", "summary_writer"}
+    assert {key for key in changed if "#" not in key} == own

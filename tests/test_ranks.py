@@ -1,0 +1,45 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_gmcl.ranks import Ranks, on_first_rank
+
+
+def test_alone_nothing_is_exchanged() -> None:
+    ranks = Ranks()
+    assert ranks.alone and ranks.index == 0
+    rows = torch.arange(6.0).view(3, 2)
+    assert ranks.joined(rows) is rows
+    before = rows.clone()
+    ranks.total([rows])
+    ranks.average([rows])
+    ranks.follow_first([rows])
+    assert torch.equal(rows, before)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_handler_that_writes_attaches_on_the_first_rank_alone(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ranks, "__init__", lambda self: setattr(self, "index", index))
+    attached = []
+
+    class Handler:
+        @on_first_rank
+        def attach(self, engine: str) -> None:
+            """Follow an engine."""
+            attached.append(engine)
+
+    Handler().attach("engine")
+    assert attached == ["engine"] * (index == 0)
+    assert Handler.attach.__doc__ == "Follow an engine."

@@ -18,6 +18,7 @@ from typing import Any
 from monai.bundle.config_parser import ConfigParser
 
 from monai_gmcl.benchmark.check import EstimatorReport, check_estimators
+from monai_gmcl.benchmark.cost_model import cost_of_passes, cost_table
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 
@@ -29,6 +30,7 @@ def check(
     bundle_root: str | None = None,
     iterations: int = 4,
     repeats: int = 3,
+    cost: bool = False,
     **override: Any,
 ) -> None:
     """Print each hypergradient estimator's cosine to the exact one, its time and its memory.
@@ -38,6 +40,7 @@ def check(
         bundle_root: the bundle's folder. Default: the parent of the configuration's folder.
         iterations: student steps before a lesson is judged.
         repeats: estimates to take the median time of.
+        cost: print instead what the passes of an iteration cost, counted and measured, beside a supervised one.
         override: values of the configuration to replace, such as ``--train#trainer#device cpu``.
 
     Raises:
@@ -59,7 +62,10 @@ def check(
         raise ConfigurationError(
             f"check: expected train#trainer of {json.dumps(files)} to be a GMCLTrainer, got {type(trainer).__name__}."
         )
-    print(report_table(check_estimators(trainer, iterations, repeats)))
+    if cost:
+        print(cost_table(cost_of_passes(trainer, max(iterations, 10), repeats)))
+    else:
+        print(report_table(check_estimators(trainer, iterations, repeats)))
 
 
 def report_table(reports: list[EstimatorReport]) -> str:

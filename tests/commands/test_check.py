@@ -55,6 +55,13 @@ def configuration(folder: Path, kind: str = "monai_gmcl.engines.GMCLTrainer") ->
     return file
 
 
+def test_check_prints_the_cost_of_each_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(str(configuration(tmp_path)), repeats=1, cost=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["pass,", "with", "HeadHypergradient", "GFLOP", "share", "ms", "share"]
+    assert any(line.split()[:3] == ["estimator", "expected", "measured"] for line in lines)
+
+
 def test_check_prints_each_estimator_and_runs_no_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(str(configuration(tmp_path)), repeats=1)
     lines = capsys.readouterr().out.splitlines()

@@ -177,6 +177,9 @@ def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) ->
                 rows = _rows_of(trainer, estimator(), meter, iterations)
             except (GMCLError, RuntimeError, NotImplementedError) as error:
                 report.failure = str(error).splitlines()[0]
+                # Another estimator may go on where this one failed.
+                trainer._internal_run_generator = None
+                trainer.state.iteration = trainer.state.epoch * iterations
                 continue
             if meter.counter:
                 report.flops = {name: rows[-1][name][1] for name in PASSES}

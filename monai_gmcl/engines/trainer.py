@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -255,12 +256,20 @@ class GMCLTrainer(Trainer):
 
         Raises:
             DataError: there is nothing to train on.
+            ConfigurationError: an error has ended the run before, or ranks have not as many batches.
         """
         if self.state.epoch_length == 0:
             raise DataError("The training data loader is empty: expected at least one batch of labeled images.")
         check_epoch_lengths(self.ranks, self.state.epoch_length)
         for module in (self.student.network, self.teacher):
             self.ranks.follow_first([*module.parameters(), *module.buffers()])
+        run = self._internal_run_generator
+        if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED:
+            # ignite would return at once and say nothing.
+            raise ConfigurationError(
+                f"An error ended this run in iteration {self.state.iteration}. Go on in a new trainer from a checkpoint: "
+                "monai_gmcl.handlers.CheckpointKeeper(folder, resume=True)."
+            )
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
 

@@ -144,6 +144,19 @@ def test_an_iteration_of_ones_own_replaces_the_engines(trainer: Build) -> None:
     assert run.state.output == {"seen": 2} and run.state.lesson is None
 
 
+def test_a_run_that_an_error_ended_does_not_silently_do_nothing_when_it_is_called_again(trainer: Build) -> None:
+    run = trainer()
+
+    def fail() -> None:
+        raise RuntimeError("once")
+
+    run.add_event_handler(Events.ITERATION_STARTED(once=2), fail)
+    with pytest.raises(RuntimeError, match="once"):
+        run.run()
+    with pytest.raises(ConfigurationError, match="ended this run in iteration 2. Go on in a new trainer from a check"):
+        run.run()
+
+
 def test_an_epoch_may_be_shorter_or_longer_than_the_data(trainer: Build) -> None:
     for length in (3, 8):
         run = trainer(epoch_length=length)

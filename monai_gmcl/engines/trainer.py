@@ -267,8 +267,8 @@ class GMCLTrainer(Trainer):
         if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED:
             # ignite would return at once and say nothing.
             raise ConfigurationError(
-                f"An error ended this run in iteration {self.state.iteration}. Go on from a checkpoint in a new trainer, "
-                "by monai_gmcl.handlers.CheckpointKeeper(folder, resume=True)."
+                f"An error ended this run in iteration {self.state.iteration}. Go on from a checkpoint in a new "
+                "trainer, by monai_gmcl.handlers.CheckpointKeeper(folder, resume=True)."
             )
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)

@@ -21,7 +21,9 @@ from monai_gmcl.handlers.harm_guard import HarmGuard
 from monai_gmcl.handlers.image_grid import ImageGridHandler
 from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
+from monai_gmcl.handlers.predictions_saver import PredictionsSaver
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
+from monai_gmcl.handlers.run_report import RunReport
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 from monai_gmcl.handlers.unseen_accuracy import UnseenAccuracy
 
@@ -37,6 +39,8 @@ __all__ = [
     "LabelLeakLog",
     "LessonProgressBar",
     "LessonWeightsLog",
+    "PredictionsSaver",
+    "RunReport",
     "TeacherSaver",
     "UnseenAccuracy",
     "newest_checkpoint",

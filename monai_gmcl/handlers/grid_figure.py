@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.teachers.base import Teacher
 
-__all__ = ["GridRow", "draw_grid", "unnormalized"]
+__all__ = ["GridRow", "display_pixels", "draw_grid", "unnormalized"]
 
 INCHES = 1.15
 """Side of an image on the page."""
@@ -86,7 +86,7 @@ def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tupl
             for j, image in enumerate(images):
                 place = (left + j * INCHES) / width, bottom / height, (INCHES - GAP) / width, INCHES / height
                 axes = figure.add_axes(place)
-                axes.imshow(_pixels(image, value_range), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                axes.imshow(display_pixels(image, value_range), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                 axes.set_axis_off()
     for side, heading in enumerate(("real images", "the teacher's images")):
         center = MARGINS["left"] + side * (block + 3 * GAP) + block / 2
@@ -103,7 +103,7 @@ def unnormalized(images: Tensor, teacher: nn.Module) -> Tensor:
     return images.float().cpu()
 
 
-def _pixels(image: Tensor, value_range: tuple[float, float]) -> NDArray[Any]:
+def display_pixels(image: Tensor, value_range: tuple[float, float]) -> NDArray[Any]:
     """Return ``(H, W)`` or ``(H, W, 3)`` with values from 0 to 1."""
     if image.ndim == 4:
         image = image[:, image.shape[1] // 2]

@@ -32,8 +32,9 @@ __all__ = ["TeacherSaver"]
 class TeacherSaver:
     """Keeps the teacher in a file of its own, for use as an augmentation without the student.
 
-    Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. An exception
-    is raised again after the other handlers have seen it.
+    Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. Beside it
+    stand the epoch, the seed and the last lesson's difficulty, at which ``python -m monai_gmcl synthesize`` then begins. An
+    exception is raised again after the other handlers have seen it.
 
     Args:
         output_dir: folder of the file; made if there is none.
@@ -67,7 +68,10 @@ class TeacherSaver:
 
     def _save(self, engine: GMCLTrainer, *_: BaseException) -> None:
         assert isinstance(engine.teacher, Teacher)
-        save_teacher(engine.teacher, self.path)
+        training: dict[str, float] = {"epoch": engine.state.epoch, "seed": engine.seed}
+        if "difficulty" in engine.state.curriculum:
+            training["difficulty"] = float(engine.state.curriculum["difficulty"])
+        save_teacher(engine.teacher, self.path, training=training)
 
     def _raise_after_all_others(self, engine: GMCLTrainer) -> None:
         # Raising ends the event: a checkpoint saver further down the list would never hear of the exception.

@@ -28,6 +28,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 import monai_gmcl
+from monai_gmcl import load_teacher
+from monai_gmcl.commands.init import init
 from monai_gmcl.data import make_phantom
 from monai_gmcl.handlers import newest_checkpoint
 
@@ -191,10 +193,32 @@ def test_inference_writes_probabilities_of_each_image_of_a_folder(
         model_file=run[0] / "model.pt",
     )
     with open(tmp_path / "found" / "predictions.csv", newline="") as file:
-        rows = list(csv.reader(file))
+        headings, *rows = csv.reader(file)
+    assert headings == ["image", "0", "1", "2", "3"]
     assert sorted(row[0] for row in rows) == sorted(str(path) for path in (data / "test").rglob("*.png"))
     for row in rows:
         assert sum(map(float, row[1:])) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_comes_with_the_bundle_is_evaluated_and_infers_at_once(tmp_path: Path) -> None:
+    """In a copy that has not been trained: on the phantom, and on images without labels."""
+    bundle = tmp_path / "mine"
+    init(str(bundle))
+    options = {"bundle_root": bundle, "image_size": 64, "batch_size": 16}
+    messages = _command(tmp_path, "train.yaml", "evaluate.yaml", **options)
+    assert f"weights: {bundle}/models/model.pt" in messages
+    metrics = dict(line.split(",") for line in (bundle / "output" / "evaluation" / "metrics.csv").read_text().split())
+    assert float(metrics["test_auc"]) > 0.95 and float(metrics["test_accuracy"]) > 0.8
+    unlabeled = tmp_path / "unlabeled"
+    unlabeled.mkdir()
+    for grade in GRADES:
+        (bundle / "output" / "phantom" / "test" / grade / "0000.png").rename(unlabeled / f"{grade}.png")
+    names = {"class_names": GRADES, "dataset_dir": unlabeled, "output_dir": tmp_path / "found"}
+    messages = _command(tmp_path, "inference.yaml", **{"bundle_root": bundle, "image_size": 64, **names})
+    rows = _rows(tmp_path / "found" / "predictions.csv")
+    assert [Path(row["image"]).stem for row in rows] == GRADES
+    assert sum(max(GRADES, key=lambda grade: float(row[grade])) == Path(row["image"]).stem for row in rows) >= 3
+    assert load_teacher(bundle / "models" / "teacher.safetensors").num_classes == len(GRADES)
 
 
 def _train(output: Path, data: Path, stop_in: int | None = None, **options: Any) -> dict[str, Any]:

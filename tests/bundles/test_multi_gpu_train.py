@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import signal
 import subprocess
@@ -56,7 +57,9 @@ def test_two_processes_train_and_the_first_one_writes(data: Path, tmp_path: Path
     assert run.returncode == 0, messages[-4000:]
     assert not list(elsewhere.iterdir())
     written = {path.name for path in output.iterdir() if "tfevents" not in path.name}
-    assert written == {"checkpoints", "curriculum.csv", "curves.png", "images", "model.pt", "teacher.safetensors"}
+    tables = {"curriculum.csv", "curves.png", "report.html"}
+    assert written == {"checkpoints", "images", "model.pt", "teacher.safetensors", *tables}
+    assert "(the first rank's share)" in html.unescape((output / "report.html").read_text())
     assert len(list(output.glob("*tfevents*"))) == 1
     # 16 images, two ranks of four.
     assert "[2/2]" in messages and "[3/2]" not in messages

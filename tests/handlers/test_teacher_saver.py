@@ -19,6 +19,7 @@ from torch import nn
 from monai_gmcl import load_teacher
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import TeacherSaver
+from monai_gmcl.teachers import describe_teacher
 
 
 class Plain(nn.Module):
@@ -39,6 +40,14 @@ def test_the_file_holds_the_trained_teacher(make_trainer, tmp_path, spatial_dims
     trainer.run()
     assert_equal(load_teacher(tmp_path / "new" / "teacher.safetensors"), trainer.teacher)
     assert any(not torch.equal(before[name], tensor) for name, tensor in trainer.teacher.state_dict().items())
+
+
+def test_the_file_tells_how_far_the_training_was(make_trainer, tmp_path):
+    trainer = make_trainer([TeacherSaver(tmp_path)])
+    trainer.run()
+    training = describe_teacher(tmp_path / "teacher.safetensors").training
+    difficulty = float(trainer.state.curriculum["difficulty"])
+    assert training == {"epoch": trainer.state.epoch, "seed": trainer.seed, "difficulty": difficulty}
 
 
 def test_the_file_is_written_each_epoch(make_trainer, tmp_path):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -27,8 +26,9 @@ from scipy.stats import sem
 from scipy.stats import t as student_t
 
 from monai_gmcl.benchmark.report.rows import ORDER, Cell, Results, arm_title, auc
+from monai_gmcl.page import Picture
 
-__all__ = ["Picture", "cost_figure", "difference_figure", "efficiency_figure"]
+__all__ = ["cost_figure", "difference_figure", "efficiency_figure"]
 
 BOTH = ("chosen", "final")
 """Weights of the panels."""
@@ -65,21 +65,6 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "savefig.dpi": 130,
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the report.
-
-    Attributes:
-        name: of its file.
-        alt: what it shows, in words.
-        png: the file.
-    """
-
-    name: str
-    alt: str
-    png: bytes
 
 
 def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:

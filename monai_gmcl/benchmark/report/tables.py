@@ -13,16 +13,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, sized
 from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, arm_title, auc
+from monai_gmcl.page import Table
 
 __all__ = [
     "ARM_NOTE",
     "SHARES",
-    "Table",
     "arm_table",
     "cost_table",
     "difference_table",
@@ -44,23 +43,6 @@ MEASURES = ("accuracy", "sensitivity", "specificity", "ece")
 RADII = ("1/255", "2/255", "4/255")
 GMCL = "gmcl"
 TERA, MEBI = 1e12, 2**20
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a page shows in rows and columns.
-
-    Attributes:
-        title: above it.
-        columns: headings; the first is of the row names.
-        rows: as many texts each as there are columns.
-        note: below it.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
 
 
 ARM_NOTE = (

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.benchmark.report import tables
-from monai_gmcl.benchmark.report.figures import Picture, cost_figure, difference_figure, efficiency_figure
-from monai_gmcl.benchmark.report.page import Section, html_page, markdown_page
+from monai_gmcl.benchmark.report.figures import cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, Cell, Results, arm_title
 from monai_gmcl.benchmark.report.targets import SIZES, targets
+from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 
@@ -110,7 +110,7 @@ def _target_section(results: Results) -> Section:
     text = ["AUC with the weights that validation chose; mean paired difference and its 95 % interval."]
     if any(split == DEVELOPMENT for _, split in results.primary_places()):
         text.append("Development: held-out training images stand in for a test set that was not read.")
-    return Section("Targets", text, [tables.Table("Wanted and found", ["target", "state", "found", "wanted"], rows)])
+    return Section("Targets", text, [Table("Wanted and found", ["target", "state", "found", "wanted"], rows)])
 
 
 def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
@@ -163,7 +163,7 @@ def _robust_section(results: Results) -> Section:
         cells = results.cells(data, split)
         for table in (tables.robust_table(results, cells), tables.synthetic_table(results, cells)):
             if table.rows:
-                found.append(tables.Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
+                found.append(Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
     return Section("Robustness and synthetic images", [] if found else ["No run was attacked or looked at yet."], found)
 
 

@@ -20,8 +20,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from monai_gmcl.benchmark.report.figures import COLORS, Picture, cost_figure, difference_figure, efficiency_figure
+from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import Results
+from monai_gmcl.page import Picture
 
 
 def results_of(found: list[dict[str, Any]]) -> Results:

@@ -17,10 +17,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monai_gmcl.benchmark.report.figures import Picture
-from monai_gmcl.benchmark.report.tables import Table
-
-__all__ = ["Section", "html_page", "markdown_page"]
+__all__ = ["Picture", "Section", "Table", "html_page", "markdown_page"]
 
 STYLE = """
 :root { --paper: #ffffff; --ink: #1d2128; --soft: #5b6472; --line: #d9dde3; --band: #f5f6f8; --good: #0f7a55;
@@ -55,10 +52,43 @@ code { font: .85em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: a
 dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .2rem 1rem; font-size: .92rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 32rem) { body { padding: .8rem .7rem 3rem; } dl { grid-template-columns: 1fr; gap: 0; }
-  dd { margin-bottom: .5rem; } tbody th { max-width: 8.5rem; min-width: 6rem; } th, td { padding: .3rem .5rem; } }
+  dd { margin-bottom: .5rem; } .wide { overflow-x: auto; } .wide img { min-width: 38rem; }
+  tbody th { max-width: 8.5rem; min-width: 6rem; } th, td { padding: .3rem .5rem; } }
 """
 LONG_TEXT = 45
 """Letters from which a cell of a table may break into lines."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a page shows in rows and columns.
+
+    Attributes:
+        title: above it.
+        columns: headings; the first is of the row names.
+        rows: as many texts each as there are columns.
+        note: below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report.
+
+    Attributes:
+        name: of its file.
+        alt: what it shows, in words.
+        png: the file.
+    """
+
+    name: str
+    alt: str
+    png: bytes
 
 
 @dataclass(frozen=True)
@@ -116,7 +146,8 @@ def _html_section(anchor: str, part: Section) -> str:
         f"<details><summary>{html.escape(table.title)}</summary>{_html_table(table)}</details>" for table in part.folded
     )
     tables = "".join(f"<h3>{html.escape(table.title)}</h3>{_html_table(table)}" for table in part.tables)
-    figures = "".join(map(_html_picture, part.pictures))
+    # On a narrow screen a figure is moved under the eye rather than made illegible.
+    figures = "".join(_html_picture(picture, ' class="wide"') for picture in part.pictures)
     photos = f'<div class="photos">{"".join(map(_html_picture, part.photos))}</div>' if part.photos else ""
     return f'<h2 id="{anchor}">{html.escape(part.title)}</h2>{text}{tables}{figures}{photos}{folded}'
 
@@ -140,10 +171,10 @@ def _html_cell(text: str) -> str:
     return f'<td class="{kind}">{html.escape(text)}</td>' if kind else f"<td>{html.escape(text)}</td>"
 
 
-def _html_picture(picture: Picture) -> str:
+def _html_picture(picture: Picture, kind: str = "") -> str:
     alt = html.escape(picture.alt)
     data = base64.b64encode(picture.png).decode()
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{alt}"><figcaption>{alt}</figcaption></figure>'
+    return f'<figure{kind}><img src="data:image/png;base64,{data}" alt="{alt}"><figcaption>{alt}</figcaption></figure>'
 
 
 def _markdown_section(part: Section) -> str:

@@ -1,0 +1,93 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data.meta_tensor import MetaTensor
+from monai.utils.enums import CommonKeys as Keys
+
+from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.ranks import Ranks
+
+__all__ = ["PredictionsSaver"]
+
+
+class PredictionsSaver:
+    """Writes ``predictions.csv`` after an evaluator has run: each image's file and what the student says of it.
+
+    ``monai.handlers.ClassificationSaver`` (MONAI 1.6.1) writes no line of headings. Here they are ``image`` and the
+    classes. The file is written whole or not at all.
+
+    Args:
+        output_dir: folder of the file; made if there is none.
+        class_names: in the order of the outputs. Default: their numbers.
+
+    Shape:
+        ``engine.state.output`` after decollating: ``image`` with MONAI's meta data, ``pred`` ``(K,)``.
+
+    Raises:
+        ConfigurationError: while running: another number of outputs than of names, images that do not know their file,
+            or several ranks.
+        DataError: there was no image.
+    """
+
+    FILE_NAME = "predictions.csv"
+
+    def __init__(self, output_dir: str | os.PathLike[str], class_names: Sequence[str] | None = None) -> None:
+        self.path = Path(output_dir) / self.FILE_NAME
+        self.class_names = None if class_names is None else [str(name) for name in class_names]
+        self._rows: list[list[str]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _begin(self) -> None:
+        if not Ranks().alone:
+            raise ConfigurationError("PredictionsSaver: predictions of several ranks are not joined; use one process.")
+        self._rows = []
+
+    def _observe(self, engine: Engine) -> None:
+        for item in engine.state.output:  # type: ignore[union-attr]
+            image, probabilities = item[Keys.IMAGE], torch.as_tensor(item[Keys.PRED]).flatten().tolist()
+            name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+            if name is None:
+                raise ConfigurationError(
+                    "PredictionsSaver: an image does not know its file; expected MONAI's meta data, as "
+                    "monai_gmcl.data.image_transforms and MONAI's LoadImaged keep them."
+                )
+            if self.class_names is not None and len(self.class_names) != len(probabilities):
+                raise ConfigurationError(
+                    f"PredictionsSaver: {len(self.class_names)} class names ({', '.join(self.class_names)}) for "
+                    f"{len(probabilities)} outputs; expected as many."
+                )
+            self._rows.append([str(name), *(f"{value:.6f}" for value in probabilities)])
+
+    def _write(self) -> None:
+        if not self._rows:
+            raise DataError("PredictionsSaver: there was no image to predict; expected at least one.")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image", *(self.class_names or [str(k) for k in range(len(self._rows[0]) - 1)])])
+        writer.writerows(self._rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path, text.getvalue().encode())

@@ -1,0 +1,154 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Figures of a run's report: confusion matrix, reliability diagram, where the student looks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from monai.visualize.class_activation_maps import GradCAM
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.grid_figure import display_pixels
+from monai_gmcl.page import Picture
+
+__all__ = ["attention_picture", "confusion_picture", "last_convolution", "reliability_picture"]
+
+BINS = 10
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+
+
+def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> Picture:
+    """Draw how often images of each class are taken for each class.
+
+    Args:
+        probabilities: ``(N, K)``.
+        labels: ``(N,)`` int64.
+        class_names: K names.
+    """
+    # Not ignite's: that one would wait for the other ranks, which do not draw.
+    size = len(class_names)
+    counts = (labels * size + probabilities.argmax(1)).bincount(minlength=size**2).view(size, size)
+    shares = counts / counts.sum(1, keepdim=True).clamp_min(1)
+    side = 1.8 + 0.7 * len(class_names)
+    figure, axes = _figure(side + 0.8, side)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(counts)):
+        for column in range(len(counts)):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("class of the image")
+    return Picture(
+        "confusion", "Confusion matrix: images of each class, and what the student takes them for", _png(figure)
+    )
+
+
+def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
+    """Draw how often the student is right beside how sure it is, in ten bins of its confidence.
+
+    Args:
+        probabilities: ``(N, K)``.
+        labels: ``(N,)`` int64.
+    """
+    confidence, predicted = probabilities.double().max(1)
+    right = (predicted == labels).double()
+    places = (confidence * BINS).long().clamp_max(BINS - 1)
+    counts = places.bincount(minlength=BINS)
+    used = counts.nonzero().flatten()
+    sure, found = (
+        torch.zeros(BINS).double().index_add_(0, places, of)[used] / counts[used] for of in (confidence, right)
+    )
+    error = float(((sure - found).abs() * counts[used]).sum() / counts.sum())
+    figure, axes = _figure(4.4, 4.0)
+    axes.plot([0, 1], [0, 1], color="#8a919c", linewidth=1, linestyle="--", label="as right as it is sure")
+    axes.bar((used + 0.5) / BINS, found, 0.9 / BINS, color="#1d5fc4", alpha=0.35)
+    axes.plot(sure, found, "o-", color="#1d5fc4", label="student")
+    for x, y, count in zip(sure, found, counts[used], strict=True):
+        axes.annotate(
+            str(int(count)), (float(x), float(y)), (0, 6), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share that is right")
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    alt = f"Reliability: numbers count images; expected calibration error {error:.3f}"
+    return Picture("reliability", alt, _png(figure))
+
+
+def attention_picture(
+    network: nn.Module, images: Tensor, shown: Tensor, titles: Sequence[str], value_range: tuple[float, float] | None
+) -> Picture:
+    """Draw images, and over each where the student looks for the class that it takes it for (Grad-CAM).
+
+    Selvaraju et al. 2017, arXiv 1610.02391, by ``monai.visualize.GradCAM`` at the last convolution.
+
+    Args:
+        network: the student, unwrapped; in evaluation mode.
+        images: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` as the student sees them.
+        shown: the same, as they are drawn; the middle slice of volumes.
+        titles: of each.
+        value_range: values of black and white. Default: lowest and highest of all.
+
+    Raises:
+        ConfigurationError: the student has no convolution.
+    """
+    maps = GradCAM(network, last_convolution(network))(images)
+    if value_range is None:
+        value_range = float(shown.min()), float(shown.max())
+    figure = Figure(figsize=(1.7 * len(images), 3.9), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    places = figure.subplots(2, len(images), squeeze=False)
+    for k, title in enumerate(titles):
+        pixels = display_pixels(shown[k], value_range)
+        heat = torch.as_tensor(maps[k]).float().cpu()
+        heat = heat[0] if heat.ndim == 3 else heat[0, heat.shape[1] // 2]
+        for row in (0, 1):
+            places[row, k].imshow(pixels, cmap="gray", vmin=0, vmax=1)
+            places[row, k].set_axis_off()
+        # MONAI's maps are inverted: low where the student looks.
+        places[1, k].imshow(1 - heat, cmap="inferno", alpha=0.5)
+        places[0, k].set_title(title, fontsize=8)
+    alt = (
+        "Validation images, and where the student looks for the class that it takes each for (Grad-CAM; bright: there)"
+    )
+    return Picture("attention", alt, _png(figure))
+
+
+def last_convolution(network: nn.Module) -> str:
+    """Return the dotted name of the last convolution.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    names = [name for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)]
+    if not names:
+        raise ConfigurationError(f"Grad-CAM looks at a convolution, and {type(network).__name__} has none.")
+    return str(names[-1])
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _png(figure: Figure, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", **options)
+    return buffer.getvalue()

@@ -1,0 +1,213 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor, nn
+
+from monai_gmcl.engines.source_buffer import drawers_of
+from monai_gmcl.engines.student_pass import unwrapped
+from monai_gmcl.handlers.curves import CurvesHandler
+from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.grid_figure import unnormalized
+from monai_gmcl.handlers.report_figures import attention_picture
+from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
+from monai_gmcl.page import Picture, Section, html_page
+from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.teachers import Teacher
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["RunReport"]
+
+logger = logging.getLogger(__name__)
+
+GRIDS = 4
+"""Pictures of the teacher's images, from the first epoch to the last."""
+LOOKED_AT = 6
+"""Images on which the student's attention is shown."""
+TITLE = "A run of generative meta curriculum learning"
+
+
+class RunReport:
+    """Writes ``report.html`` at the end of a run: one file, with all that one wants to look at, and no network needed.
+
+    How right the student is on the validation images, class by class, with confusion matrix and reliability; the curves
+    of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, as far as they are in the folder; where the
+    student looks (Grad-CAM); the teacher's policy; settings and environment. A part that cannot be made says why in its
+    place: a run that has come to its end does not fail for a page.
+
+    Attach it behind the handlers whose pictures it shows.
+
+    Args:
+        output_dir: folder of the page and of the pictures.
+        evaluator: of the validation; its data are read once more.
+        class_names: names of the classes, by label. Default: their numbers.
+        model_file: weights of the student, under ``model``, such as those of :class:`BestModelSaver`. Default: the
+            student as it stands.
+        settings: further settings to list, by name.
+
+    Shape:
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, or ``(B, K)`` where an image may have several.
+    """
+
+    FILE_NAME = "report.html"
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        evaluator: Engine,
+        class_names: Sequence[str] | None = None,
+        model_file: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.evaluator = evaluator
+        self.class_names = class_names
+        self.model_file = None if model_file is None else Path(model_file)
+        self.settings = dict(settings or {})
+
+    @on_first_rank
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _write(self, engine: GMCLTrainer) -> None:
+        try:
+            network = self._student(engine)
+            outputs, labels, first = self._validation(engine, network)
+        except Exception as error:
+            logger.warning("No %s: the student could not be validated once more: %s", self.FILE_NAME, error)
+            return
+        # What a user's student, teacher or images make fail is not known beforehand.
+        parts: dict[str, Callable[[], Section]] = {
+            "The student": lambda: self._accuracy(outputs, labels),
+            "The lesson plan": self._curves,
+            "What the teacher makes of images": self._grids,
+            "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
+            "The teacher": lambda: policy_section(engine),
+        }
+        sections = [_made(title, make) for title, make in parts.items()]
+        page = html_page(TITLE, self._facts(engine), [*sections, environment_section(engine)])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / self.FILE_NAME).write_text(page, encoding="utf-8")
+
+    def _student(self, engine: GMCLTrainer) -> nn.Module:
+        network = deepcopy(unwrapped(engine.network))
+        if self.model_file is not None and self.model_file.is_file():
+            weights = torch.load(self.model_file, map_location=engine.device, weights_only=True)
+            network.load_state_dict(weights["model"])
+        return network.eval()
+
+    @torch.no_grad()
+    def _validation(self, engine: GMCLTrainer, network: nn.Module) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+        """Outputs and labels of all images, and the first images of each class by their places."""
+        evaluator: Any = self.evaluator
+        outputs, labels = [], []
+        first: dict[int, Tensor] = {}
+        seen: Counter[int] = Counter()
+        for batch in evaluator.data_loader:
+            prepared = evaluator.prepare_batch(batch, engine.device, False)
+            images, of_images = (torch.as_tensor(part) for part in prepared[:2])
+            for image, drawer in zip(images, drawers_of(of_images), strict=True):
+                if seen[drawer] < LOOKED_AT:
+                    first[seen.total()] = image
+                seen[drawer] += 1
+            outputs.append(torch.as_tensor(engine.inferer(images, network)).float().cpu())
+            labels.append(of_images.cpu())
+        return torch.cat(outputs), torch.cat(labels), first
+
+    def _names(self, outputs: Tensor) -> list[str]:
+        count = max(outputs.shape[1], 2) if self.class_names is None else len(self.class_names)
+        return [str(k) for k in range(count)] if self.class_names is None else list(self.class_names)
+
+    def _accuracy(self, outputs: Tensor, labels: Tensor) -> Section:
+        weights = "the weights that validation chose" if self._chosen() else "the last weights"
+        return accuracy_section(outputs, labels, self._names(outputs), weights)
+
+    def _chosen(self) -> bool:
+        return self.model_file is not None and self.model_file.is_file()
+
+    def _curves(self) -> Section:
+        text = "Lesson weight, hardness and difficulty by epoch, beside losses and accuracies."
+        file = self.folder / CurvesHandler.FILE_NAME
+        if not file.is_file():
+            return Section("The lesson plan", [f"No {file.name} in the folder: attach a CurvesHandler before."])
+        rows = EpochTable(self.folder / "curriculum.csv").read()
+        ends = {name: (rows[0].get(name), rows[-1].get(name)) for name in ("difficulty", "diversity")}
+        told = [f"{name}: {a:.3g} in the first epoch, {b:.3g} in the last." for name, (a, b) in ends.items() if a and b]
+        return Section(
+            "The lesson plan", [text, *told], pictures=[Picture("curves", "Curves by epoch", file.read_bytes())]
+        )
+
+    def _grids(self) -> Section:
+        files = sorted((self.folder / "images").glob("epoch_*.png"))
+        if not files:
+            return Section("What the teacher makes of images", ["No pictures: attach an ImageGridHandler before."])
+        count = min(GRIDS, len(files))
+        chosen = dict.fromkeys(files[round(k * (len(files) - 1) / max(1, count - 1))] for k in range(count))
+        text = (
+            "The same images, left as they are, right as the teacher gives them, with the same latents in all epochs."
+        )
+        pictures = [Picture(f.stem, f"Epoch {int(f.stem.split('_')[1])}", f.read_bytes()) for f in chosen]
+        return Section("What the teacher makes of images", [text], pictures=pictures)
+
+    def _attention(
+        self, engine: GMCLTrainer, network: nn.Module, outputs: Tensor, labels: Tensor, first: dict[int, Tensor]
+    ) -> Section:
+        drawers = drawers_of(labels)
+        by_class = sorted(first, key=lambda place: (drawers[place], place))
+        step = max(1, len(by_class) // LOOKED_AT)
+        places = by_class[::step][:LOOKED_AT]
+        images = torch.stack([first[place] for place in places])
+        taken = outputs[places].argmax(1) if outputs.shape[1] > 1 else (outputs[places, 0] > 0).long()
+        names = self._names(outputs)
+        several = labels.is_floating_point() and outputs.shape[1] > 1
+        titles = [
+            f"likeliest: {names[int(most)]}" if several else f"{names[drawers[place]]},\ntaken for {names[int(most)]}"
+            for place, most in zip(places, taken, strict=True)
+        ]
+        value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None
+        picture = attention_picture(network, images, unnormalized(images, engine.teacher), titles, value_range)
+        return Section("Where the student looks", pictures=[picture])
+
+    def _facts(self, engine: GMCLTrainer) -> list[tuple[str, Sequence[str]]]:
+        group = engine.optimizer.param_groups[0]
+        optimizer = f"{type(engine.optimizer).__name__}, learning rate {group.get('max_lr', group['lr']):.3g}"
+        epochs = f"{engine.state.epoch} epochs of {engine.state.epoch_length} iterations, seed {engine.seed}"
+        known = {
+            "run": epochs,
+            "student": f"{type(unwrapped(engine.network)).__name__}; {optimizer}",
+            "teacher": type(engine.teacher).__name__,
+            "hypergradient": type(engine.hypergradient).__name__
+            if engine.teacher_optimizer
+            else "none: frozen teacher",
+        }
+        return [(name, [str(value)]) for name, value in {**known, **self.settings}.items()]
+
+
+def _made(title: str, make: Callable[[], Section]) -> Section:
+    try:
+        return make()
+    except Exception as error:
+        logger.warning("%s: left out of the report: %s", title, error)
+        return Section(title, [f"Could not be made: {error}"])

@@ -1,0 +1,196 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import logging
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data.dataloader import DataLoader
+from monai.engines import SupervisedEvaluator
+from PIL import Image
+from torch import Tensor, nn
+
+from monai_gmcl import GMCLTrainer, PolicyTeacher
+from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, RunReport
+from monai_gmcl.handlers.report_figures import confusion_picture, last_convolution, reliability_picture
+from monai_gmcl.teachers import LatentTeacher
+
+CHROMIUM = shutil.which("chromium")
+PARTS = [
+    "The student",
+    "The lesson plan",
+    "What the teacher makes of images",
+    "Where the student looks",
+    "The teacher",
+    "Environment",
+]
+
+
+def items(n: int, labels: Tensor, dims: int) -> list[dict[str, Any]]:
+    images = torch.rand(n, 1, *[12] * dims, generator=torch.Generator().manual_seed(0))
+    return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+
+
+def student_of(dims: int, outputs: int) -> nn.Module:
+    convolution, pool = ((nn.Conv2d, nn.AdaptiveAvgPool2d), (nn.Conv3d, nn.AdaptiveAvgPool3d))[dims - 2]
+    return nn.Sequential(
+        convolution(1, 4, 3), nn.ReLU(), convolution(4, 4, 3), pool(1), nn.Flatten(), nn.Linear(4, outputs)
+    )
+
+
+def run(folder: Path, labels: Tensor, outputs: int, dims: int = 2, **changes: Any) -> str:
+    """Train for two epochs; return the page."""
+    torch.manual_seed(0)
+    student = changes.pop("student", None) or student_of(dims, outputs)
+    data = DataLoader(items(len(labels), labels, dims), batch_size=4)
+    evaluator = changes.pop("evaluator", None) or SupervisedEvaluator(torch.device("cpu"), data, student)
+    classes = max(outputs, 2)
+    teacher = changes.pop("teacher", None) or PolicyTeacher(spatial_dims=dims, in_channels=1, num_classes=classes)
+    loss = nn.BCEWithLogitsLoss() if labels.is_floating_point() else nn.CrossEntropyLoss()
+    report = RunReport(folder, evaluator, **changes)
+    handlers = [CurriculumLog(folder), ImageGridHandler(folder), CurvesHandler(folder), report]
+    GMCLTrainer(
+        "cpu",
+        2,
+        data,
+        student,
+        torch.optim.AdamW(student.parameters(), 1e-3),
+        loss,
+        train_handlers=handlers,
+        teacher=teacher,
+        teacher_optimizer=torch.optim.Adam(teacher.parameters(), 0.01),
+        seed=0,
+    ).run()
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def pictures(page: str) -> dict[str, Image.Image]:
+    found = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)"', page)
+    return {html.unescape(alt): Image.open(io.BytesIO(base64.b64decode(data))) for data, alt in found}
+
+
+def test_the_page_shows_all_that_one_wants_to_look_at(tmp_path: Path) -> None:
+    names = ["no <change>", "lesion", "other"]
+    page = run(tmp_path, torch.arange(9) % 3, 3, class_names=names, settings={"data": "drawn", "size": 12})
+    assert [html.unescape(title) for title in re.findall(r"<h2[^>]*>([^<]+)</h2>", page)] == PARTS
+    assert "Could not be made" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    shown = pictures(page)
+    assert [alt.split(":")[0].split(",")[0] for alt in shown] == [
+        "Confusion matrix",
+        "Reliability",
+        "Curves by epoch",
+        "Epoch 1",
+        "Epoch 2",
+        "Validation images",
+    ]
+    assert all(min(picture.size) > 200 for picture in shown.values())
+    assert "no &lt;change&gt;" in page
+    for told in (
+        "2 epochs of 3 iterations, seed 0",
+        "AdamW, learning rate 0.001",
+        "PolicyTeacher",
+        "drawn",
+        "brightness",
+    ):
+        assert told in page
+    assert "with the last weights. Not for diagnosis" in page
+
+
+def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:
+    labels = torch.arange(8) % 2
+    sure = student_of(2, 2)
+    nn.init.zeros_(sure[-1].weight)
+    sure[-1].bias.data = torch.tensor([5.0, -5.0])
+    torch.save({"model": sure.state_dict()}, tmp_path / "model.pt")
+    page = run(tmp_path, labels, 2, model_file=tmp_path / "model.pt")
+    assert "with the weights that validation chose" in page
+    # It takes all images for the first class.
+    cells = re.findall(r'<th scope="row">([^<]+)</th><td>(\d+)</td><td>(\d+)</td><td>([^<]+)</td>', page)
+    assert cells[:3] == [("0", "4", "8", "1.000"), ("1", "4", "0", "0.000"), ("all", "8", "8", "0.500")]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(
+    ("labels", "outputs"), [((torch.arange(8) % 2).float()[:, None], 1), (torch.eye(4).repeat(2, 1), 4)]
+)
+def test_one_logit_several_labels_and_volumes_are_reported_too(
+    labels: Tensor, outputs: int, dims: int, tmp_path: Path
+) -> None:
+    page = run(tmp_path, labels, outputs, dims)
+    assert "Could not be made" not in page
+    several = outputs > 1
+    assert ("By label" in page) == several and ("Confusion matrix" in page) != several
+
+
+def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path: Path, caplog: Any) -> None:
+    teacher = LatentTeacher(spatial_dims=2, in_channels=1, num_classes=2, image_size=12, channels=4)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
+    page = run(tmp_path, torch.arange(8) % 2, 2, student=linear, teacher=teacher)
+    assert "Could not be made: Grad-CAM looks at a convolution, and Sequential has none." in page
+    assert "A LatentTeacher: it has no policy that could be read." in page
+    assert "Confusion matrix" in page
+    assert "Where the student looks: left out of the report" in caplog.text
+
+
+def test_a_validation_that_fails_costs_the_page_and_not_the_run(tmp_path: Path, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING), pytest.raises(FileNotFoundError):
+        run(tmp_path, torch.arange(8) % 2, 2, evaluator=Engine(lambda engine, batch: None))
+    assert "No report.html: the student could not be validated once more" in caplog.text
+
+
+def test_confusion_and_reliability_say_in_words_what_they_show() -> None:
+    probabilities = torch.tensor([[0.92, 0.08], [0.81, 0.19], [0.45, 0.55], [0.05, 0.95]])
+    labels = torch.tensor([0, 1, 1, 1])
+    # Right in three of four: bins .9 to 1 (2 of 2), .8 to .9 (0 of 1), .5 to .6 (1 of 1).
+    expected = (2 * (1 - 0.935) + 0.81 + 0.45) / 4
+    assert reliability_picture(probabilities, labels).alt.endswith(f"calibration error {expected:.3f}")
+    assert confusion_picture(probabilities, labels, ["a", "b"]).png[:4] == b"\x89PNG"
+    assert last_convolution(student_of(3, 2)) == "2"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not rendered")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_the_page_renders_without_errors_and_without_overflow(width: int, tmp_path: Path) -> None:
+    run(tmp_path, torch.arange(9) % 3, 3)
+    shot, log = render(tmp_path / "report.html", tmp_path, width)
+    assert shot.size == (width, 3000) and len(shot.convert("L").getcolors() or range(256)) > 50
+    assert not [line for line in log.splitlines() if "CONSOLE" in line]
+
+
+def render(page: Path, folder: Path, width: int) -> tuple[Image.Image, str]:
+    """Return a screenshot of headless Chromium, and what it said."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
+    flags += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+    ]
+    flags += [
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={width},3000",
+        f"--screenshot={folder / 's.png'}",
+    ]
+    assert CHROMIUM is not None
+    ran = subprocess.run([CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return Image.open(folder / "s.png"), ran.stderr

@@ -32,8 +32,8 @@ __all__ = ["TeacherSaver"]
 class TeacherSaver:
     """Keeps the teacher in a file of its own, for use as an augmentation without the student.
 
-    Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. Beside it
-    stand the epoch, the seed and the last lesson's difficulty, at which ``python -m monai_gmcl synthesize`` then begins. An
+    Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. In it are the
+    epoch, the seed and the last lesson's difficulty too, which ``python -m monai_gmcl synthesize`` then uses. An
     exception is raised again after the other handlers have seen it.
 
     Args:

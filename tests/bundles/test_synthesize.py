@@ -17,6 +17,7 @@ import pytest
 import yaml
 from monai.bundle import run
 
+from monai_gmcl.commands.init import init
 from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.data import make_phantom, open_data
 from monai_gmcl.teachers import PolicyTeacher, save_teacher
@@ -33,7 +34,8 @@ def output(tmp_path: Path) -> Path:
 
 
 def test_the_configuration_writes_what_the_command_writes(output: Path, tmp_path: Path) -> None:
-    run(config_file=str(CONFIGS / "synthesize.yaml"), output_dir=str(output), per_class=4, image_size=16)
+    source = {"source_dir": str(output / "phantom" / "train"), "image_size": 16}
+    run(config_file=str(CONFIGS / "synthesize.yaml"), output_dir=str(output), per_class=4, **source)
     found = output / "synthetic"
     synthesize(str(output / "teacher.safetensors"), str(tmp_path / "set"), str(output / "phantom"), 4, size=16)
     files = sorted(path.relative_to(found) for path in found.rglob("*") if path.is_file())
@@ -43,6 +45,13 @@ def test_the_configuration_writes_what_the_command_writes(output: Path, tmp_path
         *("closest_pairs.csv", "closest_pairs.png"),
     ]
     assert open_data(found / "datalist.json").num_classes == 4
+
+
+def test_the_teacher_that_comes_with_the_bundle_changes_the_phantom_at_once(tmp_path: Path) -> None:
+    """In a copy that has not been trained, with no other option than the number of images."""
+    init(str(tmp_path / "mine"))
+    run(config_file=str(tmp_path / "mine/configs/synthesize.yaml"), bundle_root=str(tmp_path / "mine"), per_class=1)
+    assert len(list((tmp_path / "mine" / "output" / "synthetic").rglob("*_*/*.png"))) == 4
 
 
 def test_images_are_read_as_in_training() -> None:

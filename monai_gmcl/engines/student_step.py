@@ -96,10 +96,9 @@ class StudentStep:
         """
         torch.autograd.backward(self.precision.scaler.scale(loss * share / self.accumulation_steps))
 
-    def average_real(self) -> None:
-        """Make the real gradient that of all ranks' images, and the running statistics the mean of theirs."""
-        statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
-        self.ranks.average([*(p.grad for p in self.names if p.grad is not None), *statistics])
+    def share_look_ahead(self) -> None:
+        """Make the real gradient that of all ranks' images, for those parameters that the last lesson is heard by."""
+        self.ranks.average([p.grad for p, name in self.names.items() if name in self.update and p.grad is not None])
 
     def real_gradient(self) -> dict[str, Tensor]:
         """Return the window's real gradient, unscaled, by parameter name; valid until :meth:`combine`."""
@@ -127,8 +126,10 @@ class StudentStep:
         return dict(self._lesson_gradient)
 
     def combine(self, real_weight: float, lesson_weight: float) -> None:
-        """Put ``r · g_real + w · g_lesson`` of all ranks into ``p.grad``, without the loss scale."""
-        self.ranks.average(list(self._lesson_gradient.values()))
+        """Put ``r · g_real + w · g_lesson`` of all ranks into ``p.grad``, without the loss scale.
+
+        The running statistics become the mean of those of all ranks.
+        """
         for parameter, name in self.names.items():
             taught = self._lesson_gradient.get(name)
             if parameter.grad is not None:
@@ -137,6 +138,8 @@ class StudentStep:
                 taught = taught * lesson_weight
                 parameter.grad = taught if parameter.grad is None else parameter.grad.add_(taught)
         self._lesson_gradient = {}
+        statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        self.ranks.average([*(p.grad for p in self.names if p.grad is not None), *statistics])
         self.precision.scaler.unscale_(self.optimizer)
 
     def derive_update(self, read: Collection[str]) -> None:

@@ -313,12 +313,13 @@ class GMCLTrainer(Trainer):
         step = self.student_step
         heard = self.teacher_step is not None and step.window_ends(self.state) and len(self._pending) > 0
         heard = heard and step.taken % self.teacher_interval == 0
-        # DistributedDataParallel has averaged it already, while it was computed.
-        if not isinstance(self.network, nn.parallel.DistributedDataParallel):
-            step.average_real()
-        self._look_ahead = step.real_gradient()
-        if self.meta_batches is not None and (heard or self.weighting.hypergradient is not None):
+        read = heard or self.weighting.hypergradient is not None
+        if read and self.meta_batches is not None:
             self._look_ahead = self._meta_gradient(next(self.meta_batches))
+        else:
+            if read:
+                step.share_look_ahead()
+            self._look_ahead = step.real_gradient()
         if not heard:
             return
         assert self.teacher_step is not None

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from monai_gmcl.engines.per_image_loss import per_image_loss
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson, RealStep
 
 __all__ = ["StudentPass", "correctness", "unwrapped"]
+
+Result = TypeVar("Result")
 
 
 class StudentPass:
@@ -35,6 +38,10 @@ class StudentPass:
         inferer: the trainer's.
         loss_function: the trainer's.
         autocast: makes the context for mixed precision.
+
+    Attributes:
+        recomputes: whether the student computes parts of its pass again on the way back (activation checkpointing);
+            known after the first lesson.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class StudentPass:
         self.inferer = inferer
         self.loss_function = loss_function
         self.autocast = autocast
+        self.recomputes: bool | None = None
 
     def __call__(
         self,
@@ -82,6 +90,9 @@ class StudentPass:
         Args:
             lesson: with the teacher's images.
             readers: the estimators that will read the lesson and may watch the pass.
+
+        Raises:
+            ConfigurationError: a student with activation checkpointing, and an estimator that takes passes of its own.
         """
         assert lesson.generated is not None
         lesson.images = lesson.generated.detach().requires_grad_()
@@ -91,6 +102,10 @@ class StudentPass:
             lesson.outputs, lesson.losses = self(
                 lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
             )
+        if self.recomputes is None:
+            self.recomputes = self._notice_recomputation(lesson)
+        if self.recomputes:
+            check_replays(readers)
         lesson.head = next((activations[-1] for activations in seen if activations), None)
         # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
         buffers, labels, seed = lesson.buffers, lesson.labels, lesson.seed
@@ -98,10 +113,82 @@ class StudentPass:
         if lesson.real_step is not None:
             self.retrace(lesson.real_step, lesson.buffers)
 
+    def held(self, lesson: Lesson, action: Callable[[], Result]) -> Result:
+        """Do what goes back through a lesson's pass, with the student as it was in it.
+
+        Activation checkpointing computes parts of a pass again, with the parameters that the modules have by then:
+        after the student's step those are others, and gradients would be wrong without any error.
+        """
+        return self._as_in(lesson.parameters, lesson.buffers, action) if self.recomputes else action()
+
+    def gradient(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], loss: Tensor
+    ) -> dict[str, Tensor]:
+        """Return a loss's gradient by those parameters of its pass on which it depends."""
+
+        def by_parameters() -> tuple[Tensor | None, ...]:
+            return torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+
+        found = self._as_in(parameters, buffers, by_parameters)
+        return {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
+
+    def _as_in(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], action: Callable[[], Result]
+    ) -> Result:
+        state = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
+        result: Result = torch.func.functional_call(
+            _Holder(self.network), {f"network.{name}": tensor for name, tensor in state.items()}, (action,)
+        )
+        return result
+
+    def _notice_recomputation(self, lesson: Lesson) -> bool:
+        """Go back through the first lesson once more than is needed, and see whether a module is called."""
+        calls: list[nn.Module] = []
+        hooks = [m.register_forward_pre_hook(lambda module, _: calls.append(module)) for m in self.network.modules()]
+        parameters = list(lesson.parameters.values())
+        assert lesson.losses is not None
+        loss = lesson.losses.sum()
+        try:
+            self._as_in(
+                lesson.parameters,
+                lesson.buffers,
+                lambda: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True),
+            )
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return bool(calls)
+
     def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
         """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
         labels, seed = step.labels, step.seed
         step.losses = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
+
+
+class _Holder(nn.Module):
+    """Lets ``torch.func.functional_call`` replace the student's tensors while something else than its pass is done."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, action: Callable[[], Any]) -> Any:
+        return action()
+
+
+def check_replays(readers: Sequence[Hypergradient]) -> None:
+    """Raise where an estimator takes passes of its own through a student that computes parts of them again later.
+
+    Raises:
+        ConfigurationError: such an estimator.
+    """
+    for reader in readers:
+        if reader.replays:
+            raise ConfigurationError(
+                f"{type(reader).__name__} takes passes of its own with other parameters, of which the student's "
+                "activation checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
+                "ExactHypergradient, or a student without activation checkpointing."
+            )
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -323,7 +324,9 @@ class GMCLTrainer(Trainer):
         if not heard:
             return
         assert self.teacher_step is not None
-        stepped = self.teacher_step(self._pending.alive(), self._look_ahead, values.hardness)
+        lessons = self._pending.alive()
+        step_teacher = partial(self.teacher_step, lessons, self._look_ahead, values.hardness)
+        stepped = self.student.held(lessons[-1], step_teacher)
         self._pending.clear()
         self.state.lesson = None
         if stepped:
@@ -341,7 +344,8 @@ class GMCLTrainer(Trainer):
         if lesson is None:
             return None
         self._teach(lesson)
-        lesson.weights = self.weighting(lesson, self._look_ahead, self.student_step.update).detach().clone()
+        weigh = partial(self.weighting, lesson, self._look_ahead, self.student_step.update)
+        lesson.weights = self.student.held(lesson, weigh).detach().clone()
         lesson.weights[lesson.labeled :] *= values.unlabeled_weight
         assert lesson.losses is not None and lesson.outputs is not None
         check_lesson(lesson.losses, lesson.weights)
@@ -351,7 +355,8 @@ class GMCLTrainer(Trainer):
         lesson.share = len(lesson) * self.ranks.size / len(correct)
         # Of given labels only: proposed ones say what the student thinks already.
         lesson_accuracy = float(correct[given > 0].mean())
-        self.student_step.add_lesson(lesson, keep_graph=self._will_be_heard(), hard=values.hardness > 0)
+        add = partial(self.student_step.add_lesson, lesson, self._will_be_heard(), values.hardness > 0)
+        self.student.held(lesson, add)
         self.curriculum.observe(real.accuracy, lesson_accuracy)
         accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
@@ -449,10 +454,10 @@ class GMCLTrainer(Trainer):
         """The look-ahead gradient on images that the student does not train on."""
         meta = self._prepare(batchdata, "meta")
         parameters = self.student.copy_parameters(self.student_step.names)
-        _, losses = self.student(parameters, self.student.copy_buffers(), meta.images, meta.labels, meta.seed)
+        buffers = self.student.copy_buffers()
+        _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed)
         share = len(losses) * self.ranks.size / len(self.ranks.joined(losses.detach()))
-        gradients = torch.autograd.grad(losses.mean() * share, list(parameters.values()), allow_unused=True)
-        found = {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
+        found = self.student.gradient(parameters, buffers, losses.mean() * share)
         self.ranks.average(list(found.values()))
         return found
 

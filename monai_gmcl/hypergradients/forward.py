@@ -29,6 +29,8 @@ class ForwardHypergradient(Hypergradient):
     it needs less memory. The student's layers must have forward-mode derivatives.
     """
 
+    replays = True
+
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
         replay, images, weights = lesson.replay, lesson.images, lesson.weights

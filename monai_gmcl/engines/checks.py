@@ -32,7 +32,7 @@ def check_images(images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
     Raises:
         DataError: with the first image that is not.
     """
-    if torch.isfinite(images).all():
+    if _all_finite(images):
         return
     index = int(torch.isfinite(images).flatten(1).all(1).logical_not().nonzero()[0])
     names = (meta or {}).get("filename_or_obj", ())
@@ -144,7 +144,12 @@ def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int])
         raise TeacherError(
             f"Expected {name} to return images shaped {tuple(shape)} as the real ones, got {tuple(generated.shape)}."
         )
-    if not torch.isfinite(generated).all():
+    if not _all_finite(generated):
         raise TeacherError(
             f"Expected {name} to return finite images, got NaN or infinite values. Lower the teacher's learning rate."
         )
+
+
+def _all_finite(images: Tensor) -> bool:
+    # A sum passes NaN and infinity on, in a third of the time; where finite numbers overflow it, each is looked at.
+    return bool(torch.isfinite(images.detach().sum()) or torch.isfinite(images).all())

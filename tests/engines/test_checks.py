@@ -20,6 +20,7 @@ from monai.data import DataLoader, Dataset
 from torch import Tensor, nn
 
 from monai_gmcl import GMCLTrainer, PolicyTeacher
+from monai_gmcl.engines.checks import check_images
 from monai_gmcl.exceptions import (
     ConfigurationError,
     DataError,
@@ -50,6 +51,14 @@ def test_bad_data_raises_one_clear_error(case: str, trainer: Build, tensors: Any
     change, error, message = CHANGES[case]
     with pytest.raises(error, match=message):
         trainer(train_data_loader=batches(*change(*tensors()))).run()
+
+
+def test_large_finite_images_are_no_error_and_infinities_that_cancel_are() -> None:
+    images = torch.full((2, 1, 8, 8), 60000.0, dtype=torch.float16)
+    check_images(images)
+    images[1, 0, 0, :2] = torch.tensor([float("inf"), float("-inf")])
+    with pytest.raises(DataError, match="Image 1 of a batch holds NaN or infinite"):
+        check_images(images)
 
 
 @pytest.mark.parametrize("extra", [{}, {"label": "cat"}])

@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What share of a training checks and atomic saves take: ``python -m monai_gmcl.benchmark.safety_cost --data_dir DIR``."""
+"""What checks and saves take of a training: ``python -m monai_gmcl.benchmark.safety_cost --data_dir DIR``."""
 
 from __future__ import annotations
 

@@ -17,9 +17,48 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_gmcl.exceptions import DataError, LabelError, NonFiniteLossError, StudentOutputError, TeacherError
+from monai_gmcl.exceptions import (
+    ConfigurationError,
+    DataError,
+    LabelError,
+    NonFiniteLossError,
+    StudentOutputError,
+    TeacherError,
+)
 
-__all__ = ["check_generated", "check_images", "check_labels", "check_lesson", "check_loss", "check_outputs"]
+__all__ = [
+    "check_generated",
+    "check_images",
+    "check_labels",
+    "check_lesson",
+    "check_loss",
+    "check_outputs",
+    "check_uncompiled",
+]
+
+
+def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
+    """Raise where ``torch.compile`` would be in a lesson's way.
+
+    Args:
+        student: without wrappers.
+        teacher: as the user gave it.
+
+    Raises:
+        ConfigurationError: a student, or a part of one, that was compiled in place; a compiled teacher.
+    """
+    # In place: nn.Module.compile; as a wrapper: torch.compile.
+    if any(getattr(module, "_compiled_call_impl", None) for module in student.modules()):
+        raise ConfigurationError(
+            "The student, or a part of it, is compiled in place. Lessons go through it with other parameters and are "
+            "differentiated twice, which compiled code does not allow: give it uncompiled, with "
+            "GMCLTrainer(compile=True), which compiles its pass on real images alone."
+        )
+    if hasattr(teacher, "_orig_mod") or any(getattr(m, "_compiled_call_impl", None) for m in teacher.modules()):
+        raise ConfigurationError(
+            "Expected the teacher uncompiled: a lesson must come out the same when it is made again, compiled or not. "
+            "Its pass is a few percent of an iteration."
+        )
 
 
 def check_images(images: Tensor, meta: Mapping[str, Any] | None = None) -> None:

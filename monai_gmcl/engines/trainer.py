@@ -30,7 +30,14 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
-from monai_gmcl.engines.checks import check_images, check_labels, check_lesson, check_loss, check_outputs
+from monai_gmcl.engines.checks import (
+    check_images,
+    check_labels,
+    check_lesson,
+    check_loss,
+    check_outputs,
+    check_uncompiled,
+)
 from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
 from monai_gmcl.engines.data_order import EndlessBatches, SeededPasses, derive_seed
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
@@ -199,6 +206,7 @@ class GMCLTrainer(Trainer):
             unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
         )
         estimators = [self.hypergradient] if teacher_optimizer is not None else []
+        check_uncompiled(self.student.network, teacher)
         check_ranks(self.ranks, network, teacher, [*estimators, self.weighting.hypergradient])
         self._pending = PendingLessons(lookback, self._teach_again, self.device)
         self._look_ahead: dict[str, Tensor] = {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 from PIL import Image
 
 import monai_gmcl.benchmark.cost as cost_module
-from monai_gmcl.benchmark.cost import cost, growth
+from monai_gmcl.benchmark.cost import cost, growth, unlabeled
 from monai_gmcl.exceptions import ConfigurationError
 
 
@@ -55,6 +56,14 @@ def test_time_operations_and_memory_stand_beside_a_supervised_iteration(
 def test_an_unknown_network_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="must be one of resnet18, densenet121, got 'vgg'"):
         cost(network="vgg")
+
+
+def test_unlabeled_images_are_timed_beside_labeled_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    unlabeled(batch=2, size=16, iterations=3, runs=2)
+    told = re.fullmatch(r"unlabeled: ([\d.]+) times \(([\d.]+) to ([\d.]+) in 2 runs\)\n", capsys.readouterr().out)
+    assert told
+    median, least, most = map(float, told.groups())
+    assert 0 < least <= median <= most
 
 
 def test_growth_is_fitted_by_a_straight_line(

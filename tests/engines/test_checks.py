@@ -68,6 +68,17 @@ def test_images_without_label_tensors_raise(extra: dict[str, str], trainer: Buil
         trainer(train_data_loader=DataLoader(data, batch_size=5)).run()
 
 
+def test_what_is_compiled_in_a_lessons_way_is_refused(trainer: Build, student: Any) -> None:
+    compiled = student()
+    compiled.body.compile(backend="eager")
+    with pytest.raises(ConfigurationError, match=r"a part of it, is compiled in place.*GMCLTrainer\(compile=True\)"):
+        trainer(network=compiled)
+    teacher = PolicyTeacher(2, 3, 2)
+    teacher.compile(backend="eager")
+    with pytest.raises(ConfigurationError, match="the teacher uncompiled"):
+        trainer(teacher=teacher)
+
+
 class Nothing(torch.utils.data.IterableDataset[Any]):
     def __iter__(self) -> Any:
         return iter(())

@@ -8,7 +8,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The grid of a comparison: which runs it has, how one is run and kept, and how tuned arms are chosen."""
+"""The grid of a comparison: which runs it has, how one is run and kept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import multiprocessing
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ from monai_gmcl.benchmark.two_stage_gan import TwoStageTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
 
-__all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_chosen_strengths", "run_jobs"]
+__all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when arms or measures change, so that runs of before are not taken for runs of now."""
 WITHIN_BUDGET = "_tuned_within_budget"
 ROBUST_ARMS = ("standard", "strong", "two_stage_gan", "frozen", "gmcl")
@@ -125,6 +125,7 @@ def jobs_of(
     splits: Sequence[str],
     ratio: float,
     robust: bool = False,
+    strengths: Mapping[tuple[str, int], float] | None = None,
 ) -> list[Job]:
     """Return the runs of a grid, seed by seed, so that a grid that is stopped has whole seeds.
 
@@ -137,6 +138,7 @@ def jobs_of(
         splits: where to measure.
         ratio: of :func:`equal_compute_ratio`.
         robust: whether to measure under attack and on shifted images, too, the arms in :data:`ROBUST_ARMS`.
+        strengths: of tuned arms, by arm and n, where they are chosen already; all are run where not.
 
     Raises:
         ConfigurationError: an unknown arm, or a number of images that classes cannot share evenly.
@@ -158,7 +160,8 @@ def jobs_of(
                 arm = ARMS[name.removesuffix(WITHIN_BUDGET)]
                 own = round(steps * (ratio if arm.equal_compute else arm.share))
                 base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
-                for strength in STRENGTHS if arm.tuned else (None,):
+                chosen = (strengths or {}).get((name, number))
+                for strength in (None,) if not arm.tuned else STRENGTHS if chosen is None else (chosen,):
                     share = own // len(STRENGTHS) if within else own
                     attacked = robust and name in ROBUST_ARMS
                     jobs.append(Job(*base, share, tuple(splits), strength, within, attacked))
@@ -180,33 +183,6 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
     # A fresh process for each run: its peak memory is the run's.
     with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(_run, [(job, folder) for job in missing])
-
-
-def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
-    """Write the row of each tuned arm: the strength with the best AUC on the choosing images.
-
-    Where the arm has a tolerance, it is the lowest strength that is so near to the best.
-
-    The cost of the other strengths stands under ``cost.tuning``.
-    """
-    groups: dict[Path, list[Job]] = {}
-    for job in jobs:
-        if job.strength is not None:
-            whole = replace(job, strength=None)
-            groups.setdefault(whole.file(folder), []).append(job)
-    for file, group in groups.items():
-        if all(job.is_done(folder) for job in group):
-            rows = [json.loads(job.file(folder).read_text(encoding="utf-8")) for job in group]
-            best = _chosen(rows, ARMS[group[0].arm].tolerance)
-            names = ("wall_seconds", "cpu_seconds", "student_passes", "flops")
-            best["cost"]["tuning"] = {name: sum(row["cost"][name] for row in rows if row is not best) for name in names}
-            _write(file, best)
-
-
-def _chosen(rows: Sequence[dict[str, Any]], tolerance: float) -> dict[str, Any]:
-    least = max(float(row["valid_auc"]["chosen"]) for row in rows) - tolerance
-    good = [row for row in rows if float(row["valid_auc"]["chosen"]) >= least]
-    return min(good, key=lambda row: float(row["settings"]["strength"]))
 
 
 @lru_cache(maxsize=4)
@@ -243,7 +219,7 @@ def _run(task: tuple[Job, Path]) -> Job:
         "cost": {**run.cost, "tuning": None},
         "picture": picture,
     }
-    _write(job.file(folder), row)
+    keep_row(job.file(folder), row)
     return job
 
 
@@ -268,7 +244,8 @@ def _synthetic(run: StudentRun, held_out: Images, picture: Path) -> dict[str, An
     return run.trainer.stage.measures(held_out)
 
 
-def _write(file: Path, row: dict[str, Any]) -> None:
+def keep_row(file: Path, row: dict[str, Any]) -> None:
+    """Write what is kept of a run, or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(row, indent=1).encode())
 

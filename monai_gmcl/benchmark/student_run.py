@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from ignite.engine import Events
 from ignite.handlers import EMAHandler
-from monai.data.dataset import ArrayDataset
 from monai.engines.trainer import Trainer
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, RandomSampler
 
+from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.cost import peak_resident_bytes
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.flops import FlopCounter
@@ -80,8 +80,7 @@ class Setup:
         Args:
             augmentation: of one image ``(C, ...)``.
         """
-        data = ArrayDataset(list(self.labeled[0]), augmentation, list(self.labeled[1]))
-        data.set_random_state(self.seed)
+        data = AugmentedImages(self.labeled[0], augmentation, self.seed, self.labeled[1])
         # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
         sampler = RandomSampler(data, num_samples=self.steps * BATCH)
         return {
@@ -97,6 +96,8 @@ class Setup:
 
 def small_resnet(options: DataOptions) -> ResNet:
     """Return the student of all comparisons: four residual blocks of 16 to 64 channels, a logit for each class."""
+    # Channels last: two thirds of the time on a CPU.
+    layout = torch.channels_last if options.spatial_dims == 2 else torch.channels_last_3d
     return ResNet(
         "basic",
         [1, 1, 1, 1],
@@ -106,7 +107,7 @@ def small_resnet(options: DataOptions) -> ResNet:
         num_classes=options.classes,
         conv1_t_size=3,
         conv1_t_stride=1,
-    )
+    ).to(memory_format=layout)
 
 
 class StudentRun:

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
-from monai.data.dataset import ArrayDataset
 from monai.engines.trainer import SupervisedTrainer, Trainer
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from monai_gmcl.benchmark.augmentations import standard_augmentation
+from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.engines import GMCLTrainer
@@ -157,8 +157,8 @@ def _unlabeled_loader(setup: Setup) -> DataLoader[Any]:
     """Batches of weakly changed images, their true labels and a mark."""
     assert setup.unlabeled is not None
     images, labels = setup.unlabeled
-    data = ArrayDataset(list(images), standard_augmentation(setup.options), list(labels), labels=[True] * len(labels))
-    data.set_random_state(setup.seed + 1)
+    marks = torch.ones_like(labels)
+    data = AugmentedImages(images, standard_augmentation(setup.options), setup.seed + 1, labels, marks)
     return DataLoader(data, batch_size=BATCH, sampler=RandomSampler(data, num_samples=setup.steps * BATCH))
 
 

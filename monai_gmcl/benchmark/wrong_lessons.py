@@ -25,12 +25,12 @@ from typing import Any
 
 import fire
 import torch
-from monai.data.dataset import ArrayDataset
 from monai.data.meta_obj import set_track_meta
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from monai_gmcl.benchmark.augmentations import standard_augmentation
+from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
@@ -68,11 +68,7 @@ class _Lessons:
         self.seen: list[tuple[Tensor, Tensor]] = []
         augmentation = standard_augmentation(setup.options)
         given = torch.zeros_like(marks) if labels is None else labels
-        # One tensor for both: ArrayDataset has no room for a fourth array.
-        data = ArrayDataset(
-            list(images), augmentation, list(torch.stack([given, marks], 1)), labels=[True] * len(marks)
-        )
-        data.set_random_state(setup.seed + 1)
+        data = AugmentedImages(images, standard_augmentation(setup.options), setup.seed + 1, given, marks)
         loader = DataLoader(data, batch_size=BATCH, sampler=RandomSampler(data, num_samples=setup.steps * BATCH))
         teacher = policy_teacher(setup.options)
         proposal: dict[str, Any] = {} if labels is None else {"label_proposal": self._given}
@@ -89,10 +85,10 @@ class _Lessons:
         self.trainer.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
 
     def _prepare(self, batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
-        images, labels, *unlabeled = batch
-        if not unlabeled:
+        images, labels, *marks = batch
+        if not marks:
             return images, labels
-        self._known = labels[:, 0], labels[:, 1]
+        self._known = labels, marks[0]
         return images, None
 
     def _given(self, images: Tensor) -> tuple[Tensor, Tensor]:

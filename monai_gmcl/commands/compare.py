@@ -20,7 +20,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.grid import equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
+from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, run_jobs
+from monai_gmcl.benchmark.tuning import PILOTS, chosen_strengths, keep_chosen_strengths
 from monai_gmcl.commands.report import check_installed, report
 from monai_gmcl.data import class_folder_datalist
 
@@ -58,7 +59,8 @@ def compare(
             trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
         arms: which ways, by their short names.
-        seeds: how many, or which.
+        seeds: how many, or which. The first three run every strength of a tuned arm; the one with the best mean AUC on
+            validation is the strength of all.
         steps: student steps of GMCL, 32 real images each; arms of equal compute get more.
         splits: where to measure: ``held_out`` (images of ``train`` that a seed did not draw), or folders of
             ``data_dir`` such as ``test``, to be read once, at the end.
@@ -87,25 +89,20 @@ def compare(
     folder = Path(out)
     ratio = equal_compute_ratio(options)
     print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")
-    jobs = jobs_of(
-        options,
-        [n] if isinstance(n, int) else n,
-        [arms] if isinstance(arms, str) else arms,
-        range(seeds) if isinstance(seeds, int) else seeds,
-        steps,
-        [splits] if isinstance(splits, str) else splits,
-        ratio,
-        robust,
-    )
-    keep_chosen_strengths(jobs, folder)
-    done = sum(job.is_done(folder) for job in jobs)
-    with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
-        for job in run_jobs(jobs, folder, workers):
-            bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
-            bar.update()
-            keep_command(folder, command)
-            # After each run, so that a report of a grid that runs has whatever can be compared.
-            keep_chosen_strengths(jobs, folder)
+    n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms
+    seeds, splits = range(seeds) if isinstance(seeds, int) else seeds, [splits] if isinstance(splits, str) else splits
+    jobs: list[Job] = []
+    for some in (seeds[:PILOTS], seeds[PILOTS:]):
+        jobs += jobs_of(options, n, arms, some, steps, splits, ratio, robust, chosen_strengths(jobs, folder))
+        keep_chosen_strengths(jobs, folder)
+        done = sum(job.is_done(folder) for job in jobs)
+        with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
+            for job in run_jobs(jobs, folder, workers):
+                bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
+                bar.update()
+                keep_command(folder, command)
+                # After each run, so that a report of a grid that runs has whatever can be compared.
+                keep_chosen_strengths(jobs, folder)
     report(out, pictures)
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, keep_chosen_strengths, run_jobs
+from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, run_jobs
+from monai_gmcl.benchmark.tuning import keep_chosen_strengths
 from monai_gmcl.exceptions import ConfigurationError
 
 
@@ -39,6 +40,15 @@ def test_arms_of_equal_compute_get_more_steps_and_tuned_ones_their_strengths() -
     assert [job.steps for job in first] == [240, 240, 240, 240, 80, 80, 80, 100]
     assert [job.strength for job in first] == [None, 0.5, 1.0, 2.0, 0.5, 1.0, 2.0, None]
     assert len({job.file(Path("out")) for job in jobs}) == len(jobs)
+
+
+def test_a_strength_that_is_chosen_is_the_only_one_to_run() -> None:
+    arms, chosen = ("strong", "gmcl"), {("strong", 10): 2.0}
+    jobs = jobs_of(DataOptions("shades"), [10, 20], arms, [0], 100, ["test"], ratio=2.4, strengths=chosen)
+    assert [(job.n, job.strength) for job in jobs] == [
+        *[(10, 2.0), (10, None)],
+        *[(20, 0.5), (20, 1.0), (20, 2.0), (20, None)],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -110,37 +120,6 @@ def test_a_run_gives_the_same_figures_again(folder: Path, tmp_path: Path) -> Non
     assert rows[0]["measures"] == rows[1]["measures"] and rows[0]["valid_auc"] == rows[1]["valid_auc"]
 
 
-def test_validation_chooses_the_strength_and_the_others_are_its_cost(tmp_path: Path) -> None:
-    jobs = jobs_of(DataOptions("shades"), [8], ["strong"], [0], 10, ["test"], 2.0)
-    for job, auc in zip(jobs, (0.6, 0.9, 0.7), strict=True):
-        cost = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "student_passes": 3, "flops": 4.0, "peak_memory_bytes": 5}
-        job.file(tmp_path).parent.mkdir(parents=True, exist_ok=True)
-        row = {"settings": job.settings, "valid_auc": {"chosen": auc}, "cost": {**cost, "tuning": None}}
-        job.file(tmp_path).write_text(json.dumps(row))
-    keep_chosen_strengths(jobs, tmp_path)
-    (file,) = (tmp_path / "runs").glob("*.json")
-    row = json.loads(file.read_text())
-    assert row["settings"]["strength"] == 1.0
-    assert row["cost"]["tuning"] == {"wall_seconds": 2.0, "cpu_seconds": 4.0, "student_passes": 6, "flops": 8.0}
-
-
-@pytest.mark.parametrize(
-    ("aucs", "chosen"), [((0.8, 0.896, 0.9), 1.0), ((0.8, 0.894, 0.9), 2.0), ((0.9, 0.9, 0.8), 0.5)]
-)
-def test_the_shortest_gan_within_the_tolerance_is_chosen(
-    tmp_path: Path, aucs: tuple[float, ...], chosen: float
-) -> None:
-    jobs = jobs_of(DataOptions("shades"), [8], ["two_stage_gan"], [0], 10, ["test"], 2.0)
-    cost = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "student_passes": 3, "flops": 4.0}
-    for job, auc in zip(jobs, aucs, strict=True):
-        row = {"settings": job.settings, "valid_auc": {"chosen": auc}, "cost": {**cost, "tuning": None}}
-        job.file(tmp_path).parent.mkdir(parents=True, exist_ok=True)
-        job.file(tmp_path).write_text(json.dumps(row))
-    keep_chosen_strengths(jobs, tmp_path)
-    (file,) = (tmp_path / "runs").glob("*.json")
-    assert json.loads(file.read_text())["settings"]["strength"] == chosen
-
-
 def test_the_gan_tells_of_its_images_and_shows_some(folder: Path, tmp_path: Path) -> None:
     jobs = jobs_of(options_of(folder), [8], ["two_stage_gan"], [1], 4, ["test"], 2.0)
     assert len(set(run_jobs(jobs, tmp_path, workers=1))) == 3
@@ -150,8 +129,3 @@ def test_the_gan_tells_of_its_images_and_shows_some(folder: Path, tmp_path: Path
     assert row["synthetic"]["gan"]["length"] == 16 * row["settings"]["strength"]
     assert row["cost"]["tuning"]["flops"] > row["cost"]["flops"]
     assert len(list((tmp_path / "pictures").glob("shades-n8-two_stage_gan-s1-*-samples.png"))) == 3
-
-
-def test_a_strength_is_not_chosen_before_all_are_run(tmp_path: Path) -> None:
-    keep_chosen_strengths(jobs_of(DataOptions("shades"), [8], ["strong"], [0], 10, ["test"], 2.0), tmp_path)
-    assert not list(tmp_path.rglob("*.json"))

@@ -33,7 +33,7 @@ def run_of(name: str, steps: int) -> StudentRun:
 
 
 def reuse_of(run: StudentRun) -> RandTeacherAugment:
-    last = run.trainer.data_loader.dataset.dataset.data[0].transform.transforms[-1]
+    last = run.trainer.data_loader.dataset.augmentation.transforms[-1]
     assert isinstance(last, RandTeacherAugment)
     return last
 
@@ -47,7 +47,7 @@ def test_the_teacher_is_the_one_that_gmcl_leaves_at_the_strength_where_it_ended(
 
 
 def test_half_of_the_images_are_synthetic() -> None:
-    augmentation = run_of("reused_teacher_alone", 10).trainer.data_loader.dataset.dataset.data[0].transform
+    augmentation = run_of("reused_teacher_alone", 10).trainer.data_loader.dataset.augmentation
     image = labeled()[0][0]
     changed = sum(not torch.equal(augmentation(image), image) for _ in range(200))
     assert 70 < changed < 130

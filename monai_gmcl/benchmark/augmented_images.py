@@ -1,0 +1,47 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Images in memory that are changed anew whenever they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from monai.data.utils import set_rnd
+from torch import Tensor
+from torch.utils.data import Dataset
+
+__all__ = ["AugmentedImages"]
+
+
+class AugmentedImages(Dataset[tuple[Any, ...]]):
+    """Images with what is known of each.
+
+    MONAI's ArrayDataset seeds every random transform anew for every image, 0.1 ms each: more than most of them take.
+
+    Args:
+        images: ``(N, C, ...)``.
+        augmentation: of one image ``(C, ...)``.
+        seed: of the augmentation.
+        known: tensors of N rows, such as labels; they stand beside the image in an item.
+    """
+
+    def __init__(self, images: Tensor, augmentation: Callable[[Tensor], Any], seed: int, *known: Tensor) -> None:
+        self.images = images
+        self.augmentation = augmentation
+        self.known = known
+        set_rnd(augmentation, seed)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        return self.augmentation(self.images[index]), *(values[index] for values in self.known)

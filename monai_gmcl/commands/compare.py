@@ -59,7 +59,7 @@ def compare(
             trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
         arms: which ways, by their short names.
-        seeds: how many, or which. The first three run every strength of a tuned arm; the one with the best mean AUC on
+        seeds: how many, or which. The first two run every strength of a tuned arm; the one with the best mean AUC on
             validation is the strength of all.
         steps: student steps of GMCL, 32 real images each; arms of equal compute get more.
         splits: where to measure: ``held_out`` (images of ``train`` that a seed did not draw), or folders of

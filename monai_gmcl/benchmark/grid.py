@@ -33,7 +33,9 @@ from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.benchmark.synthetic_images import lesson_measures
 from monai_gmcl.benchmark.two_stage_gan import TwoStageTrainer
+from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
 
@@ -205,6 +207,7 @@ def _run(task: tuple[Job, Path]) -> Job:
     picture = f"pictures/{job.file(folder).stem}.png" if job.seed == PICTURED_SEED else None
     if picture:
         write_picture(folder / picture, run.seen)
+    pictures = folder / "pictures"
     row = {
         "data": job.options.name,
         **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "settings": job.settings},
@@ -215,7 +218,7 @@ def _run(task: tuple[Job, Path]) -> Job:
         "measures": {name: _measures(run, images) for name, images in parts.items()},
         "valid_auc": run.valid_auc,
         "robust": _robust(run, *parts[job.splits[0]], job.seed) if job.robust else None,
-        "synthetic": _synthetic(run, held_out, folder / "pictures" / f"{job.file(folder).stem}-samples.png"),
+        "synthetic": _synthetic(run, labeled, held_out, job.seed, pictures / f"{job.file(folder).stem}-samples.png"),
         "cost": {**run.cost, "tuning": None},
         "picture": picture,
     }
@@ -236,12 +239,14 @@ def _robust(run: StudentRun, images: Tensor, labels: Tensor, seed: int) -> dict[
     return robust_measures(run.with_weights("chosen"), images[some], labels[some], seed)
 
 
-def _synthetic(run: StudentRun, held_out: Images, picture: Path) -> dict[str, Any] | None:
-    """What the arm's synthetic images are like, where it trains on a set of them; a sample of them is drawn."""
-    if not isinstance(run.trainer, TwoStageTrainer):
-        return None
-    write_picture(picture, run.trainer.stage.samples())
-    return run.trainer.stage.measures(held_out)
+def _synthetic(run: StudentRun, labeled: Images, held_out: Images, seed: int, picture: Path) -> dict[str, Any] | None:
+    """What the arm's synthetic images are like, where it has some; a sample of a set of them is drawn."""
+    if isinstance(run.trainer, TwoStageTrainer):
+        write_picture(picture, run.trainer.stage.samples())
+        return run.trainer.stage.measures(held_out)
+    if isinstance(run.trainer, GMCLTrainer):
+        return lesson_measures(run.trainer, labeled, seed)
+    return None
 
 
 def keep_row(file: Path, row: dict[str, Any]) -> None:

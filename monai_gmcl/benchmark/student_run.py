@@ -162,7 +162,9 @@ class StudentRun:
         self.seen: list[Tensor] = []
         self.trainer.add_event_handler(Events.ITERATION_STARTED(once=steps), self._start_watching)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=steps), lambda: self._watch.remove())
-        averaged = EMAHandler(self.network, momentum=EMA_MOMENTUM, handle_buffers="update")
+        # With a warm-up: running variances begin at 1, far above where they end, and an average forgets that late.
+        warm_up = round(1 / EMA_MOMENTUM)
+        averaged = EMAHandler(self.network, EMA_MOMENTUM, 0.5, warm_up, handle_buffers="update")
         self.networks = {"": self.network, "ema_": averaged.ema_model}
         # One step more than the run has: ignite's last event comes after the last step.
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)

@@ -26,7 +26,8 @@ from monai_gmcl.benchmark.gan_distance import kernel_distance
 from monai_gmcl.benchmark.gan_selection import probabilities_and_features, select
 from monai_gmcl.benchmark.gan_training import GanOptions, draw, train_gan
 from monai_gmcl.benchmark.student_run import Setup, StudentRun
-from monai_gmcl.metrics import diversity, memorization, small_pixels
+from monai_gmcl.benchmark.synthetic_images import diversity_of_some
+from monai_gmcl.metrics import memorization, small_pixels
 
 __all__ = ["GanStage", "TwoStageTrainer", "two_stage_gan"]
 
@@ -38,8 +39,6 @@ KEEP = 0.25
 """Share of the drawn images that is selected."""
 ADDED = 1.0
 """Selected images for each real one."""
-COMPARED = 500
-"""Images whose diversity is measured, at most: it takes all pairs."""
 SHOWN = 32
 
 
@@ -87,12 +86,12 @@ class GanStage:
             ]
             kids = {name: kernel_distance(part, features[0]) for name, part in zip(kids, features[1:], strict=True)}
         return {
-            "diversity": _diversity(added),
+            "diversity": diversity_of_some(added),
             "memorization": memorization(added, self.real[0], small_pixels).share,
             "gan": {
                 **kids,
-                "diversity": _diversity(self.drawn[0]),
-                "diversity_real": _diversity(self.real[0]),
+                "diversity": diversity_of_some(self.drawn[0]),
+                "diversity_real": diversity_of_some(self.real[0]),
                 "selected_share": len(added) / len(self.drawn[0]),
                 "length": self.steps,
             },
@@ -153,8 +152,3 @@ def two_stage_gan(setup: Setup) -> TwoStageTrainer:
 
 def _standard(setup: Setup) -> SupervisedTrainer:
     return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)))
-
-
-def _diversity(images: Tensor) -> float:
-    # Evenly spaced: images come class by class.
-    return diversity(images[:: -(-len(images) // COMPARED)])

@@ -1,0 +1,57 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What synthetic images of a comparison are like: how far apart, and how near to the labeled ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.benchmark.data_sets import Images
+from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.metrics import diversity, memorization, small_pixels
+from monai_gmcl.teachers import Teacher
+from monai_gmcl.teachers.base import draw_latents
+
+__all__ = ["diversity_of_some", "lesson_measures"]
+
+COMPARED = 500
+"""Images whose diversity is measured, at most: it takes all pairs."""
+
+
+def diversity_of_some(images: Tensor) -> float:
+    """Return :func:`monai_gmcl.metrics.diversity` of up to 500 images, evenly spaced: they come class by class."""
+    return diversity(images[:: -(-len(images) // COMPARED)])
+
+
+@torch.no_grad()
+def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[str, float]:
+    """Return diversity and memorization of one lesson image for each labeled one, as the teacher ended.
+
+    A teacher that changes images stays near them: its share of memorization is high because it may be, and low where
+    changes are strong. ``diversity_real`` is that of the labeled images.
+
+    Args:
+        trainer: after its run.
+        labeled: images and labels that it was trained on.
+        seed: of the latents.
+    """
+    images, labels = labeled
+    generator = torch.Generator().manual_seed(seed)
+    latents = draw_latents(trainer.teacher, len(images), images.shape[1:], generator)
+    needs_images = not isinstance(trainer.teacher, Teacher) or trainer.teacher.needs_images
+    difficulty = trainer.state.curriculum["difficulty"]
+    made = trainer.teacher(images if needs_images else None, labels, latents, difficulty)
+    return {
+        "diversity": diversity_of_some(made),
+        "diversity_real": diversity_of_some(images),
+        "memorization": memorization(made, images, small_pixels).share,
+    }

@@ -1,0 +1,40 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import StudentRun
+from monai_gmcl.benchmark.synthetic_images import diversity_of_some, lesson_measures
+from monai_gmcl.metrics import diversity
+
+OPTIONS = DataOptions("shades", 3, size=16)
+IMAGES = torch.rand(24, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 2
+
+
+def test_diversity_is_measured_of_all_images_where_they_are_few_and_of_some_where_not() -> None:
+    many = torch.rand(1001, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    assert diversity_of_some(many[:500]) == diversity(many[:500])
+    assert diversity_of_some(many) == diversity(many[::3])
+
+
+@pytest.mark.parametrize("arm", ["gmcl", "frozen", "latent"])
+def test_lessons_of_every_teacher_are_measured_and_the_seed_decides(arm: str) -> None:
+    run = StudentRun(ARMS[arm].build, OPTIONS, IMAGES, IMAGES, seed=0, steps=4)
+    run.run()
+    measures = lesson_measures(run.trainer, IMAGES, 0)
+    assert measures == lesson_measures(run.trainer, IMAGES, 0) != lesson_measures(run.trainer, IMAGES, 1)
+    assert measures["diversity_real"] == diversity(IMAGES[0])
+    assert measures["diversity"] > 0 and 0 <= measures["memorization"] <= 1

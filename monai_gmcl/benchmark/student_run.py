@@ -36,7 +36,9 @@ from monai_gmcl.metrics.classification import mean_auc
 __all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
 
 BATCH = 32
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 4e-4
+"""The highest of the one-cycle schedule. At 2e-3, with 100 labels of PCam, every arm was best in the first tenth of its
+steps, before the rate had risen."""
 EMA_MOMENTUM = 0.01
 EVALUATIONS = 20
 """Looks at the choosing images in a run."""
@@ -96,9 +98,7 @@ class Setup:
 
 def small_resnet(options: DataOptions) -> ResNet:
     """Return the student of all comparisons: four residual blocks of 16 to 64 channels, a logit for each class."""
-    # Channels last: two thirds of the time on a CPU.
-    layout = torch.channels_last if options.spatial_dims == 2 else torch.channels_last_3d
-    return ResNet(
+    network = ResNet(
         "basic",
         [1, 1, 1, 1],
         [16, 32, 64, 64],
@@ -107,7 +107,11 @@ def small_resnet(options: DataOptions) -> ResNet:
         num_classes=options.classes,
         conv1_t_size=3,
         conv1_t_stride=1,
-    ).to(memory_format=layout)
+    )
+    # Two thirds of the time on a CPU. torch does not type the argument.
+    layout = torch.channels_last if options.spatial_dims == 2 else torch.channels_last_3d
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    return network
 
 
 class StudentRun:

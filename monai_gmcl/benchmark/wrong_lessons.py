@@ -111,7 +111,7 @@ def foreign(
     foreign_dir: str | None = None,
     n: int = 500,
     seeds: int | Sequence[int] = 3,
-    steps: int = 800,
+    steps: int = 400,
     report: str | None = None,
     **options: Any,
 ) -> None:
@@ -147,7 +147,7 @@ def flipped(
     n: int = 500,
     trusted: int = 100,
     seeds: int | Sequence[int] = 3,
-    steps: int = 800,
+    steps: int = 400,
     report: str | None = None,
     **options: Any,
 ) -> None:

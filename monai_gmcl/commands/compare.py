@@ -36,7 +36,7 @@ def compare(
     n: int | Sequence[int] = (100, 500),
     arms: str | Sequence[str] = DEFAULT_ARMS,
     seeds: int | Sequence[int] = 3,
-    steps: int = 800,
+    steps: int = 400,
     splits: str | Sequence[str] = "held_out",
     channels: int = 3,
     crop: int | None = None,

@@ -242,7 +242,14 @@ def test_unlabeled_images_join_the_lessons_and_every_handler_bears_it(align: boo
     workflow = _workflow("train.yaml", "train", max_epochs=1, **options, **{"unlabeled#label_proposal#align": align})
     workflow.initialize()
     workflow.run()
-    written = ("curriculum.csv", "curves.png", "images/epoch_0001.png", "teacher.safetensors", "model.pt", "report.html")
+    written = (
+        "curriculum.csv",
+        "curves.png",
+        "images/epoch_0001.png",
+        "teacher.safetensors",
+        "model.pt",
+        "report.html",
+    )
     assert all((tmp_path / name).is_file() for name in written)
     state = torch.load(newest_checkpoint(tmp_path / "checkpoints"), weights_only=True)
     alignment = state["trainer"]["gmcl"]["sources"]["unlabeled"]["labeler"]["alignment"]

@@ -121,6 +121,34 @@ def test_weights_of_a_frozen_teachers_lessons_follow_the_meta_batch(trainer: Bui
         assert of_class[trusted_class] > 2 * of_class[1 - trusted_class]
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_trusted_images_tell_false_labels_of_the_others_from_right_ones(
+    frozen: bool, trainer: Build, loader: Any, items: Any
+) -> None:
+    """Classes are dark and bright; a third of the labels are false, those of the trusted images are right."""
+
+    def shaded(n: int, every: int) -> list[dict[str, Any]]:
+        return [
+            {"image": 0.2 + 0.6 * (i % 2) + 0.1 * item["image"], "label": torch.tensor((i + (i % every == 0)) % 2)}
+            for i, item in enumerate(items(n=n))
+        ]
+
+    run = trainer(
+        train_data_loader=loader(shaded(24, every=3)),
+        meta_data_loader=loader(shaded(10, every=100)[1:]),
+        weighting=LookAheadWeighting(),
+        max_epochs=4,
+        **({"teacher_optimizer": None} if frozen else {}),
+    )
+    lessons = lessons_of(run)[3:]
+    sources, labels, weights = (
+        torch.cat([getattr(k, name) for k in lessons]) for name in ("sources", "labels", "weights")
+    )
+    right = (sources.flatten(1).mean(1) > 0.55) == (labels == 1)
+    assert 0.5 < float(right.float().mean()) < 0.9
+    assert float(weights[right].mean()) > 2 * float(weights[~right].mean())
+
+
 def test_competence_is_measured_on_given_labels(trainer: Build, unlabeled: Any) -> None:
     def never_right(images: Tensor) -> tuple[Tensor, Tensor]:
         return torch.full((len(images),), 1), torch.ones(len(images))

@@ -143,7 +143,8 @@ class EndlessBatches:
         self._batches = iter(self.loader)
         for position in range(self.position):
             torch.manual_seed(derive_seed(self.seed, self.name, self.passes, position))
-            next(self._batches)
+            # Of several ranks' loaders one may be shorter than that of the first, whose place was saved.
+            next(self._batches, None)
 
     def state_dict(self) -> dict[str, int]:
         """Return the place in the data."""

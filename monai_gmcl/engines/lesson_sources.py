@@ -63,8 +63,9 @@ class LessonSources:
         unlabeled = None if self.unlabeled is None else self.unlabeled.state_dict()
         return {"buffer": self.buffer.state_dict(), "unlabeled": unlabeled}
 
-    def load_state_dict(self, state: Mapping[str, Any], seed: int) -> None:
-        """Put back what was saved."""
-        self.buffer.load_state_dict(state["buffer"])
+    def load_state_dict(self, state: Mapping[str, Any], seed: int, alone: bool = True) -> None:
+        """Put back what was saved; of several ranks, each fills its own buffer anew."""
+        if alone:
+            self.buffer.load_state_dict(state["buffer"])
         if self.unlabeled is not None and state["unlabeled"] is not None:
             self.unlabeled.load_state_dict(state["unlabeled"], seed)

@@ -521,9 +521,8 @@ class GMCLTrainer(Trainer):
         self._passes.seed = self.rank_seed
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
+        self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
         # What was saved is the first rank's own.
-        if self.ranks.alone:
-            self.sources.load_state_dict(state["sources"], self.rank_seed)
         if self.ranks.alone and state["hypergradient"] == [
             type(self.hypergradient).__name__,
             self.hypergradient.lookback,

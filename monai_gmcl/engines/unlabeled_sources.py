@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ class UnlabeledSources:
         """Return the next images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
 
         Args:
-            like: labels of real images, whose shape and type proposals must have.
+            like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.
 
         Raises:
             LabelError: they have another, or are not among the classes.
@@ -63,6 +64,9 @@ class UnlabeledSources:
         check_images(images, batch.meta)
         labels, confidence = self.propose(images)
         wanted = (len(images), *like.shape[1:])
+        if labels.numel() == math.prod(wanted):
+            # One number an image, in a row or in a column as some losses want it.
+            labels = labels.reshape(wanted)
         if labels.shape != wanted or labels.is_floating_point() != like.is_floating_point():
             raise LabelError(
                 f"Expected proposed labels {wanted} of {like.dtype}, as real images have, got {tuple(labels.shape)} of "

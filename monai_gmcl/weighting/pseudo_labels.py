@@ -17,9 +17,12 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 
 __all__ = ["LabelProposal", "PseudoLabeler"]
 
@@ -40,12 +43,17 @@ class PseudoLabeler:
             least 1/t, because the first weights are worth nothing.
         temperature: of the probabilities, above 0.
         multi_label: whether an image may have several labels, float ``(B, K)``.
+        align: whether classes are to be proposed as often as they come among labeled images
+            (:class:`DistributionAlignment`); where unlabeled images have the same shares of classes, and where some
+            class is rare.
 
     Raises:
         ConfigurationError: an argument out of its range.
     """
 
-    def __init__(self, momentum: float = 0.01, temperature: float = 1.0, multi_label: bool = False) -> None:
+    def __init__(
+        self, momentum: float = 0.01, temperature: float = 1.0, multi_label: bool = False, align: bool = False
+    ) -> None:
         if not 0 < momentum < 1:
             raise ConfigurationError(f"PseudoLabeler: momentum must be above 0 and below 1, got {momentum}.")
         if temperature <= 0:
@@ -53,6 +61,8 @@ class PseudoLabeler:
         self.momentum = momentum
         self.temperature = temperature
         self.multi_label = multi_label
+        self.align = align
+        self._alignment: DistributionAlignment | None = None
         self._handler: EMAHandler | None = None
         self._inferer: Callable[..., Tensor] | None = None
 
@@ -69,9 +79,17 @@ class PseudoLabeler:
         # Not ignite's own warm-up: it has one name for all averages of an engine, and begins anew in a resumed run.
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._warm_up)
         self._handler.attach(engine, MOMENTUM, warn_if_exists=False)
+        if self.align:
+            self._alignment = DistributionAlignment(self.momentum)
+            engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._observe)
 
     def _warm_up(self, engine: Engine) -> None:
         setattr(engine.state, MOMENTUM, max(self.momentum, 1 / engine.state.iteration))
+
+    def _observe(self, engine: Engine) -> None:
+        output = engine.state.output
+        assert self._alignment is not None and isinstance(output, dict)
+        self._alignment.observe(output[Keys.LABEL], output[Keys.PRED].shape[1])
 
     @property
     def network(self) -> nn.Module:
@@ -96,8 +114,12 @@ class PseudoLabeler:
         """
         network = self.network.eval()
         assert self._inferer is not None
-        outputs = self._inferer(images, network).float() / self.temperature
-        if self.multi_label or outputs.shape[1] == 1:
+        outputs = self._inferer(images, network).float()
+        binary = self.multi_label or outputs.shape[1] == 1
+        if self._alignment is not None:
+            outputs = self._alignment(outputs, binary)
+        outputs = outputs / self.temperature
+        if binary:
             probabilities = outputs.sigmoid()
             labels = (probabilities > 0.5).float()
             return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
@@ -105,9 +127,12 @@ class PseudoLabeler:
         return classes.flatten(), confidences.flatten()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average."""
-        return {name: value.clone() for name, value in self.network.state_dict().items()}
+        """Return the average and, where proposals are aligned, what they are aligned by."""
+        average = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return {"average": average, "alignment": None if self._alignment is None else self._alignment.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
-        self.network.load_state_dict(dict(state))
+        """Put back what was saved; an alignment that was not begins anew."""
+        self.network.load_state_dict(dict(state["average"]))
+        if self._alignment is not None and state["alignment"] is not None:
+            self._alignment.load_state_dict(state["alignment"])

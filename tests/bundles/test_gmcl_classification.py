@@ -236,11 +236,24 @@ def _train(output: Path, data: Path, stop_in: int | None = None, **options: Any)
     return last
 
 
-def test_unlabeled_images_join_the_lessons(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("align", [False, True])
+def test_unlabeled_images_join_the_lessons_and_every_handler_bears_it(align: bool, data: Path, tmp_path: Path) -> None:
     options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "unlabeled_dir": str(data / "test")}
-    workflow = _workflow("train.yaml", "train", max_epochs=1, **options)
+    workflow = _workflow("train.yaml", "train", max_epochs=1, **options, **{"unlabeled#label_proposal#align": align})
     workflow.initialize()
     workflow.run()
+    written = (
+        "curriculum.csv",
+        "curves.png",
+        "images/epoch_0001.png",
+        "teacher.safetensors",
+        "model.pt",
+        "report.html",
+    )
+    assert all((tmp_path / name).is_file() for name in written)
+    state = torch.load(newest_checkpoint(tmp_path / "checkpoints"), weights_only=True)
+    alignment = state["trainer"]["gmcl"]["sources"]["unlabeled"]["labeler"]["alignment"]
+    assert (alignment is not None) == align
     (row,) = _rows(tmp_path / "lesson_weights.csv")
     assert 0 <= float(row["zero_proposed"]) <= 1 and float(row["mean_proposed"]) >= 0
     assert (tmp_path / "weights" / "epoch_0001.png").is_file()

@@ -24,17 +24,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from ignite.engine import Events
 from torch import Tensor, nn
 
 from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines import trainer as trainer_module
 from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.lesson_sources import LessonSources
 from monai_gmcl.engines.source_buffer import SourceBuffer
 from monai_gmcl.handlers import CheckpointKeeper
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient
 from monai_gmcl.teachers.base import draw_latents
-from monai_gmcl.weighting import LookAheadWeighting
+from monai_gmcl.weighting import LookAheadWeighting, PseudoLabeler
 
 SEED = 5
 CLASSES = 3
@@ -59,6 +61,7 @@ class Case:
     accumulation: int = 1
     wrapped: bool = False
     normalized: bool = False
+    unlabeled: bool = False
 
 
 CASES = {
@@ -73,6 +76,9 @@ CASES = {
 }
 RUNNING_STATISTICS = Case(normalized=True)
 """Batches are normalized by each rank's own, so that the joined ones are others."""
+
+UNLABELED = Case(dtype=torch.float32, unlabeled=True)
+"""Each rank has unlabeled images of its own, of which one process would take the batches in another order."""
 
 
 def batches(rank: int | None, dtype: torch.dtype, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -121,6 +127,8 @@ def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence
         hypergradient=case.estimator(),
         weighting=LookAheadWeighting() if case.weighed else None,
         meta_data_loader=batches(rank, case.dtype, seed=1) if case.meta else None,
+        unlabeled_data_loader=[i for i, _ in batches(rank, case.dtype, seed=2)] if case.unlabeled else None,
+        label_proposal=PseudoLabeler(align=True) if case.unlabeled else None,
         seed=SEED,
     )
 
@@ -173,13 +181,22 @@ def run(case: Case, rank: int | None, monkeypatch: Any = None) -> dict[str, Any]
     return end_of(trainer)
 
 
-def resumed(rank: int, folder: Path) -> dict[str, Any]:
+def resumed(case: Case, rank: int, folder: Path) -> dict[str, Any]:
     """Stop after two epochs and go on in a new trainer."""
-    build(CASES["head"], rank, 2, [CheckpointKeeper(folder)]).run()
+    stopped = build(case, rank, 2, [CheckpointKeeper(folder)])
+    stopped.run()
     dist.barrier()
-    trainer = build(CASES["head"], rank, EPOCHS, [CheckpointKeeper(folder, resume=True)])
+    trainer = build(case, rank, EPOCHS, [CheckpointKeeper(folder, resume=True)])
+    begun: list[dict[str, Any]] = []
+    trainer.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: begun.append(labeler_of(trainer)))
     trainer.run()
-    return end_of(trainer)
+    return {**end_of(trainer), "labeler_before": labeler_of(stopped), "labeler_begun": begun[0]}
+
+
+def labeler_of(trainer: GMCLTrainer) -> dict[str, Any]:
+    """The average of the student and what proposals are aligned by, flat; empty without unlabeled images."""
+    state = trainer.sources.state_dict()["unlabeled"] if isinstance(trainer.sources, LessonSources) else None
+    return {**state["labeler"]["average"], **state["labeler"]["alignment"]} if state else {}
 
 
 def end_of(trainer: GMCLTrainer) -> dict[str, Any]:
@@ -187,6 +204,7 @@ def end_of(trainer: GMCLTrainer) -> dict[str, Any]:
         "student": trainer.student.network.state_dict(),
         "teacher": trainer.teacher.state_dict(),
         "curriculum": trainer.curriculum.state_dict(),
+        "labeler": labeler_of(trainer),
         "steps": trainer.student_step.taken,
         "gradient_norm": trainer.teacher_step.gradient_norm if trainer.teacher_step else None,
     }
@@ -199,6 +217,8 @@ if __name__ == "__main__":
         "gloo", init_method=f"file://{meeting}", rank=index, world_size=ranks, timeout=timedelta(seconds=60)
     )
     ends = {name: run(case, index) for name, case in CASES.items()}
-    ends |= {"running statistics": run(RUNNING_STATISTICS, index), "resumed": resumed(index, folder / "checkpoints")}
+    ends |= {"running statistics": run(RUNNING_STATISTICS, index), "unlabeled": run(UNLABELED, index)}
+    ends |= {"resumed": resumed(CASES["head"], index, folder / "checkpoints")}
+    ends |= {"resumed, unlabeled": resumed(UNLABELED, index, folder / "checkpoints of unlabeled")}
     torch.save(ends, folder / f"{index}.pt")
     dist.destroy_process_group()

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from monai.losses import FocalLoss
+from torch import Tensor, nn
 
 from monai_gmcl import (
     ConfidenceWeighting,
@@ -25,6 +26,7 @@ from monai_gmcl import (
     GMCLTrainer,
     LessonWeighting,
     LookAheadWeighting,
+    PolicyTeacher,
     PseudoLabeler,
     UniformWeighting,
 )
@@ -119,6 +121,34 @@ def test_weights_of_a_frozen_teachers_lessons_follow_the_meta_batch(trainer: Bui
         assert of_class[trusted_class] > 2 * of_class[1 - trusted_class]
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_trusted_images_tell_false_labels_of_the_others_from_right_ones(
+    frozen: bool, trainer: Build, loader: Any, items: Any
+) -> None:
+    """Classes are dark and bright; a third of the labels are false, those of the trusted images are right."""
+
+    def shaded(n: int, every: int) -> list[dict[str, Any]]:
+        return [
+            {"image": 0.2 + 0.6 * (i % 2) + 0.1 * item["image"], "label": torch.tensor((i + (i % every == 0)) % 2)}
+            for i, item in enumerate(items(n=n))
+        ]
+
+    run = trainer(
+        train_data_loader=loader(shaded(24, every=3)),
+        meta_data_loader=loader(shaded(10, every=100)[1:]),
+        weighting=LookAheadWeighting(),
+        max_epochs=4,
+        **({"teacher_optimizer": None} if frozen else {}),
+    )
+    lessons = lessons_of(run)[3:]
+    sources, labels, weights = (
+        torch.cat([getattr(k, name) for k in lessons]) for name in ("sources", "labels", "weights")
+    )
+    right = (sources.flatten(1).mean(1) > 0.55) == (labels == 1)
+    assert 0.5 < float(right.float().mean()) < 0.9
+    assert float(weights[right].mean()) > 2 * float(weights[~right].mean())
+
+
 def test_competence_is_measured_on_given_labels(trainer: Build, unlabeled: Any) -> None:
     def never_right(images: Tensor) -> tuple[Tensor, Tensor]:
         return torch.full((len(images),), 1), torch.ones(len(images))
@@ -144,6 +174,89 @@ def test_unlabeled_images_pass_through_prepare_batch(trainer: Build, items: Any)
     dictionaries = [{"image": item["image"], "name": "left alone"} for item in items(n=6)]
     loader = torch.utils.data.DataLoader(dictionaries, batch_size=2)  # type: ignore[arg-type]
     assert lessons_of(trainer(unlabeled_data_loader=loader))[0].proposed == 2
+
+
+LABELS: dict[str, Any] = {
+    "one logit": (nn.BCEWithLogitsLoss(), lambda y: y[:, None].float(), 1, False),
+    "multi-label": (nn.BCEWithLogitsLoss(), lambda y: torch.stack([y, 1 - y, y], 1).float(), 3, True),
+    "column": (FocalLoss(to_onehot_y=True, use_softmax=True), lambda y: y[:, None], 2, False),
+}
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_of_every_kind_are_proposed_and_weighed(
+    case: str, amp: bool, align: bool, trainer: Build, student: Any, gain_teacher: Any, tensors: Any, batches: Any
+) -> None:
+    loss, shape, outputs, multi_label = LABELS[case]
+    images, labels = tensors()
+    run = trainer(
+        network=student(outputs=outputs),
+        teacher=gain_teacher(num_classes=outputs),
+        loss_function=loss,
+        train_data_loader=batches(images, shape(labels)),
+        unlabeled_data_loader=list(images.split(4)),
+        label_proposal=PseudoLabeler(multi_label=multi_label, align=align),
+        amp=amp,
+    )
+    gain = run.teacher.gain.item()
+    lessons = lessons_of(run)
+    assert all(k.labels.shape == (len(k), *shape(labels).shape[1:]) for k in lessons)
+    assert all(bool(torch.isfinite(k.weights).all()) for k in lessons)
+    assert any(bool((k.weights[k.labeled :] > 0).any()) for k in lessons[1:])
+    assert run.teacher.gain.item() != gain
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_volumes_without_labels_join_lessons(
+    amp: bool, trainer: Build, student: Any, tensors: Any, batches: Any
+) -> None:
+    images, labels = tensors(channels=1, shape=(6, 6, 6))
+    run = trainer(
+        network=student(in_channels=1, spatial_dims=3),
+        teacher=PolicyTeacher(spatial_dims=3, in_channels=1, num_classes=2),
+        train_data_loader=batches(images, labels),
+        unlabeled_data_loader=list(images.split(4)),
+        amp=amp,
+    )
+    lessons = lessons_of(run)
+    assert lessons[0].proposed == 4 and lessons[0].images.shape[2:] == (6, 6, 6)
+    assert any(bool((k.weights[k.labeled :] > 0).any()) for k in lessons[1:])
+
+
+def test_proposals_can_be_aligned_with_the_classes_of_labeled_images(trainer: Build, items: Any, loader: Any) -> None:
+    rare = [{**item, "label": torch.tensor(int(i < 2))} for i, item in enumerate(items())]
+    run = trainer(
+        train_data_loader=loader(rare),
+        unlabeled_data_loader=loader(items(n=20)),
+        label_proposal=PseudoLabeler(align=True),
+    )
+    run.run()
+    assert run.sources.unlabeled is not None and isinstance(run.sources.unlabeled.propose, PseudoLabeler)
+    alignment = run.sources.unlabeled.propose.state_dict()["alignment"]
+    assert alignment["given"].tolist() == [40.0, 4.0] and alignment["images"] == 44 and alignment["batches"] == 9
+
+
+def test_several_ranks_go_on_with_the_average_and_the_place_in_the_unlabeled_images(
+    trainer: Build, unlabeled: Any
+) -> None:
+    whole = trainer(unlabeled_data_loader=unlabeled)
+    whole.run()
+    state = whole.sources.state_dict()
+    resumed = trainer(unlabeled_data_loader=unlabeled, seed=12)
+    resumed.sources.load_state_dict(state, 11, alone=False)
+    assert not resumed.sources.buffer.classes  # each rank fills its own anew
+    again = resumed.sources.state_dict()["unlabeled"]
+    assert again["batches"] == state["unlabeled"]["batches"]
+    for name, value in state["unlabeled"]["labeler"]["average"].items():
+        assert torch.equal(again["labeler"]["average"][name], value)
+
+
+def test_a_loader_shorter_than_the_place_to_go_on_from_begins_its_next_pass(trainer: Build, unlabeled: Any) -> None:
+    batches = trainer(unlabeled_data_loader=unlabeled).sources.unlabeled.batches  # type: ignore[union-attr]
+    batches.load_state_dict({"passes": 1, "position": 7})
+    assert len(next(batches)) == 3 and batches.state_dict() == {"passes": 2, "position": 1}
 
 
 @pytest.mark.parametrize("proposed", ["shape", "type"])

@@ -81,7 +81,10 @@ def test_two_ranks_train_what_one_process_trains_on_the_joined_batches(
     assert ranks[0][name]["curriculum"]["class_sampler"] == joined["curriculum"]["class_sampler"]
 
 
-@pytest.mark.parametrize("name", [*rank_runs.CASES, "running statistics", "resumed"])
+OTHERS = ("running statistics", "unlabeled", "resumed", "resumed, unlabeled")
+
+
+@pytest.mark.parametrize("name", [*rank_runs.CASES, *OTHERS])
 def test_all_ranks_have_the_same_weights_and_the_same_curriculum(name: str, ranks: list[dict[str, Any]]) -> None:
     first, second = (rank[name] for rank in ranks)
     for part in ("student", "teacher"):
@@ -94,6 +97,18 @@ def test_a_resumed_run_takes_all_steps_and_ends_near_the_uninterrupted_one(ranks
     assert resumed["steps"] == whole["steps"] == 50
     # Lessons' sources begin anew, so that it is not the same run.
     assert 0 < farthest(resumed["student"], whole["student"]) < 0.5
+
+
+def test_all_ranks_propose_labels_by_the_same_average_also_after_a_resumption(ranks: list[dict[str, Any]]) -> None:
+    def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+        return one.keys() == other.keys() and all(torch.equal(*map(torch.as_tensor, (one[k], other[k]))) for k in one)
+
+    first, second = ranks
+    for name in ("unlabeled", "resumed, unlabeled"):
+        assert first[name]["labeler"] and same(first[name]["labeler"], second[name]["labeler"])
+    for rank in ranks:
+        run = rank["resumed, unlabeled"]
+        assert same(run["labeler_before"], run["labeler_begun"])
 
 
 def test_the_teacher_has_learned_and_the_cases_differ(ranks: list[dict[str, Any]]) -> None:

@@ -34,6 +34,7 @@ from monai_gmcl import (
     LatentTeacher,
     LinearRamp,
     PolicyTeacher,
+    PseudoLabeler,
     UnrolledHypergradient,
 )
 from monai_gmcl.exceptions import CheckpointError
@@ -107,6 +108,10 @@ def unrolled() -> UnrolledHypergradient:
     return UnrolledHypergradient(3)
 
 
+def aligned() -> PseudoLabeler:
+    return PseudoLabeler(align=True)
+
+
 CASES: dict[str, dict[str, Any]] = {
     "head": {},
     "policy, hardness, errors": {"teacher": policy, "curriculum": ramps},
@@ -122,6 +127,9 @@ CASES: dict[str, dict[str, Any]] = {
     "meta workers": {"meta": 2, "accumulation_steps": 2},
     "unlabeled": {"unlabeled": 0},
     "unlabeled workers": {"unlabeled": 2, "meta": 0, "curriculum": ramps},
+    "unlabeled, aligned": {"unlabeled": 0, "label_proposal": aligned},
+    "unlabeled, accumulation": {"unlabeled": 0, "accumulation_steps": 3},
+    "unlabeled, bfloat16": {"unlabeled": 0, "amp": True},
     "bfloat16": {"amp": True},
     "float16": {"amp": True, "amp_kwargs": {"dtype": torch.float16}},
     "momentum": {"sgd": True, "hypergradient": unrolled, "teacher_interval": 3},
@@ -136,6 +144,7 @@ OFTEN = (
     "accumulation",
     "meta",
     "unlabeled",
+    "unlabeled, aligned",
     "no length",
     "short epochs",
 )
@@ -156,7 +165,7 @@ def made(case: str, trainer: Build, loader: Callable[..., Any], items: Any, stud
     return trainer(**{name: value() if callable(value) and name in MADE else value for name, value in changes.items()})
 
 
-MADE = ("teacher", "curriculum", "hypergradient")
+MADE = ("teacher", "curriculum", "hypergradient", "label_proposal")
 
 
 @pytest.mark.parametrize(

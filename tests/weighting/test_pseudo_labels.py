@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
 from monai.inferers import SimpleInferer
+from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
 from monai_gmcl import PseudoLabeler
@@ -82,6 +84,61 @@ def test_the_student_is_averaged_and_its_first_weights_fade_at_once(momentum: fl
         share = max(momentum, 1 / step)
         average += share * (step - average)
     assert float(labeler.network.by) == pytest.approx(average)
+
+
+def aligned(labels: Tensor, outputs: int, **options: Any) -> PseudoLabeler:
+    """A labeler that has seen one labeled batch."""
+
+    def step(engine: Engine, _: Any) -> None:
+        engine.state.output = {Keys.LABEL: labels, Keys.PRED: torch.zeros(len(labels), outputs)}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+
+    engine = Engine(step)
+    engine.register_events(*IterationEvents)
+    labeler = PseudoLabeler(align=True, **options)
+    labeler.attach(engine, Shift(), SimpleInferer())
+    engine.run([0])
+    return labeler
+
+
+def test_aligned_classes_are_proposed_as_often_as_they_come_among_labeled_images() -> None:
+    images = torch.tensor([[0.0, 2.0], [0.0, 1.0], [0.0, 0.9], [0.0, 0.8]])
+    plain, _ = attached(PseudoLabeler())
+    assert plain(images)[0].tolist() == [1, 1, 1, 1]
+    labels, confidence = aligned(torch.tensor([0, 0, 0, 1]), 2)(images)
+    assert labels.tolist() == [1, 0, 0, 0]
+    mean = images.softmax(1).mean(0)
+    wanted = images.softmax(1) * torch.tensor([4.0, 2.0]) / mean
+    torch.testing.assert_close(confidence, (wanted / wanted.sum(1, keepdim=True)).max(1).values)
+
+
+def test_the_temperature_is_that_of_aligned_proposals() -> None:
+    images = torch.tensor([[0.0, 2.0], [0.0, 1.0]])
+    labels = torch.tensor([0, 0, 0, 1])
+    once, squared = (aligned(labels, 2, temperature=t)(images)[1] for t in (1.0, 0.5))
+    torch.testing.assert_close(squared, once**2 / (once**2 + (1 - once) ** 2))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_labels_of_yes_or_no_are_aligned_too(multi_label: bool) -> None:
+    images = torch.tensor([[2.0], [1.0], [0.9], [0.8]]).repeat(1, 3 if multi_label else 1)
+    given = torch.tensor([[0.0], [0.0], [0.0], [1.0]]).expand(4, images.shape[1])
+    labeler = aligned(given, images.shape[1], multi_label=multi_label)
+    assert torch.equal(labeler(images)[0], torch.tensor([[1.0], [0.0], [0.0], [0.0]]).expand_as(images))
+
+
+def test_an_alignment_is_saved_with_the_average() -> None:
+    first, second = (aligned(labels, 2) for labels in (torch.tensor([0, 0, 0, 1]), torch.tensor([1, 1, 1, 1])))
+    images = torch.tensor([[0.0, 2.0], [0.0, 1.0]])
+    first(images)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(images)[1], second(images)[1])
+
+
+def test_a_state_without_alignment_is_put_back_into_a_labeler_that_aligns() -> None:
+    labeler = aligned(torch.tensor([0, 1]), 2)
+    labeler.load_state_dict(attached(PseudoLabeler(), 5)[0].state_dict())
+    assert float(labeler.network.by) != 0.0
 
 
 def test_what_is_saved_can_be_put_back() -> None:

@@ -1,0 +1,97 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.ranks import Ranks
+
+__all__ = ["DistributionAlignment"]
+
+LEAST = 1e-6
+"""Of a running mean that is divided by."""
+
+
+class DistributionAlignment:
+    """Brings the classes of proposed labels to the shares that they have among labeled images.
+
+    A student that has seen few images, or few of a rare class, proposes some classes too often and its own lessons
+    make it do so more. Each proposal p, probabilities of K classes, becomes ::
+
+        p'_c ∝ p_c · share_c / mean_c
+
+    with the share of class c among the labeled images so far, counted with one image more of each class, so that a
+    class that has not come yet may still be proposed, and the running mean of p over the unlabeled ones. As
+    ``log p'_c = log p_c + log(share_c / mean_c) + const``, it is a number for each class, added to the logits. With
+    one logit, or several labels, each label has two sides that are aligned in the same way. Berthelot et al. 2020
+    (ReMixMatch), arXiv 1911.09785.
+
+    Args:
+        momentum: share of the newest batch in the running mean, above 0 and below 1; in the t-th batch at least 1/t.
+    """
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = momentum
+        self._given: Tensor | None = None
+        self._images = 0
+        self._mean: Tensor | None = None
+        self._batches = 0
+
+    def observe(self, labels: Tensor, outputs: int) -> None:
+        """Count the labels of real images.
+
+        Args:
+            labels: classes, int64 ``(B,)`` or ``(B, 1)``, or float ``(B, K)`` for one logit and several labels.
+            outputs: K, how many logits the student has.
+        """
+        labels = Ranks().joined(labels)
+        rows = labels if labels.is_floating_point() else nn.functional.one_hot(labels.flatten(), outputs)
+        total = rows.float().sum(0)
+        self._given = total if self._given is None else self._given.to(total) + total
+        self._images += len(rows)
+
+    def __call__(self, logits: Tensor, binary: bool) -> Tensor:
+        """Take a batch of proposals into the running mean, and align it.
+
+        Args:
+            logits: ``(B, K)``, of unlabeled images.
+            binary: whether each is a label of its own, yes or no, rather than one of K classes.
+
+        Returns:
+            Logits ``(B, K)`` of the aligned proposals.
+        """
+        proposals = logits.float().sigmoid() if binary else logits.float().softmax(1)
+        mean = Ranks().joined(proposals).mean(0)
+        self._batches += 1
+        if self._mean is None:
+            self._mean = mean
+        else:
+            self._mean = torch.lerp(self._mean.to(mean), mean, max(self.momentum, 1 / self._batches))
+        if self._given is None:
+            return logits
+        sides = 2 if binary else len(self._given)
+        share, mean = (self._given.to(mean) + 1) / (self._images + sides), self._mean.clamp(LEAST, 1 - LEAST)
+        shift = torch.logit(share) - torch.logit(mean) if binary else share.log() - mean.log()
+        return logits + shift.to(logits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts and the running mean."""
+        return {"given": self._given, "images": self._images, "mean": self._mean, "batches": self._batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._given, self._mean = state["given"], state["mean"]
+        self._images, self._batches = state["images"], state["batches"]

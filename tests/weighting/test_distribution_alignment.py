@@ -1,0 +1,88 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
+
+
+def aligned(alignment: DistributionAlignment, probabilities: list[list[float]]) -> Tensor:
+    return alignment(torch.tensor(probabilities).log(), binary=False).softmax(1)
+
+
+def test_proposals_are_multiplied_by_the_share_of_their_class_over_its_running_mean() -> None:
+    alignment = DistributionAlignment(0.01)
+    alignment.observe(torch.tensor([0, 0, 0, 0, 0, 0, 1]), 2)  # 7 : 2 of 9, with one image more of each class
+    found = aligned(alignment, [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])  # means .5 and .5
+    wanted = torch.tensor([[0.9 * 7, 0.1 * 2], [0.5 * 7, 0.5 * 2], [0.1 * 7, 0.9 * 2]])
+    torch.testing.assert_close(found, wanted / wanted.sum(1, keepdim=True))
+
+
+def test_the_running_mean_is_that_of_all_batches_at_first_and_of_the_latest_ones_later() -> None:
+    alignment = DistributionAlignment(0.4)
+    mean = 0.0
+    for t, p in enumerate([0.9, 0.2, 0.6, 0.7], 1):
+        aligned(alignment, [[1 - p, p]])
+        share = max(0.4, 1 / t)
+        mean = (1 - share) * mean + share * p
+    alignment.observe(torch.tensor([0, 1]), 2)
+    mean = 0.6 * mean + 0.4 * 0.5
+    odds = (1 - mean) / mean  # of class 1, of which 1 - mean : mean is left once both shares are alike
+    assert float(aligned(alignment, [[0.5, 0.5]])[0, 1]) == pytest.approx(odds / (1 + odds), rel=1e-5)
+
+
+def test_without_labeled_images_proposals_stay_as_they_are() -> None:
+    assert aligned(DistributionAlignment(0.01), [[0.3, 0.7]])[0, 1] == pytest.approx(0.7)
+
+
+def test_a_class_that_has_not_come_yet_can_still_be_proposed() -> None:
+    alignment = DistributionAlignment(0.01)
+    alignment.observe(torch.zeros(8, dtype=torch.long), 3)
+    found = aligned(alignment, [[0.005, 0.99, 0.005], [0.99, 0.005, 0.005]])
+    assert found.argmax(1).tolist() == [1, 0] and bool(found.isfinite().all())
+
+
+def test_a_class_that_is_never_proposed_divides_nothing_by_zero() -> None:
+    alignment = DistributionAlignment(0.01)
+    alignment.observe(torch.tensor([0, 1]), 2)
+    assert bool(alignment(torch.tensor([[200.0, -200.0]]), binary=False).isfinite().all())
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_each_of_several_labels_is_aligned_as_two_classes_are(outputs: int) -> None:
+    binary, classes = DistributionAlignment(0.1), DistributionAlignment(0.1)
+    labels = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0])
+    binary.observe(labels[:, None].expand(5, outputs), outputs)
+    classes.observe(labels.long(), 2)
+    for p in (0.3, 0.8):
+        of_label = binary(torch.logit(torch.full((2, outputs), p)), binary=True).sigmoid()
+        torch.testing.assert_close(of_label, aligned(classes, [[1 - p, p]])[:, 1:].expand(2, outputs))
+
+
+def test_labels_in_a_column_count_as_those_in_a_row() -> None:
+    row, column = DistributionAlignment(0.1), DistributionAlignment(0.1)
+    row.observe(torch.tensor([0, 1, 1]), 2)
+    column.observe(torch.tensor([[0], [1], [1]]), 2)
+    assert torch.equal(aligned(row, [[0.4, 0.6]]), aligned(column, [[0.4, 0.6]]))
+
+
+def test_what_is_saved_can_be_put_back() -> None:
+    first, second = DistributionAlignment(0.1), DistributionAlignment(0.1)
+    first.observe(torch.tensor([0, 1, 1]), 2)
+    aligned(first, [[0.4, 0.6]])
+    second.load_state_dict(first.state_dict())
+    for alignment in (first, second):
+        alignment.observe(torch.tensor([1]), 2)
+    assert torch.equal(aligned(first, [[0.2, 0.8]]), aligned(second, [[0.2, 0.8]]))

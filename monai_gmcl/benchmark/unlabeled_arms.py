@@ -31,6 +31,7 @@ from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, Student
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting
+from monai_gmcl.weighting.pseudo_labels import average_momentum
 
 __all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training"]
 
@@ -99,7 +100,7 @@ def mean_teacher(setup: Setup) -> Trainer:
     def loss(weak: Tensor, outputs: Tensor, progress: float) -> Tensor:
         nonlocal steps
         steps += 1
-        _average(averaged, setup.network, max(EMA_MOMENTUM, 1 / steps))
+        _average(averaged, setup.network, average_momentum(EMA_MOMENTUM, steps))
         with torch.no_grad():
             wanted = averaged.eval()(weak).softmax(1)
         rise = math.exp(-5 * (1 - min(1.0, progress / RAMP)) ** 2)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from monai_gmcl import PseudoLabeler
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.weighting.pseudo_labels import average_momentum
 
 
 class Shift(nn.Module):
@@ -77,13 +79,19 @@ def test_several_labels_give_the_likelier_side_of_each() -> None:
 
 
 @pytest.mark.parametrize(("momentum", "steps"), [(0.5, 4), (0.01, 3), (0.3, 6)])
-def test_the_student_is_averaged_and_its_first_weights_fade_at_once(momentum: float, steps: int) -> None:
+def test_the_student_is_averaged_with_more_of_the_present_at_first(momentum: float, steps: int) -> None:
     labeler, _ = attached(PseudoLabeler(momentum=momentum), steps)
     average = 0.0
     for step in range(1, steps + 1):
-        share = max(momentum, 1 / step)
+        share = max(momentum, 9 / (9 + step))
         average += share * (step - average)
     assert float(labeler.network.by) == pytest.approx(average)
+
+
+def test_an_average_forgets_the_first_weights_within_a_few_steps() -> None:
+    kept = math.prod(1 - average_momentum(0.01, step) for step in range(1, 21))
+    assert kept < 1e-6
+    assert average_momentum(0.01, 10_000) == 0.01
 
 
 def aligned(labels: Tensor, outputs: int, **options: Any) -> PseudoLabeler:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +94,7 @@ class BenchmarkData:
                 f"Expected {options.classes} class folders in '{options.folder}/train', found "
                 f"{len(self.class_names)}: {', '.join(self.class_names)}."
             )
+        self._splits: dict[str, Images] = {}
 
     @cached_property
     def _train(self) -> Images:
@@ -104,9 +106,11 @@ class BenchmarkData:
         order = np.random.RandomState(3).permutation(len(items))
         return self._read([items[i] for i in order])
 
-    def read(self) -> None:
-        """Read ``train`` and ``valid`` now rather than when they are asked for."""
+    def read(self, splits: Iterable[str] = ()) -> None:
+        """Read ``train``, ``valid`` and other parts now rather than when they are asked for."""
         self._train, self._valid  # noqa: B018
+        for name in splits:
+            self.split(name)
 
     @property
     def choosing(self) -> Images:
@@ -135,10 +139,13 @@ class BenchmarkData:
 
     def split(self, name: str) -> Images:
         """Return all images of another part, such as ``test``."""
+        if name in self._splits:
+            return self._splits[name]
         folder = Path(self.options.folder) / name
         if not folder.is_dir():
             raise DataError(f"Expected the folder {str(folder)!r} with the images to measure on, found none.")
-        return self._read(class_folder_datalist(str(folder), self.class_names)[0])
+        self._splits[name] = self._read(class_folder_datalist(str(folder), self.class_names)[0])
+        return self._splits[name]
 
     def _read(self, items: Any) -> Images:
         read = image_transforms(self.options.spatial_dims, self.options.channels, self.options.crop, self.options.size)

@@ -179,9 +179,9 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
         workers: processes, one thread each.
     """
     missing = [job for job in jobs if not job.is_done(folder)]
-    for options in {job.options for job in missing}:
+    for job in missing:
         # Read before the processes split, so that they share it.
-        _data(options).read()
+        _data(job.options).read(name for name in job.splits if name != "held_out")
     # A fresh process for each run: its peak memory is the run's.
     with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(_run, [(job, folder) for job in missing])

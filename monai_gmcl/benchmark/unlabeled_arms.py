@@ -31,7 +31,7 @@ from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, Student
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting
-from monai_gmcl.weighting.pseudo_labels import average_momentum
+from monai_gmcl.weighting.average_momentum import average_momentum
 
 __all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training"]
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.weighting.average_momentum import average_momentum
 
 __all__ = ["DistributionAlignment"]
 
@@ -40,7 +41,8 @@ class DistributionAlignment:
     (ReMixMatch), arXiv 1911.09785.
 
     Args:
-        momentum: share of the newest batch in the running mean, above 0 and below 1; in the t-th batch at least 1/t.
+        momentum: share of the newest batch in the running mean, above 0 and below 1. In the t-th batch at least
+            9/(t + 9), because a young student's proposals change from step to step: see :func:`average_momentum`.
     """
 
     def __init__(self, momentum: float) -> None:
@@ -79,7 +81,7 @@ class DistributionAlignment:
         if self._mean is None:
             self._mean = mean
         else:
-            self._mean = torch.lerp(self._mean.to(mean), mean, max(self.momentum, 1 / self._batches))
+            self._mean = torch.lerp(self._mean.to(mean), mean, average_momentum(self.momentum, self._batches))
         if self._given is None:
             return logits
         sides = 2 if binary else len(self._given)

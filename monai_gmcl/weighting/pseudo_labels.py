@@ -22,27 +22,14 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.weighting.average_momentum import average_momentum
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 
-__all__ = ["LabelProposal", "PseudoLabeler", "average_momentum"]
+__all__ = ["LabelProposal", "PseudoLabeler"]
 
 LabelProposal = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Images ``(B, C, ...)`` to labels, int64 ``(B,)`` or float ``(B, K)``, and how sure each is, 0 to 1 ``(B,)``."""
 MOMENTUM = "pseudo_label_momentum"
-
-
-def average_momentum(momentum: float, step: int) -> float:
-    """Return the share of the current weights in an average at a step: at least ``9 / (step + 9)``.
-
-    The average must forget the first weights soon. With ``1 / step``, a plain mean, running variances that begin at 1
-    still ruled it after 200 steps on PCam: AUC of the average .58 where the student itself had .80. The rule is that of
-    TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``.
-
-    Args:
-        momentum: in the long run, above 0 and below 1.
-        step: number of the step, from 1.
-    """
-    return max(momentum, 9 / (step + 9))
 
 
 class PseudoLabeler:

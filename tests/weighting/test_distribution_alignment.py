@@ -30,17 +30,17 @@ def test_proposals_are_multiplied_by_the_share_of_their_class_over_its_running_m
     torch.testing.assert_close(found, wanted / wanted.sum(1, keepdim=True))
 
 
-def test_the_running_mean_is_that_of_all_batches_at_first_and_of_the_latest_ones_later() -> None:
-    alignment = DistributionAlignment(0.4)
-    mean = 0.0
-    for t, p in enumerate([0.9, 0.2, 0.6, 0.7], 1):
+def test_the_running_mean_forgets_and_does_so_faster_at_first() -> None:
+    alignment = DistributionAlignment(0.75)
+    proposals = [0.9, 0.2, 0.6, 0.7, 0.5]
+    for p in proposals[:-1]:
         aligned(alignment, [[1 - p, p]])
-        share = max(0.4, 1 / t)
-        mean = (1 - share) * mean + share * p
     alignment.observe(torch.tensor([0, 1]), 2)
-    mean = 0.6 * mean + 0.4 * 0.5
-    odds = (1 - mean) / mean  # of class 1, of which 1 - mean : mean is left once both shares are alike
-    assert float(aligned(alignment, [[0.5, 0.5]])[0, 1]) == pytest.approx(odds / (1 + odds), rel=1e-5)
+    mean = proposals[0]
+    for p, share in zip(proposals[1:], (9 / 11, 0.75, 0.75, 0.75), strict=True):
+        mean = (1 - share) * mean + share * p
+    # Both classes have the same share, so that of p = .5 the odds of the running mean are left, turned around.
+    assert float(aligned(alignment, [[0.5, 0.5]])[0, 1]) == pytest.approx(1 - mean, rel=1e-5)
 
 
 def test_without_labeled_images_proposals_stay_as_they_are() -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from monai_gmcl import PseudoLabeler
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.weighting.pseudo_labels import average_momentum
+from monai_gmcl.weighting.average_momentum import average_momentum
 
 
 class Shift(nn.Module):

@@ -27,9 +27,9 @@ docs:
 notebooks:
 	python -m pytest -n 2 tests/tutorials
 
-# Writes all notebooks anew, at full length: look at every picture afterwards.
+# Writes all notebooks anew, at full length: look at every picture afterwards. The kernel chooses matplotlib's backend.
 regenerate:
-	cd tutorials && jupytext --to ipynb --execute *.py
+	cd tutorials && env -u MPLBACKEND jupytext --to ipynb --execute *.py
 
 # The pages, to look at: site/index.html.
 site:

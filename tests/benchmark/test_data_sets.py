@@ -75,3 +75,10 @@ def test_another_part_is_read_by_name_and_named_where_it_is_missing(data: Benchm
 def test_where_the_folder_lies_does_not_change_results(folder: Path) -> None:
     near, far = DataOptions(str(folder), 1), DataOptions(f"/elsewhere/{folder.name}", 1)
     assert near.as_dict() == far.as_dict() and near.name == "shades"
+
+
+def test_a_part_is_read_once(folder: Path) -> None:
+    data = BenchmarkData(DataOptions(str(folder), channels=1, size=8))
+    data.read(["test"])
+    assert data.split("test") is data.split("test")
+    assert len(data.split("test")[1]) > 0

@@ -208,10 +208,10 @@ for name, trainer in trainers.items():
     print(f"{name:28} accuracy {measures['accuracy']:.3f}, AUC {measures['auc']:.3f}")
 
 # %% [markdown]
-# In the saved run the pool does harm where every image counts the same: a fifth of it is no epithelium, and about a third
-# of the proposed labels are false. Weights by the look-ahead take the harm away, and bring a little more than the labeled
-# images alone. The last row says where the rest is: with true labels the same images are worth a lot. This is one
-# seed; on your own data, measure by several, and try the proposals of a better model.
+# In the saved run the pool does harm where every image counts the same: a fifth of it is no epithelium, and about a
+# third of the proposed labels are false. Weights by the look-ahead take the harm away, and bring a little more than the
+# labeled images alone. The last row says where the rest is: with true labels the same images are worth a lot. This is
+# one seed; on your own data, measure by several, and try the proposals of a better model.
 #
 # ## Who counts?
 #
@@ -258,7 +258,7 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# In the saved run foreign images lose their weight early. Wrongly labeled ones do not: they count as much as the others,
+# In the saved run foreign images lose their weight early. Wrongly labeled ones do not: they count as much as the others
 # and at the end of the run more, when few are left and the student is no longer sure of them. The weight says what an
 # image would change, not whether its label is true.
 #

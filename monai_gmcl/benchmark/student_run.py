@@ -76,13 +76,14 @@ class Setup:
         """Return the same for other images to train on."""
         return replace(self, labeled=labeled)
 
-    def arguments(self, augmentation: Callable[[Tensor], Any]) -> dict[str, Any]:
+    def arguments(self, augmentation: Callable[[Tensor], Any], *known: Tensor) -> dict[str, Any]:
         """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
 
         Args:
             augmentation: of one image ``(C, ...)``.
+            known: of each image, to stand in a batch beside images and labels.
         """
-        data = AugmentedImages(self.labeled[0], augmentation, self.seed, self.labeled[1])
+        data = AugmentedImages(self.labeled[0], augmentation, self.seed, self.labeled[1], *known)
         # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
         sampler = RandomSampler(data, num_samples=self.steps * BATCH)
         return {

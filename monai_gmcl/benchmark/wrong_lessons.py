@@ -34,6 +34,8 @@ from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
+from monai_gmcl.benchmark.weights_by_mark import WeightsByMark
+from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.data import image_transforms
 from monai_gmcl.data.class_folders import is_image
 from monai_gmcl.engines import GMCLEvents, GMCLTrainer
@@ -45,6 +47,8 @@ __all__ = ["flipped", "foreign"]
 
 SHARE = 0.3
 """Of the unlabeled images that are foreign, or of the given labels that are false."""
+REAL_WEIGHT = 0.1
+"""Of images whose labels may be false."""
 WEIGHTINGS: dict[str, Callable[[], LessonWeighting]] = {
     "all equal": UniformWeighting,
     "by confidence": ConfidenceWeighting,
@@ -52,58 +56,67 @@ WEIGHTINGS: dict[str, Callable[[], LessonWeighting]] = {
 }
 
 
-class _Lessons:
-    """A trainer whose lessons are made from marked images, too; keeps the mark of each, and how it was weighed.
+Build = Callable[[Setup, LessonWeighting, WeightsByMark], GMCLTrainer]
 
-    Args:
-        setup: of the run; its unlabeled images come with a mark each, 1 where the image or its label is right.
-        weighting: of the lessons.
-        labels: given labels of the unlabeled images; the trainer proposes its own by default.
-    """
 
-    def __init__(self, setup: Setup, weighting: LessonWeighting, labels: Tensor | None = None) -> None:
-        assert setup.unlabeled is not None
-        images, marks = setup.unlabeled
-        self._known = torch.zeros(0, dtype=torch.long), torch.zeros(0)
-        self.seen: list[tuple[Tensor, Tensor]] = []
-        augmentation = standard_augmentation(setup.options)
-        given = torch.zeros_like(marks) if labels is None else labels
-        data = AugmentedImages(images, standard_augmentation(setup.options), setup.seed + 1, given, marks)
-        loader = DataLoader(data, batch_size=BATCH, sampler=RandomSampler(data, num_samples=setup.steps * BATCH))
-        teacher = policy_teacher(setup.options)
-        proposal: dict[str, Any] = {} if labels is None else {"label_proposal": self._given}
-        self.trainer = GMCLTrainer(
-            **setup.arguments(augmentation),
-            **proposal,
-            teacher=teacher,
-            teacher_optimizer=policy_teacher_optimizer(teacher),
-            unlabeled_data_loader=loader,
-            weighting=weighting,
-            prepare_batch=self._prepare,
-            seed=setup.seed,
-        )
-        self.trainer.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
+def _with_pool(setup: Setup, weighting: LessonWeighting, watched: WeightsByMark) -> GMCLTrainer:
+    """Lessons from unlabeled images, too; those come with their marks for labels."""
+    assert setup.unlabeled is not None
+    images, marks = setup.unlabeled
+    data = AugmentedImages(images, standard_augmentation(setup.options), setup.seed + 1, marks, marks)
 
-    def _prepare(self, batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
+    def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
         images, labels, *marks = batch
         if not marks:
             return images, labels
-        self._known = labels, marks[0]
+        watched.know(images, marks[0])
         return images, None
 
-    def _given(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self._known[0], torch.ones(len(images))
+    loader = DataLoader(data, batch_size=BATCH, sampler=RandomSampler(data, num_samples=setup.steps * BATCH))
+    arguments = setup.arguments(standard_augmentation(setup.options))
+    return _trainer(setup, weighting, watched, arguments, prepare_batch=prepare, unlabeled_data_loader=loader)
 
-    def _observe(self) -> None:
-        lesson = self.trainer.state.lesson
-        self.seen.append((self._known[1], lesson.weights[lesson.labeled :].clone()))
 
-    def told_apart(self) -> float:
-        """AUC of the weight as a score of what is right, over all lessons after the first quarter."""
-        marks, weights = (torch.cat(part) for part in zip(*self.seen[len(self.seen) // 4 :], strict=True))
-        if marks.min() == marks.max():
-            return float("nan")
-        return mean_auc(torch.stack([-weights, weights], 1), marks)
+def _with_trusted(trusted: Images, marks: Tensor) -> Build:
+    """Labeled images some of whose labels are false, and trusted ones for the look-ahead."""
+
+    def build(setup: Setup, weighting: LessonWeighting, watched: WeightsByMark) -> GMCLTrainer:
+        data = AugmentedImages(trusted[0], standard_augmentation(setup.options), setup.seed + 1, trusted[1])
+
+        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            images, labels, *marks = batch
+            if marks:
+                watched.know(images, marks[0])
+            return images, labels
+
+        return _trainer(
+            setup,
+            weighting,
+            watched,
+            setup.arguments(standard_augmentation(setup.options), marks),
+            prepare_batch=prepare,
+            meta_data_loader=DataLoader(data, batch_size=min(BATCH, len(data)), shuffle=True, drop_last=True),
+            # Only lessons are weighed: the real gradient brings false labels in as they are.
+            curriculum=Curriculum(real_weight=REAL_WEIGHT),
+        )
+
+    return build
+
+
+def _trainer(
+    setup: Setup, weighting: LessonWeighting, watched: WeightsByMark, arguments: dict[str, Any], **own: Any
+) -> GMCLTrainer:
+    teacher = policy_teacher(setup.options)
+    trainer = GMCLTrainer(
+        **arguments,
+        teacher=teacher,
+        teacher_optimizer=policy_teacher_optimizer(teacher),
+        weighting=weighting,
+        seed=setup.seed,
+        **own,
+    )
+    trainer.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda engine: watched.observe(engine.state.lesson))
+    return trainer
 
 
 def foreign(
@@ -136,7 +149,7 @@ def foreign(
             pool = _with_foreign(own, others, seed) if replaced else (own, torch.ones(len(own), dtype=torch.long))
             for name, weighting in WEIGHTINGS.items():
                 way = f"30 % foreign, {name}" if replaced else f"own images, {name}"
-                row = _run(data, labeled, pool, held_out, seed, steps, weighting)
+                row = _run(data, _with_pool, labeled, held_out, seed, steps, weighting, pool)
                 rows.append({"way": way, "seed": seed, "n": n, **row})
                 _tell(rows[-1], report)
     _print_means(rows)
@@ -151,14 +164,14 @@ def flipped(
     report: str | None = None,
     **options: Any,
 ) -> None:
-    """Print AUC with right labels and with 30 % of them flipped, where some trusted images have right ones.
+    """Print AUC with right labels and with 30 % of them flipped, where a few trusted images have right ones.
 
-    The trusted images are the real ones. The others are sources of lessons with the labels that they came with.
+    The student trains on the images that may be wrong, mostly by lessons, and the trusted ones are for the look-ahead.
 
     Args:
         data_dir: folder with ``train`` and ``valid`` class folders, two classes.
-        n: labeled images in all that are not trusted.
-        trusted: images whose labels are right.
+        n: labeled images in all, of labels that may be false.
+        trusted: other images whose labels are right.
         seeds: how many seeds, or which.
         steps: student steps.
         report: JSON lines file to append each run to.
@@ -176,8 +189,8 @@ def flipped(
             given = torch.where(right, labels[many], 1 - labels[many])
             for name in ("all equal", "by the look-ahead"):
                 way = f"{'30 % flipped' if wrong else 'right labels'}, {name}"
-                pool = images[many], right.long()
-                row = _run(data, (images[few], labels[few]), pool, held_out, seed, steps, WEIGHTINGS[name], given)
+                build = _with_trusted((images[few], labels[few]), right.long())
+                row = _run(data, build, (images[many], given), held_out, seed, steps, WEIGHTINGS[name])
                 rows.append({"way": way, "seed": seed, "n": n, **row})
                 _tell(rows[-1], report)
     _print_means(rows)
@@ -185,24 +198,27 @@ def flipped(
 
 def _run(
     data: BenchmarkData,
+    build: Build,
     labeled: Images,
-    pool: Images,
     held_out: Images,
     seed: int,
     steps: int,
     weighting: Callable[[], LessonWeighting],
-    labels: Tensor | None = None,
+    pool: Images | None = None,
 ) -> dict[str, float]:
-    kept: list[_Lessons] = []
-
-    def build(setup: Setup) -> GMCLTrainer:
-        kept.append(_Lessons(setup, weighting(), labels))
-        return kept[0].trainer
-
-    run = StudentRun(build, data.options, labeled, data.choosing, seed, steps, unlabeled=pool)
+    watched = WeightsByMark()
+    run = StudentRun(
+        lambda setup: build(setup, weighting(), watched),
+        data.options,
+        labeled,
+        data.choosing,
+        seed,
+        steps,
+        unlabeled=pool,
+    )
     run.run()
-    found = {which: mean_auc(run.probabilities(which, held_out[0]), held_out[1]) for which in ("chosen", "final")}
-    return {name: round(value, 4) for name, value in (*found.items(), ("told_apart", kept[0].told_apart()))}
+    found = {which: mean_auc(run.probabilities(which, held_out[0]), held_out[1]) for which in run.weights}
+    return {name: round(value, 4) for name, value in (*found.items(), ("told_apart", watched.told_apart()))}
 
 
 def _with_foreign(own: Tensor, others: Tensor | None, seed: int) -> Images:

@@ -18,13 +18,19 @@ from typing import Any
 
 import pytest
 import torch
-from ignite.engine import Events
 
 from monai_gmcl.benchmark import data_sets
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
-from monai_gmcl.benchmark.student_run import Setup, StudentRun
-from monai_gmcl.benchmark.wrong_lessons import WEIGHTINGS, _Lessons, _with_foreign, flipped, foreign
-from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.benchmark.student_run import StudentRun
+from monai_gmcl.benchmark.weights_by_mark import WeightsByMark
+from monai_gmcl.benchmark.wrong_lessons import (
+    WEIGHTINGS,
+    _with_foreign,
+    _with_pool,
+    _with_trusted,
+    flipped,
+    foreign,
+)
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.weighting import UniformWeighting
 
@@ -83,41 +89,15 @@ def test_three_of_ten_images_are_replaced_and_marked() -> None:
     assert torch.equal(own, torch.zeros_like(own))
 
 
-def test_lessons_of_images_with_given_labels_have_those_labels_and_their_marks(folder: Path) -> None:
+@pytest.mark.parametrize("trusts", [False, True])
+def test_every_lesson_of_marked_images_is_kept(trusts: bool, folder: Path) -> None:
     options = DataOptions(str(folder), 1, size=16)
     labeled, pool = BenchmarkData(options).draw(8, 0)
-    marks = torch.arange(len(pool[1])) % 2
-    kept: list[_Lessons] = []
-    drawn: list[torch.Tensor] = []
-
-    def build(setup: Setup) -> GMCLTrainer:
-        # Labels that are the marks, so that each lesson shows whether both came with the same image.
-        kept.append(_Lessons(setup, UniformWeighting(), marks))
-        return kept[0].trainer
-
-    run = StudentRun(build, options, labeled, labeled, 0, 6, unlabeled=(pool[0], marks))
-    lessons = kept[0]
-    lessons.trainer.add_event_handler(
-        Events.ITERATION_COMPLETED,
-        lambda engine: drawn.append(engine.state.lesson.labels[engine.state.lesson.labeled :]),
+    watched = WeightsByMark()
+    build = _with_trusted(pool, torch.arange(16) % 2) if trusts else _with_pool
+    run = StudentRun(
+        lambda setup: build(setup, UniformWeighting(), watched), options, labeled, labeled, 0, 6, unlabeled=pool
     )
     run.run()
-    assert len(lessons.seen) == 6
-    for labels, (seen, weights) in zip(drawn, lessons.seen, strict=True):
-        assert torch.equal(labels, seen) and torch.equal(weights, torch.ones(len(seen)))
-    assert lessons.told_apart() == 0.5
-
-
-def test_weights_that_follow_the_marks_tell_them_apart_after_the_first_quarter(folder: Path) -> None:
-    options = DataOptions(str(folder), 1, size=16)
-    labeled, pool = BenchmarkData(options).draw(8, 0)
-    kept: list[_Lessons] = []
-
-    def build(setup: Setup) -> GMCLTrainer:
-        kept.append(_Lessons(setup, UniformWeighting()))
-        return kept[0].trainer
-
-    StudentRun(build, options, labeled, labeled, 0, 6, unlabeled=(pool[0], pool[1]))
-    marks = torch.tensor([0, 0, 1, 1])
-    kept[0].seen = [(marks, 1 - marks.float()), *[(marks, marks.float())] * 3]
-    assert kept[0].told_apart() == 1.0
+    assert [len(marks) for marks, _ in watched.seen] == [32] * 6
+    assert watched.told_apart() == 0.5

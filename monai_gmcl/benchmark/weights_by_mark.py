@@ -1,0 +1,51 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""How lessons weigh images of which it is known whether they are right."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.metrics.classification import mean_auc
+
+__all__ = ["WeightsByMark"]
+
+
+class WeightsByMark:
+    """Keeps how lessons weighed images that are known to be right (1) or wrong (0), by their pixels."""
+
+    def __init__(self) -> None:
+        self._marks: dict[bytes, int] = {}
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def know(self, images: Tensor, marks: Tensor) -> None:
+        """Take in the marks of images as a loader gave them: those that lessons are made from."""
+        self._marks.update(zip(map(_pixels, images), marks.tolist(), strict=True))
+
+    def observe(self, lesson: Lesson) -> None:
+        """Take in the weights of a lesson."""
+        assert lesson.sources is not None and lesson.weights is not None
+        marks = [self._marks.get(_pixels(source), -1) for source in lesson.sources]
+        known = torch.tensor(marks) >= 0
+        self.seen.append((torch.tensor(marks)[known], lesson.weights[known].clone()))
+
+    def told_apart(self) -> float:
+        """AUC of the weight as a score of what is right, over all lessons after the first quarter."""
+        marks, weights = (torch.cat(part) for part in zip(*self.seen[len(self.seen) // 4 :], strict=True))
+        if marks.min() == marks.max():
+            return float("nan")
+        return mean_auc(torch.stack([-weights, weights], 1), marks)
+
+
+def _pixels(image: Tensor) -> bytes:
+    return bytes(image.detach().contiguous().numpy().tobytes())

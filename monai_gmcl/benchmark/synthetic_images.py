@@ -18,7 +18,6 @@ from torch import Tensor
 from monai_gmcl.benchmark.data_sets import Images
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.metrics import diversity, memorization, small_pixels
-from monai_gmcl.teachers import Teacher
 from monai_gmcl.teachers.base import draw_latents
 
 __all__ = ["diversity_of_some", "lesson_measures"]
@@ -47,9 +46,9 @@ def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[st
     images, labels = labeled
     generator = torch.Generator().manual_seed(seed)
     latents = draw_latents(trainer.teacher, len(images), images.shape[1:], generator)
-    needs_images = not isinstance(trainer.teacher, Teacher) or trainer.teacher.needs_images
     difficulty = trainer.state.curriculum["difficulty"]
-    made = trainer.teacher(images if needs_images else None, labels, latents, difficulty)
+    sources = images if getattr(trainer.teacher, "needs_images", True) else None
+    made = trainer.teacher(sources, labels, latents, difficulty)
     return {
         "diversity": diversity_of_some(made),
         "diversity_real": diversity_of_some(images),

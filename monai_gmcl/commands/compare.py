@@ -92,7 +92,7 @@ def compare(
     n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms
     seeds, splits = range(seeds) if isinstance(seeds, int) else seeds, [splits] if isinstance(splits, str) else splits
     jobs: list[Job] = []
-    for some in (seeds[:PILOTS], seeds[PILOTS:]):
+    for some in filter(None, (seeds[:PILOTS], seeds[PILOTS:])):
         jobs += jobs_of(options, n, arms, some, steps, splits, ratio, robust, chosen_strengths(jobs, folder))
         keep_chosen_strengths(jobs, folder)
         done = sum(job.is_done(folder) for job in jobs)

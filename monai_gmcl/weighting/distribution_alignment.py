@@ -42,7 +42,7 @@ class DistributionAlignment:
 
     Args:
         momentum: share of the newest batch in the running mean, above 0 and below 1. In the t-th batch at least
-            9/(t + 9), because a young student's proposals change from step to step: see :func:`average_momentum`.
+            9/(t + 8), because a young student's proposals change from step to step: see :func:`average_momentum`.
     """
 
     def __init__(self, momentum: float) -> None:

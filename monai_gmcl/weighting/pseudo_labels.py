@@ -41,7 +41,7 @@ class PseudoLabeler:
 
     Args:
         momentum: share of the current weights in the average at each student step, above 0 and below 1. In step t at
-            least 9/(t + 9): see :func:`average_momentum`.
+            least 9/(t + 8): see :func:`average_momentum`.
         temperature: of the probabilities, above 0.
         multi_label: whether an image may have several labels, float ``(B, K)``.
         align: whether classes are to be proposed as often as they come among labeled images

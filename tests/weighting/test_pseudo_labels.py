@@ -83,13 +83,14 @@ def test_the_student_is_averaged_with_more_of_the_present_at_first(momentum: flo
     labeler, _ = attached(PseudoLabeler(momentum=momentum), steps)
     average = 0.0
     for step in range(1, steps + 1):
-        share = max(momentum, 9 / (9 + step))
+        share = max(momentum, 9 / (8 + step))
         average += share * (step - average)
     assert float(labeler.network.by) == pytest.approx(average)
 
 
 def test_an_average_forgets_the_first_weights_within_a_few_steps() -> None:
-    kept = math.prod(1 - average_momentum(0.01, step) for step in range(1, 21))
+    assert average_momentum(0.01, 1) == 1
+    kept = math.prod(1 - average_momentum(0.01, step) for step in range(2, 21))
     assert kept < 1e-6
     assert average_momentum(0.01, 10_000) == 0.01
 

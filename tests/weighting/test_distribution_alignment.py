@@ -37,7 +37,7 @@ def test_the_running_mean_forgets_and_does_so_faster_at_first() -> None:
         aligned(alignment, [[1 - p, p]])
     alignment.observe(torch.tensor([0, 1]), 2)
     mean = proposals[0]
-    for p, share in zip(proposals[1:], (9 / 11, 0.75, 0.75, 0.75), strict=True):
+    for p, share in zip(proposals[1:], (9 / 10, 9 / 11, 0.75, 0.75), strict=True):
         mean = (1 - share) * mean + share * p
     # Both classes have the same share, so that of p = .5 the odds of the running mean are left, turned around.
     assert float(aligned(alignment, [[0.5, 0.5]])[0, 1]) == pytest.approx(1 - mean, rel=1e-5)

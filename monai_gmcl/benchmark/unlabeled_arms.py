@@ -33,7 +33,7 @@ from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting
 from monai_gmcl.weighting.average_momentum import average_momentum
 
-__all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training"]
+__all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training", "unlabeled_loader"]
 
 THRESHOLD = 0.95
 """FixMatch's least confidence."""
@@ -72,7 +72,7 @@ def gmcl_on_unlabeled(
             **proposal,
             teacher=teacher,
             teacher_optimizer=policy_teacher_optimizer(teacher),
-            unlabeled_data_loader=_unlabeled_loader(setup),
+            unlabeled_data_loader=unlabeled_loader(setup),
             weighting=None if weighting is None else weighting(),
             prepare_batch=prepare,
             seed=setup.seed,
@@ -133,7 +133,7 @@ def _on_two_views(setup: Setup, unlabeled_loss: Callable[[Tensor, Tensor, float]
     """Supervised steps that add a loss of (weak view, outputs of the strong view, progress) of unlabeled images."""
     teacher = policy_teacher(setup.options)
     generator = torch.Generator().manual_seed(setup.seed)
-    batches = iter(_unlabeled_loader(setup))
+    batches = iter(unlabeled_loader(setup))
     network, optimizer = setup.network, setup.optimizer
 
     def step(engine: Engine, batch: Any) -> dict[str, Tensor]:
@@ -154,7 +154,7 @@ def _on_two_views(setup: Setup, unlabeled_loss: Callable[[Tensor, Tensor, float]
     return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)), iteration_update=step)
 
 
-def _unlabeled_loader(setup: Setup) -> DataLoader[Any]:
+def unlabeled_loader(setup: Setup) -> DataLoader[Any]:
     """Batches of weakly changed images, their true labels and a mark."""
     assert setup.unlabeled is not None
     images, labels = setup.unlabeled

@@ -27,13 +27,14 @@ import fire
 import torch
 from monai.data.meta_obj import set_track_meta
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader
 
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
+from monai_gmcl.benchmark.unlabeled_arms import unlabeled_loader
 from monai_gmcl.benchmark.weights_by_mark import WeightsByMark
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.data import image_transforms
@@ -61,18 +62,15 @@ Build = Callable[[Setup, LessonWeighting, WeightsByMark], GMCLTrainer]
 
 def _with_pool(setup: Setup, weighting: LessonWeighting, watched: WeightsByMark) -> GMCLTrainer:
     """Lessons from unlabeled images, too; those come with their marks for labels."""
-    assert setup.unlabeled is not None
-    images, marks = setup.unlabeled
-    data = AugmentedImages(images, standard_augmentation(setup.options), setup.seed + 1, marks, marks)
 
     def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
-        images, labels, *marks = batch
-        if not marks:
+        images, labels, *unlabeled = batch
+        if not unlabeled:
             return images, labels
-        watched.know(images, marks[0])
+        watched.know(images, labels)
         return images, None
 
-    loader = DataLoader(data, batch_size=BATCH, sampler=RandomSampler(data, num_samples=setup.steps * BATCH))
+    loader = unlabeled_loader(setup)
     arguments = setup.arguments(standard_augmentation(setup.options))
     return _trainer(setup, weighting, watched, arguments, prepare_batch=prepare, unlabeled_data_loader=loader)
 

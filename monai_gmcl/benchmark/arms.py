@@ -92,8 +92,8 @@ def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
         mix = mixer(batch_size=BATCH)
         mix.set_random_state(setup.seed)
 
-        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            images, labels = batch
+        def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            images, labels = (part.to(device) for part in batch)
             targets = nn.functional.one_hot(labels, setup.options.classes).float()
             mix.randomize(images)
             # Not mix(images, targets): MONAI 1.6.1 cuts labels by pixels there, which leaves CutMix's unmixed.
@@ -115,14 +115,14 @@ class _Halves(SimpleInferer):
 
 def _doubled_batch(inferer: SimpleInferer | None) -> Callable[[Setup], Trainer]:
     def build(setup: Setup) -> Trainer:
-        teacher = policy_teacher(setup.options)
+        teacher = policy_teacher(setup.options).to(setup.device)
         generator = torch.Generator().manual_seed(setup.seed)
 
-        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            images, labels = batch
+        def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            images, labels = (part.to(device) for part in batch)
             with torch.no_grad():
                 latents = draw_latents(teacher, len(images), images.shape[1:], generator)
-                changed = teacher(images, labels, latents, 1.0)
+                changed = teacher(images, labels, latents.to(device), 1.0)
             return torch.cat([images, changed]), torch.cat([labels, labels])
 
         arguments = setup.arguments(standard_augmentation(setup.options))
@@ -136,7 +136,7 @@ class _Deaf(Hypergradient):
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         images = torch.cat([lesson.images for lesson in lessons if lesson.images is not None])
-        return torch.zeros_like(images), torch.zeros(len(images))
+        return torch.zeros_like(images), images.new_zeros(len(images))
 
 
 def _gmcl(

@@ -59,8 +59,9 @@ def probabilities_and_features(classifier: nn.Module, images: Tensor) -> tuple[T
     training = classifier.training
     classifier.eval()
     try:
-        logits = torch.cat([classifier(part) for part in torch.split(images, 256)])
+        device = next(classifier.parameters()).device
+        logits = torch.cat([classifier(part.to(device)) for part in torch.split(images, 256)])
     finally:
         hook.remove()
         classifier.train(training)
-    return logits.softmax(1), torch.cat(features)
+    return logits.softmax(1).cpu(), torch.cat(features).cpu()

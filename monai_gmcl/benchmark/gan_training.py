@@ -72,7 +72,13 @@ class TrainedGenerator:
 
 
 def train_gan(
-    images: Tensor, labels: Tensor, num_classes: int, steps: int, seed: int, options: GanOptions | None = None
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    steps: int,
+    seed: int,
+    options: GanOptions | None = None,
+    device: torch.device | str = "cpu",
 ) -> TrainedGenerator:
     """Train generator and discriminator by turns, a step each, with the hinge loss.
 
@@ -86,13 +92,15 @@ def train_gan(
         steps: of both.
         seed: of everything random; the global random numbers stay as they were.
         options: what can be tuned.
+        device: where to train.
     """
     options = options or GanOptions()
+    images, labels = images.to(device), labels.to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         shape = tuple(images.shape[1:])
-        network = ConditionalGenerator(shape, num_classes, options.channels)
-        discriminator = ProjectionDiscriminator(shape, num_classes, options.channels)
+        network = ConditionalGenerator(shape, num_classes, options.channels).to(device)
+        discriminator = ProjectionDiscriminator(shape, num_classes, options.channels).to(device)
         trainer = _trainer(network, discriminator, (images, labels), steps, seed, options)
         average = EMAHandler(network, momentum=options.average, handle_buffers="copy")
         average.attach(trainer, event=Events.ITERATION_COMPLETED)
@@ -125,8 +133,9 @@ def draw(network: ConditionalGenerator, labels: Tensor, seed: int) -> Tensor:
     """Return an image ``(N, C, *spatial)`` of each label ``(N,)``."""
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(len(labels), network.latent_size, generator=generator)
-    parts = zip(torch.split(latents, 256), torch.split(labels, 256), strict=True)
-    return torch.cat([network(*part) for part in parts])
+    device = next(network.parameters()).device
+    parts = zip(torch.split(latents.to(device), 256), torch.split(labels.to(device), 256), strict=True)
+    return torch.cat([network(*part) for part in parts]).cpu()
 
 
 class _LabeledInferer(Inferer):
@@ -149,7 +158,7 @@ def _trainer(
 
     def prepare_latents(num_latents: int, latent_size: int, **_: Any) -> Images:
         index = torch.randint(len(data[1]), (num_latents,), generator=randomness)
-        return torch.randn(num_latents, latent_size, generator=randomness), data[1][index]
+        return torch.randn(num_latents, latent_size, generator=randomness).to(data[1].device), data[1][index]
 
     def judged(images: Tensor, labels: Tensor) -> Tensor:
         scores: Tensor = discriminator(augment(images, randomness, options.orientations), labels)
@@ -170,7 +179,7 @@ def _trainer(
     dataset = TensorDataset(*data)
     sampler = RandomSampler(dataset, num_samples=steps * options.batch, generator=order)
     return GanTrainer(
-        device="cpu",
+        device=data[1].device,
         max_epochs=1,
         train_data_loader=DataLoader(dataset, batch_size=options.batch, sampler=sampler, generator=order),
         g_network=network,
@@ -198,5 +207,6 @@ def _settle_statistics(network: ConditionalGenerator, labels: Tensor, seed: int,
     network.train()
     for _ in range(batches):
         index = torch.randint(len(labels), (64,), generator=generator)
-        network(torch.randn(64, network.latent_size, generator=generator), labels[index])
+        latents = torch.randn(64, network.latent_size, generator=generator)
+        network(latents.to(labels.device), labels[index])
     network.eval()

@@ -170,13 +170,14 @@ def jobs_of(
     return jobs
 
 
-def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
+def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, device: str = "cpu") -> Iterator[Job]:
     """Run what is not on disk yet, in processes of their own, and yield each run when it is kept.
 
     Args:
         jobs: of one data set.
         folder: of the comparison.
         workers: processes, one thread each.
+        device: where to train, the same for all: no part of the settings, so that a grid can go on elsewhere.
     """
     missing = [job for job in jobs if not job.is_done(folder)]
     for job in missing:
@@ -184,7 +185,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[Job]:
         _data(job.options).read(name for name in job.splits if name != "held_out")
     # A fresh process for each run: its peak memory is the run's.
     with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
-        yield from pool.imap_unordered(_run, [(job, folder) for job in missing])
+        yield from pool.imap_unordered(_run, [(job, folder, device) for job in missing])
 
 
 @lru_cache(maxsize=4)
@@ -192,8 +193,8 @@ def _data(options: DataOptions) -> BenchmarkData:
     return BenchmarkData(options)
 
 
-def _run(task: tuple[Job, Path]) -> Job:
-    job, folder = task
+def _run(task: tuple[Job, Path, str]) -> Job:
+    job, folder, device = task
     torch.set_num_threads(1)
     set_track_meta(False)
     data = _data(job.options)
@@ -201,7 +202,7 @@ def _run(task: tuple[Job, Path]) -> Job:
     labeled, held_out = data.draw(per_class, job.seed)
     arm, own = ARMS[job.arm], (job.seed, job.steps, job.strength or 1.0)
     unlabeled = data.unlabeled(per_class, job.seed, "held_out" in job.splits) if arm.unlabeled else None
-    run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled)
+    run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled, device)
     run.run()
     parts = {name: held_out if name == "held_out" else data.split(name) for name in job.splits}
     picture = f"pictures/{job.file(folder).stem}.png" if job.seed == PICTURED_SEED else None
@@ -214,7 +215,7 @@ def _run(task: tuple[Job, Path]) -> Job:
         "hash": job.digest,
         "splits": list(job.splits),
         "commit": _commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": _machine(run.device),
         "measures": {name: _measures(run, images) for name, images in parts.items()},
         "valid_auc": run.valid_auc,
         "robust": _robust(run, *parts[job.splits[0]], job.seed) if job.robust else None,
@@ -236,7 +237,8 @@ def _robust(run: StudentRun, images: Tensor, labels: Tensor, seed: int) -> dict[
 
     # A random part: images come class by class.
     some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:ROBUST_IMAGES]
-    return robust_measures(run.with_weights("chosen"), images[some], labels[some], seed)
+    images, labels = (part[some].to(run.device) for part in (images, labels))
+    return robust_measures(run.with_weights("chosen"), images, labels, seed)
 
 
 def _synthetic(run: StudentRun, labeled: Images, held_out: Images, seed: int, picture: Path) -> dict[str, Any] | None:
@@ -253,6 +255,11 @@ def keep_row(file: Path, row: dict[str, Any]) -> None:
     """Write what is kept of a run, or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(row, indent=1).encode())
+
+
+def _machine(device: torch.device) -> str:
+    own = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return own if device.type == "cpu" else f"{torch.cuda.get_device_name(device)}, {own}"
 
 
 @lru_cache(maxsize=1)

@@ -47,7 +47,8 @@ def reused_teacher(
     def build(setup: Setup) -> Trainer:
         assert setup.choosing is not None
         steps = max(1, round(LENGTH * setup.steps))
-        first = StudentRun(gmcl, setup.options, setup.labeled, setup.choosing, setup.seed, steps)
+        own = setup.options, setup.labeled, setup.choosing, setup.seed, steps
+        first = StudentRun(gmcl, *own, device=setup.device)
         first.run()
         for name in setup.spent:
             setup.spent[name] += first.cost[name]

@@ -51,6 +51,7 @@ class Setup:
     Attributes:
         options: how the data set is read, and its modality.
         labeled: images ``(N, C, ...)`` and labels ``(N,)`` to train on.
+        device: where student, teacher and generator live; images come to it batch by batch.
         seed: of everything random.
         steps: student steps.
         network: the student, images to logits.
@@ -63,6 +64,7 @@ class Setup:
 
     options: DataOptions
     labeled: Images
+    device: torch.device
     seed: int
     steps: int
     network: nn.Module
@@ -87,7 +89,7 @@ class Setup:
         # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
         sampler = RandomSampler(data, num_samples=self.steps * BATCH)
         return {
-            "device": "cpu",
+            "device": self.device,
             "max_epochs": 1,
             "train_data_loader": DataLoader(data, batch_size=BATCH, sampler=sampler),
             "network": self.network,
@@ -132,6 +134,7 @@ class StudentRun:
         steps: student steps.
         strength: of the arm's augmentation, where it is tuned.
         unlabeled: images that an arm may use without their labels.
+        device: where to train.
     """
 
     def __init__(
@@ -144,15 +147,18 @@ class StudentRun:
         steps: int,
         strength: float = 1.0,
         unlabeled: Images | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         # From here, because an arm may train more than the student before its trainer stands.
-        self._began = time.perf_counter(), time.process_time(), peak_resident_bytes()
+        self.device = torch.device(device)
+        self._began = time.perf_counter(), time.process_time(), _peak_bytes(self.device)
         torch.manual_seed(seed)
         self.choosing = choosing
         self.steps = steps
-        self.network = small_resnet(options)
+        self.network = small_resnet(options).to(self.device)
         optimizer = AdamW(self.network.parameters(), lr=LEARNING_RATE)
-        setup = Setup(options, labeled, seed, steps, self.network, optimizer, strength, choosing, unlabeled)
+        own = self.device, seed, steps, self.network, optimizer
+        setup = Setup(options, labeled, *own, strength, choosing, unlabeled)
         self.trainer = build(setup)
         self.spent = setup.spent
         self.flops_per_step, self.passes_per_step = 0.0, 0
@@ -184,7 +190,7 @@ class StudentRun:
             "cpu_seconds": time.process_time() - self._began[1],
             "student_passes": self.passes_per_step * self.steps + self.spent["student_passes"],
             "flops": self.flops_per_step * self.steps + self.spent["flops"],
-            "peak_memory_bytes": peak_resident_bytes() - self._began[2],
+            "peak_memory_bytes": _peak_bytes(self.device) - self._began[2],
         }
         for prefix, network in self.networks.items():
             self._keep(f"{prefix}final", network, _auc(network, self.choosing))
@@ -211,7 +217,9 @@ class StudentRun:
         self.passes_per_step += len(inputs[0])
 
     def _start_watching(self) -> None:
-        self._watch = self.network.register_forward_pre_hook(lambda _, inputs: self.seen.append(inputs[0].detach()))
+        self._watch = self.network.register_forward_pre_hook(
+            lambda _, inputs: self.seen.append(inputs[0].detach().cpu())
+        )
 
     def _choose(self) -> None:
         if isinstance(self.trainer, GMCLTrainer):
@@ -228,6 +236,11 @@ class StudentRun:
         self.weights[name] = {key: value.clone() for key, value in network.state_dict().items()}
 
 
+def _peak_bytes(device: torch.device) -> int:
+    """Most memory so far of the process, or of the GPU by it."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
+
+
 def _auc(network: nn.Module, images: Images) -> float:
     return mean_auc(_probabilities(network, images[0]), images[1])
 
@@ -236,6 +249,7 @@ def _auc(network: nn.Module, images: Images) -> float:
 def _probabilities(network: nn.Module, images: Tensor) -> Tensor:
     training = network.training
     network.eval()
-    found = torch.cat([network(part).softmax(1) for part in torch.split(images, 500)])
+    device = next(network.parameters()).device
+    found = torch.cat([network(part.to(device)).softmax(1) for part in torch.split(images, 500)])
     network.train(training)
-    return found
+    return found.cpu()

@@ -43,14 +43,14 @@ def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[st
         labeled: images and labels that it was trained on.
         seed: of the latents.
     """
-    images, labels = labeled
+    images, labels = (part.to(trainer.device) for part in labeled)
     generator = torch.Generator().manual_seed(seed)
-    latents = draw_latents(trainer.teacher, len(images), images.shape[1:], generator)
+    latents = draw_latents(trainer.teacher, len(images), images.shape[1:], generator).to(trainer.device)
     difficulty = trainer.state.curriculum["difficulty"]
     sources = images if getattr(trainer.teacher, "needs_images", True) else None
-    made = trainer.teacher(sources, labels, latents, difficulty)
+    made = trainer.teacher(sources, labels, latents, difficulty).cpu()
     return {
         "diversity": diversity_of_some(made),
-        "diversity_real": diversity_of_some(images),
-        "memorization": memorization(made, images, small_pixels).share,
+        "diversity_real": diversity_of_some(labeled[0]),
+        "memorization": memorization(made, labeled[0], small_pixels).share,
     }

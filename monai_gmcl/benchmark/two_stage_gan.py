@@ -130,9 +130,10 @@ def two_stage_gan(setup: Setup) -> TwoStageTrainer:
     steps = max(1, round(LENGTH * setup.strength * setup.steps))
     images, labels = setup.labeled
     gan_options = GanOptions(orientations=not setup.options.upright)
-    gan = train_gan(images, labels, setup.options.classes, steps, setup.seed, gan_options)
+    gan = train_gan(images, labels, setup.options.classes, steps, setup.seed, gan_options, setup.device)
     first_steps = max(1, round(CLASSIFIER_LENGTH * setup.steps))
-    classifier = StudentRun(_standard, setup.options, setup.labeled, setup.choosing, setup.seed, first_steps)
+    own = setup.options, setup.labeled, setup.choosing, setup.seed, first_steps
+    classifier = StudentRun(_standard, *own, device=setup.device)
     classifier.run()
     with FlopCounter() as counter:
         wanted = labels.repeat_interleave(max(1, round(ADDED / KEEP)))

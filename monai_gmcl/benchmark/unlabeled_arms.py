@@ -57,15 +57,15 @@ def gmcl_on_unlabeled(
         teacher = policy_teacher(setup.options)
         known: list[Tensor] = []
 
-        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
-            images, labels, *unlabeled = batch
+        def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
+            images, labels, *unlabeled = (part.to(device) for part in batch)
             if not unlabeled:
                 return images, labels
             known[:] = [labels]
             return images, None
 
         proposal: dict[str, Any] = (
-            {"label_proposal": lambda images: (known[0], torch.ones(len(images)))} if true_labels else {}
+            {"label_proposal": lambda images: (known[0], images.new_ones(len(images)))} if true_labels else {}
         )
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
@@ -118,7 +118,10 @@ def self_training(setup: Setup) -> Trainer:
 
     assert setup.choosing is not None and setup.unlabeled is not None
     first = StudentRun(
-        supervised, setup.options, setup.labeled, setup.choosing, setup.seed, setup.steps, unlabeled=setup.unlabeled
+        supervised,
+        *(setup.options, setup.labeled, setup.choosing, setup.seed, setup.steps),
+        unlabeled=setup.unlabeled,
+        device=setup.device,
     )
     first.run()
     for name in setup.spent:
@@ -131,17 +134,17 @@ def self_training(setup: Setup) -> Trainer:
 
 def _on_two_views(setup: Setup, unlabeled_loss: Callable[[Tensor, Tensor, float], Tensor]) -> Trainer:
     """Supervised steps that add a loss of (weak view, outputs of the strong view, progress) of unlabeled images."""
-    teacher = policy_teacher(setup.options)
+    teacher = policy_teacher(setup.options).to(setup.device)
     generator = torch.Generator().manual_seed(setup.seed)
     batches = iter(unlabeled_loader(setup))
     network, optimizer = setup.network, setup.optimizer
 
     def step(engine: Engine, batch: Any) -> dict[str, Tensor]:
-        images, labels = batch
-        weak = next(batches)[0]
+        images, labels = (part.to(setup.device) for part in batch)
+        weak = next(batches)[0].to(setup.device)
         with torch.no_grad():
             latents = draw_latents(teacher, len(weak), weak.shape[1:], generator)
-            strong = teacher(weak, torch.zeros(len(weak), dtype=torch.long), latents, 1.0)
+            strong = teacher(weak, torch.zeros_like(labels), latents.to(setup.device), 1.0)
         network.train()
         outputs, of_strong = network(torch.cat([images, strong])).split([len(images), len(weak)])
         loss = functional.cross_entropy(outputs, labels)

@@ -37,7 +37,7 @@ class WeightsByMark:
         assert lesson.sources is not None and lesson.weights is not None
         marks = [self._marks.get(_pixels(source), -1) for source in lesson.sources]
         known = torch.tensor(marks) >= 0
-        self.seen.append((torch.tensor(marks)[known], lesson.weights[known].clone()))
+        self.seen.append((torch.tensor(marks)[known], lesson.weights.cpu()[known].clone()))
 
     def told_apart(self) -> float:
         """AUC of the weight as a score of what is right, over all lessons after the first quarter."""
@@ -48,4 +48,4 @@ class WeightsByMark:
 
 
 def _pixels(image: Tensor) -> bytes:
-    return bytes(image.detach().contiguous().numpy().tobytes())
+    return bytes(image.detach().cpu().contiguous().numpy().tobytes())

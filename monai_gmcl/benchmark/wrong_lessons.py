@@ -63,8 +63,8 @@ Build = Callable[[Setup, LessonWeighting, WeightsByMark], GMCLTrainer]
 def _with_pool(setup: Setup, weighting: LessonWeighting, watched: WeightsByMark) -> GMCLTrainer:
     """Lessons from unlabeled images, too; those come with their marks for labels."""
 
-    def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
-        images, labels, *unlabeled = batch
+    def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
+        images, labels, *unlabeled = (part.to(device) for part in batch)
         if not unlabeled:
             return images, labels
         watched.know(images, labels)
@@ -81,8 +81,8 @@ def _with_trusted(trusted: Images, marks: Tensor) -> Build:
     def build(setup: Setup, weighting: LessonWeighting, watched: WeightsByMark) -> GMCLTrainer:
         data = AugmentedImages(trusted[0], standard_augmentation(setup.options), setup.seed + 1, trusted[1])
 
-        def prepare(batch: Any, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            images, labels, *marks = batch
+        def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            images, labels, *marks = (part.to(device) for part in batch)
             if marks:
                 watched.know(images, marks[0])
             return images, labels
@@ -123,6 +123,7 @@ def foreign(
     n: int = 500,
     seeds: int | Sequence[int] = 3,
     steps: int = 400,
+    device: str = "cpu",
     report: str | None = None,
     **options: Any,
 ) -> None:
@@ -134,6 +135,7 @@ def foreign(
         n: labeled images in all.
         seeds: how many seeds, or which.
         steps: student steps, of 32 real images, 32 changed ones and 32 changed unlabeled ones.
+        device: where to train.
         report: JSON lines file to append each run to.
         options: of :class:`monai_gmcl.benchmark.data_sets.DataOptions`, such as ``--crop``.
     """
@@ -147,7 +149,7 @@ def foreign(
             pool = _with_foreign(own, others, seed) if replaced else (own, torch.ones(len(own), dtype=torch.long))
             for name, weighting in WEIGHTINGS.items():
                 way = f"30 % foreign, {name}" if replaced else f"own images, {name}"
-                row = _run(data, _with_pool, labeled, held_out, seed, steps, weighting, pool)
+                row = _run(data, _with_pool, labeled, held_out, seed, steps, device, weighting, pool)
                 rows.append({"way": way, "seed": seed, "n": n, **row})
                 _tell(rows[-1], report)
     _print_means(rows)
@@ -159,6 +161,7 @@ def flipped(
     trusted: int = 100,
     seeds: int | Sequence[int] = 3,
     steps: int = 400,
+    device: str = "cpu",
     report: str | None = None,
     **options: Any,
 ) -> None:
@@ -172,6 +175,7 @@ def flipped(
         trusted: other images whose labels are right.
         seeds: how many seeds, or which.
         steps: student steps.
+        device: where to train.
         report: JSON lines file to append each run to.
         options: of :class:`monai_gmcl.benchmark.data_sets.DataOptions`, such as ``--crop``.
     """
@@ -188,7 +192,7 @@ def flipped(
             for name in ("all equal", "by the look-ahead"):
                 way = f"{'30 % flipped' if wrong else 'right labels'}, {name}"
                 build = _with_trusted((images[few], labels[few]), right.long())
-                row = _run(data, build, (images[many], given), held_out, seed, steps, WEIGHTINGS[name])
+                row = _run(data, build, (images[many], given), held_out, seed, steps, device, WEIGHTINGS[name])
                 rows.append({"way": way, "seed": seed, "n": n, **row})
                 _tell(rows[-1], report)
     _print_means(rows)
@@ -201,6 +205,7 @@ def _run(
     held_out: Images,
     seed: int,
     steps: int,
+    device: str,
     weighting: Callable[[], LessonWeighting],
     pool: Images | None = None,
 ) -> dict[str, float]:
@@ -213,6 +218,7 @@ def _run(
         seed,
         steps,
         unlabeled=pool,
+        device=device,
     )
     run.run()
     found = {which: mean_auc(run.probabilities(which, held_out[0]), held_out[1]) for which in run.weights}

@@ -47,6 +47,7 @@ def compare(
     robust: bool = False,
     pictures: bool = False,
     workers: int = 2,
+    device: str = "cpu",
 ) -> None:
     """Run a grid of comparisons and report it; what is on disk already is not run again.
 
@@ -74,6 +75,7 @@ def compare(
             2-D only. Runs that were kept without it are run again.
         pictures: whether the report shows images of the data set.
         workers: processes of one thread each.
+        device: where they train, ``cpu`` or ``cuda``. Times are compared only among runs on one kind of machine.
 
     Raises:
         ConfigurationError, DataError: an unknown arm, an n that classes cannot share evenly, a missing folder, a
@@ -97,7 +99,7 @@ def compare(
         keep_chosen_strengths(jobs, folder)
         done = sum(job.is_done(folder) for job in jobs)
         with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
-            for job in run_jobs(jobs, folder, workers):
+            for job in run_jobs(jobs, folder, workers, device):
                 bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
                 bar.update()
                 keep_command(folder, command)

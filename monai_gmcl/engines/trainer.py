@@ -490,6 +490,7 @@ class GMCLTrainer(Trainer):
             "curriculum": self.curriculum.state_dict(),
             "sources": self.sources.state_dict(),
             "pending": self._pending.state_dict(),
+            "weighting": self.weighting.state_dict(),
             "student_step": self.student_step.state_dict(self.state),
             "meta_batches": None if self.meta_batches is None else self.meta_batches.state_dict(),
             "hypergradient": [type(self.hypergradient).__name__, self.hypergradient.lookback],
@@ -530,6 +531,7 @@ class GMCLTrainer(Trainer):
             # Another estimator would read what these lessons have not kept.
             self._pending.load_state_dict(state["pending"])
         self.student_step.load_state_dict(state["student_step"], self.device)
+        self.weighting.load_state_dict(state["weighting"], self.device)
         if self.meta_batches is not None and state["meta_batches"] is not None:
             self.meta_batches.seed = self.rank_seed
             self.meta_batches.load_state_dict(state["meta_batches"])

@@ -131,12 +131,12 @@ def shifted_auc(network: nn.Module, images: Tensor, labels: Tensor, shift: str, 
     if shift not in SHIFTS:
         raise ConfigurationError(f"shift: expected one of {', '.join(SHIFTS)}, got {shift!r}.")
     _check_range(images)
-    changed = SHIFTS[shift](images, seed)
+    changed = SHIFTS[shift](images.cpu(), seed).to(images.device)
     with _evaluating(network), torch.no_grad():
         logits = torch.cat([network(batch) for batch in torch.split(changed, BATCH)])
     if logits.ndim != 2 or logits.shape[1] != 2:
         raise ConfigurationError(f"Expected two logits of each image, found shape {tuple(logits.shape)}.")
-    auc: Any = compute_roc_auc(logits[:, 1] - logits[:, 0], labels)
+    auc: Any = compute_roc_auc((logits[:, 1] - logits[:, 0]).cpu(), labels.cpu())
     return float(auc)
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from monai_gmcl.hypergradients.base import Hypergradient
@@ -43,3 +45,10 @@ class LessonWeighting(ABC):
         Returns:
             ω ``(n,)``, at least 0; 1 is the weight of an image in an unweighed lesson.
         """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept from step to step, the same on all ranks, for a run to go on from."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:  # noqa: B027
+        """Put back what was saved, on the trainer's device."""

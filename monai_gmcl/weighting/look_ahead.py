@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
@@ -33,23 +35,48 @@ class LookAheadWeighting(LessonWeighting):
         ωᵢ = max(sᵢ, 0) / mean_j max(s_j, 0)
 
     -(w/n)·sᵢ is the derivative of the look-ahead loss by ωᵢ: an image whose gradient opposes that of the real images is
-    left out. Weights average to 1 over the lessons of all ranks, or are all 0 where no image helps. v is this
-    iteration's real gradient (or the meta batch's) and A that of the previous step, so that the weights are known
-    before the step that they weigh. The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050), which takes a plain
-    gradient step.
+    left out. Weights average to 1 over the lessons of all ranks, or are all 0 where no image helps. v is a running
+    average of real gradients (or the meta batches') up to this iteration's, and A that of the previous step, so that
+    the weights are known before the step that they weigh. The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050),
+    which takes a plain gradient step and the gradient of one batch; that is ``memory=0``.
 
     Args:
         hypergradient: the estimator of sᵢ. Default: :class:`HeadHypergradient`, in closed form.
+        memory: share of the running average that stays at each step, from 0 to below 1. One batch of a few images says
+            little of what helps the rest: its gradient is mostly noise.
+
+    Raises:
+        ConfigurationError: ``memory`` outside its range.
     """
 
-    def __init__(self, hypergradient: Hypergradient | None = None) -> None:
+    def __init__(self, hypergradient: Hypergradient | None = None, memory: float = 0.9) -> None:
+        if not 0 <= memory < 1:
+            raise ConfigurationError(f"memory: expected at least 0 and below 1, got {memory}.")
         self.hypergradient: Hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
+        self.memory = memory
+        self._average: dict[str, Tensor] = {}
 
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
         assert lesson.losses is not None
         if not update:
             # Before the first step nothing is known.
             return torch.ones_like(lesson.losses)
-        helpful = self.hypergradient.worth(replace(lesson, update=dict(update)), look_ahead).clamp_min(0)
+        read = {name: gradient for name, gradient in look_ahead.items() if name in update}
+        if not all(bool(torch.isfinite(gradient).all()) for gradient in read.values()):
+            # The loss scale overflowed: no step will be taken, and the average would never be finite again.
+            return torch.zeros_like(lesson.losses)
+        self._average = {
+            name: torch.lerp(gradient, self._average.get(name, gradient), self.memory)
+            for name, gradient in read.items()
+        }
+        helpful = self.hypergradient.worth(replace(lesson, update=dict(update)), self._average).clamp_min(0)
         mean = Ranks().joined(helpful).mean()
         return helpful / mean if mean > 0 else torch.zeros_like(helpful)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running average of v, by parameter name."""
+        return {"average": {name: value.clone() for name, value in self._average.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Put back what was saved."""
+        self._average = {name: value.to(device) for name, value in state["average"].items()}

@@ -33,13 +33,13 @@ def augment(images: Tensor, generator: torch.Generator, orientations: bool) -> T
 
     Args:
         images: ``(B, C, *spatial)`` from 0 to 1; results may leave that range.
-        generator: of the random numbers.
+        generator: of the random numbers, on the CPU.
         orientations: flips and quarter turns as well; microscopy has no up and down.
     """
     if orientations:
         images = _turn(images, generator)
     for change in (_recolor, _shift, _hide):
-        chosen = torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator) < CHANCE
+        chosen = torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator).to(images.device) < CHANCE
         images = torch.where(chosen, change(images, generator), images)
     return images
 
@@ -65,7 +65,7 @@ def _shift(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _hide(images: Tensor, generator: torch.Generator) -> Tensor:
-    hidden = torch.ones(len(images), *[1] * (images.ndim - 1), dtype=torch.bool)
+    hidden = torch.ones(len(images), *[1] * (images.ndim - 1), dtype=torch.bool, device=images.device)
     for axis in range(2, images.ndim):
         side = images.shape[axis]
         hidden = hidden & ((_places(images, axis) - _integers(images, generator, 0, side)).abs() < side // 4)
@@ -81,12 +81,15 @@ def _turn(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _uniform(images: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator)
+    return low + (high - low) * torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator).to(images.device)
 
 
 def _integers(images: Tensor, generator: torch.Generator, low: int, high: int) -> Tensor:
-    return torch.randint(low, high + 1, (len(images), *[1] * (images.ndim - 1)), generator=generator)
+    drawn = torch.randint(low, high + 1, (len(images), *[1] * (images.ndim - 1)), generator=generator)
+    return drawn.to(images.device)
 
 
 def _places(images: Tensor, axis: int) -> Tensor:
-    return torch.arange(images.shape[axis]).view(*[-1 if i == axis else 1 for i in range(images.ndim)])
+    return torch.arange(images.shape[axis], device=images.device).view(
+        *[-1 if i == axis else 1 for i in range(images.ndim)]
+    )

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +30,7 @@ from monai_gmcl.benchmark.flops import FlopCounter
 from monai_gmcl.benchmark.gan_augmentation import augment
 from monai_gmcl.benchmark.gan_networks import ConditionalGenerator, ProjectionDiscriminator
 
-__all__ = ["GanOptions", "TrainedGenerator", "draw", "train_gan"]
+__all__ = ["GanOptions", "TrainedGenerator", "draw", "gan_trainer", "train_gan"]
 
 
 BETAS = (0.5, 0.99)
@@ -101,7 +103,11 @@ def train_gan(
         shape = tuple(images.shape[1:])
         network = ConditionalGenerator(shape, num_classes, options.channels).to(device)
         discriminator = ProjectionDiscriminator(shape, num_classes, options.channels).to(device)
-        trainer = _trainer(network, discriminator, (images, labels), steps, seed, options)
+        order = torch.Generator().manual_seed(2 * seed)
+        dataset = TensorDataset(images, labels)
+        sampler = RandomSampler(dataset, num_samples=steps * options.batch, generator=order)
+        loader = DataLoader(dataset, batch_size=options.batch, sampler=sampler, generator=order)
+        trainer = gan_trainer(network, discriminator, loader, labels, seed, options, device)
         average = EMAHandler(network, momentum=options.average, handle_buffers="copy")
         average.attach(trainer, event=Events.ITERATION_COMPLETED)
         counter = _count_one_step(trainer, steps)
@@ -141,27 +147,47 @@ def draw(network: ConditionalGenerator, labels: Tensor, seed: int) -> Tensor:
 class _LabeledInferer(Inferer):
     """Generates from latents and labels, and hands the labels on to the losses."""
 
+    def __init__(self, autocast: Callable[[], AbstractContextManager[Any]]) -> None:
+        self.autocast = autocast
+
     def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:
         latents, labels = inputs
-        return network(latents, labels), labels
+        with self.autocast():
+            return network(latents, labels), labels
 
 
-def _trainer(
+def gan_trainer(
     network: ConditionalGenerator,
     discriminator: ProjectionDiscriminator,
-    data: Images,
-    steps: int,
+    loader: DataLoader[Any],
+    labels: Tensor,
     seed: int,
     options: GanOptions,
+    device: str | torch.device = "cpu",
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> GanTrainer:
-    order, randomness = (torch.Generator().manual_seed(2 * seed + i) for i in range(2))
+    """Return the trainer of both networks, which takes one step of each for every batch.
 
-    def prepare_latents(num_latents: int, latent_size: int, **_: Any) -> Images:
-        index = torch.randint(len(data[1]), (num_latents,), generator=randomness)
-        return torch.randn(num_latents, latent_size, generator=randomness).to(data[1].device), data[1][index]
+    Args:
+        network: the generator, on the device.
+        discriminator: on the device.
+        loader: batches of images ``(B, C, *spatial)`` from 0 to 1 and labels int64 ``(B,)``.
+        labels: int64 ``(N,)``, from which those to generate are drawn.
+        seed: of latents, labels to generate and the discriminator's augmentations.
+        options: what can be tuned; as many images as its batch are generated.
+        device: of the training.
+        autocast: makes the context of the networks' passes.
+    """
+    randomness = torch.Generator().manual_seed(2 * seed + 1)
+
+    def prepare_latents(latent_size: int, **_: Any) -> Images:
+        index = torch.randint(len(labels), (options.batch,), generator=randomness)
+        latents = torch.randn(options.batch, latent_size, generator=randomness)
+        return latents.to(device), labels[index].to(device)
 
     def judged(images: Tensor, labels: Tensor) -> Tensor:
-        scores: Tensor = discriminator(augment(images, randomness, options.orientations), labels)
+        with autocast():
+            scores: Tensor = discriminator(augment(images, randomness, options.orientations), labels)
         return scores
 
     def discriminator_loss(fakes: Images, reals: Images) -> Tensor:
@@ -176,16 +202,14 @@ def _trainer(
         discriminator.requires_grad_(True)
         return -scores.mean()
 
-    dataset = TensorDataset(*data)
-    sampler = RandomSampler(dataset, num_samples=steps * options.batch, generator=order)
     return GanTrainer(
-        device=data[1].device,
+        device=device,
         max_epochs=1,
-        train_data_loader=DataLoader(dataset, batch_size=options.batch, sampler=sampler, generator=order),
+        train_data_loader=loader,
         g_network=network,
         g_optimizer=torch.optim.Adam(network.parameters(), options.learning_rate, BETAS),
         g_loss_function=generator_loss,
-        g_inferer=_LabeledInferer(),
+        g_inferer=_LabeledInferer(autocast),
         g_prepare_batch=prepare_latents,
         d_network=discriminator,
         d_optimizer=torch.optim.Adam(discriminator.parameters(), options.learning_rate, BETAS),

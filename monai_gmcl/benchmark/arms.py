@@ -148,7 +148,7 @@ def _gmcl(
 ) -> Callable[[Setup], Trainer]:
     def build(setup: Setup) -> Trainer:
         difficulty: dict[str, Any] = {} if start is None else {"difficulty": Competence(start=start)}
-        model = teacher(setup.options)
+        model = teacher(setup.options).to(setup.device)
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             teacher=model,

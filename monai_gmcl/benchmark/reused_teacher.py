@@ -53,7 +53,9 @@ def reused_teacher(
         for name in setup.spent:
             setup.spent[name] += first.cost[name]
         assert isinstance(first.trainer, GMCLTrainer)
-        reuse = RandTeacherAugment(first.trainer.teacher, PROBABILITY, first.trainer.state.curriculum["difficulty"])
+        reuse = RandTeacherAugment(
+            first.trainer.teacher.cpu(), PROBABILITY, first.trainer.state.curriculum["difficulty"]
+        )
         # So that the student sees the same order whatever the first run drew.
         torch.manual_seed(setup.seed)
         return SupervisedTrainer(**setup.arguments(Compose([*augmentation(setup.options).transforms, reuse])))

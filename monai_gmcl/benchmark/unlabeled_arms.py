@@ -54,7 +54,7 @@ def gmcl_on_unlabeled(
     """
 
     def build(setup: Setup) -> Trainer:
-        teacher = policy_teacher(setup.options)
+        teacher = policy_teacher(setup.options).to(setup.device)
         known: list[Tensor] = []
 
         def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:

@@ -104,7 +104,7 @@ def _with_trusted(trusted: Images, marks: Tensor) -> Build:
 def _trainer(
     setup: Setup, weighting: LessonWeighting, watched: WeightsByMark, arguments: dict[str, Any], **own: Any
 ) -> GMCLTrainer:
-    teacher = policy_teacher(setup.options)
+    teacher = policy_teacher(setup.options).to(setup.device)
     trainer = GMCLTrainer(
         **arguments,
         teacher=teacher,

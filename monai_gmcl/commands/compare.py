@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shlex
 import time
 from collections.abc import Sequence
@@ -89,7 +90,9 @@ def compare(
     _, names = class_folder_datalist(f"{data_dir}/train")
     options = DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names))
     folder = Path(out)
-    ratio = equal_compute_ratio(options)
+    # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        ratio = pool.apply(equal_compute_ratio, (options,))
     print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")
     n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms
     seeds, splits = range(seeds) if isinstance(seeds, int) else seeds, [splits] if isinstance(splits, str) else splits

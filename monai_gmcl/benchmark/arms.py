@@ -93,13 +93,15 @@ def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
         mix.set_random_state(setup.seed)
 
         def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            images, labels = (part.to(device) for part in batch)
+            images, labels = batch
             targets = nn.functional.one_hot(labels, setup.options.classes).float()
             mix.randomize(images)
             # Not mix(images, targets): MONAI 1.6.1 cuts labels by pixels there, which leaves CutMix's unmixed.
             if isinstance(mix, CutMix):
-                return mix.apply(images), mix.apply_on_labels(targets)
-            return mix.apply(images), mix.apply(targets[..., None, None])[..., 0, 0]
+                mixed = mix.apply(images), mix.apply_on_labels(targets)
+            else:
+                mixed = mix.apply(images), mix.apply(targets[..., None, None])[..., 0, 0]
+            return mixed[0].to(device), mixed[1].to(device)
 
         return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)), prepare_batch=prepare)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole proof, in the order in which it matters; goes on where it stopped. From the repository's root, with
 # `pip install ".[benchmark]"`: GMCL_DATA_DIR=../shared/data bash tutorials/results/proof/grid.sh
-# An argument (patches, xrays, drawn, unlabeled) runs that part alone; DEVICE=cuda WORKERS=16 trains on a GPU.
+# An argument (patches, patches_by_others, xrays, drawn, unlabeled) runs that part alone; DEVICE=cuda WORKERS=16 trains on a GPU.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 data=${GMCL_DATA_DIR:-../shared/data}
@@ -21,9 +21,12 @@ pool='["gmcl_unlabeled","gmcl_unlabeled_uniform","gmcl_unlabeled_true","fixmatch
 
 patches() {
   on_patches --n '[100,500,250,1000]' --seeds 5 --arms "$main" --robust true
+  on_patches --n '[100,500,250,1000]' --seeds 10 --arms '["gmcl","frozen","standard","strong"]'
+}
+
+patches_by_others() {
   on_patches --n '[100,500]' --seeds 5 --arms '["two_stage_gan"]' --robust true
   on_patches --n '[100,500]' --seeds 5 --arms "$starts"
-  on_patches --n '[100,500,250,1000]' --seeds 10 --arms '["gmcl","frozen","standard","strong"]'
   on_patches --n '[200,2000]' --seeds 5 --arms '["standard"]'
   on_patches --n 50 --seeds 5 --arms '["gmcl"]'
   on_patches --n '[100,500]' --seeds 5 --arms "$side"
@@ -59,6 +62,6 @@ unlabeled() {
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled_confidence","self_training"]'
 }
 
-for part in "${@:-patches xrays drawn unlabeled}"; do
+for part in "${@:-patches patches_by_others xrays drawn unlabeled}"; do
   for one in $part; do "$one"; done
 done

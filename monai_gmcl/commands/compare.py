@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from monai_gmcl.benchmark.data_sets import DataOptions
@@ -91,7 +92,7 @@ def compare(
     options = DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names))
     folder = Path(out)
     # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
-    with multiprocessing.get_context("fork").Pool(1) as pool:
+    with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:
         ratio = pool.apply(equal_compute_ratio, (options,))
     print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")
     n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms

@@ -94,7 +94,7 @@ def test_mixed_labels_follow_the_mixed_images() -> None:
     labels = torch.arange(BATCH) % 2
     for name in ("mixup", "cutmix"):
         run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
-        mixed, targets = run.trainer.prepare_batch((images, labels))
+        mixed, targets = run.trainer.prepare_batch((images, labels), torch.device("cpu"))
         assert torch.allclose(targets.sum(1), torch.ones(BATCH))
         assert ((targets > 0.01) & (targets < 0.99)).any()
         if name == "mixup":

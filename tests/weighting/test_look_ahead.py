@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from monai_gmcl import Hypergradient, Lesson, LookAheadWeighting
+from monai_gmcl.exceptions import ConfigurationError
 
 
 class Told(Hypergradient):
@@ -26,12 +27,14 @@ class Told(Hypergradient):
     def __init__(self, *worth: float) -> None:
         self.told = torch.tensor(worth)
         self.updates: list[Mapping[str, Tensor]] = []
+        self.look_aheads: list[Mapping[str, Tensor]] = []
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         raise AssertionError("weights need no hypergradient")
 
     def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         self.updates.append(lesson.update)
+        self.look_aheads.append(look_ahead)
         return self.told
 
 
@@ -66,3 +69,60 @@ def test_the_step_that_was_taken_last_is_looked_ahead_by(lesson: Lesson) -> None
     estimator = Told(1.0, 1.0, 1.0, 1.0)
     LookAheadWeighting(estimator)(lesson, {}, A)
     assert estimator.updates == [A] and not lesson.update
+
+
+def gradient(*values: float) -> dict[str, Tensor]:
+    return {"head.weight": torch.tensor(values), "body.weight": torch.ones(3)}
+
+
+def test_the_look_ahead_gradient_is_averaged_over_steps_where_it_is_read(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting = LookAheadWeighting(estimator, memory=0.75)
+    for values in ((1.0, 0.0), (5.0, 4.0)):
+        weighting(lesson, gradient(*values), A)
+    assert [list(v) for v in estimator.look_aheads] == [["head.weight"]] * 2
+    assert [v["head.weight"].tolist() for v in estimator.look_aheads] == [[1.0, 0.0], [2.0, 1.0]]
+
+
+def test_the_average_is_not_changed_by_what_becomes_of_a_gradient(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting, given = LookAheadWeighting(estimator, memory=0.5), gradient(2.0, 2.0)
+    weighting(lesson, given, A)
+    given["head.weight"].zero_()
+    weighting(lesson, gradient(0.0, 0.0), A)
+    assert estimator.look_aheads[1]["head.weight"].tolist() == [1.0, 1.0]
+
+
+def test_without_memory_one_gradient_counts(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting = LookAheadWeighting(estimator, memory=0)
+    for values in ((1.0, 0.0), (5.0, 4.0)):
+        weighting(lesson, gradient(*values), A)
+    assert estimator.look_aheads[1]["head.weight"].tolist() == [5.0, 4.0]
+
+
+def test_a_gradient_that_overflowed_weighs_nothing_and_is_forgotten(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting = LookAheadWeighting(estimator, memory=0.5)
+    weighting(lesson, gradient(2.0, 2.0), A)
+    assert weighting(lesson, gradient(float("inf"), 0.0), A).tolist() == [0.0] * 4
+    weighting(lesson, gradient(0.0, 0.0), A)
+    assert estimator.look_aheads[-1]["head.weight"].tolist() == [1.0, 1.0]
+
+
+def test_the_average_is_saved_and_goes_on(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting = LookAheadWeighting(estimator, memory=0.5)
+    weighting(lesson, gradient(2.0, 2.0), A)
+    saved = weighting.state_dict()
+    weighting(lesson, gradient(0.0, 0.0), A)
+    other = LookAheadWeighting(estimator, memory=0.5)
+    other.load_state_dict(saved, torch.device("cpu"))
+    other(lesson, gradient(0.0, 0.0), A)
+    assert estimator.look_aheads[-1]["head.weight"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("memory", [-0.1, 1.0])
+def test_memory_has_a_range(memory: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"memory: expected at least 0 and below 1, got"):
+        LookAheadWeighting(memory=memory)

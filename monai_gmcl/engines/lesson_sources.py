@@ -48,7 +48,7 @@ class LessonSources:
             were given.
         """
         classes = class_sampler.draw(n, self.buffer.classes, generator)
-        images, labels = (part.to(self.device) for part in self.buffer.draw(classes, generator))
+        images, labels = self.buffer.draw(classes, generator, self.device)
         if self.unlabeled is None:
             return images, labels, None
         others, proposals, confidence = self.unlabeled.draw(labels)

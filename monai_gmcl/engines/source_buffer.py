@@ -36,9 +36,15 @@ class SourceBuffer:
     def add(self, images: Tensor, labels: Tensor) -> None:
         """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way."""
         classes = drawers_of(labels)
-        for image, label, drawer in zip(images.detach().cpu(), labels.detach().cpu(), classes, strict=True):
+        latest: dict[int, deque[int]] = {}
+        for place, drawer in enumerate(classes):
+            latest.setdefault(drawer, deque(maxlen=self.size)).append(place)
+        # Of a large batch on a GPU, only what is kept comes to the CPU.
+        places = [place for kept in latest.values() for place in kept]
+        some = torch.tensor(places, device=images.device)
+        for place, image, label in zip(places, images.detach()[some].cpu(), labels.detach()[some].cpu(), strict=True):
             # Clones: a view would keep its whole batch alive.
-            kept = self._drawers.setdefault(drawer, deque(maxlen=self.size))
+            kept = self._drawers.setdefault(classes[place], deque(maxlen=self.size))
             kept.append((image.clone(), label.clone()))
 
     @property
@@ -46,12 +52,13 @@ class SourceBuffer:
         """Classes seen so far, sorted."""
         return sorted(self._drawers)
 
-    def draw(self, classes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, classes: Tensor, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
         """Draw one image of each wanted class, with replacement.
 
         Args:
             classes: ``(n,)``, each of :attr:`classes`.
             generator: source of the random numbers.
+            device: where the images are wanted.
 
         Returns:
             Images ``(n, C, ...)`` and their labels.
@@ -59,10 +66,12 @@ class SourceBuffer:
         numbers = torch.rand(len(classes), generator=generator)
         chosen = []
         for drawer, number in zip(classes.tolist(), numbers.tolist(), strict=True):
-            kept = self._drawers[drawer]
-            chosen.append(kept[int(number * len(kept))])
-        images, labels = zip(*chosen, strict=True)
-        return torch.stack(images), torch.stack(labels)
+            chosen.append((drawer, int(number * len(self._drawers[drawer]))))
+        # Each goes to the device once, however often it was drawn.
+        places = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
+        images, labels = zip(*(self._drawers[drawer][i] for drawer, i in places), strict=True)
+        index = torch.tensor([places[one] for one in chosen], device=device)
+        return torch.stack(images).to(device)[index], torch.stack(labels).to(device)[index]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all images and labels, by class."""

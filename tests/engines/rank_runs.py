@@ -159,7 +159,7 @@ class JoinedSources:
         for rank, (part, size) in enumerate(zip(self.parts, self.sizes, strict=True)):
             seed = derive_seed(SEED, "rank", rank) if rank else SEED
             generator = torch.Generator().manual_seed(derive_seed(seed, "lesson", self.trainer.state.iteration))
-            drawn.append(part.draw(sampler.draw(size, part.classes, generator), generator))
+            drawn.append(part.draw(sampler.draw(size, part.classes, generator), generator, self.trainer.device))
             self.generators.append(generator)
         images, labels = (torch.cat(of_ranks) for of_ranks in zip(*drawn, strict=True))
         assert len(images) == n

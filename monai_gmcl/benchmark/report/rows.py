@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,24 @@ class Results:
         """Return the mean over seeds, None where there is no number."""
         values = self.numbers(cell, arm, *path).values()
         return statistics.fmean(values) if values else None
+
+    def machine(self, data: str) -> str | None:
+        """Return the kind of machine on which most runs of a data set were made."""
+        found = Counter(row.get("machine") for row in self.rows if row["data"] == data)
+        return found.most_common(1)[0][0] if found else None
+
+    def mean_on(self, machine: str | None, cell: Cell, arm: str, *path: str) -> float | None:
+        """Return the mean over the seeds that ran on one kind of machine: times on others do not compare."""
+        numbers = self.numbers(cell, arm, *path)
+        rows = self._by_arm.get((cell, arm), {})
+        values = [value for seed, value in numbers.items() if rows[seed].get("machine") == machine]
+        return statistics.fmean(values) if values else None
+
+    def machines(self, cell: Cell, *arms: str) -> list[str | None]:
+        """Return the kinds of machine on which each of some arms was run, the one with most runs first."""
+        kinds = [[row.get("machine") for row in self.of(cell, arm)] for arm in arms]
+        shared = set(kinds[0]).intersection(*kinds[1:])
+        return [machine for machine, _ in Counter(sum(kinds, [])).most_common() if machine in shared]
 
     def difference(self, cell: Cell, ours: str, theirs: str, *path: str) -> PairedDifference | None:
         """Return the paired difference of two arms over the seeds that both have, None where they share none."""

@@ -79,6 +79,19 @@ def test_costs_have_the_tuning_beside_them(rows: Any) -> None:
     assert found["standard MONAI transforms"][2] == "8.00" and found["standard MONAI transforms"][4] == "60.0"
 
 
+def test_times_are_those_of_one_kind_of_machine(rows: Any) -> None:
+    found = rows(sizes=(500,), seeds=4)
+    for row in found:
+        if row["seed"] == 0 or row["arm"] == "strong":
+            row["machine"], row["cost"]["wall_seconds"] = "a slow machine", 300.0
+    results = Results((Path(str(i)), row) for i, row in enumerate(found))
+    table = tables.cost_table(results, [CELL])
+    walls = {row[0]: row[table.columns.index("wall, s")] for row in table.rows}
+    assert walls["GMCL"] == "30.0" and walls["strong MONAI transforms"] == "–"
+    assert "a machine" in table.note
+    assert results.machines(CELL, "gmcl", "strong") == ["a slow machine"]
+
+
 def test_robustness_lists_only_arms_that_were_attacked(rows: Any) -> None:
     results = Results((Path(str(i)), row) for i, row in enumerate(rows(sizes=(500,))))
     table = tables.robust_table(results, [CELL])

@@ -27,6 +27,7 @@ from monai_gmcl.exceptions import (
 )
 
 __all__ = [
+    "check_device",
     "check_generated",
     "check_images",
     "check_labels",
@@ -59,6 +60,20 @@ def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
             "Expected the teacher uncompiled: a lesson must come out the same when it is made again, compiled or not. "
             "Its pass is a few percent of an iteration."
         )
+
+
+def check_device(teacher: nn.Module, device: torch.device) -> None:
+    """Raise unless the teacher is on the trainer's device.
+
+    Raises:
+        ConfigurationError: naming both devices.
+    """
+    for name, value in (*teacher.named_parameters(), *teacher.named_buffers()):
+        if value.device.type != device.type or device.index not in (None, value.device.index):
+            raise ConfigurationError(
+                f"teacher: expected it on the trainer's device, {device}, found its {name} on {value.device}. Call "
+                "teacher.to(device) before its optimizer is made, as for the network."
+            )
 
 
 def check_images(images: Tensor, meta: Mapping[str, Any] | None = None) -> None:

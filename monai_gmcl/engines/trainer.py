@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
 from monai_gmcl.engines.checks import (
+    check_device,
     check_images,
     check_labels,
     check_lesson,
@@ -92,7 +93,7 @@ class GMCLTrainer(Trainer):
             (:func:`monai_gmcl.register_update_rule`).
         loss_function: the student's, a mean over images.
         teacher: a module ``(images | None, labels, latents, difficulty) -> images``, see
-            :class:`monai_gmcl.teachers.Teacher`.
+            :class:`monai_gmcl.teachers.Teacher`; on the trainer's device.
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
         hypergradient: how the teacher hears; the classification head alone by default.
@@ -206,6 +207,7 @@ class GMCLTrainer(Trainer):
             unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
         )
         estimators = [self.hypergradient] if teacher_optimizer is not None else []
+        check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
         check_ranks(self.ranks, network, teacher, [*estimators, self.weighting.hypergradient])
         self._pending = PendingLessons(lookback, self._teach_again, self.device)

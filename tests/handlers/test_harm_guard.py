@@ -61,7 +61,7 @@ def stripes(n: int, seed: int) -> list[dict[str, Any]]:
 
 
 def train(
-    seed: int, teacher: Teacher, guarded: bool, lesson_weight: float = 1.0, epochs: int = 8
+    seed: int, teacher: Teacher, guarded: bool, lesson_weight: float = 1.0, epochs: int = 8, **more: Any
 ) -> tuple[list[float], float]:
     """Train; return the lesson's weight after each validation, and the last validation's AUC."""
     torch.manual_seed(seed)
@@ -86,6 +86,7 @@ def train(
         teacher_optimizer=torch.optim.Adam(teacher.parameters(), 0.01),
         curriculum=Curriculum(lesson_weight=lesson_weight),
         seed=seed,
+        **more,
     )
     weights: list[float] = []
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: weights.append(trainer.curriculum.at(0.5).lesson_weight))
@@ -106,6 +107,15 @@ def test_noise_with_random_labels_loses_its_weight_and_does_no_harm(seed: int) -
 def test_lessons_that_help_keep_their_weight(seed: int) -> None:
     weights, _ = train(seed, PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=2), guarded=True, epochs=4)
     assert weights == [1.0] * 4
+
+
+def test_lessons_from_unlabeled_images_are_guarded_as_others(seed: int = 0) -> None:
+    unlabeled = [image for image, _ in DataLoader([(i["image"], 0) for i in stripes(128, 7)], batch_size=8)]
+    teacher = PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=2)
+    weights, _ = train(seed, teacher, guarded=True, epochs=4, unlabeled_data_loader=unlabeled)
+    assert weights == [1.0] * 4
+    weights, _ = train(seed, NoiseTeacher(), guarded=True, unlabeled_data_loader=unlabeled)
+    assert weights[4] <= 0.1
 
 
 def validated(guard: HarmGuard, evaluator: Engine, scores: Sequence[float]) -> list[float]:

@@ -93,7 +93,8 @@ def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
         mix.set_random_state(setup.seed)
 
         def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            images, labels = batch
+            # Plain: a MetaTensor of a batch takes no array for an index.
+            images, labels = (part.as_subclass(Tensor) for part in batch)
             targets = nn.functional.one_hot(labels, setup.options.classes).float()
             mix.randomize(images)
             # Not mix(images, targets): MONAI 1.6.1 cuts labels by pixels there, which leaves CutMix's unmixed.

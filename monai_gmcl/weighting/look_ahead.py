@@ -38,7 +38,7 @@ class LookAheadWeighting(LessonWeighting):
     left out. Weights average to 1 over the lessons of all ranks, or are all 0 where no image helps. v is a running
     average of real gradients (or the meta batches') up to this iteration's, and A that of the previous step, so that
     the weights are known before the step that they weigh. The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050),
-    which takes a plain gradient step and the gradient of one batch; that is ``memory=0``.
+    which takes a plain gradient step and the gradient of one batch; that is ``memory=0``. One for each trainer.
 
     Args:
         hypergradient: the estimator of sᵢ. Default: :class:`HeadHypergradient`, in closed form.
@@ -59,7 +59,8 @@ class LookAheadWeighting(LessonWeighting):
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
         assert lesson.losses is not None
         if not update:
-            # Before the first step nothing is known.
+            # Before the first step nothing is known; what is remembered is another run's.
+            self._average = {}
             return torch.ones_like(lesson.losses)
         read = {name: gradient for name, gradient in look_ahead.items() if name in update}
         if not all(bool(torch.isfinite(gradient).all()) for gradient in read.values()):

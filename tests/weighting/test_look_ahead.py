@@ -122,6 +122,15 @@ def test_the_average_is_saved_and_goes_on(lesson: Lesson) -> None:
     assert estimator.look_aheads[-1]["head.weight"].tolist() == [1.0, 1.0]
 
 
+def test_another_run_remembers_nothing(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting = LookAheadWeighting(estimator, memory=0.5)
+    weighting(lesson, gradient(2.0, 2.0), A)
+    weighting(lesson, gradient(2.0, 2.0), {})
+    weighting(lesson, gradient(0.0, 0.0), A)
+    assert estimator.look_aheads[-1]["head.weight"].tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("memory", [-0.1, 1.0])
 def test_memory_has_a_range(memory: float) -> None:
     with pytest.raises(ConfigurationError, match=r"memory: expected at least 0 and below 1, got"):

@@ -209,9 +209,9 @@ for name, trainer in trainers.items():
 
 # %% [markdown]
 # In the saved run the pool does harm where every image counts the same: a fifth of it is no epithelium, and about a
-# third of the proposed labels are false. Weights by the look-ahead take the harm away, and bring a little more than the
-# labeled images alone. The last row says where the rest is: with true labels the same images are worth a lot. This is
-# one seed; on your own data, measure by several, and try the proposals of a better model.
+# third of the proposed labels are false. Weights by the look-ahead turn that into a gain over the labeled images alone.
+# The last row says where the rest is: with true labels the same images are worth more. This is one seed; on your own
+# data, measure by several, and try the proposals of a better model.
 #
 # ## Who counts?
 #
@@ -258,9 +258,9 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# In the saved run foreign images lose their weight early. Wrongly labeled ones do not: they count as much as the others
-# and at the end of the run more, when few are left and the student is no longer sure of them. The weight says what an
-# image would change, not whether its label is true.
+# In the saved run foreign images count less than the others nearly all the time. Wrongly labeled ones count less at
+# first, when most proposals are false, and later as much as the others, when few are left and the student is no longer
+# sure of them. The weight says what an image would change, not whether its label is true.
 #
 # ## What the highest and the lowest weights look like
 #

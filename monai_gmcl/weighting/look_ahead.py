@@ -43,7 +43,8 @@ class LookAheadWeighting(LessonWeighting):
     Args:
         hypergradient: the estimator of sᵢ. Default: :class:`HeadHypergradient`, in closed form.
         memory: share of the running average that stays at each step, from 0 to below 1. One batch of a few images says
-            little of what helps the rest: its gradient is mostly noise.
+            little of what helps the rest: its gradient is mostly noise. The batch that a lesson's sources came with is
+            in the average, with a small share.
 
     Raises:
         ConfigurationError: ``memory`` outside its range.
@@ -79,5 +80,5 @@ class LookAheadWeighting(LessonWeighting):
         return {"average": {name: value.clone() for name, value in self._average.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Put back what was saved."""
-        self._average = {name: value.to(device) for name, value in state["average"].items()}
+        """Put back what was saved; of another weighting there is nothing."""
+        self._average = {name: value.to(device) for name, value in state.get("average", {}).items()}

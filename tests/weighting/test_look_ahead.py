@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_gmcl import Hypergradient, Lesson, LookAheadWeighting
+from monai_gmcl import Hypergradient, Lesson, LookAheadWeighting, UniformWeighting
 from monai_gmcl.exceptions import ConfigurationError
 
 
@@ -120,6 +120,14 @@ def test_the_average_is_saved_and_goes_on(lesson: Lesson) -> None:
     other.load_state_dict(saved, torch.device("cpu"))
     other(lesson, gradient(0.0, 0.0), A)
     assert estimator.look_aheads[-1]["head.weight"].tolist() == [1.0, 1.0]
+
+
+def test_a_run_that_was_weighed_otherwise_goes_on(lesson: Lesson) -> None:
+    estimator = Told(1.0, 1.0, 1.0, 1.0)
+    weighting = LookAheadWeighting(estimator)
+    weighting.load_state_dict(UniformWeighting().state_dict(), torch.device("cpu"))
+    weighting(lesson, gradient(2.0, 1.0), A)
+    assert estimator.look_aheads[-1]["head.weight"].tolist() == [2.0, 1.0]
 
 
 def test_another_run_remembers_nothing(lesson: Lesson) -> None:

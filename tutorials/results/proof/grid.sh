@@ -2,7 +2,7 @@
 # The whole proof, in the order in which it matters; goes on where it stopped. From the repository's root, with
 # `pip install ".[benchmark]"`: GMCL_DATA_DIR=../shared/data bash tutorials/results/proof/grid.sh
 # An argument (patches, patches_by_others, xrays, drawn, unlabeled) runs that part alone; DEVICE=cuda WORKERS=16 trains on
-# a GPU, three times as fast where processes share it by NVIDIA's MPS.
+# a GPU, about twice as fast where processes share it by NVIDIA's MPS.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 data=${GMCL_DATA_DIR:-../shared/data}

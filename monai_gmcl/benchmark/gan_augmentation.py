@@ -39,7 +39,7 @@ def augment(images: Tensor, generator: torch.Generator, orientations: bool) -> T
     if orientations:
         images = _turn(images, generator)
     for change in (_recolor, _shift, _hide):
-        chosen = torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator).to(images.device) < CHANCE
+        chosen = _uniform(images, generator, 0, 1) < CHANCE
         images = torch.where(chosen, change(images, generator), images)
     return images
 

@@ -71,12 +71,16 @@ def test_the_step_that_was_taken_last_is_looked_ahead_by(lesson: Lesson) -> None
     assert estimator.updates == [A] and not lesson.update
 
 
+@pytest.fixture
+def estimator() -> Told:
+    return Told(1.0, 1.0, 1.0, 1.0)
+
+
 def gradient(*values: float) -> dict[str, Tensor]:
     return {"head.weight": torch.tensor(values), "body.weight": torch.ones(3)}
 
 
-def test_the_look_ahead_gradient_is_averaged_over_steps_where_it_is_read(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_the_look_ahead_gradient_is_averaged_over_steps_where_it_is_read(lesson: Lesson, estimator: Told) -> None:
     weighting = LookAheadWeighting(estimator, memory=0.75)
     for values in ((1.0, 0.0), (5.0, 4.0)):
         weighting(lesson, gradient(*values), A)
@@ -84,8 +88,7 @@ def test_the_look_ahead_gradient_is_averaged_over_steps_where_it_is_read(lesson:
     assert [v["head.weight"].tolist() for v in estimator.look_aheads] == [[1.0, 0.0], [2.0, 1.0]]
 
 
-def test_the_average_is_not_changed_by_what_becomes_of_a_gradient(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_the_average_is_not_changed_by_what_becomes_of_a_gradient(lesson: Lesson, estimator: Told) -> None:
     weighting, given = LookAheadWeighting(estimator, memory=0.5), gradient(2.0, 2.0)
     weighting(lesson, given, A)
     given["head.weight"].zero_()
@@ -93,16 +96,14 @@ def test_the_average_is_not_changed_by_what_becomes_of_a_gradient(lesson: Lesson
     assert estimator.look_aheads[1]["head.weight"].tolist() == [1.0, 1.0]
 
 
-def test_without_memory_one_gradient_counts(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_without_memory_one_gradient_counts(lesson: Lesson, estimator: Told) -> None:
     weighting = LookAheadWeighting(estimator, memory=0)
     for values in ((1.0, 0.0), (5.0, 4.0)):
         weighting(lesson, gradient(*values), A)
     assert estimator.look_aheads[1]["head.weight"].tolist() == [5.0, 4.0]
 
 
-def test_a_gradient_that_overflowed_weighs_nothing_and_is_forgotten(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_a_gradient_that_overflowed_weighs_nothing_and_is_forgotten(lesson: Lesson, estimator: Told) -> None:
     weighting = LookAheadWeighting(estimator, memory=0.5)
     weighting(lesson, gradient(2.0, 2.0), A)
     assert weighting(lesson, gradient(float("inf"), 0.0), A).tolist() == [0.0] * 4
@@ -110,8 +111,7 @@ def test_a_gradient_that_overflowed_weighs_nothing_and_is_forgotten(lesson: Less
     assert estimator.look_aheads[-1]["head.weight"].tolist() == [1.0, 1.0]
 
 
-def test_the_average_is_saved_and_goes_on(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_the_average_is_saved_and_goes_on(lesson: Lesson, estimator: Told) -> None:
     weighting = LookAheadWeighting(estimator, memory=0.5)
     weighting(lesson, gradient(2.0, 2.0), A)
     saved = weighting.state_dict()
@@ -122,16 +122,14 @@ def test_the_average_is_saved_and_goes_on(lesson: Lesson) -> None:
     assert estimator.look_aheads[-1]["head.weight"].tolist() == [1.0, 1.0]
 
 
-def test_a_run_that_was_weighed_otherwise_goes_on(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_a_run_that_was_weighed_otherwise_goes_on(lesson: Lesson, estimator: Told) -> None:
     weighting = LookAheadWeighting(estimator)
     weighting.load_state_dict(UniformWeighting().state_dict(), torch.device("cpu"))
     weighting(lesson, gradient(2.0, 1.0), A)
     assert estimator.look_aheads[-1]["head.weight"].tolist() == [2.0, 1.0]
 
 
-def test_another_run_remembers_nothing(lesson: Lesson) -> None:
-    estimator = Told(1.0, 1.0, 1.0, 1.0)
+def test_another_run_remembers_nothing(lesson: Lesson, estimator: Told) -> None:
     weighting = LookAheadWeighting(estimator, memory=0.5)
     weighting(lesson, gradient(2.0, 2.0), A)
     weighting(lesson, gradient(2.0, 2.0), {})

@@ -212,7 +212,8 @@ ARMS: dict[str, Arm] = {
         "trained teacher as a transform after standard MONAI transforms",
         reused_teacher(_gmcl(), standard_augmentation),
     ),
-    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in each stage.
+    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in a stage of
+    # supervised steps.
     "self_training": Arm("self-training, two stages", self_training, False, unlabeled=True, share=2.0),
     "mean_teacher": Arm("Mean Teacher", mean_teacher, False, unlabeled=True, share=4 / 3),
     "fixmatch": Arm("FixMatch", fixmatch, False, unlabeled=True, share=4 / 3),
@@ -222,6 +223,20 @@ ARMS: dict[str, Arm] = {
     ),
     "gmcl_unlabeled_confidence": Arm(
         "GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting), False, unlabeled=True
+    ),
+    "gmcl_first_student": Arm(
+        "GMCL, unlabeled, labels by a first student, weighed by the look-ahead",
+        gmcl_on_unlabeled(first_student=True),
+        False,
+        unlabeled=True,
+        share=0.75,
+    ),
+    "gmcl_first_student_uniform": Arm(
+        "GMCL, unlabeled, labels by a first student, all equal",
+        gmcl_on_unlabeled(UniformWeighting, first_student=True),
+        False,
+        unlabeled=True,
+        share=0.75,
     ),
     "gmcl_unlabeled_true": Arm(
         "GMCL, unlabeled, true labels", gmcl_on_unlabeled(UniformWeighting, true_labels=True), False, unlabeled=True

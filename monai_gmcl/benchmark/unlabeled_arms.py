@@ -30,8 +30,9 @@ from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.teachers.base import draw_latents
-from monai_gmcl.weighting import LessonWeighting
+from monai_gmcl.weighting import LessonWeighting, PseudoLabeler
 from monai_gmcl.weighting.average_momentum import average_momentum
+from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
 __all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training", "unlabeled_loader"]
 
@@ -43,14 +44,20 @@ RAMP = 0.4
 """Share of the run over which it rises."""
 
 
+FIRST_STAGE = 4 / 3
+"""Steps of a first student in units of GMCL's own. With 3/4 of the steps of GMCL in one stage, both
+stages together have as many student passes."""
+
+
 def gmcl_on_unlabeled(
-    weighting: Callable[[], LessonWeighting] | None = None, true_labels: bool = False
+    weighting: Callable[[], LessonWeighting] | None = None, true_labels: bool = False, first_student: bool = False
 ) -> Callable[[Setup], Trainer]:
     """Return the builder of GMCL with lessons from unlabeled images, too.
 
     Args:
         weighting: of lessons; the trainer's own choice by default.
         true_labels: whether the labels of unlabeled images are known after all, which is the bound.
+        first_student: whether a student that was trained before proposes the labels, as in self-training.
     """
 
     def build(setup: Setup) -> Trainer:
@@ -64,12 +71,16 @@ def gmcl_on_unlabeled(
             known[:] = [labels]
             return images, None
 
-        proposal: dict[str, Any] = (
-            {"label_proposal": lambda images: (known[0], images.new_ones(len(images)))} if true_labels else {}
-        )
+        proposal: LabelProposal | None = None
+        if true_labels:
+            proposal = lambda images: (known[0], images.new_ones(len(images)))  # noqa: E731
+        elif first_student:
+            proposal = PseudoLabeler(
+                network=_first_student(setup, round(FIRST_STAGE * setup.steps)).with_weights("chosen")
+            )
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
-            **proposal,
+            label_proposal=proposal,
             teacher=teacher,
             teacher_optimizer=policy_teacher_optimizer(teacher),
             unlabeled_data_loader=unlabeled_loader(setup),
@@ -112,24 +123,26 @@ def mean_teacher(setup: Setup) -> Trainer:
 
 def self_training(setup: Setup) -> Trainer:
     """A first student labels the unlabeled images, a second one learns from all; both as arm ``standard`` does."""
+    assert setup.unlabeled is not None
+    labels = _first_student(setup, setup.steps).probabilities("chosen", setup.unlabeled[0]).argmax(1)
+    joined = torch.cat([setup.labeled[0], setup.unlabeled[0]]), torch.cat([setup.labeled[1], labels])
+    return _supervised(setup.with_labeled(joined))
 
-    def supervised(of: Setup) -> Trainer:
-        return SupervisedTrainer(**of.arguments(standard_augmentation(of.options)))
 
-    assert setup.choosing is not None and setup.unlabeled is not None
-    first = StudentRun(
-        supervised,
-        *(setup.options, setup.labeled, setup.choosing, setup.seed, setup.steps),
-        unlabeled=setup.unlabeled,
-        device=setup.device,
-    )
+def _supervised(setup: Setup) -> Trainer:
+    return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)))
+
+
+def _first_student(setup: Setup, steps: int) -> StudentRun:
+    """A student that arm ``standard`` has trained, and paid for."""
+    assert setup.choosing is not None
+    own = setup.options, setup.labeled, setup.choosing, setup.seed, steps
+    first = StudentRun(_supervised, *own, unlabeled=setup.unlabeled, device=setup.device)
     first.run()
     for name in setup.spent:
         setup.spent[name] += first.cost[name]
-    labels = first.probabilities("chosen", setup.unlabeled[0]).argmax(1)
     torch.manual_seed(setup.seed)
-    joined = torch.cat([setup.labeled[0], setup.unlabeled[0]]), torch.cat([setup.labeled[1], labels])
-    return supervised(setup.with_labeled(joined))
+    return first
 
 
 def _on_two_views(setup: Setup, unlabeled_loss: Callable[[Tensor, Tensor, float], Tensor]) -> Trainer:

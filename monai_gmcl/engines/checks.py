@@ -62,17 +62,22 @@ def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def check_device(teacher: nn.Module, device: torch.device) -> None:
-    """Raise unless the teacher is on the trainer's device.
+def check_device(module: nn.Module, device: torch.device, role: str = "teacher") -> None:
+    """Raise unless a module is on the trainer's device.
+
+    Args:
+        module: the teacher, or a first student.
+        device: the trainer's.
+        role: the argument's name.
 
     Raises:
         ConfigurationError: naming both devices.
     """
-    for name, value in (*teacher.named_parameters(), *teacher.named_buffers()):
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
         if value.device.type != device.type or device.index not in (None, value.device.index):
             raise ConfigurationError(
-                f"teacher: expected it on the trainer's device, {device}, found its {name} on {value.device}. Call "
-                "teacher.to(device) before its optimizer is made, as for the network."
+                f"{role}: expected it on the trainer's device, {device}, found its {name} on {value.device}. Call "
+                ".to(device) on it, before an optimizer of it is made."
             )
 
 

@@ -258,6 +258,7 @@ class GMCLTrainer(Trainer):
             propose = PseudoLabeler()
         if isinstance(propose, PseudoLabeler):
             propose.attach(self, unwrapped(self.network), self.inferer)
+            check_device(propose.network, self.device, "PseudoLabeler's network")
         return UnlabeledSources(
             loader, propose, getattr(self.teacher, "num_classes", None), self.rank_seed, self._prepared
         )

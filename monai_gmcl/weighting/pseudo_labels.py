@@ -21,7 +21,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.weighting.average_momentum import average_momentum
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 
@@ -39,7 +39,12 @@ class PseudoLabeler:
     image as the loader gives it, unchanged by the teacher, in evaluation mode. Classes: the likeliest class and its
     probability; one logit or several labels: each label's likelier side, and the mean probability of those sides.
 
+    Or a first student proposes, one that was trained on the labeled images before (``network``): its labels do not
+    follow what the student learns from them, so that a mistake does not confirm itself.
+
     Args:
+        network: the first student, images ``(B, C, ...)`` to logits ``(B, K)``, on the trainer's device; it stays as it
+            is, and no checkpoint holds it. Default: the running average; ``momentum`` is its.
         momentum: share of the current weights in the average at each student step, above 0 and below 1. In step t at
             least 9/(t + 8): see :func:`average_momentum`.
         temperature: of the probabilities, above 0.
@@ -49,11 +54,16 @@ class PseudoLabeler:
             class is rare.
 
     Raises:
-        ConfigurationError: an argument out of its range.
+        ConfigurationError: an argument out of its range; attached, a first student that is the student itself.
     """
 
     def __init__(
-        self, momentum: float = 0.01, temperature: float = 1.0, multi_label: bool = False, align: bool = False
+        self,
+        momentum: float = 0.01,
+        temperature: float = 1.0,
+        multi_label: bool = False,
+        align: bool = False,
+        network: nn.Module | None = None,
     ) -> None:
         if not 0 < momentum < 1:
             raise ConfigurationError(f"PseudoLabeler: momentum must be above 0 and below 1, got {momentum}.")
@@ -64,11 +74,12 @@ class PseudoLabeler:
         self.multi_label = multi_label
         self.align = align
         self._alignment: DistributionAlignment | None = None
+        self._first_student = network
         self._handler: EMAHandler | None = None
         self._inferer: Callable[..., Tensor] | None = None
 
     def attach(self, engine: Engine, network: nn.Module, inferer: Callable[..., Tensor]) -> None:
-        """Average a student over an engine's iterations.
+        """Average a student over an engine's iterations, if there is no first one.
 
         Args:
             engine: the trainer.
@@ -76,10 +87,15 @@ class PseudoLabeler:
             inferer: ``(images, network) -> outputs``.
         """
         self._inferer = inferer
-        self._handler = EMAHandler(network, self.momentum, handle_buffers="update")
-        # Not ignite's own warm-up: it has one name for all averages of an engine, and begins anew in a resumed run.
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._warm_up)
-        self._handler.attach(engine, MOMENTUM, warn_if_exists=False)
+        if self._first_student is network:
+            raise ConfigurationError(
+                "PseudoLabeler: network is the student that trains. Give a copy of it, as it was trained before."
+            )
+        if self._first_student is None:
+            self._handler = EMAHandler(network, self.momentum, handle_buffers="update")
+            # Not ignite's own warm-up: it has one name for all averages of an engine, and begins anew in a resumed run.
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._warm_up)
+            self._handler.attach(engine, MOMENTUM, warn_if_exists=False)
         if self.align:
             self._alignment = DistributionAlignment(self.momentum)
             engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._observe)
@@ -94,11 +110,13 @@ class PseudoLabeler:
 
     @property
     def network(self) -> nn.Module:
-        """The averaged student.
+        """Who proposes: the first student, or the averaged one.
 
         Raises:
             ConfigurationError: before :meth:`attach`.
         """
+        if self._first_student is not None:
+            return self._first_student
         if self._handler is None:
             raise ConfigurationError("PseudoLabeler: attach it to an engine and a student first.")
         return self._handler.ema_model
@@ -129,11 +147,23 @@ class PseudoLabeler:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and, where proposals are aligned, what they are aligned by."""
-        average = {name: value.clone() for name, value in self.network.state_dict().items()}
+        average = None
+        if self._first_student is None:
+            average = {name: value.clone() for name, value in self.network.state_dict().items()}
         return {"average": average, "alignment": None if self._alignment is None else self._alignment.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved; an alignment that was not begins anew."""
-        self.network.load_state_dict(dict(state["average"]))
-        if self._alignment is not None and state["alignment"] is not None:
+        """Put back what was saved; an alignment that was not begins anew.
+
+        Raises:
+            CheckpointError: the labels were proposed by something else.
+        """
+        if self._first_student is None:
+            if state.get("average") is None:
+                raise CheckpointError(
+                    "PseudoLabeler: the checkpoint has no running average, because its labels were proposed by "
+                    "something else, such as a first student. Give the same label_proposal as then."
+                )
+            self.network.load_state_dict(dict(state["average"]))
+        if self._alignment is not None and state.get("alignment") is not None:
             self._alignment.load_state_dict(state["alignment"])

@@ -84,6 +84,24 @@ def test_both_stages_of_self_training_count() -> None:
     assert both.cost["flops"] == pytest.approx(2 * one.cost["flops"])
 
 
+def test_gmcl_after_a_first_student_has_as_many_passes_as_gmcl_in_one_stage() -> None:
+    steps = 12
+    run = run_of("gmcl_first_student", round(steps * ARMS["gmcl_first_student"].share))
+    run.run()
+    # The proposal's pass is another network's: what is counted is real images and a lesson of twice as many.
+    proposals = run.steps * BATCH
+    assert run.cost["student_passes"] + proposals == steps * 4 * BATCH
+
+
+def test_a_first_student_is_the_one_that_validation_chose_and_learns_no_more() -> None:
+    run = run_of("gmcl_first_student", 6)
+    labeler = run.trainer.sources.unlabeled.propose
+    before = [parameter.clone() for parameter in labeler.network.parameters()]
+    run.run()
+    assert labeler.network is not run.network
+    assert all(torch.equal(a, b) for a, b in zip(before, labeler.network.parameters(), strict=True))
+
+
 def test_images_that_are_measured_on_are_not_in_the_pool(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monai_gmcl.benchmark.data_sets.HELD_OUT", 20)
     data = BenchmarkData(DataOptions(str(folder), channels=1))

@@ -280,6 +280,12 @@ def test_a_proposal_without_images_is_refused(trainer: Build) -> None:
         trainer(label_proposal=by_brightness)
 
 
+def test_a_first_student_elsewhere_is_refused(trainer: Build, unlabeled: Any) -> None:
+    first = nn.Linear(2, 2, device="meta")
+    with pytest.raises(ConfigurationError, match="PseudoLabeler's network: expected it on the trainer's device, cpu"):
+        trainer(unlabeled_data_loader=unlabeled, label_proposal=PseudoLabeler(network=first))
+
+
 def test_an_empty_loader_is_an_error(trainer: Build) -> None:
     with pytest.raises(DataError, match="unlabeled_data_loader gave no batch"):
         trainer(unlabeled_data_loader=[]).run()

@@ -112,6 +112,12 @@ def aligned() -> PseudoLabeler:
     return PseudoLabeler(align=True)
 
 
+def first_student() -> PseudoLabeler:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return PseudoLabeler(network=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2)))
+
+
 CASES: dict[str, dict[str, Any]] = {
     "head": {},
     "policy, hardness, errors": {"teacher": policy, "curriculum": ramps},
@@ -128,6 +134,7 @@ CASES: dict[str, dict[str, Any]] = {
     "unlabeled": {"unlabeled": 0},
     "unlabeled workers": {"unlabeled": 2, "meta": 0, "curriculum": ramps},
     "unlabeled, aligned": {"unlabeled": 0, "label_proposal": aligned},
+    "unlabeled, first student": {"unlabeled": 0, "label_proposal": first_student},
     "unlabeled, accumulation": {"unlabeled": 0, "accumulation_steps": 3},
     "unlabeled, bfloat16": {"unlabeled": 0, "amp": True},
     "bfloat16": {"amp": True},

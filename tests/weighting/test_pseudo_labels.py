@@ -23,7 +23,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
 from monai_gmcl import PseudoLabeler
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.weighting.average_momentum import average_momentum
 
 
@@ -155,6 +155,38 @@ def test_what_is_saved_can_be_put_back() -> None:
     other, _ = attached(PseudoLabeler())
     other.load_state_dict(labeler.state_dict())
     assert float(other.network.by) == float(labeler.network.by) != 0.0
+
+
+def test_a_first_student_proposes_and_stays_as_it_is() -> None:
+    first = Shift()
+    with torch.no_grad():
+        first.by += 7
+    labeler, student = attached(PseudoLabeler(network=first.train()), 5)
+    images = torch.tensor([[0.0, 2.0], [3.0, 0.0]])
+    labels, confidence = labeler(images)
+    assert labels.tolist() == [1, 0] and not first.training
+    torch.testing.assert_close(confidence, images.softmax(1).max(1).values)
+    assert labeler.network is first and first.by.item() == 7 and student.by.item() == 5
+
+
+def test_a_first_student_is_no_part_of_what_is_saved() -> None:
+    first = Shift()
+    labeler, _ = attached(PseudoLabeler(network=first), 5)
+    assert labeler.state_dict()["average"] is None
+    labeler.load_state_dict(attached(PseudoLabeler(), 5)[0].state_dict())
+    assert first.by.item() == 0
+
+
+@pytest.mark.parametrize("state", [{}, {"average": None, "alignment": None}])
+def test_an_average_that_was_not_saved_is_an_error(state: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="no running average.*Give the same label_proposal"):
+        attached(PseudoLabeler())[0].load_state_dict(state)
+
+
+def test_the_student_that_trains_is_no_first_student() -> None:
+    student = Shift()
+    with pytest.raises(ConfigurationError, match="network is the student that trains"):
+        PseudoLabeler(network=student).attach(Engine(lambda *_: None), student, SimpleInferer())
 
 
 @pytest.mark.parametrize("wrong", [{"momentum": 0.0}, {"momentum": 1.0}, {"temperature": 0.0}])

@@ -260,6 +260,21 @@ def test_unlabeled_images_join_the_lessons_and_every_handler_bears_it(align: boo
     workflow.finalize()
 
 
+def test_the_student_of_an_earlier_run_labels_unlabeled_images(data: Path, tmp_path: Path) -> None:
+    options = {"dataset_dir": str(data), "unlabeled_dir": str(data / "test"), "max_epochs": 1}
+    first = tmp_path / "first" / "model.pt"
+    for name, more in (("first", {}), ("second", {"first_student": str(first)})):
+        workflow = _workflow("train.yaml", "train", output_dir=str(tmp_path / name), **options, **more)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    labeler = workflow.parser.get_parsed_content("unlabeled#label_proposal")
+    wanted, found = torch.load(first, weights_only=True)["model"], labeler.network.state_dict()
+    assert list(wanted) == list(found) and all(torch.equal(wanted[key], found[key]) for key in wanted)
+    state = torch.load(newest_checkpoint(tmp_path / "second" / "checkpoints"), weights_only=True)
+    assert state["trainer"]["gmcl"]["sources"]["unlabeled"]["labeler"]["average"] is None
+
+
 def _same(first: Any, second: Any) -> bool:
     if isinstance(first, torch.Tensor):
         return torch.equal(first, second)

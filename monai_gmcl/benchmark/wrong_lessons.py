@@ -17,7 +17,6 @@ Run: ``python -m monai_gmcl.benchmark.wrong_lessons foreign --data_dir ../shared
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
+from monai_gmcl.benchmark.json_lines import append_row
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
 from monai_gmcl.benchmark.unlabeled_arms import unlabeled_loader
 from monai_gmcl.benchmark.weights_by_mark import WeightsByMark
@@ -151,7 +151,7 @@ def foreign(
                 way = f"30 % foreign, {name}" if replaced else f"own images, {name}"
                 row = _run(data, _with_pool, labeled, held_out, seed, steps, device, weighting, pool)
                 rows.append({"way": way, "seed": seed, "n": n, **row})
-                _tell(rows[-1], report)
+                append_row(rows[-1], report)
     _print_means(rows)
 
 
@@ -194,7 +194,7 @@ def flipped(
                 build = _with_trusted((images[few], labels[few]), right.long())
                 row = _run(data, build, (images[many], given), held_out, seed, steps, device, WEIGHTINGS[name])
                 rows.append({"way": way, "seed": seed, "n": n, **row})
-                _tell(rows[-1], report)
+                append_row(rows[-1], report)
     _print_means(rows)
 
 
@@ -250,13 +250,6 @@ def _data(data_dir: str, options: dict[str, Any]) -> BenchmarkData:
     torch.set_num_threads(1)
     set_track_meta(False)
     return BenchmarkData(DataOptions(str(data_dir), **options))
-
-
-def _tell(row: dict[str, Any], report: str | None) -> None:
-    print(json.dumps(row), flush=True)
-    if report:
-        with Path(report).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 def _print_means(rows: Sequence[dict[str, Any]]) -> None:

@@ -166,6 +166,7 @@ class CurriculumValues:
     unlabeled_weight: float
     hardness: float
     difficulty: float
+    unlabeled_difficulty: float
 
     def as_dict(self) -> dict[str, float]:
         """Return the values by name."""
@@ -183,6 +184,8 @@ class Curriculum:
         hardness: β, how strongly the teacher seeks what the student finds hard, at least 0; 0 is pure GMCL.
         difficulty: strength of the teacher's change: a schedule, or :class:`Competence` (the default).
         class_sampler: draws the classes of lessons; balanced by default.
+        unlabeled_difficulty: difficulty of a lesson's image whose label is proposed, in units of ``difficulty``.
+            Below 1 where such images are new to the student as they are.
 
     Raises:
         ConfigurationError: a schedule gives a negative or non-finite number.
@@ -196,12 +199,14 @@ class Curriculum:
         hardness: Schedule = 0.0,
         difficulty: Schedule | Competence | None = None,
         class_sampler: ClassSampler | None = None,
+        unlabeled_difficulty: Schedule = 1.0,
     ) -> None:
         self.schedules: dict[str, Schedule] = {
             "real_weight": real_weight,
             "lesson_weight": lesson_weight,
             "unlabeled_weight": unlabeled_weight,
             "hardness": hardness,
+            "unlabeled_difficulty": unlabeled_difficulty,
         }
         self.difficulty: Schedule | Competence = Competence() if difficulty is None else difficulty
         self.class_sampler = ClassSampler() if class_sampler is None else class_sampler

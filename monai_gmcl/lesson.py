@@ -83,6 +83,7 @@ class Lesson:
         buffers: the student's buffers before the step, by name.
         seed: seed of the student's pass (its dropout masks).
         proposed: how many images, the last ones, come from unlabeled sources with proposed labels.
+        unlabeled_difficulty: strength of the change of those, in units of ``difficulty``.
         confidence: how sure the label of each image is, 0 to 1 ``(n,)``; 1 where it was given. None: all were given.
         weights: weight of each image ω ``(n,)``, detached.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
@@ -107,6 +108,7 @@ class Lesson:
     buffers: dict[str, Tensor]
     seed: int
     proposed: int = 0
+    unlabeled_difficulty: float = 1.0
     confidence: Tensor | None = None
     weights: Tensor | None = None
     update: dict[str, Tensor] = field(default_factory=dict)
@@ -162,6 +164,7 @@ RECORDED = (
     "buffers",
     "seed",
     "proposed",
+    "unlabeled_difficulty",
     "confidence",
     "weights",
     "update",

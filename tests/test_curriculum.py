@@ -84,10 +84,23 @@ def test_classes_are_drawn_as_the_mode_says(mode: str, shares: tuple[float, floa
 
 
 def test_every_value_is_given_by_progress() -> None:
-    curriculum = Curriculum(real_weight=LinearRamp(1.0, 0.2), lesson_weight=lambda p: p, hardness=0.5, difficulty=0.7)
+    curriculum = Curriculum(
+        real_weight=LinearRamp(1.0, 0.2),
+        lesson_weight=lambda p: p,
+        hardness=0.5,
+        difficulty=0.7,
+        unlabeled_difficulty=LinearRamp(0.0, 0.4),
+    )
     values = curriculum.at(0.5).as_dict()
     assert values == pytest.approx(
-        {"real_weight": 0.6, "lesson_weight": 0.5, "unlabeled_weight": 1.0, "hardness": 0.5, "difficulty": 0.7}
+        {
+            "real_weight": 0.6,
+            "lesson_weight": 0.5,
+            "unlabeled_weight": 1.0,
+            "hardness": 0.5,
+            "difficulty": 0.7,
+            "unlabeled_difficulty": 0.2,
+        }
     )
 
 

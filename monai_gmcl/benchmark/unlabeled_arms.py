@@ -28,6 +28,7 @@ from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
+from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting, PseudoLabeler
@@ -45,8 +46,10 @@ RAMP = 0.4
 
 
 FIRST_STAGE = 4 / 3
-"""Steps of a first student in units of GMCL's own. With 3/4 of the steps of GMCL in one stage, both
-stages together have as many student passes."""
+"""Steps of a first student in units of GMCL's own. With 3/4 of the steps of GMCL in one stage, both stages together
+have as many student passes."""
+SECOND_STAGE = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": 0.3}
+"""Of the curriculum that such a student's labels are for."""
 
 
 def gmcl_on_unlabeled(
@@ -57,7 +60,8 @@ def gmcl_on_unlabeled(
     Args:
         weighting: of lessons; the trainer's own choice by default.
         true_labels: whether the labels of unlabeled images are known after all, which is the bound.
-        first_student: whether a student that was trained before proposes the labels, as in self-training.
+        first_student: whether a student that was trained before proposes the labels, as in self-training. Then most of
+            a step is of unlabeled images, little changed.
     """
 
     def build(setup: Setup) -> Trainer:
@@ -81,6 +85,7 @@ def gmcl_on_unlabeled(
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             label_proposal=proposal,
+            curriculum=Curriculum(**(SECOND_STAGE if first_student else {})),
             teacher=teacher,
             teacher_optimizer=policy_teacher_optimizer(teacher),
             unlabeled_data_loader=unlabeled_loader(setup),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from monai_gmcl.engines.checks import check_generated
 from monai_gmcl.engines.student_pass import seeded
@@ -57,5 +57,20 @@ class TeacherPass:
     def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
         self.teacher.train()
         with torch.set_grad_enabled(self.learns), seeded(lesson.seed, self.device):
-            lesson.generated = teacher(lesson.sources, lesson.labels, lesson.latents, lesson.difficulty)
-        check_generated(lesson.generated, self.teacher, lesson.image_shape)
+            parts = [self._part(lesson, teacher, *part) for part in _parts(lesson)]
+        lesson.generated = torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _part(self, lesson: Lesson, teacher: Callable[..., Any], part: slice, difficulty: float) -> Tensor:
+        sources = None if lesson.sources is None else lesson.sources[part]
+        labels = lesson.labels[part]
+        generated: Tensor = teacher(sources, labels, lesson.latents[part], difficulty)
+        check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]))
+        return generated
+
+
+def _parts(lesson: Lesson) -> list[tuple[slice, float]]:
+    """Which images the teacher makes at once, and how hard."""
+    if lesson.proposed == 0 or lesson.unlabeled_difficulty == 1:
+        return [(slice(None), lesson.difficulty)]
+    own = slice(lesson.labeled), lesson.difficulty
+    return [own, (slice(lesson.labeled, None), lesson.difficulty * lesson.unlabeled_difficulty)]

@@ -391,6 +391,7 @@ class GMCLTrainer(Trainer):
             buffers=self.student.copy_buffers(),
             seed=derive_seed(self.rank_seed, "student", iteration),
             proposed=len(labels) - n,
+            unlabeled_difficulty=values.unlabeled_difficulty,
             confidence=confidence,
         )
 

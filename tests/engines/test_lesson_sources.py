@@ -91,6 +91,59 @@ def test_the_curriculum_weighs_unlabeled_images(trainer: Build, unlabeled: Any, 
         assert torch.equal(lesson.weights, torch.cat([plain[:-3], plain[-3:] * 0.25])) and plain[-3:].any()
 
 
+@pytest.mark.parametrize("learns", [True, False])
+def test_the_curriculum_says_how_much_unlabeled_images_are_changed(
+    trainer: Build, unlabeled: Any, learns: bool
+) -> None:
+    def built(share: float) -> GMCLTrainer:
+        torch.manual_seed(0)
+        teacher = PolicyTeacher(2, 3, 2)
+        return trainer(
+            unlabeled_data_loader=unlabeled,
+            label_proposal=by_brightness,
+            teacher=teacher,
+            teacher_optimizer=torch.optim.Adam(teacher.parameters()) if learns else None,
+            curriculum=Curriculum(difficulty=0.8, unlabeled_difficulty=share),
+            max_epochs=1,
+        )
+
+    plain, same, half, none = (lessons_of(built(share))[0] for share in (1.0, 1.0, 0.5, 0.0))
+    teacher = PolicyTeacher(2, 3, 2).train()
+    for lesson, difficulty in ((same, 0.8), (half, 0.4), (none, 0.0)):
+        assert torch.equal(lesson.images[:-3], plain.images[:-3])
+        wanted = teacher(lesson.sources[-3:], lesson.labels[-3:], lesson.latents[-3:], difficulty)
+        torch.testing.assert_close(lesson.images[-3:], wanted)
+    torch.testing.assert_close(none.images[-3:], none.sources[-3:])
+    assert (half.images - half.sources)[-3:].abs().max() > 1e-3
+
+
+def test_a_teacher_that_makes_images_from_nothing_is_told_both_difficulties(trainer: Build, unlabeled: Any) -> None:
+    told: list[tuple[int, float]] = []
+
+    class FromNothing(nn.Module):
+        needs_images = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.by = nn.Parameter(torch.zeros(()))
+
+        def forward(self, images: None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
+            told.append((len(labels), difficulty))
+            return torch.rand(len(labels), 3, 8, 8) + self.by
+
+    curriculum = Curriculum(difficulty=0.8, unlabeled_difficulty=0.25)
+    lessons_of(
+        trainer(
+            unlabeled_data_loader=unlabeled,
+            label_proposal=by_brightness,
+            teacher=FromNothing(),
+            curriculum=curriculum,
+            max_epochs=1,
+        )
+    )
+    assert told[:2] == [(5, 0.8), (3, 0.2)]
+
+
 def test_images_are_weighed_by_a_batch_that_does_not_hold_them(trainer: Build, loader: Any) -> None:
     held: list[tuple[Tensor, Tensor]] = []
     run = trainer(weighting=LookAheadWeighting(), train_data_loader=loader(), max_epochs=1)

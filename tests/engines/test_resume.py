@@ -104,6 +104,10 @@ def ramps() -> Curriculum:
     return Curriculum(**weights, hardness=0.5, class_sampler=ClassSampler("errors"))  # type: ignore[arg-type]
 
 
+def easier() -> Curriculum:
+    return Curriculum(unlabeled_difficulty=0.3)
+
+
 def unrolled() -> UnrolledHypergradient:
     return UnrolledHypergradient(3)
 
@@ -135,6 +139,7 @@ CASES: dict[str, dict[str, Any]] = {
     "unlabeled workers": {"unlabeled": 2, "meta": 0, "curriculum": ramps},
     "unlabeled, aligned": {"unlabeled": 0, "label_proposal": aligned},
     "unlabeled, first student": {"unlabeled": 0, "label_proposal": first_student},
+    "unlabeled, easier": {"unlabeled": 0, "teacher": policy, "curriculum": easier},
     "unlabeled, accumulation": {"unlabeled": 0, "accumulation_steps": 3},
     "unlabeled, bfloat16": {"unlabeled": 0, "amp": True},
     "bfloat16": {"amp": True},

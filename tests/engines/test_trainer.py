@@ -115,7 +115,7 @@ def test_handlers_of_a_lesson_see_it_and_where_the_curriculum_stands(trainer: Bu
         values = run.state.curriculum
         seen.append(run.state.lesson.latents)
         assert set(values) == {
-            "real_weight", "lesson_weight", "unlabeled_weight", "hardness", "difficulty",
+            "real_weight", "lesson_weight", "unlabeled_weight", "hardness", "difficulty", "unlabeled_difficulty",
             "real_accuracy", "lesson_accuracy",
         }  # fmt: skip
         assert values["difficulty"] == run.state.lesson.difficulty

@@ -18,6 +18,7 @@ main='["gmcl","frozen","standard","strong","doubled_batch"]'
 starts='["gmcl_weak_start","frozen_weak_start","gmcl_strong_start","frozen_strong_start"]'
 side='["none","trivial_augment","mixup","cutmix","competence","hardness_only","hypergradient_only","latent"]'
 within='["standard_tuned_within_budget","strong_tuned_within_budget"]'
+second='["gmcl_first_student","gmcl_first_student_uniform"]'
 pool='["gmcl_unlabeled","gmcl_unlabeled_uniform","gmcl_unlabeled_true","fixmatch","mean_teacher"]'
 
 patches() {
@@ -63,6 +64,8 @@ unlabeled() {
   on_patches --n '[100,500,250]' --seeds 5 --arms "$pool"
   on_xrays --n '[50,100]' --seeds 5 --arms '["gmcl","gmcl_unlabeled"]'
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled_confidence","self_training"]'
+  on_patches --n '[100,500,250]' --seeds 5 --arms "$second"
+  on_xrays --n '[50,100]' --seeds 5 --arms "$second"
 }
 
 for part in "${@:-patches patches_by_others xrays drawn unlabeled}"; do

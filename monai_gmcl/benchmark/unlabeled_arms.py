@@ -48,7 +48,7 @@ RAMP = 0.4
 FIRST_STAGE = 4 / 3
 """Steps of a first student in units of GMCL's own. With 3/4 of the steps of GMCL in one stage, both stages together
 have as many student passes."""
-SECOND_STAGE = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": 0.3}
+SECOND_STAGE: dict[str, Any] = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": 0.3}
 """Of the curriculum that such a student's labels are for."""
 
 

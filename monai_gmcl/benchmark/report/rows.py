@@ -36,7 +36,7 @@ ORDER = (
     *("frozen_weak_start", "frozen_strong_start", "competence", "hardness_only", "hypergradient_only"),
     *("gmcl_weak_start", "gmcl_strong_start", "gmcl", "reused_teacher_alone", "reused_teacher"),
     *("self_training", "mean_teacher", "fixmatch", "gmcl_unlabeled_uniform", "gmcl_unlabeled_confidence"),
-    *("gmcl_unlabeled", "gmcl_unlabeled_true"),
+    *("gmcl_unlabeled", "gmcl_first_student_uniform", "gmcl_first_student", "gmcl_unlabeled_true"),
 )
 """Arms as tables list them; others follow by name."""
 SPLITS = ("test", "test_shifted", "held_out")

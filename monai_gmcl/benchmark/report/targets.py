@@ -134,7 +134,9 @@ def _learning(results: Results) -> Iterator[Target]:
         # A wrong start may be tried on some cells; the usual one is wanted on all.
         enough = cells and (end or len(cells) == len(wanted))
         state = OPEN if found is None or not enough else MET if found.low > 0 else MISSED
+        last = results.pooled(cells, ours, theirs, "final")
         text = f"{difference_text(found)}, {len(cells)} of {len(wanted)} cells" if found else "no runs"
+        text += f"; final weights {difference_text(last)}" if last else ""
         yield Target(f"3. GMCL − frozen teacher, {title}, AUC pooled", "interval above 0", text, state)
 
 

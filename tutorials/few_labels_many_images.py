@@ -274,7 +274,9 @@ display(Image(str(output_dir / "weights" / f"epoch_{max_epochs:04d}.png"), width
 #
 # - `ConfidenceWeighting` counts images by how sure their label is, and `Curriculum(unlabeled_weight=LinearRamp(0, 1))`
 #   lets the pool in slowly.
-# - `label_proposal` may be any function: a model that you have already, as `true_labels` is above.
+# - `label_proposal` may be any function, as `true_labels` is above, or a student that you have trained before:
+#   `PseudoLabeler(network=first)`. Its mistakes do not confirm themselves, so that most of a step may be of the pool:
+#   `Curriculum(real_weight=0.1, unlabeled_weight=3, unlabeled_difficulty=0.3)`, with `UniformWeighting()`.
 # - In the bundle: `--unlabeled_dir /data/unlabeled`.
 
 # %% [markdown]

@@ -44,7 +44,7 @@ from monai_gmcl.metrics.classification import mean_auc
 __all__ = ["run", "summary"]
 
 SPREAD = 0.9
-"""Standard deviation of the logarithm of a share: two thirds of the shares lie between .4 and 2.5."""
+"""Standard deviation of the logarithm of a share before the teacher bounds it: two thirds lie between .5 and 2."""
 DIFFICULTIES = (0.4, 4.0)
 BEST = 0.1
 """Share of the policies that are looked at as the best."""

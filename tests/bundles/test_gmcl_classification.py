@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,16 @@ def test_the_student_of_an_earlier_run_labels_unlabeled_images(data: Path, tmp_p
     assert list(wanted) == list(found) and all(torch.equal(wanted[key], found[key]) for key in wanted)
     state = torch.load(newest_checkpoint(tmp_path / "second" / "checkpoints"), weights_only=True)
     assert state["trainer"]["gmcl"]["sources"]["unlabeled"]["labeler"]["average"] is None
+
+
+def test_a_first_student_without_images_to_label_is_refused(data: Path, tmp_path: Path) -> None:
+    options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "first_student": "model.pt"}
+    workflow = _workflow("train.yaml", "train", **options)
+    workflow.initialize()
+    with pytest.raises(RuntimeError) as caught:
+        workflow.run()
+    workflow.finalize()
+    assert "unlabeled_data_loader, which is missing" in "".join(traceback.format_exception(caught.value))
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -75,6 +75,14 @@ def test_labels_are_saved_where_half_of_them_do(rows: Any) -> None:
     assert target.state in (MISSED, OPEN) and "50 − 100: −" in target.found
 
 
+def test_sizes_without_a_twin_in_the_plan_leave_label_efficiency_decided(rows: Any) -> None:
+    sizes = (50, 100, 200, 250, 500, 1000, 2000)
+    (target,) = of(rows(sizes=sizes, gmcl=0.7), "4. GMCL with n labels − standard transforms with 2 n, PCam")
+    assert target.state == MISSED
+    (open_target,) = of(rows(sizes=sizes[:5], gmcl=0.7), "4. GMCL with n labels − standard transforms with 2 n, PCam")
+    assert open_target.state == OPEN
+
+
 def test_the_label_efficiency_of_xrays_asks_for_no_more_images_than_there_are(rows: Any) -> None:
     found = rows("pneumonia", (100, 200, 400), gmcl=0.7)
     (target,) = of(found, "4. GMCL with n labels − standard transforms with 2 n, X-rays")

@@ -225,14 +225,14 @@ ARMS: dict[str, Arm] = {
         "GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting), False, unlabeled=True
     ),
     "gmcl_first_student": Arm(
-        "GMCL, unlabeled, labels by a first student, weighed by the look-ahead",
+        "GMCL after a first student, weighed by the look-ahead",
         gmcl_on_unlabeled(first_student=True),
         False,
         unlabeled=True,
         share=0.75,
     ),
     "gmcl_first_student_uniform": Arm(
-        "GMCL, unlabeled, labels by a first student, all equal",
+        "GMCL after a first student, all equal",
         gmcl_on_unlabeled(UniformWeighting, first_student=True),
         False,
         unlabeled=True,

@@ -65,6 +65,8 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "savefig.dpi": 130,
 }
+TITLE_WIDTH = 4.2
+"""Of a column of a legend, inches."""
 
 
 def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
@@ -88,7 +90,7 @@ def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
         panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
 
     alt = f"AUC over the number of labeled images, by arm: {_place(cells)}"
-    return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, -(-len(arms) // 3)))
+    return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, _lines(len(arms), len(BOTH))))
 
 
 def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
@@ -145,14 +147,24 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
         panels[0].set_ylabel("AUC, chosen weights")
 
     alt = f"AUC over counted operations, by arm: {_place(cells)}"
-    return Picture(f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, -(-len(arms) // 3), sharey=False))
+    return Picture(
+        f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, _lines(len(arms), len(cells)), sharey=False)
+    )
+
+
+def _width(panels: int) -> float:
+    return max(9.0, 2.6 * panels)
+
+
+def _lines(arms: int, panels: int) -> int:
+    """Lines of a legend whose columns have room for the longest title."""
+    return -(-arms // int(_width(panels) // TITLE_WIDTH))
 
 
 def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lines: int, sharey: bool = True) -> bytes:
     """Return a row of panels over one legend of so many lines."""
     with matplotlib.rc_context(STYLE):
-        width = max(9.0, 2.6 * panels)
-        figure = Figure(figsize=(width, height + 0.19 * lines), layout="constrained")
+        figure = Figure(figsize=(_width(panels), height + 0.19 * lines), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, panels, squeeze=False, sharey=sharey)[0]
         draw(axes)

@@ -20,6 +20,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from monai_gmcl.benchmark.arms import ARMS
 from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import Results
 from monai_gmcl.page import Picture
@@ -42,6 +43,19 @@ def test_an_arm_that_ran_is_drawn_in_its_color(rows: Any, figure: Any) -> None:
     without = results_of([row for row in found if row["arm"] != "frozen"])
     cells = whole.cells("pcam", "test")
     assert pixels(figure(whole, cells), "frozen") > 100 and pixels(figure(without, cells), "frozen") == 0
+
+
+@pytest.mark.parametrize("figure", [efficiency_figure, cost_figure])
+@pytest.mark.parametrize("panels", [1, 4, 7])
+def test_the_titles_of_all_arms_have_room(rows: Any, figure: Any, panels: int) -> None:
+    found = rows(sizes=tuple(range(100, 100 + 100 * panels, 100)), seeds=2, **dict.fromkeys(ARMS, 0.8))
+    results = results_of(found)
+    picture = figure(results, results.cells("pcam", "test"))
+    image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
+    legend = image[int(len(image) * 0.7) :]
+    assert legend.min() < 128
+    # What is cut off leaves ink at the edge.
+    assert legend[:, 0].min() > 250 and legend[:, -1].min() > 250
 
 
 def test_each_size_has_a_panel_of_costs(rows: Any) -> None:

@@ -65,6 +65,8 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "savefig.dpi": 130,
 }
+LEAST_RANGE = 5.0
+"""Highest cost of a panel's axis, in units of the lowest."""
 TITLE_WIDTH = 4.2
 """Of a column of a legend, inches."""
 
@@ -139,6 +141,10 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                 style = {**_style(arm), "linestyle": "", "markersize": 7}
                 axes.plot([x for x, _ in there], [y for _, y in there], **style)
             axes.set_xscale("log")
+            # Wide enough for two of the ticks below.
+            low, high = axes.get_xlim()
+            wider = max(1.0, (LEAST_RANGE * low / high) ** 0.5)
+            axes.set_xlim(low / wider, high * wider)
             # Costs often lie within a decade, of which a logarithmic axis would name no number.
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(EngFormatter())

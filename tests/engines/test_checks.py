@@ -80,9 +80,7 @@ def test_what_is_compiled_in_a_lessons_way_is_refused(trainer: Build, student: A
 
 
 def test_a_teacher_on_another_device_is_refused(trainer: Build) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"trainer's device, cpu, found its \w+ on meta.*teacher\.to\(device\)"
-    ):
+    with pytest.raises(ConfigurationError, match=r"trainer's device, cpu, found its \w+ on meta.*\.to\(device\)"):
         trainer(teacher=PolicyTeacher(2, 3, 2).to("meta"))
 
 

@@ -42,7 +42,7 @@ from monai_gmcl.teachers import LatentTeacher, Teacher
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import ConfidenceWeighting, UniformWeighting
 
-__all__ = ["ARMS", "Arm", "STRENGTHS"]
+__all__ = ["ARMS", "Arm", "STRENGTHS", "gmcl_arm"]
 
 STRENGTHS = (0.5, 1.0, 2.0)
 """Times the usual ranges of an augmentation that is tuned, or the usual length of the GAN."""
@@ -142,13 +142,23 @@ class _Deaf(Hypergradient):
         return torch.zeros_like(images), images.new_zeros(len(images))
 
 
-def _gmcl(
+def gmcl_arm(
     teacher: Callable[[DataOptions], Teacher] = policy_teacher,
     optimizer: Callable[[Teacher], torch.optim.Optimizer] | None = policy_teacher_optimizer,
     hypergradient: type[Hypergradient] | None = None,
     start: float | None = None,
     **curriculum: Any,
 ) -> Callable[[Setup], Trainer]:
+    """Return the builder of GMCL on labeled images.
+
+    Args:
+        teacher: made for a data set.
+        optimizer: made for the teacher; None leaves it as it is.
+        hypergradient: the trainer's own by default.
+        start: difficulty at which competence starts.
+        **curriculum: arguments of :class:`monai_gmcl.curriculum.Curriculum`.
+    """
+
     def build(setup: Setup) -> Trainer:
         difficulty: dict[str, Any] = {} if start is None else {"difficulty": Competence(start=start)}
         model = teacher(setup.options).to(setup.device)
@@ -173,7 +183,7 @@ def _latent_teacher_optimizer(teacher: Teacher) -> torch.optim.Adam:
 
 
 def _frozen(**curriculum: Any) -> Callable[[Setup], Trainer]:
-    return _gmcl(optimizer=None, **curriculum)
+    return gmcl_arm(optimizer=None, **curriculum)
 
 
 ARMS: dict[str, Arm] = {
@@ -192,25 +202,25 @@ ARMS: dict[str, Arm] = {
     "frozen": Arm("GMCL with a frozen random teacher", _frozen(difficulty=1.0), equal_compute=False),
     "competence": Arm("GMCL with a frozen random teacher led by competence", _frozen(), equal_compute=False),
     "hardness_only": Arm(
-        "GMCL, hardness only", _gmcl(hypergradient=_Deaf, hardness=1.0, difficulty=1.0), equal_compute=False
+        "GMCL, hardness only", gmcl_arm(hypergradient=_Deaf, hardness=1.0, difficulty=1.0), equal_compute=False
     ),
-    "hypergradient_only": Arm("GMCL, hypergradient only", _gmcl(difficulty=1.0), equal_compute=False),
+    "hypergradient_only": Arm("GMCL, hypergradient only", gmcl_arm(difficulty=1.0), equal_compute=False),
     "frozen_weak_start": Arm("frozen random teacher, a third of the strength", _frozen(difficulty=1 / 3), False),
-    "gmcl_weak_start": Arm("GMCL from a third of the strength", _gmcl(start=1 / 3), False),
+    "gmcl_weak_start": Arm("GMCL from a third of the strength", gmcl_arm(start=1 / 3), False),
     "frozen_strong_start": Arm("frozen random teacher, three times the strength", _frozen(difficulty=3.0), False),
-    "gmcl_strong_start": Arm("GMCL from three times the strength", _gmcl(start=3.0), False),
-    "gmcl": Arm("GMCL", _gmcl(), equal_compute=False),
+    "gmcl_strong_start": Arm("GMCL from three times the strength", gmcl_arm(start=3.0), False),
+    "gmcl": Arm("GMCL", gmcl_arm(), equal_compute=False),
     "latent": Arm(
         "GMCL with LatentTeacher",
-        _gmcl(_latent_teacher, _latent_teacher_optimizer),
+        gmcl_arm(_latent_teacher, _latent_teacher_optimizer),
         equal_compute=False,
     ),
     "reused_teacher_alone": Arm(
-        "trained teacher as a transform, nothing else", reused_teacher(_gmcl(), lambda _: no_augmentation())
+        "trained teacher as a transform, nothing else", reused_teacher(gmcl_arm(), lambda _: no_augmentation())
     ),
     "reused_teacher": Arm(
         "trained teacher as a transform after standard MONAI transforms",
-        reused_teacher(_gmcl(), standard_augmentation),
+        reused_teacher(gmcl_arm(), standard_augmentation),
     ),
     # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in a stage of
     # supervised steps.

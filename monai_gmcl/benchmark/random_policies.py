@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,15 @@ import torch
 from monai.data.meta_obj import set_track_meta
 from monai.engines.trainer import Trainer
 
-from monai_gmcl.benchmark.augmentations import standard_augmentation
+from monai_gmcl.benchmark.arms import gmcl_arm
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
 from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.json_lines import append_row
 from monai_gmcl.benchmark.student_run import Setup, StudentRun
-from monai_gmcl.curriculum import Curriculum
-from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.engines.data_order import derive_seed
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import mean_auc
+from monai_gmcl.teachers import PolicyTeacher
 
 __all__ = ["run", "summary"]
 
@@ -86,41 +85,32 @@ def run(
             for policy in range(policies + 1):
                 if (number, seed, policy) in done:
                     continue
-                build = _Frozen(policy)
+                teacher = policy_teacher(data.options)
+                difficulty = _draw(teacher, seed, len(labeled[0]), policy) if policy else 1.0
+                build = _frozen(teacher, difficulty)
                 student = StudentRun(build, data.options, labeled, data.choosing, seed, steps, device=device)
                 student.run()
                 auc = {
                     w: round(mean_auc(student.probabilities(w, held_out[0]), held_out[1]), 4) for w in student.weights
                 }
-                append_row({"n": number, "seed": seed, "policy": policy, **build.drawn, **auc}, report)
+                shares = {name: round(row["share"], 3) for name, row in teacher.policy().items()}
+                drawn = {"difficulty": round(difficulty, 3), "shares": shares}
+                append_row({"n": number, "seed": seed, "policy": policy, **drawn, **auc}, report)
 
 
-class _Frozen:
-    """Builds GMCL with a teacher that does not learn."""
+def _draw(teacher: PolicyTeacher, *seed: int) -> float:
+    """Draw a policy for a teacher, and return the difficulty that belongs to it."""
+    # Another one for each seed and n: only so can influences be told apart.
+    generator = torch.Generator().manual_seed(derive_seed(*seed))
+    low, high = map(math.log, DIFFICULTIES)
+    difficulty = math.exp(low + (high - low) * float(torch.rand((), generator=generator)))
+    with torch.no_grad():
+        teacher.log_share.copy_(SPREAD * torch.randn(len(teacher.operations), generator=generator))
+    return difficulty
 
-    def __init__(self, policy: int) -> None:
-        self.policy = policy
-        self.drawn: dict[str, Any] = {}
 
-    def __call__(self, setup: Setup) -> Trainer:
-        teacher = policy_teacher(setup.options).to(setup.device)
-        difficulty = 1.0
-        if self.policy > 0:
-            # Another policy for each seed and n: only so can influences be told apart.
-            generator = torch.Generator().manual_seed(derive_seed(setup.seed, len(setup.labeled[0]), self.policy))
-            low, high = map(math.log, DIFFICULTIES)
-            difficulty = math.exp(low + (high - low) * float(torch.rand((), generator=generator)))
-            with torch.no_grad():
-                teacher.log_share.copy_(SPREAD * torch.randn(len(teacher.operations), generator=generator))
-        shares = {name: round(row["share"], 3) for name, row in teacher.policy().items()}
-        self.drawn = {"difficulty": round(difficulty, 3), "shares": shares}
-        return GMCLTrainer(
-            **setup.arguments(standard_augmentation(setup.options)),
-            teacher=teacher,
-            teacher_optimizer=None,
-            curriculum=Curriculum(difficulty=difficulty),
-            seed=setup.seed,
-        )
+def _frozen(teacher: PolicyTeacher, difficulty: float) -> Callable[[Setup], Trainer]:
+    return gmcl_arm(lambda _: teacher, optimizer=None, difficulty=difficulty)
 
 
 def summary(report: str) -> None:
@@ -146,12 +136,14 @@ def summary(report: str) -> None:
     rows = _rows(report)
     usual = {(row["n"], row["seed"]): row for row in rows if row["policy"] == 0}
     drawn = [row for row in rows if row["policy"] > 0 and (row["n"], row["seed"]) in usual]
-    cells = np.array([sorted(usual).index((row["n"], row["seed"])) for row in drawn])
-    if len(set(cells.tolist())) < 2:
+    places = {cell: place for place, cell in enumerate(sorted(usual))}
+    cells = np.array([places[row["n"], row["seed"]] for row in drawn])
+    count = len(set(cells.tolist()))
+    if count < 2:
         raise ConfigurationError(f"Expected random policies and the usual one in two cells or more in '{report}'.")
     logarithms = np.log([[row["difficulty"], *row["shares"].values()] for row in drawn])
     inputs = _centered(np.column_stack([logarithms, logarithms[:, 0] ** 2]), cells)
-    print(f"{len(drawn)} policies in {len(set(cells.tolist()))} cells")
+    print(f"{len(drawn)} policies in {count} cells")
     print(f"{'weights':<12}" + "".join(f"{name:>18}" for name in ("spread", "random", "explained", "best")))
     for weights in ("chosen", "final", "ema_chosen", "ema_final"):
         auc = np.array([row[weights] for row in drawn])

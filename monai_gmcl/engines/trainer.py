@@ -39,10 +39,12 @@ from monai_gmcl.engines.checks import (
     check_outputs,
     check_uncompiled,
 )
+from monai_gmcl.engines.checks_of_arguments import check_intervals
 from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
-from monai_gmcl.engines.data_order import EndlessBatches, SeededPasses, derive_seed
+from monai_gmcl.engines.data_order import SeededPasses, derive_seed
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
 from monai_gmcl.engines.lesson_sources import LessonSources
+from monai_gmcl.engines.look_ahead import LookAhead
 from monai_gmcl.engines.pending_lessons import PendingLessons
 from monai_gmcl.engines.precision import Precision
 from monai_gmcl.engines.real_batch import RealBatch
@@ -160,9 +162,6 @@ class GMCLTrainer(Trainer):
         source_buffer: int = 16,
         seed: int | None = None,
     ) -> None:
-        for name, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
-            if value < 1:
-                raise ConfigurationError(f"{name} must be a positive integer, got {value!r}.")
         # Handlers attach inside super().__init__ and may want to see any of these.
         self.device = torch.device(device)
         self.network: nn.Module = network
@@ -178,6 +177,7 @@ class GMCLTrainer(Trainer):
         self.teacher_optimizer = teacher_optimizer
         self.curriculum = Curriculum() if curriculum is None else curriculum
         self.hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
+        check_intervals(self.hypergradient, teacher_interval, accumulation_steps, amp)
         if weighting is None:
             weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
         self.weighting = weighting
@@ -192,26 +192,17 @@ class GMCLTrainer(Trainer):
             require_update_rule(optimizer)
         if teacher_optimizer is not None:
             self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient, self.ranks)
-        lookback = self.hypergradient.lookback
-        if lookback > teacher_interval:
-            raise ConfigurationError(
-                f"{type(self.hypergradient).__name__} looks back over {lookback} lessons while the teacher stands "
-                f"still: teacher_interval must be at least {lookback}, got {teacher_interval}."
-            )
-        if self.hypergradient.needs_real_step and (accumulation_steps > 1 or amp):
-            raise ConfigurationError(
-                f"{type(self.hypergradient).__name__} takes the student's steps once more: it works with "
-                f"accumulation_steps=1 and amp=False, got {accumulation_steps} and {amp}."
-            )
         self.student_step = StudentStep(
             unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
+        )
+        self.look_ahead = LookAhead(
+            self.student, self.student_step, meta_data_loader, self._prepare_meta, self.rank_seed, self.ranks
         )
         estimators = [self.hypergradient] if teacher_optimizer is not None else []
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
         check_ranks(self.ranks, network, teacher, [*estimators, self.weighting.hypergradient])
-        self._pending = PendingLessons(lookback, self._teach_again, self.device)
-        self._look_ahead: dict[str, Tensor] = {}
+        self._pending = PendingLessons(self.hypergradient.lookback, self._teach_again, self.device)
         self._range_checked = False
         self.dropped_lessons = 0
         super().__init__(
@@ -235,9 +226,6 @@ class GMCLTrainer(Trainer):
             amp_kwargs=amp_kwargs,
         )
         self.scaler = self.precision.scaler  # type: ignore[assignment]
-        self.meta_batches = (
-            None if meta_data_loader is None else EndlessBatches(meta_data_loader, self.rank_seed, "meta_data_loader")
-        )
         unlabeled = self._unlabeled_sources(unlabeled_data_loader, label_proposal)
         self.sources = LessonSources(SourceBuffer(source_buffer), unlabeled, self.device)
         self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
@@ -248,6 +236,10 @@ class GMCLTrainer(Trainer):
     def rank_seed(self) -> int:
         """Seed of all that is this rank's own: order of images, transforms, lessons, dropout."""
         return self.seed if self.ranks.index == 0 else derive_seed(self.seed, "rank", self.ranks.index)
+
+    @property
+    def _estimator(self) -> list[Any]:
+        return [type(self.hypergradient).__name__, self.hypergradient.lookback]
 
     def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
         if loader is None:
@@ -325,18 +317,12 @@ class GMCLTrainer(Trainer):
         step = self.student_step
         heard = self.teacher_step is not None and step.window_ends(self.state) and len(self._pending) > 0
         heard = heard and step.taken % self.teacher_interval == 0
-        read = heard or self.weighting.hypergradient is not None
-        if read and self.meta_batches is not None:
-            self._look_ahead = self._meta_gradient(next(self.meta_batches))
-        else:
-            if read:
-                step.share_look_ahead()
-            self._look_ahead = step.real_gradient()
+        self.look_ahead.take(read=heard or self.weighting.hypergradient is not None)
         if not heard:
             return
         assert self.teacher_step is not None
         lessons = self._pending.alive()
-        step_teacher = partial(self.teacher_step, lessons, self._look_ahead, values.hardness)
+        step_teacher = partial(self.teacher_step, lessons, self.look_ahead.gradient, values.hardness)
         stepped = self.student.held(lessons[-1], step_teacher)
         self._pending.clear()
         self.state.lesson = None
@@ -345,33 +331,29 @@ class GMCLTrainer(Trainer):
 
     def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
         """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
-        weighed_by_this_batch = self.weighting.hypergradient is not None and self.meta_batches is None
-        if not weighed_by_this_batch:
-            self.sources.buffer.add(real.images, real.labels)
-        lesson = self._lesson(real, values) if values.lesson_weight > 0 and self.sources.buffer.classes else None
-        if weighed_by_this_batch:
-            # Only now: the gradient that weighs the lesson would favor changes of its own images.
-            self.sources.buffer.add(real.images, real.labels)
+        lesson = self._draw_lesson(real, values)
         if lesson is None:
             return None
         self._teach(lesson)
-        weigh = partial(self.weighting, lesson, self._look_ahead, self.student_step.update)
-        lesson.weights = self.student.held(lesson, weigh).detach().clone()
-        lesson.weights[lesson.labeled :] *= values.unlabeled_weight
-        assert lesson.losses is not None and lesson.outputs is not None
-        check_lesson(lesson.losses, lesson.weights)
-        correct = correctness(lesson.outputs, lesson.labels)
-        given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
-        given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
-        lesson.share = len(lesson) * self.ranks.size / len(correct)
-        # Of given labels only: proposed ones say what the student thinks already.
-        lesson_accuracy = float(correct[given > 0].mean())
+        self._weigh(lesson, values)
+        lesson.share, lesson_accuracy = self._share_and_accuracy(lesson)
         add = partial(self.student_step.add_lesson, lesson, self._will_be_heard(), values.hardness > 0)
         self.student.held(lesson, add)
         self.curriculum.observe(real.accuracy, lesson_accuracy)
         accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
+        return lesson
+
+    def _draw_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
+        buffer = self.sources.buffer
+        weighed_by_this_batch = self.weighting.hypergradient is not None and self.look_ahead.meta_batches is None
+        if not weighed_by_this_batch:
+            buffer.add(real.images, real.labels)
+        lesson = self._lesson(real, values) if values.lesson_weight > 0 and buffer.classes else None
+        if weighed_by_this_batch:
+            # Only now: the gradient that weighs the lesson would favor changes of its own images.
+            buffer.add(real.images, real.labels)
         return lesson
 
     def _lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
@@ -395,6 +377,24 @@ class GMCLTrainer(Trainer):
             confidence=confidence,
         )
 
+    def _weigh(self, lesson: Lesson, values: CurriculumValues) -> None:
+        weigh = partial(self.weighting, lesson, self.look_ahead.gradient, self.student_step.update)
+        lesson.weights = self.student.held(lesson, weigh).detach().clone()
+        lesson.weights[lesson.labeled :] *= values.unlabeled_weight
+        assert lesson.losses is not None
+        check_lesson(lesson.losses, lesson.weights)
+
+    def _share_and_accuracy(self, lesson: Lesson) -> tuple[float, float]:
+        """This rank's part of the lesson, and how right the student is on all of it.
+
+        Accuracy is of given labels only: proposed ones say what the student thinks already.
+        """
+        assert lesson.outputs is not None
+        correct = correctness(lesson.outputs, lesson.labels)
+        given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
+        given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
+        return len(lesson) * self.ranks.size / len(correct), float(correct[given > 0].mean())
+
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
         heard = lesson is not None and self._will_be_heard()
@@ -402,7 +402,7 @@ class GMCLTrainer(Trainer):
             lesson.real_step = self.student_step.remember(real, values.real_weight)
             self.student.retrace(lesson.real_step, lesson.buffers)
         self.student_step.combine(values.real_weight, values.lesson_weight)
-        self._look_ahead = {}
+        self.look_ahead.forget()
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         readers = [] if lesson is None else self._readers(heard)
         if lesson is not None and readers:
@@ -446,6 +446,9 @@ class GMCLTrainer(Trainer):
             self._range_checked = True
         return real
 
+    def _prepare_meta(self, batchdata: Any) -> RealBatch:
+        return self._prepare(batchdata, "meta")
+
     def _prepared(self, batchdata: Any) -> Any:
         return self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
 
@@ -461,17 +464,6 @@ class GMCLTrainer(Trainer):
         """The estimators that read a lesson: the teacher's, where it will hear of it, and that of the weights."""
         weighting = self.weighting.hypergradient
         return [*([self.hypergradient] if heard else []), *([] if weighting is None else [weighting])]
-
-    def _meta_gradient(self, batchdata: Any) -> dict[str, Tensor]:
-        """The look-ahead gradient on images that the student does not train on."""
-        meta = self._prepare(batchdata, "meta")
-        parameters = self.student.copy_parameters(self.student_step.names)
-        buffers = self.student.copy_buffers()
-        _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed)
-        share = len(losses) * self.ranks.size / len(self.ranks.joined(losses.detach()))
-        found = self.student.gradient(parameters, buffers, losses.mean() * share)
-        self.ranks.average(list(found.values()))
-        return found
 
     def _will_be_heard(self) -> bool:
         """Whether the teacher hears of a lesson set now: its next step comes within the estimator's lookback."""
@@ -496,8 +488,8 @@ class GMCLTrainer(Trainer):
             "pending": self._pending.state_dict(),
             "weighting": self.weighting.state_dict(),
             "student_step": self.student_step.state_dict(self.state),
-            "meta_batches": None if self.meta_batches is None else self.meta_batches.state_dict(),
-            "hypergradient": [type(self.hypergradient).__name__, self.hypergradient.lookback],
+            "meta_batches": self.look_ahead.state_dict(),
+            "hypergradient": self._estimator,
             "teacher_step": None if self.teacher_step is None else self.teacher_step.state_dict(),
             "dropped_lessons": self.dropped_lessons,
         }
@@ -528,17 +520,12 @@ class GMCLTrainer(Trainer):
         self.curriculum.load_state_dict(state["curriculum"])
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
         # What was saved is the first rank's own.
-        if self.ranks.alone and state["hypergradient"] == [
-            type(self.hypergradient).__name__,
-            self.hypergradient.lookback,
-        ]:
+        if self.ranks.alone and state["hypergradient"] == self._estimator:
             # Another estimator would read what these lessons have not kept.
             self._pending.load_state_dict(state["pending"])
         self.student_step.load_state_dict(state["student_step"], self.device)
         self.weighting.load_state_dict(state["weighting"], self.device)
-        if self.meta_batches is not None and state["meta_batches"] is not None:
-            self.meta_batches.seed = self.rank_seed
-            self.meta_batches.load_state_dict(state["meta_batches"])
+        self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
         self.dropped_lessons = state["dropped_lessons"]

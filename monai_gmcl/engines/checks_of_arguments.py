@@ -1,0 +1,45 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.hypergradients import Hypergradient
+
+__all__ = ["check_intervals"]
+
+
+def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
+    """Raise where the estimator could not hear lessons that are set as often as this.
+
+    Args:
+        hypergradient: the teacher's estimator.
+        teacher_interval: student steps per teacher step.
+        accumulation_steps: micro-batches per student step.
+        amp: whether the student trains with mixed precision.
+
+    Raises:
+        ConfigurationError: arguments that do not go together, or are less than 1.
+    """
+    for argument, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
+        if value < 1:
+            raise ConfigurationError(f"{argument} must be a positive integer, got {value!r}.")
+    name, lookback = type(hypergradient).__name__, hypergradient.lookback
+    if lookback > teacher_interval:
+        raise ConfigurationError(
+            f"{name} looks back over {lookback} lessons while the teacher stands still: teacher_interval must be at "
+            f"least {lookback}, got {teacher_interval}."
+        )
+    if hypergradient.needs_real_step and (accumulation_steps > 1 or amp):
+        raise ConfigurationError(
+            f"{name} takes the student's steps once more: it works with accumulation_steps=1 and amp=False, got "
+            f"{accumulation_steps} and {amp}."
+        )

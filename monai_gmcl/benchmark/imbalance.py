@@ -24,12 +24,11 @@ from monai.engines.trainer import SupervisedTrainer, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
+from monai_gmcl.benchmark.arms import gmcl_arm
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
-from monai_gmcl.curriculum import ClassSampler, Curriculum
-from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.metrics.classification import classification_measures
 
 __all__ = ["imbalance"]
@@ -54,17 +53,8 @@ def _oversampled(setup: Setup) -> Trainer:
 
 
 def _gmcl(mode: str) -> Callable[[Setup], Trainer]:
-    def build(setup: Setup) -> Trainer:
-        teacher = policy_teacher(setup.options)
-        return GMCLTrainer(
-            **setup.arguments(standard_augmentation(setup.options)),
-            teacher=teacher,
-            teacher_optimizer=policy_teacher_optimizer(teacher),
-            curriculum=Curriculum(class_sampler=ClassSampler(mode)),
-            seed=setup.seed,
-        )
-
-    return build
+    # A sampler for each run: it counts the errors of its own student.
+    return lambda setup: gmcl_arm(class_sampler=ClassSampler(mode))(setup)
 
 
 WAYS: dict[str, tuple[Callable[[Setup], Trainer], int]] = {

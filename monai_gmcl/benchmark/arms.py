@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -142,11 +143,18 @@ class _Deaf(Hypergradient):
         return torch.zeros_like(images), images.new_zeros(len(images))
 
 
+class _OfSeenImages(Competence):
+    """Is not told how right the student is on the images that choose weights."""
+
+    def observe_unseen(self, accuracy: float) -> None:
+        pass
+
+
 def gmcl_arm(
     teacher: Callable[[DataOptions], Teacher] = policy_teacher,
     optimizer: Callable[[Teacher], torch.optim.Optimizer] | None = policy_teacher_optimizer,
     hypergradient: type[Hypergradient] | None = None,
-    start: float | None = None,
+    competence: Callable[[], Competence] = Competence,
     **curriculum: Any,
 ) -> Callable[[Setup], Trainer]:
     """Return the builder of GMCL on labeled images.
@@ -155,18 +163,18 @@ def gmcl_arm(
         teacher: made for a data set.
         optimizer: made for the teacher; None leaves it as it is.
         hypergradient: the trainer's own by default.
-        start: difficulty at which competence starts.
+        competence: leads the difficulty, where that is not an argument of the curriculum.
         **curriculum: arguments of :class:`monai_gmcl.curriculum.Curriculum`.
     """
 
     def build(setup: Setup) -> Trainer:
-        difficulty: dict[str, Any] = {} if start is None else {"difficulty": Competence(start=start)}
         model = teacher(setup.options).to(setup.device)
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             teacher=model,
             teacher_optimizer=None if optimizer is None else optimizer(model),
-            curriculum=Curriculum(**curriculum, **difficulty),
+            # Competence is new for each run: it follows one student.
+            curriculum=Curriculum(**{"difficulty": competence(), **curriculum}),
             hypergradient=None if hypergradient is None else hypergradient(),
             seed=setup.seed,
         )
@@ -206,10 +214,17 @@ ARMS: dict[str, Arm] = {
     ),
     "hypergradient_only": Arm("GMCL, hypergradient only", gmcl_arm(difficulty=1.0), equal_compute=False),
     "frozen_weak_start": Arm("frozen random teacher, a third of the strength", _frozen(difficulty=1 / 3), False),
-    "gmcl_weak_start": Arm("GMCL from a third of the strength", gmcl_arm(start=1 / 3), False),
+    "gmcl_weak_start": Arm(
+        "GMCL from a third of the strength", gmcl_arm(competence=partial(Competence, start=1 / 3)), False
+    ),
     "frozen_strong_start": Arm("frozen random teacher, three times the strength", _frozen(difficulty=3.0), False),
-    "gmcl_strong_start": Arm("GMCL from three times the strength", gmcl_arm(start=3.0), False),
+    "gmcl_strong_start": Arm(
+        "GMCL from three times the strength", gmcl_arm(competence=partial(Competence, start=3.0)), False
+    ),
     "gmcl": Arm("GMCL", gmcl_arm(), equal_compute=False),
+    "gmcl_without_validation": Arm(
+        "GMCL, difficulty by training images alone", gmcl_arm(competence=_OfSeenImages), equal_compute=False
+    ),
     "latent": Arm(
         "GMCL with LatentTeacher",
         gmcl_arm(_latent_teacher, _latent_teacher_optimizer),
@@ -222,6 +237,7 @@ ARMS: dict[str, Arm] = {
         "trained teacher as a transform after standard MONAI transforms",
         reused_teacher(gmcl_arm(), standard_augmentation),
     ),
+    "gmcl_twice_the_steps": Arm("GMCL, twice the steps", gmcl_arm(), False, share=2.0),
     # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in a stage of
     # supervised steps.
     "self_training": Arm("self-training, two stages", self_training, False, unlabeled=True, share=2.0),

@@ -68,6 +68,12 @@ def test_only_the_arms_that_learn_change_their_teacher() -> None:
     assert not torch.equal(shares["hardness_only"], shares["gmcl"])
 
 
+def test_validation_leads_the_difficulty_unless_the_arm_does_without() -> None:
+    told = {name: run_of(name).curriculum.state_dict() for name in ("gmcl", "gmcl_without_validation")}
+    unseen = {name: state["difficulty"]["unseen"] for name, state in told.items()}
+    assert 0 <= unseen["gmcl"] <= 1 and unseen["gmcl_without_validation"] is None
+
+
 def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     signals: list[torch.Tensor] = []
     signal = TeacherStep._signal

@@ -35,6 +35,8 @@ patches_by_others() {
   on_patches --n '[100,500,250,1000]' --seeds 5 --arms '["doubled_batch_split_statistics"]'
   on_patches --n '[100,500]' --seeds 5 --arms "$within"
   on_patches --n '[250,1000]' --seeds 5 --arms '["two_stage_gan"]' --robust true
+  on_patches --n '[100,500]' --seeds 5 --arms '["gmcl_without_validation"]'
+  on_patches --n '[250,1000]' --seeds 5 --arms '["none"]'
 }
 
 xrays() {
@@ -44,6 +46,8 @@ xrays() {
   on_xrays --n '[100,200,400]' --seeds 10 --arms '["gmcl","frozen","standard","strong"]'
   on_xrays --n '[100,200,400]' --seeds 5 --arms '["doubled_batch_split_statistics"]'
   on_xrays --n '[100,400]' --seeds 5 --arms '["two_stage_gan"]' --robust true
+  on_xrays --n '[100,200,400]' --seeds 5 --arms '["none"]'
+  on_xrays --n 100 --seeds 5 --arms "$side"
 }
 
 drawn() {
@@ -66,6 +70,7 @@ unlabeled() {
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled_confidence","self_training"]'
   on_patches --n '[100,500,250]' --seeds 5 --arms "$second"
   on_xrays --n '[50,100]' --seeds 5 --arms "$second"
+  on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_twice_the_steps"]'
 }
 
 for part in "${@:-patches patches_by_others xrays drawn unlabeled}"; do

@@ -264,6 +264,11 @@ def _machine(device: torch.device) -> str:
 
 @lru_cache(maxsize=1)
 def _commit() -> str:
-    here = Path(__file__).parent
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
-    return found.stdout.strip() or "not a checkout"
+    package = Path(__file__).parents[1]
+
+    def told(*command: str) -> str:
+        return subprocess.run(["git", *command], cwd=package, capture_output=True, text=True).stdout.strip()
+
+    # Of the package alone: runs leave files in the checkout, too, and are not another program for that.
+    changed = "-dirty" if told("status", "--porcelain", ".") else ""
+    return told("describe", "--always") + changed or "not a checkout"

@@ -34,7 +34,15 @@ ORDER = (
     *("none", "standard", "standard_tuned_within_budget", "strong", "strong_tuned_within_budget", "trivial_augment"),
     *("mixup", "cutmix", "two_stage_gan", "doubled_batch", "doubled_batch_split_statistics", "latent", "frozen"),
     *("frozen_weak_start", "frozen_strong_start", "competence", "hardness_only", "hypergradient_only"),
-    *("gmcl_weak_start", "gmcl_strong_start", "gmcl", "reused_teacher_alone", "reused_teacher"),
+    *(
+        "gmcl_weak_start",
+        "gmcl_strong_start",
+        "gmcl_without_validation",
+        "gmcl",
+        "gmcl_twice_the_steps",
+        "reused_teacher_alone",
+        "reused_teacher",
+    ),
     *("self_training", "mean_teacher", "fixmatch", "gmcl_unlabeled_uniform", "gmcl_unlabeled_confidence"),
     *("gmcl_unlabeled", "gmcl_first_student_uniform", "gmcl_first_student", "gmcl_unlabeled_true"),
 )

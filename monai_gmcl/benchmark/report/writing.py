@@ -20,13 +20,15 @@ from typing import Any
 from monai_gmcl.benchmark.report import tables
 from monai_gmcl.benchmark.report.figures import cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, Cell, Results, arm_title
-from monai_gmcl.benchmark.report.targets import SIZES, targets
+from monai_gmcl.benchmark.report.targets import SIZES, Target, targets
+from monai_gmcl.benchmark.report.unlabeled_targets import unlabeled_targets
 from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 
 TITLE = "Ways to stretch a small labeled set, at equal compute"
 COMMANDS = "commands.txt"
+NOTE = "note.txt"
 FINAL = "final"
 DEVELOPMENT = "held_out"
 
@@ -47,10 +49,10 @@ def keep_command(folder: Path, command: str) -> None:
 def write_report(folder: str | Path, pictures: bool = False) -> Path:
     """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``.
 
-    Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, and ``commands.txt``
-    (:func:`keep_command`). What is not there yet is said to be missing. The same rows give the same files.
-    ``report.html`` needs no other file and no network; figures lie in ``figures`` as PNG too. ``results.csv`` has a
-    row for each run and measured part.
+    Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, ``commands.txt``
+    (:func:`keep_command`), and ``note.txt``, if there is one: what readers must know of these runs, a paragraph a line.
+    What is not there yet is said to be missing. The same rows give the same files. ``report.html`` needs no other file
+    and no network; figures lie in ``figures`` as PNG too. ``results.csv`` has a row for each run and measured part.
 
     Args:
         folder: of the comparison.
@@ -65,7 +67,8 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
     """
     folder = Path(folder)
     results = Results.read(folder)
-    sections = list(_sections(results))
+    note = _lines(folder / NOTE)
+    sections = [*([Section("To know of these runs", note)] if note else []), *_sections(results)]
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
@@ -91,7 +94,10 @@ def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:
 
 
 def _commands(folder: Path) -> list[str]:
-    file = folder / COMMANDS
+    return _lines(folder / COMMANDS)
+
+
+def _lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
@@ -106,11 +112,18 @@ def _sections(results: Results) -> Iterator[Section]:
 
 
 def _target_section(results: Results) -> Section:
-    rows = [[target.what, target.state, target.found, target.wanted] for target in targets(results)]
+    tables = [_target_table("Wanted and found", targets(results))]
+    if "gmcl_unlabeled" in results.arms():
+        tables.append(_target_table("Wanted of unlabeled images and found", unlabeled_targets(results)))
     text = ["AUC with the weights that validation chose; mean paired difference and its 95 % interval."]
     if any(split == DEVELOPMENT for _, split in results.primary_places()):
         text.append("Development: held-out training images stand in for a test set that was not read.")
-    return Section("Targets", text, [Table("Wanted and found", ["target", "state", "found", "wanted"], rows)])
+    return Section("Targets", text, tables)
+
+
+def _target_table(title: str, found: Sequence[Target]) -> Table:
+    rows = [[target.what, target.state, target.found, target.wanted] for target in found]
+    return Table(title, ["target", "state", "found", "wanted"], rows)
 
 
 def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
@@ -123,7 +136,7 @@ def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
         [tables.ARM_NOTE, *_gaps(results, cells)],
         [
             *(tables.arm_table(results, cell) for cell in cells),
-            *(tables.share_table(results, cells, weights) for weights in (PRIMARY, FINAL)),
+            *(tables.share_table(results, cells, weights) for weights in (PRIMARY, FINAL) if _has_shares(arms)),
         ],
         figures,
         folded=[
@@ -131,6 +144,11 @@ def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
             *(tables.difference_table(results, cells, arm, weights) for arm in arms for weights in (PRIMARY, FINAL)),
         ],
     )
+
+
+def _has_shares(arms: Sequence[str]) -> bool:
+    """Whether two arms are there that stand for a part of the gain."""
+    return any({ours, theirs} <= set(arms) for _, ours, theirs in tables.SHARES)
 
 
 def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
@@ -173,12 +191,16 @@ def _image_section(results: Results, folder: Path) -> Section:
         cells = results.cells(data, split)
         for arm in results.arms(cells):
             rows = [row for cell in cells for row in results.of(cell, arm) if row.get("picture")]
-            there = [row for row in rows if (folder / row["picture"]).is_file()]
-            if there:
-                caption = f"{data}: {arm_title(arm)} (n = {there[0]['n']}, seed {there[0]['seed']})"
-                photos.append(Picture(arm, caption, (folder / there[0]["picture"]).read_bytes()))
-            else:
+            row = next((row for row in rows if (folder / row["picture"]).is_file()), None)
+            if row is None:
                 missing.append(f"{arm_title(arm)} ({data})")
+                continue
+            caption = f"{data}: {arm_title(arm)} (n = {row['n']}, seed {row['seed']})"
+            file = folder / row["picture"]
+            photos.append(Picture(arm, caption, file.read_bytes()))
+            samples = file.with_name(f"{file.stem}-samples.png")
+            if samples.is_file():
+                photos.append(Picture(f"{arm}-samples", f"{caption}: selected images", samples.read_bytes()))
     text = ["A block for each pass of the student's last step."]
     text += [f"No picture of {', '.join(missing)}."] if missing else []
     return Section("Images that the arms train on", text, photos=photos)
@@ -191,8 +213,9 @@ def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
                 for row in results.of(cell, arm):
                     about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
                     parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
-                    origin = {name: row.get(name) for name in ("commit", "machine")}
-                    yield {**about, **_flat(row["measures"][split]), **_flat(parts), **origin}
+                    chosen = {name: row.get("settings", {}).get(name) for name in ("steps", "strength")}
+                    origin = {name: row.get(name) for name in ("hash", "commit", "machine")}
+                    yield {**about, **chosen, **_flat(row["measures"][split]), **_flat(parts), **origin}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

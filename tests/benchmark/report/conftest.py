@@ -32,7 +32,14 @@ def made_row(data: str, n: int, arm: str, seed: int, split: str, auc: float) -> 
     tuned = {"wall_seconds": 60.0, "cpu_seconds": 58.0, "student_passes": 102400, "flops": 8e12}
     attacks = {"accuracy": 0.7, "fgsm": {"2/255": auc - 0.2}, "pgd": {"2/255": auc - 0.3}, "blur": auc - 0.05}
     return {
-        **{"data": data, "n": n, "seed": seed, "arm": arm, "settings": {"protocol": 1}, "splits": [split]},
+        **{
+            "data": data,
+            "n": n,
+            "seed": seed,
+            "arm": arm,
+            "settings": {"protocol": 1, "steps": 400},
+            "splits": [split],
+        },
         "commit": "abc1234",
         "machine": "a machine",
         "measures": {split: dict.fromkeys(WEIGHTS, measures)},

@@ -75,8 +75,8 @@ def test_differences_are_to_any_arm_at_each_size_and_pooled(results: Results) ->
 def test_costs_have_the_tuning_beside_them(rows: Any) -> None:
     results = Results((Path(str(i)), row) for i, row in enumerate(rows(sizes=(500,))))
     found = {row[0]: row[1:] for row in tables.cost_table(results, [CELL]).rows}
-    assert found["GMCL"] == ["500", "4.00", "–", "30.0", "–", "29.0", "51.2", "191"]
-    assert found["standard MONAI transforms"][2] == "8.00" and found["standard MONAI transforms"][4] == "60.0"
+    assert found["GMCL"] == ["500", "400", "4.00", "1.00", "–", "30.0", "–", "29.0", "51.2", "1.00", "191"]
+    assert found["standard MONAI transforms"][4] == "8.00" and found["standard MONAI transforms"][6] == "60.0"
 
 
 def test_times_are_those_of_one_kind_of_machine(rows: Any) -> None:
@@ -98,3 +98,36 @@ def test_robustness_lists_only_arms_that_were_attacked(rows: Any) -> None:
     assert [row[0] for row in table.rows] == ["standard MONAI transforms", "GMCL"]
     assert table.rows[0][table.columns.index("PGD 2/255")].startswith((".49", ".50"))
     assert table.rows[0][table.columns.index("PGD 4/255")] == "–"
+
+
+def test_robustness_tells_its_seeds_and_compares_with_the_same_ones_unchanged(
+    results_of: Callable[..., Results],
+) -> None:
+    results = results_of({"gmcl": [0.9, 0.8, 0.2, 0.1]})
+    for row in results.rows[2:]:
+        row["robust"] = None
+    table = tables.robust_table(results, [CELL])
+    (row,) = table.rows
+    assert row[table.columns.index("seeds")] == "2"
+    assert row[table.columns.index("AUC, unchanged, all images")].startswith(".850 ")
+
+
+def test_a_gan_has_its_distances_to_real_images_and_its_length(rows: Any) -> None:
+    found = rows(sizes=(500,), seeds=2)
+    for row in found:
+        if row["arm"] == "two_stage_gan":
+            kids = {"kid": 0.1, "kid_drawn": 0.2, "kid_real": 0.0, "diversity_real": 0.3, "length": 1938}
+            row["synthetic"] = {"diversity": 0.25, "memorization": 0.05, "gan": kids}
+        elif row["arm"] == "gmcl":
+            row["synthetic"] = {"diversity": 0.28, "diversity_real": 0.3, "memorization": 0.1}
+    table = tables.synthetic_table(Results((Path(str(i)), row) for i, row in enumerate(found)), [CELL])
+    texts = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert set(texts) == {"two-stage GAN", "GMCL"}
+    gan, gmcl = texts["two-stage GAN"], texts["GMCL"]
+    assert [gan[f"KID of {name}"][:4] for name in ("selected images", "all drawn", "labeled images")] == [
+        ".100",
+        ".200",
+        ".000",
+    ]
+    assert gan["GAN, steps"].replace(",", "") == "1938" and gmcl["GAN, steps"] == "–"
+    assert gan["diversity of labeled images"][:4] == gmcl["diversity of labeled images"][:4] == ".300"

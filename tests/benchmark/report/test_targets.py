@@ -59,13 +59,15 @@ def test_the_share_of_learning_is_pooled_over_sizes_and_data_sets(rows: Any, lev
     assert target.state == state and "7 of 7 cells; final weights" in target.found
 
 
-def test_time_counts_tuning(rows: Any) -> None:
+@pytest.mark.parametrize(("seconds", "state"), [(100.0, MET), (80.0, MISSED)])
+def test_the_gans_time_is_that_of_its_chosen_length(rows: Any, seconds: float, state: str) -> None:
     found = [*rows(), *rows("pneumonia", (100, 200, 400))]
     for row in found:
         if row["arm"] == "two_stage_gan":
-            row["cost"]["tuning"] = {"wall_seconds": 90.0}
+            row["cost"] |= {"wall_seconds": seconds, "flops": 1e13, "tuning": {"wall_seconds": 150.0 - seconds}}
     (target,) = of(found, "2. GMCL's time")
-    assert target.state == MET and ".25" in target.found
+    share = f"{30 / seconds:.2f}".removeprefix("0")
+    assert target.state == state and f"pcam 500: {share} (with its tuning .20; FLOP .40)" in target.found
 
 
 def test_labels_are_saved_where_half_of_them_do(rows: Any) -> None:

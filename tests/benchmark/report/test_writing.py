@@ -106,17 +106,37 @@ def test_what_made_the_runs_is_named_once(folder: Path) -> None:
     assert "abc1234" in page and "a machine" in page
 
 
+def test_what_readers_must_know_of_the_runs_stands_first(rows: Any, keep: Any) -> None:
+    folder = keep(rows(sizes=(500,), seeds=1))
+    write_report(folder)
+    assert "To know of these runs" not in (folder / "summary.md").read_text(encoding="utf-8")
+    (folder / "note.txt").write_text("The defaults were frozen at abc.\nTest was read twice.\n", encoding="utf-8")
+    write_report(folder)
+    summary = (folder / "summary.md").read_text(encoding="utf-8")
+    assert summary.index("frozen at abc.") < summary.index("Test was read twice.") < summary.index("## Targets")
+
+
+def test_shares_of_the_gain_are_left_out_where_no_two_arms_tell_them(rows: Any, keep: Any) -> None:
+    found = [row for row in rows(sizes=(500,), seeds=2) if row["arm"] in ("gmcl", "standard")]
+    folder = write_report(keep(found)).parent
+    assert "Shares of the gain in AUC" not in (folder / "summary.md").read_text(encoding="utf-8")
+
+
 def test_pictures_of_what_arms_train_on_are_in_the_page_only_where_asked_for(rows: Any, keep: Any) -> None:
     found = rows(sizes=(500,), seeds=1)
     for row in found:
         row["picture"] = f"pictures/{row['arm']}.png"
     folder = keep(found)
     (folder / "pictures").mkdir()
-    Image.effect_noise((8, 8), 50).save(folder / "pictures" / "gmcl.png")
-    embedded = base64.b64encode((folder / "pictures" / "gmcl.png").read_bytes()).decode()
-    assert embedded not in write_report(folder).read_text(encoding="utf-8")
+    embedded = []
+    for name in ("gmcl", "two_stage_gan", "two_stage_gan-samples"):
+        file = folder / "pictures" / f"{name}.png"
+        Image.effect_noise((8, 8), 50).save(file)
+        embedded.append(base64.b64encode(file.read_bytes()).decode())
+    assert not any(one in write_report(folder).read_text(encoding="utf-8") for one in embedded)
     page = write_report(folder, pictures=True).read_text(encoding="utf-8")
-    assert embedded in page and "pcam: GMCL (n = 500, seed 0)" in page
+    assert all(one in page for one in embedded) and "pcam: GMCL (n = 500, seed 0)" in page
+    assert "pcam: two-stage GAN (n = 500, seed 0): selected images" in page
     assert "No picture of standard MONAI transforms (pcam)" in page
     assert "Images that" not in (folder / "summary.md").read_text(encoding="utf-8")
 

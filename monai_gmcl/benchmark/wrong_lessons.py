@@ -40,7 +40,7 @@ from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.data import image_transforms
 from monai_gmcl.data.class_folders import is_image
 from monai_gmcl.engines import GMCLEvents, GMCLTrainer
-from monai_gmcl.exceptions import DataError
+from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.metrics.classification import mean_auc
 from monai_gmcl.weighting import ConfidenceWeighting, LessonWeighting, LookAheadWeighting, UniformWeighting
 
@@ -123,6 +123,7 @@ def foreign(
     n: int = 500,
     seeds: int | Sequence[int] = 3,
     steps: int = 400,
+    weightings: Sequence[str] = tuple(WEIGHTINGS),
     device: str = "cpu",
     report: str | None = None,
     **options: Any,
@@ -135,10 +136,19 @@ def foreign(
         n: labeled images in all.
         seeds: how many seeds, or which.
         steps: student steps, of 32 real images, 32 changed ones and 32 changed unlabeled ones.
+        weightings: which of :data:`WEIGHTINGS` to try.
         device: where to train.
         report: JSON lines file to append each run to.
         options: of :class:`monai_gmcl.benchmark.data_sets.DataOptions`, such as ``--crop``.
+
+    Raises:
+        ConfigurationError: a weighting of another name.
+        DataError: no images in ``foreign_dir``.
     """
+    if unknown := set(weightings) - set(WEIGHTINGS):
+        raise ConfigurationError(
+            f"foreign: weightings must be among {', '.join(WEIGHTINGS)}, got {', '.join(sorted(unknown))}."
+        )
     data = _data(data_dir, options)
     others = None if foreign_dir is None else _read_all(foreign_dir, data.options)
     rows = []
@@ -147,9 +157,9 @@ def foreign(
         own = data.unlabeled(n // 2, seed, measured=True)[0]
         for replaced in (False, True):
             pool = _with_foreign(own, others, seed) if replaced else (own, torch.ones(len(own), dtype=torch.long))
-            for name, weighting in WEIGHTINGS.items():
+            for name in weightings:
                 way = f"30 % foreign, {name}" if replaced else f"own images, {name}"
-                row = _run(data, _with_pool, labeled, held_out, seed, steps, device, weighting, pool)
+                row = _run(data, _with_pool, labeled, held_out, seed, steps, device, WEIGHTINGS[name], pool)
                 rows.append({"way": way, "seed": seed, "n": n, **row})
                 append_row(rows[-1], report)
     _print_means(rows)

@@ -43,8 +43,9 @@ class LookAheadWeighting(LessonWeighting):
     Args:
         hypergradient: the estimator of sᵢ. Default: :class:`HeadHypergradient`, in closed form.
         memory: share of the running average that stays at each step, from 0 to below 1. One batch of a few images says
-            little of what helps the rest: its gradient is mostly noise. The batch that a lesson's sources came with is
-            in the average, with a small share.
+            little of what helps the rest: its gradient is mostly noise. The newest batch never holds a lesson's
+            sources, but the average holds batches that they came with, soon all of a small set. Where images must be
+            weighed by others alone: ``memory=0``, or a ``meta_data_loader``.
 
     Raises:
         ConfigurationError: ``memory`` outside its range.

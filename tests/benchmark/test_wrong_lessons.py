@@ -31,8 +31,10 @@ from monai_gmcl.benchmark.wrong_lessons import (
     flipped,
     foreign,
 )
-from monai_gmcl.exceptions import DataError
+from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.weighting import UniformWeighting
+
+WAYS = ("own images", "30 % foreign")
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +68,18 @@ def test_foreign_images_are_compared_with_own_ones(elsewhere: bool, folder: Path
     others = str(folder / "test") if elsewhere else None
     foreign(str(folder), others, n=20, seeds=[1], steps=6, report=str(report), channels=1, size=16)
     rows = rows_of(report)
-    assert [row["way"] for row in rows] == [
-        f"{pool}, {name}" for pool in ("own images", "30 % foreign") for name in WEIGHTINGS
-    ]
+    assert [row["way"] for row in rows] == [f"{pool}, {name}" for pool in WAYS for name in WEIGHTINGS]
     assert [math.isnan(row["told_apart"]) for row in rows] == [True] * 3 + [False] * 3
     assert {row["seed"] for row in rows} == {1}
+
+
+def test_some_weightings_may_be_left_out(folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "runs.jsonl"
+    own = {"report": str(report), "channels": 1, "size": 16}
+    foreign(str(folder), n=20, seeds=1, steps=6, weightings=["by the look-ahead"], **own)
+    assert [row["way"] for row in rows_of(report)] == [f"{pool}, by the look-ahead" for pool in WAYS]
+    with pytest.raises(ConfigurationError, match="weightings must be among all equal, .* got by luck"):
+        foreign(str(folder), weightings=["by luck"], **own)
 
 
 def test_a_folder_without_foreign_images_is_an_error(folder: Path, tmp_path: Path) -> None:

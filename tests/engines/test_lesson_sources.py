@@ -144,7 +144,7 @@ def test_a_teacher_that_makes_images_from_nothing_is_told_both_difficulties(trai
     assert told[:2] == [(5, 0.8), (3, 0.2)]
 
 
-def test_images_are_weighed_by_a_batch_that_does_not_hold_them(trainer: Build, loader: Any) -> None:
+def test_the_newest_batch_that_weighs_images_does_not_hold_them(trainer: Build, loader: Any) -> None:
     held: list[tuple[Tensor, Tensor]] = []
     run = trainer(weighting=LookAheadWeighting(), train_data_loader=loader(), max_epochs=1)
     run.add_event_handler(

@@ -47,15 +47,16 @@ class LessonWeightsLog:
 
     Columns: ``mean_given`` and ``zero_given`` (mean weight, share of weights that are 0) of images whose label was
     given, ``mean_proposed`` and ``zero_proposed`` of those whose label was proposed, and by class of the label
-    ``mean_<class>`` and ``zero_<class>``.
+    ``mean_<class>`` and ``zero_<class>``. An image of several labels, float ``(n, K)``, counts under each that it has
+    (above .5), in the table and in the pictures; an image that has none counts under none.
 
     ``weights/epoch_0001.png`` shows by class the epoch's images of the highest and of the lowest weight, beside their
     sources; only those with proposed labels, where there are any. No pictures of a teacher that takes no sources.
 
     Args:
         output_dir: folder of both; made if there is none.
-        class_names: names of the classes, by label. Default: their numbers.
-        per_class: images of each class at either end, at least 1.
+        class_names: names of the classes, or of the labels, by number. Default: their numbers.
+        per_class: images of each class or label at either end, at least 1.
         interval: epochs from one picture to the next, at least 1.
 
     Shape:
@@ -101,16 +102,18 @@ class LessonWeightsLog:
 
     def _observe(self, engine: GMCLTrainer) -> None:
         lesson = engine.state.lesson
-        weights, classes = lesson.weights.cpu(), torch.tensor(drawers_of(lesson.labels))
+        weights, places = lesson.weights.cpu(), _places_by_label(lesson.labels)
         parts = {"given": weights[: lesson.labeled], "proposed": weights[lesson.labeled :]}
-        parts |= {self._name(label): weights[classes == label] for label in set(classes.tolist())}
+        parts |= {self._name(label): weights[of_class] for label, of_class in places.items()}
         for name, part in parts.items():
             self._weights.setdefault(name, []).append(part)
         if lesson.sources is None or engine.state.epoch % self.interval:
             return
         first = lesson.labeled if lesson.proposed else 0
-        for label in set(classes[first:].tolist()):
-            of_class = (classes[first:] == label).nonzero().flatten() + first
+        for label, of_class in places.items():
+            of_class = of_class[of_class >= first]
+            if not len(of_class):
+                continue
             order = of_class[weights[of_class].argsort(stable=True)].tolist()
             at_ends = dict.fromkeys([*order[: self.per_class], *order[-self.per_class :]])
             found = [
@@ -153,3 +156,11 @@ class LessonWeightsLog:
     def _name(self, label: int) -> str:
         known = self.class_names is not None and 0 <= label < len(self.class_names)
         return self.class_names[label] if known and self.class_names is not None else str(label)
+
+
+def _places_by_label(labels: Tensor) -> dict[int, Tensor]:
+    """Return where the images of each class stand in a lesson; of several labels an image, those that have each."""
+    if labels.is_floating_point() and labels[0].numel() > 1:
+        return {label: has.nonzero().flatten() for label, has in enumerate((labels.flatten(1) > 0.5).cpu().T)}
+    classes = torch.tensor(drawers_of(labels))
+    return {label: (classes == label).nonzero().flatten() for label in sorted(set(classes.tolist()))}

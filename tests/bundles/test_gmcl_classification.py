@@ -29,9 +29,9 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 import monai_gmcl
-from monai_gmcl import load_teacher
+from monai_gmcl import ConfidenceWeighting, LessonWeighting, LookAheadWeighting, UniformWeighting, load_teacher
 from monai_gmcl.commands.init import init
-from monai_gmcl.data import make_phantom
+from monai_gmcl.data import make_phantom, make_volume_phantom
 from monai_gmcl.handlers import newest_checkpoint
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_classification"
@@ -258,6 +258,40 @@ def test_unlabeled_images_join_the_lessons_and_every_handler_bears_it(align: boo
     (row,) = _rows(tmp_path / "lesson_weights.csv")
     assert 0 <= float(row["zero_proposed"]) <= 1 and float(row["mean_proposed"]) >= 0
     assert (tmp_path / "weights" / "epoch_0001.png").is_file()
+    workflow.finalize()
+
+
+def test_a_pool_for_the_phantom_is_drawn_and_joins_the_lessons(data: Path, tmp_path: Path) -> None:
+    state = _train(tmp_path, data, unlabeled_dir="phantom")
+    assert state["trainer"]["iteration"] == 4
+    assert len(list((tmp_path / "unlabeled_phantom" / "images").glob("*.png"))) == 400
+    assert all(float(row["mean_proposed"]) >= 0 for row in _rows(tmp_path / "lesson_weights.csv"))
+
+
+def test_unlabeled_volumes_join_the_lessons(tmp_path: Path) -> None:
+    volumes = make_volume_phantom(tmp_path / "volumes", {"train": 4, "valid": 2, "test": 2})
+    state = _train(tmp_path / "output", volumes, unlabeled_dir=str(volumes / "test"))
+    assert state["trainer"]["iteration"] == 4
+    assert load_teacher(tmp_path / "output" / "teacher.safetensors").spatial_dims == 3
+    assert all(float(row["mean_proposed"]) >= 0 for row in _rows(tmp_path / "output" / "lesson_weights.csv"))
+    assert (tmp_path / "output" / "weights" / "epoch_0002.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ({}, LookAheadWeighting),
+        ({"weighting": "$monai_gmcl.UniformWeighting()"}, UniformWeighting),
+        ({"weighting": {"_target_": "monai_gmcl.weighting.ConfidenceWeighting"}}, ConfidenceWeighting),
+    ],
+)
+def test_the_weighting_of_lessons_is_the_trainers_own_or_the_one_that_is_given(
+    option: dict[str, Any], wanted: type[LessonWeighting], data: Path, tmp_path: Path
+) -> None:
+    options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "unlabeled_dir": str(data / "test")}
+    workflow = _workflow("train.yaml", "train", **options, **option)
+    workflow.initialize()
+    assert type(workflow.parser.get_parsed_content("train#trainer").weighting) is wanted
     workflow.finalize()
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -65,6 +66,8 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "savefig.dpi": 130,
 }
+CROWDED = 1.4
+"""Numbers of labeled images that are less than this times another stand too close to be read side by side."""
 LEAST_RANGE = 5.0
 """Highest cost of a panel's axis, in units of the lowest."""
 TITLE_WIDTH = 4.2
@@ -73,7 +76,8 @@ TITLE_WIDTH = 4.2
 
 def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
     """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms."""
-    arms = results.arms(cells)
+    arms, sizes = results.arms(cells), [cell.n for cell in cells]
+    crowded = any(n < CROWDED * before for before, n in pairwise(sizes))
 
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
@@ -87,7 +91,8 @@ def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                 axes.errorbar(x, y, half, elinewidth=0.8, **_style(arm))
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.set(xticks=[cell.n for cell in cells], xticklabels=[str(cell.n) for cell in cells])
+            axes.set(xticks=sizes, xticklabels=[str(n) for n in sizes])
+            axes.tick_params("x", rotation=45 if crowded else 0)
             axes.set(title=f"{weights} weights", xlabel="labeled images")
         panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
 

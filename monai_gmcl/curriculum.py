@@ -180,8 +180,8 @@ class Curriculum:
         real_weight: r, weight of the real gradient, at least 0. Below the lesson's, because a small labeled set is
             fitted within a few epochs and then says little that is new.
         lesson_weight: w, weight of the lesson's gradient, at least 0; while it is 0 no lesson is drawn.
-        unlabeled_weight: weight of a lesson's image whose label is proposed, beside 1 of one whose label was given; above
-            1 those of a whole lesson average to more than 1. How many there are is their loader's batch size.
+        unlabeled_weight: weight of a lesson's image whose label is proposed, beside 1 of one whose label was given.
+            Above 1, those of a whole lesson average to more than 1. How many there are is their loader's batch size.
         hardness: β, how strongly the teacher seeks what the student finds hard, at least 0; 0 is pure GMCL.
         difficulty: strength of the teacher's change: a schedule, or :class:`Competence` (the default).
         class_sampler: draws the classes of lessons; balanced by default.

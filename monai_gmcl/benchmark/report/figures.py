@@ -68,6 +68,8 @@ STYLE: Any = {
 }
 CROWDED = 1.4
 """Numbers of labeled images that are less than this times another stand too close to be read side by side."""
+LEAST_SIZES = 3
+"""Of a curve over numbers of labeled images, where there are as many."""
 LEAST_RANGE = 5.0
 """Highest cost of a panel's axis, in units of the lowest."""
 TITLE_WIDTH = 4.2
@@ -75,8 +77,13 @@ TITLE_WIDTH = 4.2
 
 
 def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
-    """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms."""
-    arms, sizes = results.arms(cells), [cell.n for cell in cells]
+    """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms.
+
+    Arms with one or two of three sizes or more are left to the tables.
+    """
+    sizes = [cell.n for cell in cells]
+    enough = min(LEAST_SIZES, len(cells))
+    arms = [arm for arm in results.arms(cells) if sum(bool(results.seeds(cell, arm)) for cell in cells) >= enough]
     crowded = any(n < CROWDED * before for before, n in pairwise(sizes))
 
     def draw(panels: Sequence[Axes]) -> None:
@@ -133,11 +140,15 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
 
 
 def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
-    """Draw mean AUC of chosen weights over the counted operations of each arm, tuning included; a panel for each n."""
+    """Draw mean AUC of chosen weights over the counted operations of each arm, tuning included; a panel for each n.
+
+    Where one arm stands alone there is nothing to compare, and no panel.
+    """
     arms = results.arms(cells)
+    shown = [cell for cell in cells if len(results.arms([cell])) > 1] or cells
 
     def draw(panels: Sequence[Axes]) -> None:
-        for axes, cell in zip(panels, cells, strict=True):
+        for axes, cell in zip(panels, shown, strict=True):
             for arm in arms:
                 cost, value = results.mean(cell, arm, "cost", "flops"), results.mean(cell, arm, *auc(cell))
                 whole = cost and cost + (results.mean(cell, arm, "cost", "tuning", "flops") or 0.0)
@@ -159,7 +170,7 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
 
     alt = f"AUC over counted operations, by arm: {_place(cells)}"
     return Picture(
-        f"cost-{_place(cells)}", alt, _png(draw, len(cells), 3.2, _lines(len(arms), len(cells)), sharey=False)
+        f"cost-{_place(cells)}", alt, _png(draw, len(shown), 3.2, _lines(len(arms), len(shown)), sharey=False)
     )
 
 

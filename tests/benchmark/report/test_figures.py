@@ -65,6 +65,26 @@ def test_each_size_has_a_panel_of_costs(rows: Any) -> None:
     assert many.width == pytest.approx(few.width * 2.6 * 5 / 9, abs=2)
 
 
+def test_a_size_with_one_arm_has_no_panel_of_costs(rows: Any) -> None:
+    found = rows(sizes=(50, 100, 250, 500, 1000), seeds=1)
+    widths = []
+    for alone in ((), (50, 1000)):
+        results = results_of([row for row in found if row["n"] not in alone or row["arm"] == "gmcl"])
+        picture = cost_figure(results, results.cells("pcam", "test"))
+        widths.append(Image.open(io.BytesIO(picture.png)).width)
+    assert widths[1] == pytest.approx(widths[0] * 9 / (2.6 * 5), abs=2)
+
+
+def test_an_arm_of_two_sizes_is_no_curve_where_there_are_more(rows: Any) -> None:
+    found = rows(sizes=(100, 250, 500), seeds=2)
+    few = [row for row in found if row["arm"] != "frozen" or row["n"] != 250]
+    drawn = []
+    for some in (found, few):
+        results = results_of(some)
+        drawn.append(pixels(efficiency_figure(results, results.cells("pcam", "test")), "frozen"))
+    assert drawn[0] > 100 and drawn[1] == 0
+
+
 def test_each_arm_has_a_line_of_differences(rows: Any) -> None:
     found = rows(sizes=(100,), seeds=2)
     heights = []

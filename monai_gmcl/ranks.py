@@ -61,6 +61,10 @@ class Ranks:
         parts = [part[: int(n)] for part, n in zip(gathered, counts, strict=True)]
         return torch.cat(parts).to(rows.device)
 
+    def share(self, own: int, of_all: int) -> float:
+        """Return this rank's number of images as a multiple of the mean over ranks."""
+        return own * self.size / of_all
+
     def total(self, tensors: Sequence[Tensor]) -> None:
         """Put the sum over ranks into each tensor, by one exchange for all of a type."""
         self._exchange(tensors, lambda flat: dist.all_reduce(flat))

@@ -79,7 +79,7 @@ class LookAhead:
         parameters = self.student.copy_parameters(self.student_step.names)
         buffers = self.student.copy_buffers()
         _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed)
-        share = len(losses) * self.ranks.size / len(self.ranks.joined(losses.detach()))
+        share = self.ranks.share(len(losses), len(self.ranks.joined(losses.detach())))
         found = self.student.gradient(parameters, buffers, losses.mean() * share)
         self.ranks.average(list(found.values()))
         return found

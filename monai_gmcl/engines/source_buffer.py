@@ -92,6 +92,11 @@ class SourceBuffer:
 
 def drawers_of(labels: Tensor) -> list[int]:
     """Return the class of each label; multi-label rows all count as class 0."""
-    if labels.is_floating_point() and labels[0].numel() > 1:
+    if are_several(labels):
         return [0] * len(labels)
     return [int(value) for value in labels.flatten().round().tolist()]
+
+
+def are_several(labels: Tensor) -> bool:
+    """Whether an image has several labels, float ``(n, K)`` with K > 1, instead of a class."""
+    return labels.is_floating_point() and labels[0].numel() > 1

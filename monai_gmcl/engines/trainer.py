@@ -309,7 +309,7 @@ class GMCLTrainer(Trainer):
         classes, correct = self.ranks.joined(torch.stack([classes, correct], 1)).unbind(1)
         real.accuracy = float(correct.mean())
         self.curriculum.class_sampler.observe(classes.int().tolist(), correct.tolist())
-        self.student_step.add_real(output[Keys.LOSS], len(real.images) * self.ranks.size / len(correct))
+        self.student_step.add_real(output[Keys.LOSS], self.ranks.share(len(real.images), len(correct)))
         return real
 
     def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
@@ -393,7 +393,7 @@ class GMCLTrainer(Trainer):
         correct = correctness(lesson.outputs, lesson.labels)
         given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
         given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
-        return len(lesson) * self.ranks.size / len(correct), float(correct[given > 0].mean())
+        return self.ranks.share(len(lesson), len(correct)), float(correct[given > 0].mean())
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""

@@ -21,7 +21,7 @@ from ignite.engine import Events
 from torch import Tensor
 
 from monai_gmcl.engines.keys import GMCLEvents
-from monai_gmcl.engines.source_buffer import drawers_of
+from monai_gmcl.engines.source_buffer import are_several, drawers_of
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
@@ -160,7 +160,7 @@ class LessonWeightsLog:
 
 def _places_by_label(labels: Tensor) -> dict[int, Tensor]:
     """Return where the images of each class stand in a lesson; of several labels an image, those that have each."""
-    if labels.is_floating_point() and labels[0].numel() > 1:
+    if are_several(labels):
         return {label: has.nonzero().flatten() for label, has in enumerate((labels.flatten(1) > 0.5).cpu().T)}
     classes = torch.tensor(drawers_of(labels))
     return {label: (classes == label).nonzero().flatten() for label in sorted(set(classes.tolist()))}

@@ -34,15 +34,8 @@ ORDER = (
     *("none", "standard", "standard_tuned_within_budget", "strong", "strong_tuned_within_budget", "trivial_augment"),
     *("mixup", "cutmix", "two_stage_gan", "doubled_batch", "doubled_batch_split_statistics", "latent", "frozen"),
     *("frozen_weak_start", "frozen_strong_start", "competence", "hardness_only", "hypergradient_only"),
-    *(
-        "gmcl_weak_start",
-        "gmcl_strong_start",
-        "gmcl_without_validation",
-        "gmcl",
-        "gmcl_twice_the_steps",
-        "reused_teacher_alone",
-        "reused_teacher",
-    ),
+    *("gmcl_weak_start", "gmcl_strong_start", "gmcl_without_validation", "gmcl", "gmcl_twice_the_steps"),
+    *("reused_teacher_alone", "reused_teacher"),
     *("self_training", "mean_teacher", "fixmatch", "gmcl_unlabeled_uniform", "gmcl_unlabeled_confidence"),
     *("gmcl_unlabeled", "gmcl_first_student_uniform", "gmcl_first_student", "gmcl_unlabeled_true"),
 )
@@ -195,6 +188,10 @@ class Results:
         """Return the paired difference of two arms over the seeds that both have, None where they share none."""
         pair = self._shared(cell, ours, theirs, path)
         return paired_difference(*pair) if pair[0] else None
+
+    def pairs(self, cell: Cell, ours: str, theirs: str) -> int:
+        """Return how many seeds two arms share that have an AUC."""
+        return len(self._shared(cell, ours, theirs, auc(cell))[0])
 
     def pooled(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str = PRIMARY) -> PairedDifference | None:
         """Return the difference of AUC over cells in which both arms share two seeds or more, None without such."""

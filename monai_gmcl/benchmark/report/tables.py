@@ -202,7 +202,7 @@ def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
 
 def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
     """Return how diverse the synthetic images are, how near to the labeled ones, and how far a GAN's are from real."""
-    gan = ("kid", "kid_drawn", "kid_real", "length")
+    kids = ("kid", "kid_drawn", "kid_real")
 
     def texts(cell: Cell, arm: str) -> list[str]:
         def of(*path: str) -> str:
@@ -210,16 +210,15 @@ def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
 
         real = of("diversity_real")
         real = of("gan", "diversity_real") if real == NONE else real
-        *kids, length = (of("gan", name) for name in gan)
-        length = NONE if length == NONE else sized(results.mean(cell, arm, "synthetic", "gan", "length"), 1)
-        return [of("diversity"), real, of("memorization"), *kids, length]
+        length = sized(results.mean(cell, arm, "synthetic", "gan", "length"), 1)
+        return [of("diversity"), real, of("memorization"), *(of("gan", name) for name in kids), length]
 
-    kids = [f"KID of {which}" for which in ("selected images", "all drawn", "labeled images")]
+    titles = [f"KID of {which}" for which in ("selected images", "all drawn", "labeled images")]
     return _by_arm(
         results,
         cells,
         "Synthetic images",
-        ["diversity", "diversity of labeled images", "memorization", *kids, "GAN, steps"],
+        ["diversity", "diversity of labeled images", "memorization", *titles, "GAN, steps"],
         texts,
         "Memorization: share of images nearer to a labeled one than 5 % of those are to another; lessons, changed real "
         "images, are near by design. KID: kernel distance to held-out images, by features of the selecting classifier.",

@@ -20,7 +20,7 @@ from monai_gmcl.benchmark.report.rows import Cell, Results, auc
 from monai_gmcl.benchmark.report.tables import SHARES
 from monai_gmcl.metrics.paired_statistics import PairedDifference
 
-__all__ = ["MET", "MISSED", "OPEN", "SIZES", "Target", "targets"]
+__all__ = ["MET", "MISSED", "OPEN", "SIZES", "Target", "each", "paired", "targets"]
 
 MET = "met"
 """State of a target that was reached."""
@@ -79,14 +79,14 @@ def targets(results: Results) -> list[Target]:
 
 def _gains(results: Results) -> Iterator[Target]:
     for arm in ("standard", "strong"):
-        yield _each(
+        yield each(
             f"1. GMCL − {arm} transforms, PCam, AUC",
             f"≥ {short(GAIN)} and interval above 0, at every n",
             _cells(results, PATCHES),
-            _paired(results, arm, lambda found: found.mean >= GAIN and found.low > 0 if found.pairs > 1 else None),
+            paired(results, arm, lambda found: found.mean >= GAIN and found.low > 0 if found.pairs > 1 else None),
         )
     for split in [split for data, split in results.places() if data == XRAYS] or ["test", "test_shifted"]:
-        yield _each(
+        yield each(
             f"1. GMCL − the better of both, X-rays ({split}), AUC",
             f"≥ −{short(ALLOWED_LOSS)} at every n",
             _cells(results, XRAYS, split),
@@ -100,15 +100,15 @@ def _beside_the_better(results: Results, cell: Cell) -> Check:
     if len(known) < len(means):
         return NO_RUNS
     better = max(known, key=lambda arm: known[arm])
-    return _paired(results, better, lambda found: found.mean >= -ALLOWED_LOSS)(cell)
+    return paired(results, better, lambda found: found.mean >= -ALLOWED_LOSS)(cell)
 
 
 def _against_the_gan(results: Results) -> Iterator[Target]:
     cells = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
-    check = _paired(results, "two_stage_gan", lambda found: found.mean >= GAIN)
-    yield _each("2. GMCL − two-stage GAN, AUC", f"≥ {short(GAIN)}", cells, check)
+    check = paired(results, "two_stage_gan", lambda found: found.mean >= GAIN)
+    yield each("2. GMCL − two-stage GAN, AUC", f"≥ {short(GAIN)}", cells, check)
     what = "2. GMCL's time as a share of the two-stage GAN's, at its chosen length"
-    yield _each(what, f"≤ {short(SHARE_OF_TIME)}", cells, lambda cell: _share_of_time(results, cell))
+    yield each(what, f"≤ {short(SHARE_OF_TIME)}", cells, lambda cell: _share_of_time(results, cell))
 
 
 def _share_of_time(results: Results, cell: Cell) -> Check:
@@ -130,7 +130,7 @@ def _learning(results: Results) -> Iterator[Target]:
     wanted = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
     for title, end in STARTS.items():
         ours, theirs = f"gmcl{end}", f"frozen{end}"
-        cells = [cell for cell in wanted if _pairs(results, cell, ours, theirs) > 1]
+        cells = [cell for cell in wanted if results.pairs(cell, ours, theirs) > 1]
         found = results.pooled(cells, ours, theirs)
         # A wrong start may be tried on some cells; the usual one is wanted on all.
         enough = cells and (end or len(cells) == len(wanted))
@@ -141,17 +141,12 @@ def _learning(results: Results) -> Iterator[Target]:
         yield Target(f"3. GMCL − frozen teacher, {title}, AUC pooled", "interval above 0", text, state)
 
 
-def _pairs(results: Results, cell: Cell, ours: str, theirs: str) -> int:
-    found = results.difference(cell, ours, theirs, *auc(cell))
-    return found.pairs if found else 0
-
-
 def _robustness(results: Results) -> Iterator[Target]:
-    yield _each(
+    yield each(
         "4. GMCL − standard transforms, accuracy under PGD 2/255",
         "above 0 at every n",
         [*_cells(results, PATCHES), *_cells(results, XRAYS)],
-        _paired(results, "standard", lambda found: found.mean > 0, ("robust", "pgd", "2/255")),
+        paired(results, "standard", lambda found: found.mean > 0, ("robust", "pgd", "2/255")),
     )
     for data, title in ((PATCHES, "PCam"), (XRAYS, "X-rays")):
         yield _label_efficiency(results, data, title)
@@ -176,16 +171,16 @@ def _label_efficiency(results: Results, data: str, title: str) -> Target:
 
 
 def _no_harm(results: Results) -> Iterator[Target]:
-    check = _paired(results, "standard", lambda found: found.high >= 0 if found.pairs > 1 else None)
+    check = paired(results, "standard", lambda found: found.high >= 0 if found.pairs > 1 else None)
     for data in UNHARMED:
         split = results.primary_split(data)
         cells = results.cells(data, split) or [Cell(data, split, 0)]
-        yield _each(f"5. GMCL − standard transforms, {data}, AUC", "interval not below 0", cells, check)
+        yield each(f"5. GMCL − standard transforms, {data}, AUC", "interval not below 0", cells, check)
 
 
 def _shares(results: Results) -> Iterator[Target]:
     cells = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
-    whole = [cell for cell in cells if all(_pairs(results, cell, ours, theirs) > 1 for _, ours, theirs in SHARES)]
+    whole = [cell for cell in cells if all(results.pairs(cell, ours, theirs) > 1 for _, ours, theirs in SHARES)]
     state = MET if len(whole) == len(cells) else OPEN
     found = f"{len(whole)} of {len(cells)} cells"
     yield Target("6. Shares of the gain, with intervals", "for each data set and n", found, state)
@@ -196,22 +191,24 @@ def _cells(results: Results, data: str, split: str | None = None) -> list[Cell]:
     return [Cell(data, split or results.primary_split(data), n) for n in SIZES[data]]
 
 
-def _paired(
+def paired(
     results: Results,
     theirs: str,
     reached: Callable[[PairedDifference], bool | None],
     path: tuple[str, ...] = (),
+    ours: str = "gmcl",
 ) -> Callable[[Cell], Check]:
-    """A check of GMCL minus another arm; of AUC, unless a path is given."""
+    """A check of one arm minus another; of AUC, unless a path is given."""
 
     def check(cell: Cell) -> Check:
-        found = results.difference(cell, "gmcl", theirs, *(path or auc(cell)))
+        found = results.difference(cell, ours, theirs, *(path or auc(cell)))
         return NO_RUNS if found is None else (reached(found), difference_text(found))
 
     return check
 
 
-def _each(what: str, wanted: str, cells: Sequence[Cell], check: Callable[[Cell], Check]) -> Target:
+def each(what: str, wanted: str, cells: Sequence[Cell], check: Callable[[Cell], Check]) -> Target:
+    """Return a want that must hold in each of some cells."""
     several = len({cell.data for cell in cells}) > 1
     names = [f"{cell.data} {cell.n}" if several else f"n = {cell.n}" for cell in cells]
     found = [check(cell) for cell in cells]

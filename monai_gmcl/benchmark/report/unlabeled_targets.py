@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from monai_gmcl.benchmark.report.formats import difference_text, short
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results, arm_title, auc
-from monai_gmcl.benchmark.report.targets import MET, MISSED, OPEN, Target
+from monai_gmcl.benchmark.report.targets import MET, MISSED, OPEN, Target, each, paired
 from monai_gmcl.metrics.paired_statistics import PairedDifference
 
 __all__ = ["unlabeled_targets"]
@@ -47,7 +47,7 @@ def _pooled(results: Results, cells: Sequence[Cell]) -> Iterator[Target]:
         **dict.fromkeys(OTHERS, ("above 0", lambda found: found.mean > 0)),
     }
     for theirs, (wanted, reached) in wants.items():
-        there = [cell for cell in cells if _pairs(results, cell, theirs) > 1]
+        there = [cell for cell in cells if results.pairs(cell, OURS, theirs) > 1]
         found = {weights: results.pooled(there, OURS, theirs, weights) for weights in (PRIMARY, FINAL)}
         texts = [f"{weights} {difference_text(one)} {_word(reached(one))}" for weights, one in found.items() if one]
         decides = found[PRIMARY]
@@ -78,20 +78,11 @@ def _way_to_true_labels(results: Results, cells: Sequence[Cell]) -> Target:
 
 
 def _on_xrays(results: Results) -> Iterator[Target]:
+    check = paired(results, "gmcl", lambda found: found.mean >= -ALLOWED_LOSS, ours=OURS)
     for split in [split for data, split in results.places() if data == "pneumonia"]:
         cells = [Cell("pneumonia", split, n) for n in XRAYS]
-        found = {cell.n: results.difference(cell, OURS, "gmcl", *auc(cell)) for cell in cells}
-        there = {n: one for n, one in found.items() if one}
-        good = all(one.mean >= -ALLOWED_LOSS for one in there.values())
-        state = MISSED if not good else MET if len(there) == len(cells) else OPEN
-        text = "; ".join(f"n = {n}: {difference_text(one)}" for n, one in there.items()) or "no runs"
         what = f"Weighed − {arm_title('gmcl')}, X-rays ({split}), AUC"
-        yield Target(what, f"≥ −{short(ALLOWED_LOSS)} at every n", text, state)
-
-
-def _pairs(results: Results, cell: Cell, theirs: str) -> int:
-    found = results.difference(cell, OURS, theirs, *auc(cell))
-    return found.pairs if found else 0
+        yield each(what, f"≥ −{short(ALLOWED_LOSS)} at every n", cells, check)
 
 
 def _word(reached: bool) -> str:

@@ -15,7 +15,7 @@ import logging
 import math
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,15 @@ def test_the_handlers_of_signals_are_put_back(end: str, make_trainer: Make, tmp_
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Python's own handler of SIGINT, which a process lacks that a shell has started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_a_second_signal_finds_the_handler_of_before(make_trainer: Make, tmp_path: Path) -> None:
     run = make_trainer([CheckpointKeeper(tmp_path)])
     run.add_event_handler(Events.ITERATION_STARTED(once=2), lambda: signal.raise_signal(signal.SIGTERM))

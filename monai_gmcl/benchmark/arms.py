@@ -37,11 +37,11 @@ from monai_gmcl.benchmark.two_stage_gan import two_stage_gan
 from monai_gmcl.benchmark.unlabeled_arms import fixmatch, gmcl_on_unlabeled, mean_teacher, self_training
 from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers import LatentTeacher, Teacher
 from monai_gmcl.teachers.base import draw_latents
-from monai_gmcl.weighting import ConfidenceWeighting, UniformWeighting
+from monai_gmcl.weighting import ConfidenceWeighting, LookAheadWeighting, UniformWeighting
 
 __all__ = ["ARMS", "Arm", "STRENGTHS", "gmcl_arm"]
 
@@ -190,6 +190,10 @@ def _latent_teacher_optimizer(teacher: Teacher) -> torch.optim.Adam:
     return policy_teacher_optimizer(teacher, 1e-3)
 
 
+def _weighed_by_the_head() -> LookAheadWeighting:
+    return LookAheadWeighting(HeadHypergradient())
+
+
 def _frozen(**curriculum: Any) -> Callable[[Setup], Trainer]:
     return gmcl_arm(optimizer=None, **curriculum)
 
@@ -238,21 +242,31 @@ ARMS: dict[str, Arm] = {
         reused_teacher(gmcl_arm(), standard_augmentation),
     ),
     "gmcl_twice_the_steps": Arm("GMCL, twice the steps", gmcl_arm(), False, share=2.0),
-    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 3 in those of two views, 1 in a stage of
-    # supervised steps.
+    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 2 more where the look-ahead of the whole
+    # student weighs the lesson, 3 in those of two views, 1 in a stage of supervised steps.
     "self_training": Arm("self-training, two stages", self_training, False, unlabeled=True, share=2.0),
     "mean_teacher": Arm("Mean Teacher", mean_teacher, False, unlabeled=True, share=4 / 3),
     "fixmatch": Arm("FixMatch", fixmatch, False, unlabeled=True, share=4 / 3),
+    "gmcl_three_times_the_steps": Arm("GMCL, three times the steps", gmcl_arm(), False, share=3.0),
+    "self_training_longer": Arm("self-training, half as long again", self_training, False, unlabeled=True, share=3.0),
+    "mean_teacher_longer": Arm("Mean Teacher, half as long again", mean_teacher, False, unlabeled=True, share=2.0),
+    "fixmatch_longer": Arm("FixMatch, half as long again", fixmatch, False, unlabeled=True, share=2.0),
     "gmcl_unlabeled": Arm("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled(), False, unlabeled=True),
+    "gmcl_unlabeled_head": Arm(
+        "GMCL, unlabeled, weighed by the look-ahead of the head",
+        gmcl_on_unlabeled(_weighed_by_the_head),
+        False,
+        unlabeled=True,
+    ),
     "gmcl_unlabeled_uniform": Arm(
         "GMCL, unlabeled, all equal", gmcl_on_unlabeled(UniformWeighting), False, unlabeled=True
     ),
     "gmcl_unlabeled_confidence": Arm(
         "GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting), False, unlabeled=True
     ),
-    "gmcl_first_student": Arm(
-        "GMCL after a first student, weighed by the look-ahead",
-        gmcl_on_unlabeled(first_student=True),
+    "gmcl_first_student_head": Arm(
+        "GMCL after a first student, weighed by the look-ahead of the head",
+        gmcl_on_unlabeled(_weighed_by_the_head, first_student=True),
         False,
         unlabeled=True,
         share=0.75,

@@ -41,6 +41,7 @@ from monai_gmcl.data import image_transforms
 from monai_gmcl.data.class_folders import is_image
 from monai_gmcl.engines import GMCLEvents, GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.hypergradients import HeadHypergradient
 from monai_gmcl.metrics.classification import mean_auc
 from monai_gmcl.weighting import ConfidenceWeighting, LessonWeighting, LookAheadWeighting, UniformWeighting
 
@@ -54,6 +55,7 @@ WEIGHTINGS: dict[str, Callable[[], LessonWeighting]] = {
     "all equal": UniformWeighting,
     "by confidence": ConfidenceWeighting,
     "by the look-ahead": LookAheadWeighting,
+    "by the look-ahead of the head": lambda: LookAheadWeighting(HeadHypergradient()),
 }
 
 

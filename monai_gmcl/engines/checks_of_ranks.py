@@ -11,20 +11,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients import FiniteDifferenceHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.ranks import Ranks
 
 __all__ = ["check_epoch_lengths", "check_ranks"]
 
 
 def check_ranks(
-    ranks: Ranks, student: nn.Module, teacher: nn.Module, estimators: Iterable[Hypergradient | None]
+    ranks: Ranks,
+    student: nn.Module,
+    teacher: nn.Module,
+    hypergradient: Hypergradient | None,
+    weighing: Hypergradient | None,
 ) -> None:
     """Raise where several ranks would not train what one process trains.
 
@@ -32,7 +34,8 @@ def check_ranks(
         ranks: the processes.
         student: as the user gave it.
         teacher: as the user gave it.
-        estimators: those in use.
+        hypergradient: the estimator that the teacher hears by, if it learns.
+        weighing: the estimator that lessons are weighed by, if they are.
 
     Raises:
         ConfigurationError: a wrapped teacher, or an estimator that cannot look into other ranks.
@@ -43,18 +46,23 @@ def check_ranks(
         raise ConfigurationError(
             f"Expected the teacher itself, got it in {type(teacher).__name__}: GMCLTrainer averages its gradient."
         )
-    for estimator in estimators:
-        name = type(estimator).__name__
+    for estimator in (hypergradient, weighing):
         if estimator is not None and estimator.needs_real_step:
             raise ConfigurationError(
-                f"{name} takes the student's steps once more, and would need the lessons of all {ranks.size} ranks for "
-                "it. Use HeadHypergradient or ExactHypergradient, or one process."
+                f"{type(estimator).__name__} takes the student's steps once more, and would need the lessons of all "
+                f"{ranks.size} ranks for it. Use HeadHypergradient or ExactHypergradient, or one process."
             )
-        synchronized = any(isinstance(module, nn.SyncBatchNorm) for module in student.modules())
-        if synchronized and not isinstance(estimator, HeadHypergradient | type(None)):
+    if not any(isinstance(module, nn.SyncBatchNorm) for module in student.modules()):
+        return
+    # A difference of losses needs no way back through its own pass.
+    for estimator, able in (
+        (hypergradient, HeadHypergradient),
+        (weighing, HeadHypergradient | FiniteDifferenceHypergradient),
+    ):
+        if estimator is not None and not isinstance(estimator, able):
             raise ConfigurationError(
-                f"{name} differentiates through the whole student, which SyncBatchNorm does not support a second time. "
-                "Use HeadHypergradient, or BatchNorm."
+                f"{type(estimator).__name__} differentiates through the whole student, which SyncBatchNorm does not "
+                "support a second time. Use HeadHypergradient, or BatchNorm."
             )
 
 

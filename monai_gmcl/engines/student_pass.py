@@ -91,8 +91,6 @@ class StudentPass:
             lesson: with the teacher's images.
             readers: the estimators that will read the lesson and may watch the pass.
 
-        Raises:
-            ConfigurationError: a student with activation checkpointing, and an estimator that takes passes of its own.
         """
         assert lesson.generated is not None
         lesson.images = lesson.generated.detach().requires_grad_()
@@ -104,12 +102,10 @@ class StudentPass:
             )
         if self.recomputes is None:
             self.recomputes = self._notice_recomputation(lesson)
-        if self.recomputes:
-            check_replays(readers)
         lesson.head = next((activations[-1] for activations in seen if activations), None)
         # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
         buffers, labels, seed = lesson.buffers, lesson.labels, lesson.seed
-        lesson.replay = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
+        lesson.replay = lambda parameters, images: self._once_more(parameters, buffers, images, labels, seed)
         if lesson.real_step is not None:
             self.retrace(lesson.real_step, lesson.buffers)
 
@@ -162,7 +158,23 @@ class StudentPass:
     def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
         """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
         labels, seed = step.labels, step.seed
-        step.losses = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
+        step.losses = lambda parameters, images: self._once_more(parameters, buffers, images, labels, seed)
+
+    def _once_more(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], images: Tensor, labels: Tensor, seed: int
+    ) -> Tensor:
+        """An estimator's own pass.
+
+        Raises:
+            ConfigurationError: a student with activation checkpointing, in a pass that is to be gone back through.
+        """
+        if self.recomputes and torch.is_grad_enabled():
+            raise ConfigurationError(
+                "The hypergradient takes passes of its own with other parameters, of which the student's activation "
+                "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
+                "ExactHypergradient, or a student without activation checkpointing."
+            )
+        return self(parameters, buffers, images, labels, seed)[1]
 
 
 class _Holder(nn.Module):
@@ -174,21 +186,6 @@ class _Holder(nn.Module):
 
     def forward(self, action: Callable[[], Any]) -> Any:
         return action()
-
-
-def check_replays(readers: Sequence[Hypergradient]) -> None:
-    """Raise where an estimator takes passes of its own through a student that computes parts of them again later.
-
-    Raises:
-        ConfigurationError: such an estimator.
-    """
-    for reader in readers:
-        if reader.replays:
-            raise ConfigurationError(
-                f"{type(reader).__name__} takes passes of its own with other parameters, of which the student's "
-                "activation checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
-                "ExactHypergradient, or a student without activation checkpointing."
-            )
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

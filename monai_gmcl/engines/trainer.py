@@ -198,10 +198,10 @@ class GMCLTrainer(Trainer):
         self.look_ahead = LookAhead(
             self.student, self.student_step, meta_data_loader, self._prepare_meta, self.rank_seed, self.ranks
         )
-        estimators = [self.hypergradient] if teacher_optimizer is not None else []
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
-        check_ranks(self.ranks, network, teacher, [*estimators, self.weighting.hypergradient])
+        hearing = None if teacher_optimizer is None else self.hypergradient
+        check_ranks(self.ranks, network, teacher, hearing, self.weighting.hypergradient)
         self._pending = PendingLessons(self.hypergradient.lookback, self._teach_again, self.device)
         self._range_checked = False
         self.dropped_lessons = 0

@@ -38,12 +38,10 @@ class Hypergradient(ABC):
     Attributes:
         lookback: how many lessons of the past the estimator reads. The teacher stands still while they are set.
         needs_real_step: whether lessons must keep the rest of the student's step (:class:`RealStep`).
-        replays: whether the estimator calls ``lesson.replay``, the student's pass with parameters of its own.
     """
 
     lookback: int = 1
     needs_real_step: bool = False
-    replays: bool = False
 
     def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
         """Watch the student take a lesson; what is appended to the list is kept with the lesson (the last entry)."""

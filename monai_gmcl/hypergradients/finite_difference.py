@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
@@ -36,8 +36,6 @@ class FiniteDifferenceHypergradient(Hypergradient):
             precision of the student's outputs, .02 at most: that is where mixed precision needs it.
     """
 
-    replays = True
-
     def __init__(self, relative_step: float | None = None) -> None:
         self.relative_step = relative_step
 
@@ -45,22 +43,34 @@ class FiniteDifferenceHypergradient(Hypergradient):
         (lesson,) = lessons
         replay, images, losses, weights = lesson.replay, lesson.images, lesson.losses, lesson.weights
         assert replay is not None and images is not None and losses is not None and weights is not None
-        learned = lesson.learned(look_ahead)
-        length = _norm(learned)
-        if length == 0:
+        moved, step = self._moved(lesson, look_ahead)
+        if step == 0:
             return torch.zeros_like(images), torch.zeros_like(losses)
-        precision = images.dtype if lesson.outputs is None else lesson.outputs.dtype
-        relative = self.relative_step or min(torch.finfo(precision).eps ** 0.5, LONGEST)
-        step = relative * _norm({name: lesson.parameters[name] for name in learned}) / length
         (here,) = torch.autograd.grad((weights * losses).sum(), images, retain_graph=True)
-        moved = {name: value.detach() for name, value in lesson.parameters.items()}
-        moved.update({name: moved[name] + step * direction for name, direction in learned.items()})
         leaf = images.detach().requires_grad_()
         moved_losses = replay(moved, leaf)
         (there,) = torch.autograd.grad((weights * moved_losses).sum(), leaf)
         return (there - here) / (-len(lesson) * step), (moved_losses - losses).detach() / step
 
+    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+        """Return sᵢ ``(n,)`` by one pass without a graph, which kinks do not harm: losses are continuous."""
+        replay, images, losses = lesson.replay, lesson.images, lesson.losses
+        assert replay is not None and images is not None and losses is not None
+        moved, step = self._moved(lesson, look_ahead)
+        if step == 0:
+            return torch.zeros_like(losses)
+        with torch.no_grad():
+            return (replay(moved, images) - losses) / step
 
-def _norm(tensors: Mapping[str, Tensor]) -> Tensor:
-    norm: Tensor = torch.stack([t.detach().norm() for t in tensors.values()]).norm()
-    return norm
+    def _moved(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the parameters at ``θ + ε A·v``, and ε; 0 where A·v is."""
+        learned = lesson.learned(look_ahead)
+        parameters = {name: value.detach() for name, value in lesson.parameters.items()}
+        length = nn.utils.get_total_norm(learned.values())
+        if length == 0:
+            return parameters, length
+        assert lesson.images is not None
+        precision = lesson.images.dtype if lesson.outputs is None else lesson.outputs.dtype
+        relative = self.relative_step or min(torch.finfo(precision).eps ** 0.5, LONGEST)
+        step = relative * nn.utils.get_total_norm([parameters[name] for name in learned]) / length
+        return parameters | {name: parameters[name] + step * way for name, way in learned.items()}, step

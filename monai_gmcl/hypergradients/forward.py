@@ -29,8 +29,6 @@ class ForwardHypergradient(Hypergradient):
     it needs less memory. The student's layers must have forward-mode derivatives.
     """
 
-    replays = True
-
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
         replay, images, weights = lesson.replay, lesson.images, lesson.weights
@@ -50,3 +48,17 @@ class ForwardHypergradient(Hypergradient):
         tangents = torch.func.jvp(image_gradient, (start,), (learned,))[1]
         hypergradient, worth = tangents
         return hypergradient.detach() / -len(lesson), worth.detach()
+
+    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+        """Return sᵢ ``(n,)`` by one pass, differentiated forward."""
+        replay, images = lesson.replay, lesson.images
+        assert replay is not None and images is not None
+        learned = lesson.learned(look_ahead)
+        fixed = {name: value.detach() for name, value in lesson.parameters.items()}
+
+        def losses(moving: dict[str, Tensor]) -> Tensor:
+            return replay({**fixed, **moving}, images.detach())
+
+        start = {name: fixed[name] for name in learned}
+        worth: Tensor = torch.func.jvp(losses, (start,), (learned,))[1]
+        return worth.detach()

@@ -47,7 +47,6 @@ class UnrolledHypergradient(Hypergradient):
     """
 
     needs_real_step = True
-    replays = True
 
     def __init__(self, steps: int = 2) -> None:
         if steps < 1:

@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients import FiniteDifferenceHypergradient, Hypergradient
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.weighting.base import LessonWeighting
@@ -41,7 +41,9 @@ class LookAheadWeighting(LessonWeighting):
     which takes a plain gradient step and the gradient of one batch; that is ``memory=0``. One for each trainer.
 
     Args:
-        hypergradient: the estimator of sᵢ. Default: :class:`HeadHypergradient`, in closed form.
+        hypergradient: the estimator of sᵢ. Default: :class:`FiniteDifferenceHypergradient`, of the whole student, by
+            one pass more without a graph: ``sᵢ = (ℓᵢ(θ + ε A·v) - ℓᵢ(θ)) / ε``. :class:`HeadHypergradient` needs no
+            pass, and says less: nothing of what an image does to the features.
         memory: share of the running average that stays at each step, from 0 to below 1. One batch of a few images says
             little of what helps the rest: its gradient is mostly noise. The newest batch never holds a lesson's
             sources, but the average holds batches that they came with, soon all of a small set. Where images must be
@@ -54,7 +56,7 @@ class LookAheadWeighting(LessonWeighting):
     def __init__(self, hypergradient: Hypergradient | None = None, memory: float = 0.9) -> None:
         if not 0 <= memory < 1:
             raise ConfigurationError(f"memory: expected at least 0 and below 1, got {memory}.")
-        self.hypergradient: Hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
+        self.hypergradient: Hypergradient = FiniteDifferenceHypergradient() if hypergradient is None else hypergradient
         self.memory = memory
         self._average: dict[str, Tensor] = {}
 
@@ -65,7 +67,7 @@ class LookAheadWeighting(LessonWeighting):
             self._average = {}
             return torch.ones_like(lesson.losses)
         read = {name: gradient for name, gradient in look_ahead.items() if name in update}
-        if not all(bool(torch.isfinite(gradient).all()) for gradient in read.values()):
+        if not torch.isfinite(nn.utils.get_total_norm(read.values())):
             # The loss scale overflowed: no step will be taken, and the average would never be finite again.
             return torch.zeros_like(lesson.losses)
         self._average = {

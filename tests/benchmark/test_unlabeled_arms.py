@@ -70,6 +70,13 @@ def test_the_bound_knows_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["fixmatch", "mean_teacher", "self_training"])
+def test_other_ways_have_as_many_passes_as_gmcl(name: str) -> None:
+    assert ARMS[f"{name}_longer"].build is ARMS[name].build
+    # One batch of real images, a lesson of two, their proposal, and two more where the whole student weighs them.
+    assert ARMS[f"{name}_longer"].share / ARMS[name].share == pytest.approx(6 / 4)
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "mean_teacher", "self_training"])
 def test_the_other_ways_learn_what_is_easy(name: str) -> None:
     run = run_of(name, 24)
     run.run()
@@ -86,7 +93,7 @@ def test_both_stages_of_self_training_count() -> None:
 
 def test_gmcl_after_a_first_student_has_as_many_passes_as_gmcl_in_one_stage() -> None:
     steps = 12
-    run = run_of("gmcl_first_student", round(steps * ARMS["gmcl_first_student"].share))
+    run = run_of("gmcl_first_student_head", round(steps * ARMS["gmcl_first_student_head"].share))
     run.run()
     # The proposal's pass is another network's: what is counted is real images and a lesson of twice as many.
     proposals = run.steps * BATCH
@@ -94,7 +101,7 @@ def test_gmcl_after_a_first_student_has_as_many_passes_as_gmcl_in_one_stage() ->
 
 
 def test_a_first_student_is_the_one_that_validation_chose_and_learns_no_more() -> None:
-    run = run_of("gmcl_first_student", 6)
+    run = run_of("gmcl_first_student_head", 6)
     labeler = run.trainer.sources.unlabeled.propose
     before = [parameter.clone() for parameter in labeler.network.parameters()]
     run.run()

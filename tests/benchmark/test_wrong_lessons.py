@@ -69,7 +69,7 @@ def test_foreign_images_are_compared_with_own_ones(elsewhere: bool, folder: Path
     foreign(str(folder), others, n=20, seeds=[1], steps=6, report=str(report), channels=1, size=16)
     rows = rows_of(report)
     assert [row["way"] for row in rows] == [f"{pool}, {name}" for pool in WAYS for name in WEIGHTINGS]
-    assert [math.isnan(row["told_apart"]) for row in rows] == [True] * 3 + [False] * 3
+    assert [math.isnan(row["told_apart"]) for row in rows] == [True] * 4 + [False] * 4
     assert {row["seed"] for row in rows} == {1}
 
 

@@ -34,7 +34,7 @@ from monai_gmcl.engines.data_order import derive_seed
 from monai_gmcl.engines.lesson_sources import LessonSources
 from monai_gmcl.engines.source_buffer import SourceBuffer
 from monai_gmcl.handlers import CheckpointKeeper
-from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient
+from monai_gmcl.hypergradients import ExactHypergradient, FiniteDifferenceHypergradient, HeadHypergradient
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LookAheadWeighting, PseudoLabeler
 
@@ -56,7 +56,7 @@ class Case:
     optimizer: str = "SGD"
     dtype: torch.dtype = torch.float64
     hardness: float = 0.0
-    weighed: bool = False
+    weighed: type | None = None
     meta: bool = False
     accumulation: int = 1
     wrapped: bool = False
@@ -68,7 +68,8 @@ CASES = {
     "head": Case(),
     "exact": Case(ExactHypergradient, "Adam"),
     "hard": Case(ExactHypergradient, "AdamW", hardness=0.5),
-    "weighed": Case(optimizer="Adam", weighed=True),
+    "weighed": Case(optimizer="Adam", weighed=FiniteDifferenceHypergradient),
+    "weighed by the head": Case(optimizer="Adam", weighed=HeadHypergradient),
     "meta": Case(meta=True),
     "accumulated": Case(optimizer="Adam", accumulation=3),
     "wrapped": Case(optimizer="Adam", wrapped=True),
@@ -125,7 +126,7 @@ def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence
         teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=0.05),
         curriculum=Curriculum(hardness=case.hardness, class_sampler=ClassSampler("errors")),
         hypergradient=case.estimator(),
-        weighting=LookAheadWeighting() if case.weighed else None,
+        weighting=None if case.weighed is None else LookAheadWeighting(case.weighed()),
         meta_data_loader=batches(rank, case.dtype, seed=1) if case.meta else None,
         unlabeled_data_loader=[i for i, _ in batches(rank, case.dtype, seed=2)] if case.unlabeled else None,
         label_proposal=PseudoLabeler(align=True) if case.unlabeled else None,

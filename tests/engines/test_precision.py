@@ -45,7 +45,6 @@ def signals(build: Build, hypergradient: Hypergradient, **options: Any) -> list[
     found: list[Tensor] = []
 
     class Noting(Hypergradient):
-        replays = hypergradient.replays
         watch = staticmethod(hypergradient.watch)  # type: ignore[assignment]
         reads = staticmethod(hypergradient.reads)  # type: ignore[assignment]
 

@@ -111,14 +111,19 @@ def test_an_image_is_worth_what_its_weight_does_to_the_look_ahead_loss(
     assert relative(worth, torch.tensor(slopes, dtype=torch.float64)) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [ExactHypergradient(), ForwardHypergradient(), FiniteDifferenceHypergradient()],
+    ids=lambda e: type(e).__name__,
+)
 @pytest.mark.parametrize("call", [THIRD_STEP, FOURTH_STEP])
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
 def test_the_worth_of_an_image_is_the_central_difference_of_a_real_look_ahead_in_its_weight(
-    optimizer: str, call: int, witness: Any, relative: Relative
+    optimizer: str, call: int, estimator: Hypergradient, witness: Any, relative: Relative
 ) -> None:
     seen = witness(optimizer)
     (lesson,), look_ahead = seen.heard(call)
-    worth = ExactHypergradient().worth(lesson, look_ahead)
+    worth = estimator.worth(lesson, look_ahead)
     (step,) = seen.taken(call)
     slopes = []
     for one in torch.eye(len(lesson), dtype=torch.float64):
@@ -129,11 +134,18 @@ def test_the_worth_of_an_image_is_the_central_difference_of_a_real_look_ahead_in
     assert relative(worth, torch.tensor(slopes, dtype=torch.float64)) < 1e-6
 
 
-def test_the_worth_of_an_image_does_not_depend_on_the_weights(witness: Any, relative: Relative) -> None:
+@pytest.mark.parametrize(
+    "estimator",
+    [ExactHypergradient(), ForwardHypergradient(), FiniteDifferenceHypergradient(), HeadHypergradient()],
+    ids=lambda e: type(e).__name__,
+)
+def test_the_worth_of_an_image_does_not_depend_on_the_weights(
+    estimator: Hypergradient, witness: Any, relative: Relative
+) -> None:
     (lesson,), look_ahead = witness("adam").heard()
-    _, worth = HeadHypergradient()([lesson], look_ahead)
-    assert relative(HeadHypergradient().worth(lesson, look_ahead), worth) < 1e-12
-    assert not HeadHypergradient().worth(lesson, look_ahead).requires_grad
+    _, worth = estimator([lesson], look_ahead)
+    alone = estimator.worth(lesson, look_ahead)
+    assert relative(alone, worth) < 1e-12 and not alone.requires_grad
 
 
 def _closed_form(points: Tensor, theta: Tensor, targets: Tensor, u: Tensor, omega: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,3 +217,4 @@ def test_a_look_ahead_gradient_of_zero_gives_a_finite_difference_of_zero(witness
     nothing = {name: torch.zeros_like(v) for name, v in look_ahead.items()}
     found, worth = FiniteDifferenceHypergradient()(lessons, nothing)
     assert not found.any() and not worth.any() and found.shape == lessons[0].images.shape
+    assert FiniteDifferenceHypergradient().worth(lessons[0], nothing).tolist() == [0.0] * len(lessons[0])

@@ -163,7 +163,8 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
         texts,
         "Means over seeds. Counted operations of everything that is trained. Arms without a teacher get the steps that "
         "GMCL's operations buy, those with lessons GMCL's steps, those with unlabeled images as many student passes as "
-        "each other. Tuning: the other strengths that a user would have to run; it comes on top. Times and memory (of "
+        "GMCL whose weights need none, half as long again as many as GMCL weighed by the whole student. "
+        "Tuning: the other strengths that a user would have to run; it comes on top. Times and memory (of "
         "a GPU: its own) are those of runs on one kind of "
         f"machine: {machine or 'unknown'}.",
     )

@@ -18,8 +18,9 @@ main='["gmcl","frozen","standard","strong","doubled_batch"]'
 starts='["gmcl_weak_start","frozen_weak_start","gmcl_strong_start","frozen_strong_start"]'
 side='["none","trivial_augment","mixup","cutmix","competence","hardness_only","hypergradient_only","latent"]'
 within='["standard_tuned_within_budget","strong_tuned_within_budget"]'
-second='["gmcl_first_student","gmcl_first_student_uniform"]'
-pool='["gmcl_unlabeled","gmcl_unlabeled_uniform","gmcl_unlabeled_true","fixmatch","mean_teacher"]'
+second='["gmcl_first_student_head","gmcl_first_student_uniform"]'
+pool='["gmcl_unlabeled_head","gmcl_unlabeled_uniform","gmcl_unlabeled_true","fixmatch","mean_teacher"]'
+longer='["fixmatch_longer","mean_teacher_longer","gmcl_three_times_the_steps","self_training_longer"]'
 
 patches() {
   on_patches --n '[100,500,250,1000]' --seeds 5 --arms "$main" --robust true
@@ -66,11 +67,14 @@ END
 
 unlabeled() {
   on_patches --n '[100,500,250]' --seeds 5 --arms "$pool"
-  on_xrays --n '[50,100]' --seeds 5 --arms '["gmcl","gmcl_unlabeled"]'
+  on_xrays --n '[50,100]' --seeds 5 --arms '["gmcl","gmcl_unlabeled_head"]'
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled_confidence","self_training"]'
   on_patches --n '[100,500,250]' --seeds 5 --arms "$second"
   on_xrays --n '[50,100]' --seeds 5 --arms "$second"
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_twice_the_steps"]'
+  on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled"]'
+  on_xrays --n '[50,100]' --seeds 5 --arms '["gmcl_unlabeled"]'
+  on_patches --n '[100,500,250]' --seeds 5 --arms "$longer"
 }
 
 for part in "${@:-patches patches_by_others xrays drawn unlabeled}"; do

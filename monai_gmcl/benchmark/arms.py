@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from monai.inferers.inferer import SimpleInferer
 from monai.transforms.regularization.array import CutMix, Mixer, MixUp
 from torch import Tensor, nn
 
+from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.augmentations import (
     no_augmentation,
     standard_augmentation,
@@ -34,42 +34,18 @@ from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_
 from monai_gmcl.benchmark.reused_teacher import reused_teacher
 from monai_gmcl.benchmark.student_run import BATCH, Setup
 from monai_gmcl.benchmark.two_stage_gan import two_stage_gan
-from monai_gmcl.benchmark.unlabeled_arms import fixmatch, gmcl_on_unlabeled, mean_teacher, self_training
+from monai_gmcl.benchmark.unlabeled_arms import UNLABELED_ARMS
 from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients import Hypergradient
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers import LatentTeacher, Teacher
 from monai_gmcl.teachers.base import draw_latents
-from monai_gmcl.weighting import ConfidenceWeighting, LookAheadWeighting, UniformWeighting
 
-__all__ = ["ARMS", "Arm", "STRENGTHS", "gmcl_arm"]
+__all__ = ["ARMS", "STRENGTHS", "gmcl_arm"]
 
 STRENGTHS = (0.5, 1.0, 2.0)
 """Times the usual ranges of an augmentation that is tuned, or the usual length of the GAN."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to stretch a small labeled set.
-
-    Attributes:
-        title: as the report calls it.
-        build: makes the trainer.
-        equal_compute: whether the arm gets as many steps as the FLOPs of a GMCL run buy; the others take GMCL's steps.
-        tuned: whether its augmentation has a strength to be tuned on validation (:data:`STRENGTHS`).
-        unlabeled: whether it reads unlabeled images; such arms have the same number of student passes over images.
-        share: of GMCL's steps, where the compute is not equal.
-        tolerance: AUC on the choosing images that a lower strength may lack to be chosen all the same.
-    """
-
-    title: str
-    build: Callable[[Setup], Trainer]
-    equal_compute: bool = True
-    tuned: bool = False
-    unlabeled: bool = False
-    share: float = 1.0
-    tolerance: float = 0.0
 
 
 def _none(setup: Setup) -> Trainer:
@@ -190,10 +166,6 @@ def _latent_teacher_optimizer(teacher: Teacher) -> torch.optim.Adam:
     return policy_teacher_optimizer(teacher, 1e-3)
 
 
-def _weighed_by_the_head() -> LookAheadWeighting:
-    return LookAheadWeighting(HeadHypergradient())
-
-
 def _frozen(**curriculum: Any) -> Callable[[Setup], Trainer]:
     return gmcl_arm(optimizer=None, **curriculum)
 
@@ -242,43 +214,5 @@ ARMS: dict[str, Arm] = {
         reused_teacher(gmcl_arm(), standard_augmentation),
     ),
     "gmcl_twice_the_steps": Arm("GMCL, twice the steps", gmcl_arm(), False, share=2.0),
-    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 2 more where the look-ahead of the whole
-    # student weighs the lesson, 3 in those of two views, 1 in a stage of supervised steps.
-    "self_training": Arm("self-training, two stages", self_training, False, unlabeled=True, share=2.0),
-    "mean_teacher": Arm("Mean Teacher", mean_teacher, False, unlabeled=True, share=4 / 3),
-    "fixmatch": Arm("FixMatch", fixmatch, False, unlabeled=True, share=4 / 3),
-    "gmcl_three_times_the_steps": Arm("GMCL, three times the steps", gmcl_arm(), False, share=3.0),
-    "self_training_longer": Arm("self-training, half as long again", self_training, False, unlabeled=True, share=3.0),
-    "mean_teacher_longer": Arm("Mean Teacher, half as long again", mean_teacher, False, unlabeled=True, share=2.0),
-    "fixmatch_longer": Arm("FixMatch, half as long again", fixmatch, False, unlabeled=True, share=2.0),
-    "gmcl_unlabeled": Arm("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled(), False, unlabeled=True),
-    "gmcl_unlabeled_head": Arm(
-        "GMCL, unlabeled, weighed by the look-ahead of the head",
-        gmcl_on_unlabeled(_weighed_by_the_head),
-        False,
-        unlabeled=True,
-    ),
-    "gmcl_unlabeled_uniform": Arm(
-        "GMCL, unlabeled, all equal", gmcl_on_unlabeled(UniformWeighting), False, unlabeled=True
-    ),
-    "gmcl_unlabeled_confidence": Arm(
-        "GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting), False, unlabeled=True
-    ),
-    "gmcl_first_student_head": Arm(
-        "GMCL after a first student, weighed by the look-ahead of the head",
-        gmcl_on_unlabeled(_weighed_by_the_head, first_student=True),
-        False,
-        unlabeled=True,
-        share=0.75,
-    ),
-    "gmcl_first_student_uniform": Arm(
-        "GMCL after a first student, all equal",
-        gmcl_on_unlabeled(UniformWeighting, first_student=True),
-        False,
-        unlabeled=True,
-        share=0.75,
-    ),
-    "gmcl_unlabeled_true": Arm(
-        "GMCL, unlabeled, true labels", gmcl_on_unlabeled(UniformWeighting, true_labels=True), False, unlabeled=True
-    ),
+    **UNLABELED_ARMS,
 }

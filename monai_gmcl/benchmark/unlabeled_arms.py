@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,18 +25,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
+from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.hypergradients import HeadHypergradient
 from monai_gmcl.teachers.base import draw_latents
-from monai_gmcl.weighting import LessonWeighting, PseudoLabeler
+from monai_gmcl.weighting import (
+    ConfidenceWeighting,
+    LessonWeighting,
+    LookAheadWeighting,
+    PseudoLabeler,
+    UniformWeighting,
+)
 from monai_gmcl.weighting.average_momentum import average_momentum
 from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
-__all__ = ["fixmatch", "gmcl_on_unlabeled", "mean_teacher", "self_training", "unlabeled_loader"]
+__all__ = ["UNLABELED_ARMS", "gmcl_on_unlabeled", "unlabeled_loader"]
 
 THRESHOLD = 0.95
 """FixMatch's least confidence."""
@@ -48,20 +57,25 @@ RAMP = 0.4
 FIRST_STAGE = 4 / 3
 """Steps of a first student in units of GMCL's own. With 3/4 of the steps of GMCL in one stage, both stages together
 have as many student passes."""
-SECOND_STAGE: dict[str, Any] = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": 0.3}
-"""Of the curriculum that such a student's labels are for."""
+LITTLE = 0.3
+"""Difficulty of unlabeled images, which are new as they are."""
+SECOND_STAGE: dict[str, Any] = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": LITTLE}
+"""The curriculum that such a student's labels are for: most of a step is of unlabeled images, little changed."""
 
 
 def gmcl_on_unlabeled(
-    weighting: Callable[[], LessonWeighting] | None = None, true_labels: bool = False, first_student: bool = False
+    weighting: Callable[[], LessonWeighting] | None = None,
+    true_labels: bool = False,
+    first_student: bool = False,
+    **curriculum: Any,
 ) -> Callable[[Setup], Trainer]:
     """Return the builder of GMCL with lessons from unlabeled images, too.
 
     Args:
         weighting: of lessons; the trainer's own choice by default.
         true_labels: whether the labels of unlabeled images are known after all, which is the bound.
-        first_student: whether a student that was trained before proposes the labels, as in self-training. Then most of
-            a step is of unlabeled images, little changed.
+        first_student: whether a student that was trained before proposes the labels, as in self-training.
+        **curriculum: arguments of :class:`monai_gmcl.curriculum.Curriculum`.
     """
 
     def build(setup: Setup) -> Trainer:
@@ -85,7 +99,7 @@ def gmcl_on_unlabeled(
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             label_proposal=proposal,
-            curriculum=Curriculum(**(SECOND_STAGE if first_student else {})),
+            curriculum=Curriculum(**curriculum),
             teacher=teacher,
             teacher_optimizer=policy_teacher_optimizer(teacher),
             unlabeled_data_loader=unlabeled_loader(setup),
@@ -191,3 +205,42 @@ def _average(averaged: nn.Module, network: nn.Module, momentum: float) -> None:
             kept.lerp_(value, momentum)
         else:
             kept.copy_(value)
+
+
+def _by_the_head() -> LookAheadWeighting:
+    return LookAheadWeighting(HeadHypergradient())
+
+
+_OnUnlabeled = partial(Arm, equal_compute=False, unlabeled=True)
+
+UNLABELED_ARMS: dict[str, Arm] = {
+    # In units of B images a step: 4 in GMCL (real, lesson of 2 B, proposal), 2 more where the look-ahead of the whole
+    # student weighs the lesson, 3 in those of two views, 1 in a stage of supervised steps.
+    "self_training": _OnUnlabeled("self-training, two stages", self_training, share=2.0),
+    "mean_teacher": _OnUnlabeled("Mean Teacher", mean_teacher, share=4 / 3),
+    "fixmatch": _OnUnlabeled("FixMatch", fixmatch, share=4 / 3),
+    "mean_teacher_longer": _OnUnlabeled("Mean Teacher, half as long again", mean_teacher, share=2.0),
+    "fixmatch_longer": _OnUnlabeled("FixMatch, half as long again", fixmatch, share=2.0),
+    "gmcl_unlabeled": _OnUnlabeled("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled()),
+    "gmcl_unlabeled_little_changed": _OnUnlabeled(
+        "GMCL, unlabeled, little changed, weighed by the look-ahead", gmcl_on_unlabeled(unlabeled_difficulty=LITTLE)
+    ),
+    "gmcl_unlabeled_head": _OnUnlabeled(
+        "GMCL, unlabeled, weighed by the look-ahead of the head", gmcl_on_unlabeled(_by_the_head)
+    ),
+    "gmcl_unlabeled_uniform": _OnUnlabeled("GMCL, unlabeled, all equal", gmcl_on_unlabeled(UniformWeighting)),
+    "gmcl_unlabeled_confidence": _OnUnlabeled("GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting)),
+    "gmcl_first_student_head": _OnUnlabeled(
+        "GMCL after a first student, weighed by the look-ahead of the head",
+        gmcl_on_unlabeled(_by_the_head, first_student=True, **SECOND_STAGE),
+        share=0.75,
+    ),
+    "gmcl_first_student_uniform": _OnUnlabeled(
+        "GMCL after a first student, all equal",
+        gmcl_on_unlabeled(UniformWeighting, first_student=True, **SECOND_STAGE),
+        share=0.75,
+    ),
+    "gmcl_unlabeled_true": _OnUnlabeled(
+        "GMCL, unlabeled, true labels", gmcl_on_unlabeled(UniformWeighting, true_labels=True)
+    ),
+}

@@ -31,10 +31,10 @@ def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
 BATCHES = dict.fromkeys(
     (
         *("none", "standard", "strong", "trivial_augment", "mixup", "cutmix", "two_stage_gan", "self_training"),
-        *("self_training_longer", "reused_teacher_alone", "reused_teacher"),
+        *("reused_teacher_alone", "reused_teacher"),
     ),
     1,
-) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5}
+) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5, "gmcl_unlabeled_little_changed": 5}
 """Batches that the student looks at in a step: with lessons 2, unlabeled ones in them 3, a look-ahead of its own 5."""
 
 

@@ -22,7 +22,7 @@ __all__ = ["unlabeled_targets"]
 
 FINAL = "final"
 OURS, EQUAL, BOUND = "gmcl_unlabeled", "gmcl_unlabeled_uniform", "gmcl_unlabeled_true"
-ALONE = ("gmcl", "gmcl_three_times_the_steps")
+ALONE = ("gmcl", "gmcl_twice_the_steps")
 OTHERS = ("fixmatch", "fixmatch_longer", "mean_teacher", "mean_teacher_longer")
 PATCHES, XRAYS = (100, 250, 500), (50, 100)
 FEWEST = 100

@@ -20,7 +20,7 @@ side='["none","trivial_augment","mixup","cutmix","competence","hardness_only","h
 within='["standard_tuned_within_budget","strong_tuned_within_budget"]'
 second='["gmcl_first_student_head","gmcl_first_student_uniform"]'
 pool='["gmcl_unlabeled_head","gmcl_unlabeled_uniform","gmcl_unlabeled_true","fixmatch","mean_teacher"]'
-longer='["fixmatch_longer","mean_teacher_longer","gmcl_three_times_the_steps","self_training_longer"]'
+longer='["fixmatch_longer","mean_teacher_longer"]'
 
 patches() {
   on_patches --n '[100,500,250,1000]' --seeds 5 --arms "$main" --robust true
@@ -75,6 +75,7 @@ unlabeled() {
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled"]'
   on_xrays --n '[50,100]' --seeds 5 --arms '["gmcl_unlabeled"]'
   on_patches --n '[100,500,250]' --seeds 5 --arms "$longer"
+  on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled_little_changed"]'
 }
 
 for part in "${@:-patches patches_by_others xrays drawn unlabeled}"; do

@@ -57,9 +57,7 @@ RAMP = 0.4
 FIRST_STAGE = 4 / 3
 """Steps of a first student in units of GMCL's own. With 3/4 of the steps of GMCL in one stage, both stages together
 have as many student passes."""
-LITTLE = 0.3
-"""Difficulty of unlabeled images, which are new as they are."""
-SECOND_STAGE: dict[str, Any] = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": LITTLE}
+SECOND_STAGE: dict[str, Any] = {"real_weight": 0.1, "unlabeled_weight": 3.0, "unlabeled_difficulty": 0.3}
 """The curriculum that such a student's labels are for: most of a step is of unlabeled images, little changed."""
 
 
@@ -222,9 +220,6 @@ UNLABELED_ARMS: dict[str, Arm] = {
     "mean_teacher_longer": _OnUnlabeled("Mean Teacher, half as long again", mean_teacher, share=2.0),
     "fixmatch_longer": _OnUnlabeled("FixMatch, half as long again", fixmatch, share=2.0),
     "gmcl_unlabeled": _OnUnlabeled("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled()),
-    "gmcl_unlabeled_little_changed": _OnUnlabeled(
-        "GMCL, unlabeled, little changed, weighed by the look-ahead", gmcl_on_unlabeled(unlabeled_difficulty=LITTLE)
-    ),
     "gmcl_unlabeled_head": _OnUnlabeled(
         "GMCL, unlabeled, weighed by the look-ahead of the head", gmcl_on_unlabeled(_by_the_head)
     ),

@@ -34,7 +34,7 @@ BATCHES = dict.fromkeys(
         *("reused_teacher_alone", "reused_teacher"),
     ),
     1,
-) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5, "gmcl_unlabeled_little_changed": 5}
+) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5}
 """Batches that the student looks at in a step: with lessons 2, unlabeled ones in them 3, a look-ahead of its own 5."""
 
 

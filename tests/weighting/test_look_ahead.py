@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_gmcl import Hypergradient, Lesson, LookAheadWeighting, UniformWeighting
+from monai_gmcl import FiniteDifferenceHypergradient, Hypergradient, Lesson, LookAheadWeighting, UniformWeighting
 from monai_gmcl.exceptions import ConfigurationError
 
 
@@ -141,3 +141,7 @@ def test_another_run_remembers_nothing(lesson: Lesson, estimator: Told) -> None:
 def test_memory_has_a_range(memory: float) -> None:
     with pytest.raises(ConfigurationError, match=r"memory: expected at least 0 and below 1, got"):
         LookAheadWeighting(memory=memory)
+
+
+def test_by_default_the_whole_student_is_looked_through() -> None:
+    assert isinstance(LookAheadWeighting().hypergradient, FiniteDifferenceHypergradient)

@@ -38,7 +38,7 @@ ORDER = (
     *("reused_teacher_alone", "reused_teacher"),
     *("self_training", "mean_teacher", "mean_teacher_longer", "fixmatch", "fixmatch_longer"),
     *("gmcl_unlabeled_uniform", "gmcl_unlabeled_confidence", "gmcl_unlabeled_head", "gmcl_unlabeled"),
-    *("gmcl_unlabeled_little_changed", "gmcl_first_student_uniform", "gmcl_first_student_head", "gmcl_unlabeled_true"),
+    *("gmcl_first_student_uniform", "gmcl_first_student_head", "gmcl_unlabeled_true"),
 )
 """Arms as tables list them; others follow by name."""
 SPLITS = ("test", "test_shifted", "held_out")

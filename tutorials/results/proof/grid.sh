@@ -75,7 +75,6 @@ unlabeled() {
   on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled"]'
   on_xrays --n '[50,100]' --seeds 5 --arms '["gmcl_unlabeled"]'
   on_patches --n '[100,500,250]' --seeds 5 --arms "$longer"
-  on_patches --n '[100,500,250]' --seeds 5 --arms '["gmcl_unlabeled_little_changed"]'
 }
 
 for part in "${@:-patches patches_by_others xrays drawn unlabeled}"; do

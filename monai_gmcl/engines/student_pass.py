@@ -90,7 +90,6 @@ class StudentPass:
         Args:
             lesson: with the teacher's images.
             readers: the estimators that will read the lesson and may watch the pass.
-
         """
         assert lesson.generated is not None
         lesson.images = lesson.generated.detach().requires_grad_()

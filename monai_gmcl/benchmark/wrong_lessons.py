@@ -147,10 +147,7 @@ def foreign(
         ConfigurationError: a weighting of another name.
         DataError: no images in ``foreign_dir``.
     """
-    if unknown := set(weightings) - set(WEIGHTINGS):
-        raise ConfigurationError(
-            f"foreign: weightings must be among {', '.join(WEIGHTINGS)}, got {', '.join(sorted(unknown))}."
-        )
+    _check(weightings, "foreign")
     data = _data(data_dir, options)
     others = None if foreign_dir is None else _read_all(foreign_dir, data.options)
     rows = []
@@ -173,6 +170,7 @@ def flipped(
     trusted: int = 100,
     seeds: int | Sequence[int] = 3,
     steps: int = 400,
+    weightings: Sequence[str] = ("all equal", "by the look-ahead"),
     device: str = "cpu",
     report: str | None = None,
     **options: Any,
@@ -187,10 +185,15 @@ def flipped(
         trusted: other images whose labels are right.
         seeds: how many seeds, or which.
         steps: student steps.
+        weightings: which of :data:`WEIGHTINGS` to try.
         device: where to train.
         report: JSON lines file to append each run to.
         options: of :class:`monai_gmcl.benchmark.data_sets.DataOptions`, such as ``--crop``.
+
+    Raises:
+        ConfigurationError: a weighting of another name.
     """
+    _check(weightings, "flipped")
     data = _data(data_dir, options)
     rows = []
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
@@ -201,13 +204,20 @@ def flipped(
         for wrong in (False, True):
             right = ~(false & wrong)
             given = torch.where(right, labels[many], 1 - labels[many])
-            for name in ("all equal", "by the look-ahead"):
+            for name in weightings:
                 way = f"{'30 % flipped' if wrong else 'right labels'}, {name}"
                 build = _with_trusted((images[few], labels[few]), right.long())
                 row = _run(data, build, (images[many], given), held_out, seed, steps, device, WEIGHTINGS[name])
                 rows.append({"way": way, "seed": seed, "n": n, **row})
                 append_row(rows[-1], report)
     _print_means(rows)
+
+
+def _check(weightings: Sequence[str], command: str) -> None:
+    if unknown := set(weightings) - set(WEIGHTINGS):
+        raise ConfigurationError(
+            f"{command}: weightings must be among {', '.join(WEIGHTINGS)}, got {', '.join(sorted(unknown))}."
+        )
 
 
 def _run(

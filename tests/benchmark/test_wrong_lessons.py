@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,14 @@ def test_some_weightings_may_be_left_out(folder: Path, tmp_path: Path) -> None:
     own = {"report": str(report), "channels": 1, "size": 16}
     foreign(str(folder), n=20, seeds=1, steps=6, weightings=["by the look-ahead"], **own)
     assert [row["way"] for row in rows_of(report)] == [f"{pool}, by the look-ahead" for pool in WAYS]
+    flipped(str(folder), n=20, trusted=8, seeds=1, steps=6, weightings=["all equal"], **own)
+    assert [row["way"] for row in rows_of(report)[2:]] == ["right labels, all equal", "30 % flipped, all equal"]
+
+
+@pytest.mark.parametrize("command", [foreign, flipped])
+def test_a_weighting_of_another_name_is_an_error(command: Callable[..., None], folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="weightings must be among all equal, .* got by luck"):
-        foreign(str(folder), weightings=["by luck"], **own)
+        command(str(folder), weightings=["by luck"], channels=1, size=16)
 
 
 def test_a_folder_without_foreign_images_is_an_error(folder: Path, tmp_path: Path) -> None:

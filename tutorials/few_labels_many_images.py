@@ -222,10 +222,10 @@ for name, trainer in trainers.items():
 # In the saved run the pool does harm where every image counts the same: a fifth of it is no epithelium, and about a
 # third of the proposed labels are false. Weights by the look-ahead undo that. How much they gain depends on what they
 # look through: these 64 labeled images are soon known by heart, and presumably the running average of their gradients
-# asks for more of the same, against which neither true labels nor a look at the whole student helps. The newest gradient alone, or
-# the last layer alone, gain over the labeled images (the last layer is ahead of the default by .03 in each of four
-# seeds). On real patches (PCam, 100 and 500 labels) it was the other way round. So try them on your own data,
-# by several seeds.
+# asks for more of the same, against which neither true labels nor a look at the whole student helps. The newest
+# gradient alone, or the last layer alone, gain over the labeled images (the last layer is ahead of the default by .03
+# in each of four seeds). On real patches (PCam, 100 and 500 labels) it was the other way round. So try them on your own
+# data, by several seeds.
 #
 # ## Who counts?
 #

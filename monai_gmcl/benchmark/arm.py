@@ -31,7 +31,7 @@ class Arm:
         equal_compute: whether the arm gets as many steps as the FLOPs of a GMCL run buy; the others take GMCL's steps.
         tuned: whether its augmentation has a strength to be tuned on validation
             (:data:`monai_gmcl.benchmark.arms.STRENGTHS`).
-        unlabeled: whether it reads unlabeled images; such arms have the same number of student passes over images.
+        unlabeled: whether it reads unlabeled images.
         share: of GMCL's steps, where the compute is not equal.
         tolerance: AUC on the choosing images that a lower strength may lack to be chosen all the same.
     """

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.engines.per_image_loss import per_image_loss
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import Lesson, RealStep
 
 __all__ = ["StudentPass", "correctness", "unwrapped"]
@@ -104,7 +104,20 @@ class StudentPass:
         lesson.head = next((activations[-1] for activations in seen if activations), None)
         # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
         buffers, labels, seed = lesson.buffers, lesson.labels, lesson.seed
-        lesson.replay = lambda parameters, images: self._once_more(parameters, buffers, images, labels, seed)
+        passing = " or ".join(
+            type(r).__name__ for r in readers if not isinstance(r, HeadHypergradient | ExactHypergradient)
+        )
+
+        def replay(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+            if self.recomputes and torch.is_grad_enabled():
+                raise ConfigurationError(
+                    f"{passing} takes passes of its own with other parameters, of which the student's activation "
+                    "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
+                    "ExactHypergradient, or a student without activation checkpointing."
+                )
+            return self(parameters, buffers, images, labels, seed)[1]
+
+        lesson.replay = replay
         if lesson.real_step is not None:
             self.retrace(lesson.real_step, lesson.buffers)
 
@@ -157,23 +170,7 @@ class StudentPass:
     def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
         """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
         labels, seed = step.labels, step.seed
-        step.losses = lambda parameters, images: self._once_more(parameters, buffers, images, labels, seed)
-
-    def _once_more(
-        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], images: Tensor, labels: Tensor, seed: int
-    ) -> Tensor:
-        """An estimator's own pass.
-
-        Raises:
-            ConfigurationError: a student with activation checkpointing, in a pass that is to be gone back through.
-        """
-        if self.recomputes and torch.is_grad_enabled():
-            raise ConfigurationError(
-                "The hypergradient takes passes of its own with other parameters, of which the student's activation "
-                "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
-                "ExactHypergradient, or a student without activation checkpointing."
-            )
-        return self(parameters, buffers, images, labels, seed)[1]
+        step.losses = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
 
 
 class _Holder(nn.Module):

@@ -60,7 +60,7 @@ class TeacherStep:
         if not all(images.requires_grad for images in generated):
             # At difficulty 0 the images are the sources themselves.
             return False
-        signal = self._signal(lessons, look_ahead, hardness)
+        signal, worth = self._signal(lessons, look_ahead, hardness)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         gradients: list[Tensor | None] = [None] * len(parameters)
         # Lesson by lesson: autograd would add up in the order in which graphs were built; a resumed run builds late.
@@ -69,6 +69,7 @@ class TeacherStep:
                 before = gradients[k]
                 if added is not None:
                     gradients[k] = added if before is None else before + added
+        self._add_choices(gradients, parameters, lessons, worth)
         self.ranks.total([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None])
         # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
@@ -91,8 +92,32 @@ class TeacherStep:
         """Put back what was saved."""
         self.skipped, self.gradient_norm = state["skipped"], state["gradient_norm"]
 
-    def _signal(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> Tensor:
-        hypergradient, _ = self.hypergradient(lessons, look_ahead)
+    def _add_choices(
+        self, gradients: list[Tensor | None], parameters: list[Tensor], lessons: Sequence[Lesson], worth: Tensor
+    ) -> None:
+        """Add the gradient by the probabilities of choices, such as flips: ``-Σ sᵢ ∂ log p(choices of image i)``.
+
+        sᵢ is less its mean, which changes nothing on average and takes noise away, and divided by its norm.
+        """
+        log_probability = getattr(self.teacher, "choice_log_probability", None)
+        if log_probability is None:
+            return
+        weights = torch.cat([lesson.weights * lesson.share for lesson in lessons if lesson.weights is not None])
+        everyone = self.ranks.joined(torch.stack([weights * worth, weights], 1))
+        scores = self._unit(weights * worth - weights * everyone[:, 0].sum() / everyone[:, 1].sum().clamp_min(1e-12))
+        for lesson, part in zip(lessons, torch.split(scores, [len(lesson) for lesson in lessons]), strict=True):
+            chosen = log_probability(lesson.latents, lesson.image_shape[1:], lesson.difficulty)
+            if not chosen.requires_grad:
+                return
+            for k, added in enumerate(torch.autograd.grad(chosen, parameters, -part, allow_unused=True)):
+                before = gradients[k]
+                if added is not None:
+                    gradients[k] = added if before is None else before + added
+
+    def _signal(
+        self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
+    ) -> tuple[Tensor, Tensor]:
+        hypergradient, worth = self.hypergradient(lessons, look_ahead)
         if not self.ranks.alone:
             shares = torch.cat([hypergradient.new_full((len(lesson),), lesson.share) for lesson in lessons])
             hypergradient = hypergradient * shares.view(-1, *[1] * (hypergradient.ndim - 1))
@@ -100,7 +125,7 @@ class TeacherStep:
         hard = [lesson.image_gradient for lesson in lessons if lesson.image_gradient is not None]
         if hardness > 0 and len(hard) == len(lessons):
             signal = signal - hardness * self._unit(torch.cat(hard))
-        return signal
+        return signal, worth
 
     def _unit(self, gradient: Tensor) -> Tensor:
         """Divide by the norm over the images of all ranks."""

@@ -20,15 +20,22 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
-from monai_gmcl.teachers.operations import OPERATIONS, GeometryOperation, Operation, PixelOperation, Warp
+from monai_gmcl.teachers.operations import (
+    OPERATIONS,
+    GeometryOperation,
+    Operation,
+    OrientationOperation,
+    PixelOperation,
+    Warp,
+)
 from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
 __all__ = ["PolicyTeacher"]
 
 NAMES = tuple(operation.name for operation in OPERATIONS)
-LARGEST_SHARE = 3.0
-"""Before the mean is taken out. Without it an operation at its bound draws share from the others, and costs nothing
-there: on PCam three operations ended at their bounds and the other eight at a tenth of the usual strength."""
+LARGEST_SHARE, SMALLEST_SHARE = 2.0, 1 / 50
+"""Down to almost nothing, since an operation may make labels false; up to twice the usual strength, so that no single
+operation takes the place of the others."""
 
 
 class PolicyTeacher(Teacher):
@@ -84,20 +91,53 @@ class PolicyTeacher(Teacher):
             raise ConfigurationError(f"probability must be above 0 and at most 1, got {probability}.")
         self.probability = float(probability)
         self.operations = _choose_operations(in_channels, include, exclude, dict(bounds or {}))
-        self.log_share = nn.Parameter(torch.zeros(len(self.operations)))
+        oriented = sum(isinstance(operation, OrientationOperation) for operation in self.operations)
+        self.log_odds = nn.Parameter(torch.zeros(oriented))
+        self.log_share = nn.Parameter(torch.zeros(len(self.operations) - oriented))
 
     @property
     def shares(self) -> Tensor:
-        """Learned shares ``(K,)`` in the common strength, 1/9 to 9; their geometric mean is 1."""
-        most = math.log(LARGEST_SHARE)
-        logarithms = most * torch.tanh((self.log_share - self.log_share.mean()) / most)
-        return (logarithms - logarithms.mean()).exp()
+        """Learned shares ``(K,)`` of what is usual, 1/50 to 2; 1 before anything is learned."""
+        up, down = math.log(LARGEST_SHARE), -math.log(SMALLEST_SHARE)
+        # Orientation comes first in OPERATIONS.
+        z = torch.cat([self.log_odds, self.log_share])
+        return torch.where(z > 0, up * torch.tanh(z / up), down * torch.tanh(z / down)).exp()
 
     def strengths(self, difficulty: float) -> Tensor:
-        """Return the strengths ``(K,)`` of the operations, differentiable in ``log_share``."""
-        bound = self.log_share.new_tensor([operation.bound for operation in self.operations])
-        usual = self.log_share.new_tensor([operation.usual for operation in self.operations])
-        return bound * torch.tanh(usual * difficulty * self.shares / bound)
+        """Return strengths ``(K,)``, for orientation probabilities, differentiable in what is learned."""
+        pairs = zip(self.operations, self.shares.unbind(), strict=True)
+        return torch.stack([operation.strength(share, difficulty) for operation, share in pairs])
+
+    def acts(self, latents: Tensor, image_shape: Sequence[int], difficulty: float = 1.0) -> Tensor:
+        """Return which operations act on each image, bool ``(n, K)``.
+
+        They act independently of each other, so that the images of a lesson are a randomized experiment: what an
+        operation does to the student is the difference between images on which it acts and the others.
+
+        Args:
+            latents: ``(n, L)`` of :meth:`draw_latents`.
+            image_shape: ``(C, H, W)`` or ``(C, D, H, W)``.
+            difficulty: strength of the change.
+        """
+        gates, _ = self._split(latents, image_shape)
+        return gates < self._probabilities(difficulty).to(gates)
+
+    def choice_log_probability(self, latents: Tensor, image_shape: Sequence[int], difficulty: float) -> Tensor:
+        """Return the log-probability ``(n,)`` of which orientation operations act, differentiable in ``log_odds``.
+
+        Whether a flip acts is a choice, through which no gradient of the image passes. Its probability is learned from
+        what images with and without it were worth to the student (score function).
+        """
+        count = len(self.log_odds)
+        p = self._probabilities(difficulty)[:count].to(latents)
+        acts = self.acts(latents, image_shape, difficulty)[:, :count]
+        return torch.where(acts, p.log(), (-p).log1p()).sum(1)
+
+    def _probabilities(self, difficulty: float) -> Tensor:
+        """How often each operation acts ``(K,)``; what is learned of orientation, fixed for the others."""
+        count = len(self.log_odds)
+        fixed = self.log_share.new_full((len(self.log_share),), self.probability)
+        return torch.cat([self.strengths(difficulty)[:count], fixed])
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Draw ``(n, L)``: for each operation a number that decides whether it acts, then each one's own numbers."""
@@ -115,11 +155,16 @@ class PolicyTeacher(Teacher):
         """Apply the operations; labels are not looked at."""
         if images is None:
             raise ConfigurationError("PolicyTeacher changes images: it needs sources, got None.")
-        gates, draws = self._split(latents.to(images), images.shape[1:])
-        strengths = torch.where(gates < self.probability, self.strengths(difficulty).to(images), 0)
+        latents = latents.to(images)
+        _, draws = self._split(latents, images.shape[1:])
+        acts = self.acts(latents, images.shape[1:], difficulty)
+        strengths = torch.where(acts, self.strengths(difficulty).to(images), 0)
         todo = list(zip(self.operations, draws, strengths.unbind(1), strict=True))
         low, high = self.value_range
         images = (images - low) / (high - low)
+        for k, (choice, numbers, _) in enumerate(todo):
+            if isinstance(choice, OrientationOperation):
+                images = choice.apply(images, numbers, acts[:, k])
         geometry = [(o, d, s) for o, d, s in todo if isinstance(o, GeometryOperation)]
         if geometry:
             warp = Warp.identity(images)

@@ -102,7 +102,7 @@ def policy_to_monai(
         if isinstance(operation, Erasing):
             # MONAI's erases in place, the caller's image were it the first to act: this makes a copy.
             steps.append(_scale(0.0, 1.0, 0.0, 1.0))
-        steps.append({**stock, "prob": teacher.probability})
+        steps.append({"prob": teacher.probability, **stock})
     if left_out:
         logger.warning("MONAI has no counterpart of %s: left out of the exported policy.", ", ".join(left_out))
     steps = [*_to_unit_range(teacher), *steps, *_from_unit_range(teacher)]

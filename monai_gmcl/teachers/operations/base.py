@@ -21,7 +21,7 @@ from torch import Tensor
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.operations.warp import Warp
 
-__all__ = ["GeometryOperation", "Operation", "PixelOperation", "broadcast", "signed"]
+__all__ = ["GeometryOperation", "Operation", "OrientationOperation", "PixelOperation", "broadcast", "signed"]
 
 
 class Operation(ABC):
@@ -70,6 +70,10 @@ class Operation(ABC):
         """Draw the random numbers of ``n`` images, uniform in [0, 1) unless an operation says otherwise."""
         return torch.rand(n, self.latent_size(image_shape), generator=generator, device=device)
 
+    def strength(self, share: Tensor, difficulty: float) -> Tensor:
+        """Return the strength at a learned share of the usual one: ``bound * tanh(usual * difficulty * share / bound)``."""
+        return self.bound * torch.tanh(self.usual * difficulty * share / self.bound)
+
     def limits(self, strength: float) -> tuple[float, float]:
         """Return the lowest and the highest amount, in ``unit``, that this strength allows."""
         return -strength, strength
@@ -90,6 +94,37 @@ class GeometryOperation(Operation):
             warp: of B images.
             draws: ``(B, latent_size)``.
             strength: ``(B,)``.
+        """
+
+
+class OrientationOperation(Operation):
+    """An operation that reorders pixels. It has no strength: learned is the probability with which it acts.
+
+    A share of 1 is probability 1/2, as likely as not; the share is the odds, ``p = share / (1 + share)``. Below difficulty
+    1 the odds are multiplied by the difficulty.
+    """
+
+    unit, usual, bound = "probability", 0.5, 1.0
+
+    def latent_size(self, image_shape: Sequence[int]) -> int:
+        return 1
+
+    def strength(self, share: Tensor, difficulty: float) -> Tensor:
+        """Return the probability with which the operation acts."""
+        odds = share * min(difficulty, 1.0)
+        return odds / (1 + odds)
+
+    def limits(self, strength: float) -> tuple[float, float]:
+        return 0.0, strength
+
+    @abstractmethod
+    def apply(self, images: Tensor, draws: Tensor, acts: Tensor) -> Tensor:
+        """Change the images.
+
+        Args:
+            images: ``(B, C, *spatial)``.
+            draws: ``(B, 1)``.
+            acts: bool ``(B,)``, which images are changed.
         """
 
 

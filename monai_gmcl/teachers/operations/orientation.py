@@ -1,0 +1,64 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Operations that reorder pixels: they have no strength, only a probability, which is what is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.teachers.operations.base import OrientationOperation
+
+__all__ = ["Flip", "QuarterTurn"]
+
+
+class Flip(OrientationOperation):
+    """Mirror image along one spatial axis, each axis as likely."""
+
+    name = "flip"
+
+    def apply(self, images: Tensor, draws: Tensor, acts: Tensor) -> Tensor:
+        axes = range(2, images.ndim)
+        return _choose(images, draws, acts, [images.flip(axis) for axis in axes])
+
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        return {"_target_": "monai.transforms.RandAxisFlip", "prob": strength}
+
+
+class QuarterTurn(OrientationOperation):
+    """One, two or three quarter turns in the plane of the last two axes, each as likely.
+
+    Images whose last two sides differ are turned by two quarters: others would change their shape.
+    """
+
+    name = "quarter_turn"
+
+    def apply(self, images: Tensor, draws: Tensor, acts: Tensor) -> Tensor:
+        quarters = (1, 2, 3) if images.shape[-1] == images.shape[-2] else (2,)
+        return _choose(images, draws, acts, [images.rot90(k, (-2, -1)) for k in quarters])
+
+    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+        if spatial_size[-1] != spatial_size[-2]:
+            # RandRotate90 begins with one quarter turn.
+            return None
+        axes = [len(spatial_size) - 2, len(spatial_size) - 1]
+        return {"_target_": "monai.transforms.RandRotate90", "prob": strength, "max_k": 3, "spatial_axes": axes}
+
+
+def _choose(images: Tensor, draws: Tensor, acts: Tensor, changed: Sequence[Tensor]) -> Tensor:
+    """Return one of the changed versions of each image that is acted on, by its draw in [0, 1)."""
+    which = torch.where(acts, (draws[:, 0] * len(changed)).long().clamp_max(len(changed) - 1), -1)
+    for k, version in enumerate(changed):
+        images = torch.where((which == k).view(-1, *[1] * (images.ndim - 1)), version, images)
+    return images

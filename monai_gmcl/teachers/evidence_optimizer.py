@@ -43,10 +43,10 @@ class EvidenceOptimizer(Optimizer):
         gain: float = 0.7,
         threshold: float = 1.5,
         warm_up: int = 20,
-        centered: int = 5,
+        common: float = 0.0,
     ) -> None:
         defaults = {"lr": lr, "memory": memory, "gain": gain, "threshold": threshold, "warm_up": warm_up}
-        defaults["centered"] = centered
+        defaults["common"] = common
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -72,8 +72,8 @@ class EvidenceOptimizer(Optimizer):
         state["square"].mul_(memory).addcmul_(gradient, gradient, value=1 - memory)
         if state["step"] > group["warm_up"]:
             z = _evidence(state, memory)
-            if 0 < group["centered"] <= z.numel():
-                z = z - z.median().clamp_min(0)
+            if z.numel() >= 5:
+                z = torch.where(z > 0, (z - group["common"] * z.median().clamp_min(0)).clamp_min(0), z)
             target = -group["gain"] * softshrink(z, group["threshold"])
             parameter.lerp_(target, group["lr"])
 

@@ -58,6 +58,7 @@ class Task:
         return DataOptions(
             f"{data_dir}/{self.source}",
             1 if self.upright else 3,
+            crop=64 if own and self.source == "pcam" else None,
             size=self.size if own else 2 * self.size,
             upright=self.upright,
             centered=own and self.source == "pcam",

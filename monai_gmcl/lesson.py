@@ -130,6 +130,13 @@ class Lesson:
         """How many images, the first ones, have labels that were given, not proposed."""
         return len(self) - self.proposed
 
+    def parts(self) -> list[tuple[slice, float]]:
+        """Return which images the teacher makes at once, and their difficulty."""
+        if self.proposed == 0 or self.unlabeled_difficulty == 1:
+            return [(slice(None), self.difficulty)]
+        own = slice(self.labeled), self.difficulty
+        return [own, (slice(self.labeled, None), self.difficulty * self.unlabeled_difficulty)]
+
     def learned(self, look_ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return A·v, by parameter name: how far the step moves for each unit of gradient along v."""
         return {name: self.update[name] * look_ahead[name] for name in self.update if name in look_ahead}

@@ -57,7 +57,7 @@ class TeacherPass:
     def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
         self.teacher.train()
         with torch.set_grad_enabled(self.learns), seeded(lesson.seed, self.device):
-            parts = [self._part(lesson, teacher, *part) for part in _parts(lesson)]
+            parts = [self._part(lesson, teacher, *part) for part in lesson.parts()]
         lesson.generated = torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _part(self, lesson: Lesson, teacher: Callable[..., Any], part: slice, difficulty: float) -> Tensor:
@@ -66,11 +66,3 @@ class TeacherPass:
         generated: Tensor = teacher(sources, labels, lesson.latents[part], difficulty)
         check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]))
         return generated
-
-
-def _parts(lesson: Lesson) -> list[tuple[slice, float]]:
-    """Which images the teacher makes at once, and how hard."""
-    if lesson.proposed == 0 or lesson.unlabeled_difficulty == 1:
-        return [(slice(None), lesson.difficulty)]
-    own = slice(lesson.labeled), lesson.difficulty
-    return [own, (slice(lesson.labeled, None), lesson.difficulty * lesson.unlabeled_difficulty)]

@@ -65,10 +65,7 @@ class TeacherStep:
         gradients: list[Tensor | None] = [None] * len(parameters)
         # Lesson by lesson: autograd would add up in the order in which graphs were built; a resumed run builds late.
         for images, part in zip(generated, torch.split(signal, [len(g) for g in generated]), strict=True):
-            for k, added in enumerate(torch.autograd.grad(images, parameters, part, allow_unused=True)):
-                before = gradients[k]
-                if added is not None:
-                    gradients[k] = added if before is None else before + added
+            _accumulate(gradients, torch.autograd.grad(images, parameters, part, allow_unused=True))
         self._add_choices(gradients, parameters, lessons, worth)
         self.ranks.total([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None])
@@ -105,14 +102,10 @@ class TeacherStep:
         weights = torch.cat([lesson.weights * lesson.share for lesson in lessons if lesson.weights is not None])
         everyone = self.ranks.joined(torch.stack([weights * worth, weights], 1))
         scores = self._unit(weights * worth - weights * everyone[:, 0].sum() / everyone[:, 1].sum().clamp_min(1e-12))
-        for lesson, part in zip(lessons, torch.split(scores, [len(lesson) for lesson in lessons]), strict=True):
-            chosen = log_probability(lesson.latents, lesson.image_shape[1:], lesson.difficulty)
-            if not chosen.requires_grad:
-                return
-            for k, added in enumerate(torch.autograd.grad(chosen, parameters, -part, allow_unused=True)):
-                before = gradients[k]
-                if added is not None:
-                    gradients[k] = added if before is None else before + added
+        for lesson, own in zip(lessons, torch.split(scores, [len(lesson) for lesson in lessons]), strict=True):
+            for part, difficulty in lesson.parts():
+                chosen = log_probability(lesson.latents[part], lesson.image_shape[1:], difficulty)
+                _accumulate(gradients, torch.autograd.grad(chosen, parameters, -own[part], allow_unused=True))
 
     def _signal(
         self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
@@ -131,6 +124,13 @@ class TeacherStep:
         """Divide by the norm over the images of all ranks."""
         norm = self.ranks.joined(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
         return torch.zeros_like(gradient) if norm == 0 else gradient / norm
+
+
+def _accumulate(gradients: list[Tensor | None], added: Sequence[Tensor | None]) -> None:
+    for k, gradient in enumerate(added):
+        before = gradients[k]
+        if gradient is not None:
+            gradients[k] = gradient if before is None else before + gradient
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:

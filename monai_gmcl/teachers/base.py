@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
 
@@ -142,6 +143,10 @@ class Teacher(nn.Module, ABC):
         changed = self.change(images, labels, latents, difficulty).clamp(low, high)
         normalized: Tensor = (changed - self.mean) / self.std
         return normalized
+
+    def optimizer(self) -> Optimizer:
+        """Return a new optimizer that suits the teacher: Adam, learning rate 1e-3, unless a teacher says otherwise."""
+        return torch.optim.Adam(self.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
     def check_range(self, images: Tensor) -> None:
         """Raise unless the images, un-normalized, lie in ``value_range``.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.evidence_optimizer import EvidenceOptimizer
 from monai_gmcl.teachers.operations import (
     OPERATIONS,
     GeometryOperation,
@@ -175,6 +176,10 @@ class PolicyTeacher(Teacher):
             if isinstance(pixelwise, PixelOperation):
                 images = pixelwise.apply(images, numbers, strength)
         return images * (high - low) + low
+
+    def optimizer(self) -> EvidenceOptimizer:
+        """Return a new :class:`EvidenceOptimizer`: what the gradients do not tell from as usual stays as usual."""
+        return EvidenceOptimizer(self.parameters())
 
     def policy(self, difficulty: float = 1.0) -> dict[str, dict[str, Any]]:
         """Return the learned ranges: by operation's name ``low``, ``high``, ``unit``, ``share`` (1: as usual)."""

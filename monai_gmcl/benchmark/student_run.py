@@ -37,7 +37,7 @@ __all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
 
 BATCH = 32
 LEARNING_RATE = 4e-4
-"""The highest of the one-cycle schedule. At 2e-3, with 100 labels of PCam, every arm was best in the first tenth of its
+"""The highest of the one-cycle schedule, in all comparisons. At 2e-3, with 100 labels of PCam, every arm was best in the first tenth of its
 steps, before the rate had risen."""
 EMA_MOMENTUM = 0.01
 EVALUATIONS = 20
@@ -135,6 +135,7 @@ class StudentRun:
         strength: of the arm's augmentation, where it is tuned.
         unlabeled: images that an arm may use without their labels.
         device: where to train.
+        learning_rate: the highest of the one-cycle schedule, above 0.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class StudentRun:
         strength: float = 1.0,
         unlabeled: Images | None = None,
         device: str | torch.device = "cpu",
+        learning_rate: float = LEARNING_RATE,
     ) -> None:
         # From here, because an arm may train more than the student before its trainer stands.
         self.device = torch.device(device)
@@ -156,7 +158,7 @@ class StudentRun:
         self.choosing = choosing
         self.steps = steps
         self.network = small_resnet(options).to(self.device)
-        optimizer = AdamW(self.network.parameters(), lr=LEARNING_RATE)
+        optimizer = AdamW(self.network.parameters(), lr=learning_rate)
         own = self.device, seed, steps, self.network, optimizer
         setup = Setup(options, labeled, *own, strength, choosing, unlabeled)
         self.trainer = build(setup)
@@ -174,7 +176,7 @@ class StudentRun:
         averaged = EMAHandler(self.network, EMA_MOMENTUM, 0.5, warm_up, handle_buffers="update")
         self.networks = {"": self.network, "ema_": averaged.ema_model}
         # One step more than the run has: ignite's last event comes after the last step.
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
         averaged.attach(self.trainer, event=Events.ITERATION_COMPLETED)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=max(1, steps // EVALUATIONS)), self._choose)

@@ -1,11 +1,20 @@
 # Copyright (c) monai_gmcl contributors
-# SPDX-License-Identifier: Apache-2.0
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """Tasks on real images with new labels, so that each forbids some operations; and controls with their own labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,6 +23,7 @@ from torch.nn import functional
 
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.data import make_phantom
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import combine_stains, separate_stains
 
 __all__ = ["TASKS", "Task", "TaskData"]
@@ -21,6 +31,9 @@ __all__ = ["TASKS", "Task", "TaskData"]
 SIZE = 20
 CHOOSING = 300
 MEASURED = 2000
+DRAWN = "/tmp/gmcl_studies"
+PHANTOM = {"train": 600, "valid": 75, "test": 250}
+"""Drawn images of each class."""
 
 Change = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Images ``(N, C, H, W)``, classes 0 and 1 ``(N,)`` and normal numbers ``(N, 2)`` to images of those classes."""
@@ -47,23 +60,39 @@ class Task:
     size: int = SIZE
 
     @property
+    def is_control(self) -> bool:
+        """Whether the labels are the data set's own."""
+        return self.change is None
+
+    @property
+    def learning_rate(self) -> float:
+        """The student's: of controls, the one of the comparisons."""
+        return 4e-4 if self.is_control else 2e-3
+
+    @property
     def upright(self) -> bool:
         """Whether images have an up and a down."""
         return self.source == "pneumonia"
 
     def options(self, data_dir: str | Path) -> DataOptions:
-        """Return how the source is read, at twice the size of a changed task, so that changes are sharp."""
-        own = self.change is None
+        """Return what the student's images are like."""
+        centered = self.is_control and self.source == "pcam"
         phantom = self.source == "phantom"
         return DataOptions(
-            f"{data_dir}/{self.source}",
+            f"{DRAWN if phantom else data_dir}/{self.source}",
             1 if self.upright else 3,
-            crop=64 if own and self.source == "pcam" else None,
-            size=self.size if own else 2 * self.size,
+            # As in the comparisons.
+            crop=64 if centered else None,
+            size=self.size,
             upright=self.upright,
-            centered=own and self.source == "pcam",
+            centered=centered,
             classes=4 if phantom else 2,
         )
+
+    def source_options(self, data_dir: str | Path) -> DataOptions:
+        """Return how the source is read: for a change, at twice the size, so that what is changed is sharp."""
+        own = self.options(data_dir)
+        return own if self.is_control else replace(own, size=2 * self.size)
 
 
 def _stain(images: Tensor, classes: Tensor, normal: Tensor) -> Tensor:
@@ -140,31 +169,48 @@ class TaskData:
 
     Args:
         name: in :data:`TASKS`.
-        data_dir: folder with ``pcam`` and ``pneumonia``; the phantom is drawn beside them, in ``drawn``.
-        drawn: folder for drawn images.
+        data_dir: folder with ``pcam`` and ``pneumonia``; the phantom is drawn elsewhere, once.
+
+    Raises:
+        DataError: naming what is missing in the folder.
     """
 
-    def __init__(self, name: str, data_dir: str | Path, drawn: str | Path = "/tmp/gmcl_studies") -> None:
+    def __init__(self, name: str, data_dir: str | Path) -> None:
         self.name, self.task = name, TASKS[name]
         if self.task.source == "phantom":
-            make_phantom(Path(drawn) / "phantom", {"train": 600, "valid": 75, "test": 250})
-            data_dir = drawn
-        source = BenchmarkData(self.task.options(data_dir))
-        source.read()
-        self.options = self._options(source.options)
-        self._source = source
+            make_phantom(f"{DRAWN}/phantom", PHANTOM)
+        self.options = self.task.options(data_dir)
+        self._source = _read(self.task.source_options(data_dir))
+        self._parts: dict[str, Images] = {}
 
-    def _options(self, options: DataOptions) -> DataOptions:
-        own = {**vars(options), "size": self.task.size}
-        return DataOptions(**own)
+    def read(self, *parts: str) -> None:
+        """Make ``train``, ``valid`` and other parts now rather than when they are asked for."""
+        for part in ("train", "valid", *parts):
+            self._part(part)
 
     def draw(self, n: int, seed: int) -> tuple[Images, Images]:
-        """Return ``n`` labeled images of a seed, classes alike, and images of ``train`` that it did not draw."""
+        """Return the labeled images of a seed, and images of ``train`` that it did not draw.
+
+        Args:
+            n: how many, of each class as many; where classes cannot share them evenly, the first ones get one more.
+            seed: draws them.
+
+        Raises:
+            ConfigurationError: more than there are.
+        """
         images, labels = self._part("train")
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(labels), generator=generator)
         classes = self.options.classes
-        drawn = torch.cat([order[labels[order] == c][: n // classes] for c in range(classes)])
+        wanted = [n // classes + (c < n % classes) for c in range(classes)]
+        counts = torch.bincount(labels, minlength=classes).tolist()
+        # An image of each class, at least, to measure on.
+        if min(wanted) < 1 or any(one >= count for one, count in zip(wanted, counts, strict=True)):
+            raise ConfigurationError(
+                f"Task {self.name!r}: expected n of {classes} images or more that leaves some of each class to measure "
+                f"on, got {n}; the classes have {', '.join(map(str, counts))} images."
+            )
+        drawn = torch.cat([order[labels[order] == c][: wanted[c]] for c in range(classes)])
         kept = torch.ones(len(labels), dtype=torch.bool)
         kept[drawn] = False
         rest = order[kept[order]][:MEASURED]
@@ -172,19 +218,19 @@ class TaskData:
 
     @property
     def choosing(self) -> Images:
-        """Return the images of ``valid`` by which a checkpoint is chosen."""
+        """The images of ``valid`` by which a checkpoint is chosen."""
         images, labels = self._part("valid")
         return images[:CHOOSING], labels[:CHOOSING]
 
     @property
     def test(self) -> Images:
-        """Return the images of ``test``, to be read once, at the end."""
+        """The images of ``test``, to be read once, at the end."""
         return self._part("test")
 
-    def _part(self, part: str) -> Images:
-        if not hasattr(self, f"_{part}"):
-            setattr(self, f"_{part}", self._relabel(part))
-        return getattr(self, f"_{part}")
+    def _part(self, name: str) -> Images:
+        if name not in self._parts:
+            self._parts[name] = self._relabel(name)
+        return self._parts[name]
 
     def _relabel(self, part: str) -> Images:
         source = self._source
@@ -197,3 +243,11 @@ class TaskData:
         normal = torch.randn(len(images), 2, generator=generator)
         changed = self.task.change(images, classes, normal)
         return functional.avg_pool2d(changed, 2), classes
+
+
+@cache
+def _read(options: DataOptions) -> BenchmarkData:
+    """Tasks of one source share it."""
+    source = BenchmarkData(options)
+    source.read()
+    return source

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.engines.trainer import SupervisedTrainer
 
 from monai_gmcl.benchmark.arms import ARMS
@@ -62,6 +63,21 @@ def test_a_student_learns_what_is_easy(run: StudentRun) -> None:
     held_out, labels = images(50, 2)
     assert run.valid_auc["chosen"] > 0.95 and run.valid_auc["final"] > 0.95
     assert classification_measures(run.probabilities("chosen", held_out), labels)["auc"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("given", "highest"), [({}, 4e-4), ({"learning_rate": 2e-3}, 2e-3), ({"learning_rate": 0.01}, 0.01)]
+)
+def test_the_schedule_reaches_the_learning_rate_that_is_asked_for(given: dict[str, float], highest: float) -> None:
+    rates: list[float] = []
+
+    def build(setup: Setup) -> Any:
+        trainer = SupervisedTrainer(**setup.arguments(no_augmentation()))
+        trainer.add_event_handler(Events.ITERATION_STARTED, lambda: rates.append(setup.optimizer.param_groups[0]["lr"]))
+        return trainer
+
+    StudentRun(build, OPTIONS, images(20, 0), images(30, 1), seed=0, steps=29, **given).run()
+    assert max(rates) == pytest.approx(highest, rel=0.01) and rates[0] < 0.1 * highest
 
 
 def test_kept_weights_are_those_of_the_moment(run: StudentRun) -> None:

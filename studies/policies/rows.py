@@ -1,0 +1,148 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Rows of the study, and what they say of two arms."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.metrics.paired_statistics import PairedDifference, paired_difference, pooled_difference
+from studies.policies.arms import ARMS
+from studies.policies.tasks import TASKS
+
+__all__ = ["WEIGHTS", "Cell", "Results", "read_rows"]
+
+WEIGHTS = {"final": "last", "chosen": "best-validation", "ema_final": "EMA, last", "ema_chosen": "EMA, best-validation"}
+"""Kinds of checkpoints, as the report calls them."""
+NEEDED = {"task", "n", "seed", "arm", "part", "steps"}
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file; none where there is no file.
+
+    Raises:
+        DataError: a line that is no whole row of this study; names it.
+    """
+    if not file.exists():
+        return []
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        settings = row.get("settings") if isinstance(row, dict) else None
+        if not line.endswith("\n") or not isinstance(settings, dict) or not settings.keys() >= NEEDED:
+            raise DataError(
+                f"{str(file)!r}, line {number}: expected the row of a run, found {line[:60]!r}. "
+                "Delete the line; the run is then done again."
+            )
+        rows.append(row)
+    return rows
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """Where arms are compared: a task and a number of labeled images."""
+
+    task: str
+    n: int
+
+
+class Results:
+    """Rows that were measured on one part after one number of steps.
+
+    Args:
+        rows: of :func:`read_rows`.
+
+    Raises:
+        DataError: two rows of the same run, or an unknown task or arm.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._rows: dict[tuple[Cell, str], dict[int, dict[str, Any]]] = {}
+        for row in rows:
+            own = row["settings"]
+            cell, arm = Cell(own["task"], own["n"]), own["arm"]
+            if cell.task not in TASKS or arm not in ARMS:
+                raise DataError(f"Expected a task and an arm of this study, found {cell.task!r} and {arm!r}.")
+            runs = self._rows.setdefault((cell, arm), {})
+            if own["seed"] in runs:
+                raise DataError(f"Expected one row of each run, found two of {own}. Delete one of them.")
+            runs[own["seed"]] = row
+
+    def tasks(self, controls: bool | None = None) -> list[str]:
+        """Return the tasks with rows, all of them or controls or others only, in the order of the study."""
+        found = {cell.task for cell, _ in self._rows}
+        return [name for name, task in TASKS.items() if name in found and controls in (None, task.is_control)]
+
+    def cells(self, tasks: Sequence[str]) -> list[Cell]:
+        """Return the cells of some tasks, by number of labeled images."""
+        return sorted({cell for cell, _ in self._rows if cell.task in tasks})
+
+    def arms(self, tasks: Sequence[str]) -> list[str]:
+        """Return the arms with rows in some tasks."""
+        found = {arm for cell, arm in self._rows if cell.task in tasks}
+        return [arm for arm in ARMS if arm in found]
+
+    def rows(self, task: str, arm: str) -> list[dict[str, Any]]:
+        """Return the rows of an arm in a task."""
+        return [
+            row
+            for (cell, name), runs in self._rows.items()
+            if (cell.task, name) == (task, arm)
+            for row in runs.values()
+        ]
+
+    def numbers(self, cell: Cell, arm: str, weights: str) -> dict[int, float]:
+        """Return the AUC of each seed."""
+        return {seed: row["auc"][weights] for seed, row in self._rows.get((cell, arm), {}).items()}
+
+    def difference(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str) -> PairedDifference | None:
+        """Return the paired difference, pooled over the cells in which both share two seeds or more.
+
+        Where they share one seed of one cell, that pair, without an interval; None where they share nothing.
+        """
+        pairs = [pair for pair in (self._shared(cell, ours, theirs, weights) for cell in cells) if pair[0]]
+        enough = [pair for pair in pairs if len(pair[0]) > 1]
+        if enough:
+            return pooled_difference(enough)
+        return paired_difference(*pairs[0]) if len(pairs) == 1 else None
+
+    def gap(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str) -> float | None:
+        """Return the mean over cells of the mean paired difference, however few seeds there are; None without any."""
+        pairs = [self._shared(cell, ours, theirs, weights) for cell in cells]
+        means = [statistics.fmean(a[s] - b[s] for s in a) for a, b in pairs if a]
+        return statistics.fmean(means) if means else None
+
+    def missing(self) -> list[tuple[Cell, str, list[int]]]:
+        """Return cell, arm and seeds of runs that belong to the grid of what was run, and are not there."""
+        tasks = self.tasks()
+        numbers = sorted({cell.n for cell, _ in self._rows})
+        seeds = {seed for runs in self._rows.values() for seed in runs}
+        arms = self.arms(tasks)
+        found: list[tuple[Cell, str, list[int]]] = []
+        for cell in [Cell(task, n) for task in tasks for n in numbers]:
+            for arm in arms:
+                lacking = sorted(seeds - self._rows.get((cell, arm), {}).keys())
+                if ARMS[arm].suits(TASKS[cell.task]) and lacking:
+                    found.append((cell, arm, lacking))
+        return found
+
+    def _shared(self, cell: Cell, ours: str, theirs: str, weights: str) -> tuple[dict[int, float], dict[int, float]]:
+        first, second = self.numbers(cell, ours, weights), self.numbers(cell, theirs, weights)
+        return {s: v for s, v in first.items() if s in second}, {s: v for s, v in second.items() if s in first}

@@ -1,0 +1,39 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from monai.data import set_track_meta
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Folder of a real data set by name, or a skipped test that says what is missing."""
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("GMCL_DATA_DIR") or Path(__file__).parents[3] / "shared" / "data")
+        if not (root / name).is_dir():
+            pytest.skip(f"no real data at {root / name}; set GMCL_DATA_DIR")
+        return root / name
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def meta_data_of_other_tests() -> Iterator[None]:
+    """A study switches MONAI's meta data off for its process, which here is that of other tests too."""
+    yield
+    set_track_meta(True)

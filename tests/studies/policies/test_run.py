@@ -1,0 +1,121 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_gmcl.exceptions import ConfigurationError, DataError
+from studies.policies.arms import ARMS
+from studies.policies.jobs import jobs_of
+from studies.policies.rows import read_rows
+from studies.policies.run import run
+from studies.policies.tasks import TASKS
+
+RATIOS = dict.fromkeys(TASKS, 2.5)
+
+
+def test_jobs_come_seed_by_seed_so_that_a_stopped_study_has_whole_seeds() -> None:
+    jobs = jobs_of(["stain", "pcam"], ["none", "gmcl"], [40, 60], [3, 1], 100, "held_out", RATIOS)
+    assert len(jobs) == len(set(jobs)) == 16
+    assert [job.seed for job in jobs] == [3] * 8 + [1] * 8
+
+
+def test_an_arm_of_equal_compute_gets_the_steps_that_a_gmcl_run_costs() -> None:
+    jobs = jobs_of(["stain"], ["standard", "standard_equal_compute", "gmcl"], [40], [0], 100, "held_out", RATIOS)
+    assert [job.student_steps for job in jobs] == [100, 250, 100]
+
+
+def test_arms_are_left_out_where_they_do_not_suit() -> None:
+    jobs = jobs_of(list(TASKS), list(ARMS), [40], [0], 100, "held_out", RATIOS)
+    arms = {task: {job.arm for job in jobs if job.task == task} for task in TASKS}
+    assert set(ARMS) - arms["mirrored"] == {"frozen_standard", "gmcl_standard"}
+    assert set(ARMS) - arms["phantom"] == {"oracle"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"tasks": "stain,grain"}, "tasks: expected stain, .*got 'grain'"),
+        ({"arms": ["magic"]}, "arms: expected none, .*got 'magic'"),
+        ({"part": "train"}, "part: expected held_out, test, got 'train'"),
+        ({"tasks": "stain,stain"}, "tasks: expected each name once"),
+        ({"workers": 0}, "Expected steps, workers and n from 1"),
+        ({"seeds": 0}, "seeds from 0"),
+        ({"n": [40, 0]}, "Expected steps, workers and n from 1"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_runs(tmp_path: Path, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        run(str(tmp_path), **given, out=str(tmp_path / "rows.jsonl"))
+
+
+def test_a_second_command_on_the_same_rows_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with file.open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match="another one writes to it"):
+            run(str(tmp_path), "stain", "none", out=str(file))
+
+
+@pytest.mark.parametrize("line", ['{"settings": {"task": "st', "[]\n", '{"settings": {"task": "stain"}}\n'])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    own = {"task": "stain", "n": 4, "seed": 0, "arm": "none", "part": "held_out", "steps": 2}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"settings": own}) + "\n" + line)
+    with pytest.raises(DataError, match="line 2: expected the row of a run"):
+        read_rows(file)
+
+
+def test_no_file_holds_no_rows(tmp_path: Path) -> None:
+    assert read_rows(tmp_path / "none.jsonl") == []
+
+
+def test_a_study_goes_on_where_its_rows_end(
+    real_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = str(real_data("pneumonia").parent), tmp_path / "rows.jsonl"
+    own: dict[str, Any] = {"n": 20, "seeds": 1, "steps": 3, "out": str(out)}
+    run(root, "turned", "none,gmcl", **own)
+    first = read_rows(out)
+    run(root, "turned", "none,gmcl,frozen,standard_equal_compute", **own)
+    rows = read_rows(out)
+    assert rows[:2] == first and "4 runs, 2 of them done" in capsys.readouterr().out
+    by_arm = {row["settings"]["arm"]: row for row in rows}
+    assert len(rows) == len(by_arm) == 4
+    for row in rows:
+        assert set(row["auc"]) == {"chosen", "final", "ema_chosen", "ema_final"} and row["commit"]
+        assert all(0 <= value <= 1 for value in row["auc"].values()) and row["seconds"] > 0
+        assert row["settings"]["part"] == "held_out" and row["settings"]["learning_rate"] == 2e-3
+    assert by_arm["standard_equal_compute"]["student_steps"] > 3 == by_arm["gmcl"]["student_steps"]
+    assert "policy" not in by_arm["none"] and by_arm["frozen"]["teacher_optimizer"] is None
+    assert by_arm["gmcl"]["teacher_optimizer"]["name"] and by_arm["gmcl"]["difficulty"] > 0
+    assert {"rotation", "flip"} <= set(by_arm["gmcl"]["policy"])
+    assert all(entry["relative"] == pytest.approx(1) for entry in by_arm["frozen"]["policy"].values())
+
+
+def test_the_same_run_gives_the_same_numbers_and_test_is_another_run(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = str(real_data("pneumonia").parent)
+    found = []
+    for name, part in (("a", "held_out"), ("b", "held_out"), ("c", "test")):
+        run(root, "mirrored", "gmcl", n=20, seeds=[7], steps=3, part=part, workers=1, out=str(tmp_path / name))
+        (row,) = read_rows(tmp_path / name)
+        found.append(row)
+    assert found[0]["auc"] == found[1]["auc"] != found[2]["auc"]
+    assert found[0]["valid_auc"] == found[2]["valid_auc"]

@@ -1,0 +1,120 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.optical_density import separate_stains
+from monai_gmcl.teachers.operations import OPERATIONS
+from studies.policies.tasks import TASKS, TaskData
+
+CHANGED = [name for name, task in TASKS.items() if not task.is_control]
+
+
+def smooth(n: int, channels: int = 3) -> Tensor:
+    """Images with something to see in them, no two alike."""
+    coarse = torch.rand(n, channels, 6, 6, generator=torch.Generator().manual_seed(0))
+    return 0.2 + 0.6 * torch.nn.functional.interpolate(coarse, size=(40, 40), mode="bilinear")
+
+
+def both(name: str, normal: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The same image as class 0 and as class 1, with nothing that varies within a class."""
+    change = TASKS[name].change
+    assert change is not None
+    images = smooth(1).expand(2, -1, -1, -1)
+    low, high = change(images, torch.tensor([0, 1]), torch.zeros(2, 2) if normal is None else normal)
+    return low, high
+
+
+def detail(image: Tensor) -> float:
+    return float(image.diff(dim=-1).abs().mean())
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_change_keeps_size_and_range_and_tells_the_classes_apart(name: str) -> None:
+    change = TASKS[name].change
+    assert change is not None
+    images, classes = smooth(8), torch.arange(8) % 2
+    normal = torch.randn(8, 2, generator=torch.Generator().manual_seed(1))
+    changed = change(images, classes, normal)
+    assert changed.shape == images.shape and changed.min() >= 0 and changed.max() <= 1
+    low, high = both(name)
+    assert (low - high).abs().mean() > 0.005
+
+
+def test_class_1_of_mirrored_is_the_mirror_image_of_class_0() -> None:
+    shift = torch.tensor([[0.7, -0.4], [0.7, -0.4]])
+    low, high = both("mirrored", shift)
+    assert torch.equal(low.flip(-1), high)
+
+
+def test_a_higher_grade_of_stain_is_half_a_log_unit_denser() -> None:
+    low, high = both("stain")
+    ratio = (separate_stains(high[None]).sum() / separate_stains(low[None]).sum()).log()
+    assert float(ratio) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_higher_grade_of_contrast_has_wider_values_about_the_same_mean() -> None:
+    low, high = both("contrast")
+    assert float((high.std() / low.std()).log()) == pytest.approx(0.3, abs=0.01)
+    assert float(high.mean()) == pytest.approx(float(low.mean()), abs=1e-3)
+
+
+def test_classes_of_turned_are_turned_as_far_to_either_side() -> None:
+    change = TASKS["turned"].change
+    assert change is not None
+    # Symmetric about the vertical axis, so that one class is the mirror image of the other.
+    half = smooth(1)
+    images = ((half + half.flip(-1)) / 2).expand(2, -1, -1, -1)
+    low, high = change(images, torch.tensor([0, 1]), torch.zeros(2, 2))
+    assert torch.allclose(low.flip(-1), high, atol=1e-4) and not torch.allclose(low, high, atol=0.02)
+
+
+def test_class_1_of_focus_and_of_scale_has_less_detail() -> None:
+    for name in ("focus", "scale"):
+        low, high = both(name)
+        assert detail(high) < 0.95 * detail(low), name
+
+
+def test_a_scale_of_class_0_is_the_image_itself() -> None:
+    assert torch.allclose(both("scale")[0], smooth(1)[0], atol=1e-4)
+
+
+def test_harmful_and_unclear_operations_exist_and_do_not_overlap() -> None:
+    names = {operation.name for operation in OPERATIONS}
+    for task in TASKS.values():
+        assert {*task.harmful, *task.unclear} <= names and not {*task.harmful} & {*task.unclear}
+        assert bool(task.harmful) != task.is_control
+
+
+@pytest.mark.parametrize("name", ["stain", "mirrored", "pneumonia"])
+def test_labeled_images_are_drawn_by_seed_and_are_not_measured_on(name: str, real_data: Callable[[str], Path]) -> None:
+    root = real_data(TASKS[name].source).parent
+    data = TaskData(name, root)
+    (images, labels), (held_out, _) = data.draw(41, 3)
+    assert images.shape[1:] == (data.options.channels, *data.options.image_size)
+    assert torch.bincount(labels).tolist() == [21, 20]
+    again, other = data.draw(41, 3)[0][0], data.draw(41, 4)[0][0]
+    assert torch.equal(images, again) and not torch.equal(images, other)
+    drawn = {image.numpy().tobytes() for image in images}
+
+    assert sum(image.numpy().tobytes() in drawn for image in held_out) == 0
+    with pytest.raises(ConfigurationError, match="expected n of 2 images or more"):
+        data.draw(100_000, 0)
+    with pytest.raises(ConfigurationError, match="got 1"):
+        data.draw(1, 0)

@@ -152,7 +152,7 @@ TASKS: dict[str, Task] = {
         "grade of stain", "pcam", _stain, ("brightness", "gamma"), ("channel_gain", "contrast", "saturation")
     ),
     "contrast": Task("grade of contrast", "pcam", _contrast, ("contrast",), ("gamma", "saturation", "blur", "noise")),
-    "turned": Task("which way it is turned", "pneumonia", _turned, ("rotation", "flip"), ("shear", "quarter_turn")),
+    "turned": Task("which way it is turned", "pneumonia", _turned, ("rotation",), ("shear", "flip", "quarter_turn")),
     "mirrored": Task("itself or its mirror image", "pneumonia", _mirrored, ("flip",), ("quarter_turn",)),
     "focus": Task("focus", "pcam", _focus, ("blur",), ("noise",)),
     "scale": Task("scale", "pcam", _scale, ("zoom",), ("blur",)),

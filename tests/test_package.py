@@ -20,12 +20,19 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
+from setuptools import find_packages
 
 import monai_gmcl
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(monai_gmcl.__file__).parent
-SOURCES = sorted(path for folder in (PACKAGE, ROOT / "tests") for path in folder.rglob("*.py"))
+SOURCES = sorted(
+    path
+    for folder in (PACKAGE, ROOT / "tests", ROOT / "studies")
+    for path in folder.rglob("*.py")
+    # Marks a folder as a package of studies, and holds nothing.
+    if path.stat().st_size > 0
+)
 MODULES = [module.name for module in walk_packages(monai_gmcl.__path__, "monai_gmcl.")]
 
 
@@ -51,6 +58,14 @@ def test_the_version_stands_in_one_place() -> None:
     assert setup["metadata"]["version"] == "attr: monai_gmcl.__version__"
     found = [path for path in PACKAGE.rglob("*.py") if re.search(r'"\d+\.\d+\.\d+"', path.read_text(encoding="utf-8"))]
     assert found == [PACKAGE / "__init__.py"]
+
+
+def test_the_wheel_holds_the_package_and_neither_studies_nor_tests() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    found = find_packages(str(ROOT), include=setup["options.packages.find"]["include"].split())
+    assert "monai_gmcl" in found and {name.split(".")[0] for name in found} == {"monai_gmcl"}
+    assert "studies" in find_packages(str(ROOT))
 
 
 def test_every_folder_of_modules_is_a_package() -> None:

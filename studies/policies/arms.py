@@ -32,7 +32,6 @@ from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.teachers import PolicyTeacher
-from monai_gmcl.teachers.evidence_optimizer import EvidenceOptimizer
 from studies.policies.tasks import Task
 
 __all__ = ["ARMS", "StudyArm"]
@@ -91,7 +90,7 @@ def _with_teacher(
         return GMCLTrainer(
             **setup.arguments(augmentation(setup.options)),
             teacher=teacher,
-            teacher_optimizer=_optimizer(teacher) if learned else None,
+            teacher_optimizer=teacher.optimizer() if learned else None,
             curriculum=Curriculum(**curriculum),
             seed=setup.seed,
         )
@@ -103,10 +102,6 @@ def _teacher(options: DataOptions, harmful: tuple[str, ...]) -> PolicyTeacher:
     """The teacher of the comparisons, without the harmful operations and what moves a centre that makes the label."""
     kept = [operation.name for operation in policy_teacher(options).operations if operation.name not in harmful]
     return PolicyTeacher(options.spatial_dims, options.channels, options.classes, include=kept)
-
-
-def _optimizer(teacher: PolicyTeacher) -> EvidenceOptimizer:
-    return EvidenceOptimizer(teacher.parameters())
 
 
 ARMS: dict[str, StudyArm] = {

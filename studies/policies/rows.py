@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.metrics.paired_statistics import PairedDifference, paired_difference, pooled_difference
+from monai_gmcl.metrics.paired_statistics import PairedDifference, pooled_difference
 from studies.policies.arms import ARMS
 from studies.policies.tasks import TASKS
 
@@ -115,13 +116,19 @@ class Results:
     def difference(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str) -> PairedDifference | None:
         """Return the paired difference, pooled over the cells in which both share two seeds or more.
 
-        Where they share one seed of one cell, that pair, without an interval; None where they share nothing.
+        Where they share one seed in each cell at most, the mean without an interval; None where they share nothing.
         """
         pairs = [pair for pair in (self._shared(cell, ours, theirs, weights) for cell in cells) if pair[0]]
-        enough = [pair for pair in pairs if len(pair[0]) > 1]
-        if enough:
+        if enough := [pair for pair in pairs if len(pair[0]) > 1]:
             return pooled_difference(enough)
-        return paired_difference(*pairs[0]) if len(pairs) == 1 else None
+        mean = self.gap(cells, ours, theirs, weights)
+        return None if mean is None else PairedDifference(mean, math.nan, -math.inf, math.inf, len(pairs), len(pairs))
+
+    def is_whole(self, tasks: Sequence[str], arms: Sequence[str]) -> bool:
+        """Return whether each of the arms has each number of labeled images and each seed in each of the tasks."""
+        cells = [Cell(task, n) for task in tasks for n in {cell.n for cell, _ in self._rows}]
+        seeds = {seed for runs in self._rows.values() for seed in runs}
+        return all(self._rows.get((cell, arm), {}).keys() == seeds for cell in cells for arm in arms)
 
     def gap(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str) -> float | None:
         """Return the mean over cells of the mean paired difference, however few seeds there are; None without any."""

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.functional import softshrink
 from torch.optim import Optimizer
 
+from monai_gmcl.exceptions import ConfigurationError
+
 __all__ = ["EvidenceOptimizer"]
 
 
@@ -33,6 +35,9 @@ class EvidenceOptimizer(Optimizer):
         gain: log units for each standard error above the threshold.
         threshold: standard errors without an effect.
         warm_up: steps in which evidence is gathered and nothing moves.
+
+    Raises:
+        ConfigurationError: an option outside its range.
     """
 
     def __init__(
@@ -43,10 +48,15 @@ class EvidenceOptimizer(Optimizer):
         gain: float = 0.7,
         threshold: float = 1.5,
         warm_up: int = 20,
-        common: float = 0.0,
     ) -> None:
+        accepted = (0 < lr <= 1, 0 <= memory < 1, gain >= 0, threshold >= 0, warm_up >= 0)
         defaults = {"lr": lr, "memory": memory, "gain": gain, "threshold": threshold, "warm_up": warm_up}
-        defaults["common"] = common
+        if not all(accepted):
+            (name, value), *_ = [pair for pair, fits in zip(defaults.items(), accepted, strict=True) if not fits]
+            raise ConfigurationError(
+                "EvidenceOptimizer: expected 0 < lr <= 1, 0 <= memory < 1, and gain, threshold and warm_up of at least "
+                f"0, got {name} {value}."
+            )
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -71,10 +81,7 @@ class EvidenceOptimizer(Optimizer):
         state["mean"].mul_(memory).add_(gradient, alpha=1 - memory)
         state["square"].mul_(memory).addcmul_(gradient, gradient, value=1 - memory)
         if state["step"] > group["warm_up"]:
-            z = _evidence(state, memory)
-            if z.numel() >= 5:
-                z = torch.where(z > 0, (z - group["common"] * z.median().clamp_min(0)).clamp_min(0), z)
-            target = -group["gain"] * softshrink(z, group["threshold"])
+            target = -group["gain"] * softshrink(_evidence(state, memory), group["threshold"])
             parameter.lerp_(target, group["lr"])
 
 

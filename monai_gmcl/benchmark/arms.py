@@ -30,7 +30,7 @@ from monai_gmcl.benchmark.augmentations import (
     trivial_augmentation,
 )
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
+from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.reused_teacher import reused_teacher
 from monai_gmcl.benchmark.student_run import BATCH, Setup
 from monai_gmcl.benchmark.two_stage_gan import two_stage_gan
@@ -128,7 +128,7 @@ class _OfSeenImages(Competence):
 
 def gmcl_arm(
     teacher: Callable[[DataOptions], Teacher] = policy_teacher,
-    optimizer: Callable[[Teacher], torch.optim.Optimizer] | None = policy_teacher_optimizer,
+    learned: bool = True,
     hypergradient: type[Hypergradient] | None = None,
     competence: Callable[[], Competence] = Competence,
     **curriculum: Any,
@@ -137,7 +137,7 @@ def gmcl_arm(
 
     Args:
         teacher: made for a data set.
-        optimizer: made for the teacher; None leaves it as it is.
+        learned: whether the teacher learns, by its own optimizer, or stays as it is.
         hypergradient: the trainer's own by default.
         competence: leads the difficulty, where that is not an argument of the curriculum.
         **curriculum: arguments of :class:`monai_gmcl.curriculum.Curriculum`.
@@ -148,7 +148,7 @@ def gmcl_arm(
         return GMCLTrainer(
             **setup.arguments(standard_augmentation(setup.options)),
             teacher=model,
-            teacher_optimizer=None if optimizer is None else optimizer(model),
+            teacher_optimizer=model.optimizer() if learned else None,
             # Competence is new for each run: it follows one student.
             curriculum=Curriculum(**{"difficulty": competence(), **curriculum}),
             hypergradient=None if hypergradient is None else hypergradient(),
@@ -162,12 +162,8 @@ def _latent_teacher(options: DataOptions) -> LatentTeacher:
     return LatentTeacher(options.spatial_dims, options.channels, options.classes, options.image_size)
 
 
-def _latent_teacher_optimizer(teacher: Teacher) -> torch.optim.Adam:
-    return policy_teacher_optimizer(teacher, 1e-3)
-
-
 def _frozen(**curriculum: Any) -> Callable[[Setup], Trainer]:
-    return gmcl_arm(optimizer=None, **curriculum)
+    return gmcl_arm(learned=False, **curriculum)
 
 
 ARMS: dict[str, Arm] = {
@@ -203,7 +199,7 @@ ARMS: dict[str, Arm] = {
     ),
     "latent": Arm(
         "GMCL with LatentTeacher",
-        gmcl_arm(_latent_teacher, _latent_teacher_optimizer),
+        gmcl_arm(_latent_teacher),
         equal_compute=False,
     ),
     "reused_teacher_alone": Arm(

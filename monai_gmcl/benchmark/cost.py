@@ -220,7 +220,7 @@ def _trainer(kind: str, settings: _Settings) -> Trainer:
     return GMCLTrainer(
         **shared,
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
         hypergradient=ESTIMATORS.get(kind, HeadHypergradient)(),
     )
 

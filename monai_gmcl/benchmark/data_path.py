@@ -69,7 +69,7 @@ def data_path(
         loss_function=nn.CrossEntropyLoss(),
         decollate=False,
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
     )
     asked: list[float] = []
     given: list[float] = []

@@ -11,22 +11,13 @@
 
 from __future__ import annotations
 
-import torch
-
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.teachers import PolicyTeacher, Teacher
+from monai_gmcl.teachers import PolicyTeacher
 
-__all__ = ["policy_teacher", "policy_teacher_optimizer"]
-
-LEARNING_RATE = 0.03
+__all__ = ["policy_teacher"]
 
 
 def policy_teacher(options: DataOptions) -> PolicyTeacher:
     """Return the default teacher; where the centre makes the label, it may not move or zoom."""
     exclude = ("shift", "zoom") if options.centered else ()
     return PolicyTeacher(options.spatial_dims, options.channels, options.classes, exclude=exclude)
-
-
-def policy_teacher_optimizer(teacher: Teacher, learning_rate: float = LEARNING_RATE) -> torch.optim.Adam:
-    """Return the teacher's optimizer in all comparisons."""
-    return torch.optim.Adam(teacher.parameters(), lr=learning_rate, betas=(0.9, 0.99))

@@ -41,7 +41,7 @@ from monai_gmcl.metrics.classification import classification_measures
 
 __all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised when arms or measures change, so that runs of before are not taken for runs of now."""
 WITHIN_BUDGET = "_tuned_within_budget"
 ROBUST_ARMS = ("standard", "strong", "two_stage_gan", "frozen", "gmcl")

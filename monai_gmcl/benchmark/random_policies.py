@@ -105,12 +105,12 @@ def _draw(teacher: PolicyTeacher, *seed: int) -> float:
     low, high = map(math.log, DIFFICULTIES)
     difficulty = math.exp(low + (high - low) * float(torch.rand((), generator=generator)))
     with torch.no_grad():
-        teacher.log_share.copy_(SPREAD * torch.randn(len(teacher.operations), generator=generator))
+        teacher.log_share.copy_(SPREAD * torch.randn(len(teacher.log_share), generator=generator))
     return difficulty
 
 
 def _frozen(teacher: PolicyTeacher, difficulty: float) -> Callable[[Setup], Trainer]:
-    return gmcl_arm(lambda _: teacher, optimizer=None, difficulty=difficulty)
+    return gmcl_arm(lambda _: teacher, learned=False, difficulty=difficulty)
 
 
 def summary(report: str) -> None:

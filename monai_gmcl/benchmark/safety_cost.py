@@ -83,7 +83,7 @@ def safety_cost(
             optimizer=torch.optim.AdamW(network.parameters(), lr=2e-3),
             loss_function=nn.CrossEntropyLoss(),
             teacher=teacher,
-            teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+            teacher_optimizer=teacher.optimizer(),
             train_handlers=[CheckpointKeeper(folder)],
         )
         begin = time.perf_counter()

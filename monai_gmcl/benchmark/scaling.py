@@ -91,7 +91,7 @@ def rank(group: str, index: int, ranks: int, batch: int, size: int, iterations: 
         loss_function=nn.CrossEntropyLoss(),
         decollate=False,
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
     )
     stamps: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: stamps.append(time.perf_counter()))

@@ -33,7 +33,6 @@ from monai.networks.nets.resnet import resnet18
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from monai_gmcl.benchmark.default_teacher import policy_teacher_optimizer
 from monai_gmcl.benchmark.gan_networks import ConditionalGenerator, ProjectionDiscriminator
 from monai_gmcl.benchmark.gan_training import GanOptions, gan_trainer
 from monai_gmcl.engines import GMCLTrainer
@@ -171,7 +170,7 @@ def _trainer(name: str, device: torch.device, batches: list[tuple[Tensor, Tensor
     return GMCLTrainer(
         **shared,
         teacher=teacher,
-        teacher_optimizer=policy_teacher_optimizer(teacher),
+        teacher_optimizer=teacher.optimizer(),
         teacher_interval=INTERVALS[name],
     )
 

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
-from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
+from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
@@ -99,7 +99,7 @@ def gmcl_on_unlabeled(
             label_proposal=proposal,
             curriculum=Curriculum(**curriculum),
             teacher=teacher,
-            teacher_optimizer=policy_teacher_optimizer(teacher),
+            teacher_optimizer=teacher.optimizer(),
             unlabeled_data_loader=unlabeled_loader(setup),
             weighting=None if weighting is None else weighting(),
             prepare_batch=prepare,

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.default_teacher import policy_teacher, policy_teacher_optimizer
+from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.json_lines import append_row
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
 from monai_gmcl.benchmark.unlabeled_arms import unlabeled_loader
@@ -110,7 +110,7 @@ def _trainer(
     trainer = GMCLTrainer(
         **arguments,
         teacher=teacher,
-        teacher_optimizer=policy_teacher_optimizer(teacher),
+        teacher_optimizer=teacher.optimizer(),
         weighting=weighting,
         seed=setup.seed,
         **own,

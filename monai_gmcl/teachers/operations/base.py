@@ -71,7 +71,7 @@ class Operation(ABC):
         return torch.rand(n, self.latent_size(image_shape), generator=generator, device=device)
 
     def strength(self, share: Tensor, difficulty: float) -> Tensor:
-        """Return the strength at a learned share of the usual one: ``bound * tanh(usual * difficulty * share / bound)``."""
+        """Return ``bound * tanh(usual * difficulty * share / bound)``, the strength at a share of the usual one."""
         return self.bound * torch.tanh(self.usual * difficulty * share / self.bound)
 
     def limits(self, strength: float) -> tuple[float, float]:
@@ -100,8 +100,8 @@ class GeometryOperation(Operation):
 class OrientationOperation(Operation):
     """An operation that reorders pixels. It has no strength: learned is the probability with which it acts.
 
-    A share of 1 is probability 1/2, as likely as not; the share is the odds, ``p = share / (1 + share)``. Below difficulty
-    1 the odds are multiplied by the difficulty.
+    A share of 1 is probability 1/2, as likely as not; the share is the odds, ``p = share / (1 + share)``. Below
+    difficulty 1 the odds are multiplied by the difficulty.
     """
 
     unit, usual, bound = "probability", 0.5, 1.0

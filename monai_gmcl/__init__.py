@@ -26,6 +26,7 @@ from monai_gmcl.hypergradients import (
 )
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers import (
+    EvidenceOptimizer,
     ImageTeacher,
     LatentTeacher,
     PolicyTeacher,
@@ -49,6 +50,7 @@ __all__ = [
     "Competence",
     "ConfidenceWeighting",
     "Curriculum",
+    "EvidenceOptimizer",
     "ExactHypergradient",
     "FiniteDifferenceHypergradient",
     "ForwardHypergradient",

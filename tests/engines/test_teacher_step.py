@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,8 +28,14 @@ from monai_gmcl import (
     GMCLKeys,
     GMCLTrainer,
     HeadHypergradient,
+    Hypergradient,
+    Lesson,
+    PolicyTeacher,
     UnrolledHypergradient,
 )
+from monai_gmcl.engines.teacher_pass import TeacherPass
+from monai_gmcl.engines.teacher_step import TeacherStep
+from monai_gmcl.ranks import Ranks
 
 Build = Callable[..., GMCLTrainer]
 
@@ -238,3 +245,58 @@ def test_the_teachers_optimizer_may_train_a_part_of_it(trainer: Build, gain_teac
     run.run()
     assert teacher.gain.item() == gain and teacher.offset.item() != offset
     assert teacher.gain.grad is None
+
+
+class Given(Hypergradient):
+    """Tells the worth that a test gives, and no gradient of images."""
+
+    def __init__(self, worth: Tensor) -> None:
+        self.given = worth
+
+    def __call__(self, lessons: Sequence[Lesson], look_ahead: Any) -> tuple[Tensor, Tensor]:
+        return torch.cat([torch.zeros_like(lesson.images) for lesson in lessons]), self.given
+
+
+@pytest.mark.parametrize(("difficulty", "proposed"), [(1.0, 0), (0.4, 0), (1.0, 3), (3.0, 3)])
+def test_the_probability_of_flips_follows_what_images_with_and_without_them_were_worth(
+    difficulty: float, proposed: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "gamma"]).double()
+    latents = teacher.draw_latents(8, (1, 6, 6), generator).double()
+    sources = torch.rand(8, 1, 6, 6, generator=generator, dtype=torch.float64)
+    worth, weights = torch.randn(2, 8, generator=generator, dtype=torch.float64)
+    lesson = Lesson(
+        sources=sources,
+        labels=torch.zeros(8, dtype=torch.long),
+        latents=latents,
+        image_shape=(8, 1, 6, 6),
+        difficulty=difficulty,
+        lesson_weight=1.0,
+        parameters={},
+        buffers={},
+        seed=0,
+        proposed=proposed,
+        unlabeled_difficulty=0.25,
+        weights=weights.abs(),
+    )
+    with torch.no_grad():
+        teacher.log_odds.fill_(-0.3)
+    TeacherPass(teacher, True, torch.device("cpu")).take(lesson)
+    lesson.images = lesson.generated.detach()
+    optimizer = torch.optim.SGD(teacher.parameters(), lr=1.0)
+    assert TeacherStep(teacher, optimizer, Given(worth), Ranks())([lesson], {}, 0.0)
+
+    # By hand: odds of a flip are exp(tanh-bounded log odds) times the difficulty, at most 1.
+    down = math.log(50)
+    log_share = down * math.tanh(-0.3 / down)
+    slope = 1 - math.tanh(-0.3 / down) ** 2
+    harder = [difficulty] * (8 - proposed) + [0.25 * difficulty] * proposed
+    odds = torch.tensor([math.exp(log_share) * min(1.0, d) for d in harder], dtype=torch.float64)
+    p = odds / (1 + odds)
+    flipped = (latents[:, 0] < p).double()
+    scores = weights.abs() * (worth - (weights.abs() * worth).sum() / weights.abs().sum())
+    expected = -(scores / scores.norm() * (flipped - p) * slope).sum()
+    assert flipped.any() and not flipped.all()
+    assert teacher.log_odds.item() == pytest.approx(-0.3 - expected.item(), rel=1e-9)
+    assert teacher.log_share.item() == 0

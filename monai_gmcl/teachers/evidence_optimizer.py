@@ -26,18 +26,19 @@ __all__ = ["EvidenceOptimizer"]
 
 
 class EvidenceOptimizer(Optimizer):
-    """Sets each number to what the evidence of its gradients supports; without evidence it stays at 0.
+    """Moves each number as far as the evidence of its gradients goes; without evidence it stays where it started.
 
     With running means m of a gradient and v of its square (weight of the past: ``memory``), ``z = m / se(m)`` says how
     many standard errors the gradient is from 0. The number moves, by ``lr`` of the way in each step, towards
 
-        ``-gain * softshrink(z, threshold)``
+        ``start - gain * softshrink(z, threshold)``
 
     Adam's step is as long whether a gradient means something or not, so that numbers without a signal walk at random.
     Here they do not: only evidence above the threshold counts.
 
     Args:
-        params: logarithms whose 0 is the usual value, such as ``PolicyTeacher.log_share``.
+        params: logarithms, such as ``PolicyTeacher.log_share``. Those of a teacher from an earlier run start from what
+            it has learned.
         lr: part of the way in a step, 0 to 1.
         memory: weight of the past in the running means, 0 to 1.
         gain: log units for each standard error above the threshold.
@@ -84,12 +85,13 @@ class EvidenceOptimizer(Optimizer):
     def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, memory = self.state[parameter], group["memory"]
         if not state:
-            state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
+            state.update(step=0, start=parameter.clone(), mean=torch.zeros_like(parameter))
+            state["square"] = torch.zeros_like(parameter)
         state["step"] += 1
         state["mean"].mul_(memory).add_(gradient, alpha=1 - memory)
         state["square"].mul_(memory).addcmul_(gradient, gradient, value=1 - memory)
         if state["step"] > group["warm_up"]:
-            target = -group["gain"] * softshrink(_evidence(state, memory), group["threshold"])
+            target = state["start"] - group["gain"] * softshrink(_evidence(state, memory), group["threshold"])
             parameter.lerp_(target, group["lr"])
 
 

@@ -68,6 +68,15 @@ def test_a_steady_signal_moves_against_the_gradient():
     assert parameter[1] > 2
 
 
+def test_without_evidence_a_number_stays_where_an_earlier_run_left_it():
+    parameter = torch.tensor([-2.0, 0.5], dtype=torch.float64, requires_grad=True)
+    optimizer = EvidenceOptimizer([parameter], threshold=100.0)
+    for gradient in noise(100, 2):
+        parameter.grad = gradient
+        optimizer.step()
+    assert parameter.tolist() == pytest.approx([-2.0, 0.5])
+
+
 def test_nothing_moves_while_evidence_is_gathered():
     gradients = noise(20, 2) + 5
     assert torch.equal(descend(gradients, warm_up=20)[1], torch.zeros(2, dtype=torch.float64))

@@ -29,6 +29,7 @@ from monai_gmcl.teachers.operations import (
     PixelOperation,
     Warp,
 )
+from monai_gmcl.teachers.policy_text import policy_text
 from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
 __all__ = ["PolicyTeacher"]
@@ -37,6 +38,8 @@ NAMES = tuple(operation.name for operation in OPERATIONS)
 LARGEST_SHARE, SMALLEST_SHARE = 2.0, 1 / 50
 """Down to almost nothing, since an operation may make labels false; up to twice the usual strength, so that no single
 operation takes the place of the others."""
+TURNED_DOWN = 1 / 2
+"""Learned shares below this are called turned down."""
 
 
 class PolicyTeacher(Teacher):
@@ -45,9 +48,10 @@ class PolicyTeacher(Teacher):
     The strength of operation k, the end of its range, is
 
         ``s_k = bound_k * tanh(usual_k * difficulty * share_k / bound_k)``
-        ``share_k = exp(z_k - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``
+        ``share_k = exp(log 2 * tanh(z / log 2))`` for ``z = log_share_k > 0``, ``exp(log 50 * tanh(z / log 50))`` below
 
-    so that the difficulty sets the common strength, and what is learned only shares it out. Each image gets its own
+    so that the difficulty sets the common strength, and what is learned is the share of it, from 1/50 to 2. Flips and
+    quarter turns have no strength: their share is the odds with which they act, ``p = share / (1 + share)``. Each image gets its own
     amounts, uniform within the ranges, and each operation acts on an image with ``probability``. Rotation, zoom, shear,
     shift and elastic warp cost one resampling together. Augmentation policies learned by backpropagation are known
     from Faster AutoAugment (Hataya et al., 2019, arXiv 1911.06987); here the gradient is the hypergradient.
@@ -181,21 +185,48 @@ class PolicyTeacher(Teacher):
         """Return a new :class:`EvidenceOptimizer`: what the gradients do not tell from as usual stays as usual."""
         return EvidenceOptimizer(self.parameters())
 
-    def policy(self, difficulty: float = 1.0) -> dict[str, dict[str, Any]]:
-        """Return the learned ranges: by operation's name ``low``, ``high``, ``unit``, ``share`` (1: as usual)."""
+    @property
+    def turned_down(self) -> list[str]:
+        """Names of the operations whose learned share is below 1/2."""
+        shares = zip(self.operations, self.shares.tolist(), strict=True)
+        return [operation.name for operation, share in shares if share < TURNED_DOWN]
+
+    def policy(
+        self, difficulty: float = 1.0, effects: Mapping[str, tuple[float, float]] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return what was learned, by operation's name.
+
+        Args:
+            difficulty: whose ranges to return.
+            effects: what operations do to the student's error, and the standard error of that, by name
+                (:func:`monai_gmcl.metrics.operation_effects`); NaN where it is not known.
+
+        Returns:
+            ``low``, ``high``, ``unit``; ``probability`` with which it acts on an image, learned for ``flip`` and
+            ``quarter_turn``; ``share`` of what is usual (1: as usual); ``turned_down``, whether that is below 1/2; with
+            ``effects``, ``effect`` and ``standard_error``.
+
+        Raises:
+            ConfigurationError: effects of operations that the teacher does not have.
+        """
+        foreign = [name for name in effects or () if name not in {operation.name for operation in self.operations}]
+        if foreign:
+            raise ConfigurationError(f"effects name {', '.join(foreign)}: not among the teacher's operations.")
         strengths, shares = self.strengths(difficulty).tolist(), self.shares.tolist()
-        table = {}
-        for operation, strength, share in zip(self.operations, strengths, shares, strict=True):
+        probabilities, turned_down = self._probabilities(difficulty).tolist(), self.turned_down
+        table: dict[str, dict[str, Any]] = {}
+        for operation, strength, share, p in zip(self.operations, strengths, shares, probabilities, strict=True):
             low, high = operation.limits(strength)
-            table[operation.name] = {"low": low, "high": high, "unit": operation.unit, "share": share}
+            row = {"low": low, "high": high, "unit": operation.unit, "probability": p, "share": share}
+            table[operation.name] = {**row, "turned_down": operation.name in turned_down}
+            if effects is not None:
+                effect, standard_error = effects.get(operation.name, (math.nan, math.nan))
+                table[operation.name] |= {"effect": effect, "standard_error": standard_error}
         return table
 
-    def policy_table(self, difficulty: float = 1.0) -> str:
+    def policy_table(self, difficulty: float = 1.0, effects: Mapping[str, tuple[float, float]] | None = None) -> str:
         """Return :meth:`policy` as text."""
-        lines = [f"{'operation':<14}{'from':>9}{'to':>9}  {'unit':<10}{'share':>6}"]
-        for name, row in self.policy(difficulty).items():
-            lines.append(f"{name:<14}{row['low']:>9.3f}{row['high']:>9.3f}  {row['unit']:<10}{row['share']:>6.2f}")
-        return "\n".join(lines)
+        return policy_text(self.policy(difficulty, effects))
 
     def __str__(self) -> str:
         return self.policy_table()

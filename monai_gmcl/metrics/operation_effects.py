@@ -1,0 +1,114 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError, LabelError
+
+__all__ = ["OperationEffects", "operation_effects", "prediction_error"]
+
+LEAST_IMAGES = 2
+"""On which an operation must act, and on which not: of fewer a scatter is not known."""
+
+
+class OperationEffects(NamedTuple):
+    """What each operation adds to the error.
+
+    Attributes:
+        effects: ``(K,)`` float64, in the unit of the errors; NaN where it is not known.
+        standard_errors: ``(K,)`` float64.
+    """
+
+    effects: Tensor
+    standard_errors: Tensor
+
+
+def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
+    """Return what each operation does to the error of an image, from a randomized experiment.
+
+    Operations act on images at random and independently of each other
+    (:meth:`monai_gmcl.PolicyTeacher.acts`). With ``X = [1, acts]``, effects and standard errors are
+
+        ``b = (X^T X)^-1 X^T e``
+        ``V = (X^T X)^-1 X^T diag(r^2 / (1 - h)) X (X^T X)^-1``, ``r = e - X b``, ``h = diag(X (X^T X)^-1 X^T)``
+
+    All operations are fitted together, by least squares. A difference of means is right on average, too, but what the
+    other operations do to an image is noise in it; here it is taken off, and so is their chance imbalance in few images.
+    With one operation b is that difference and V is ``s1^2 / n1 + s0^2 / n0``, which holds where an operation makes
+    errors scatter and where it acts seldom (HC2: MacKinnon and White 1985).
+
+    NaN, effect and standard error: operations that act on fewer than two images, or on all but fewer than two, of
+    which nothing can be said; and all, where images are too few to tell the operations apart. The standard errors alone,
+    where one image decides on an operation.
+
+    Args:
+        acts: bool ``(n, K)``, which operations acted on which image.
+        errors: ``(n,)``, such as :func:`prediction_error`; less those of the unchanged images where these are known,
+            which takes away how hard each image is.
+
+    Raises:
+        ConfigurationError: other shapes, or errors that are not finite.
+    """
+    if acts.ndim != 2 or errors.shape != acts.shape[:1]:
+        raise ConfigurationError(
+            f"Expected acts (n, K) and errors (n,), got {tuple(acts.shape)} and {tuple(errors.shape)}."
+        )
+    if not errors.isfinite().all():
+        raise ConfigurationError(
+            f"Expected finite errors, got {int((~errors.isfinite()).sum())} of {len(errors)} that are NaN or infinite."
+        )
+    acted, errors = acts.double(), errors.double()
+    count = acted.sum(0)
+    effects, standard_errors = torch.full_like(count, torch.nan), torch.full_like(count, torch.nan)
+    known = (count >= LEAST_IMAGES) & (len(acted) - count >= LEAST_IMAGES)
+    design = torch.cat([torch.ones_like(acted[:, :1]), acted[:, known]], 1)
+    rows, columns = design.shape
+    if not known.any() or rows <= columns or torch.linalg.matrix_rank(design) < columns:
+        return OperationEffects(effects, standard_errors)
+    inverse = torch.linalg.inv(design.T @ design)
+    fit = inverse @ design.T
+    residuals = errors - design @ (fit @ errors)
+    leverage = (design @ inverse * design).sum(1)
+    # The residual of an image that alone decides on an operation is 0 and tells nothing of the scatter.
+    scatter = torch.where(leverage < 1 - 1e-9, residuals.square() / (1 - leverage), torch.nan)
+    effects[known] = (fit @ errors)[1:]
+    standard_errors[known] = (fit.square() @ scatter).sqrt()[1:]
+    return OperationEffects(effects, standard_errors)
+
+
+def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the error of each prediction, 0 to 1 ``(n,)``: 1 less the probability that is given to the label.
+
+    It says more than whether the prediction is right, which changes on few images, and is not ruled by a few of them, as
+    the loss may be.
+
+    Args:
+        outputs: logits ``(n, K)``; ``(n, 1)`` of one logit.
+        labels: classes, int64 ``(n,)`` or ``(n, 1)``; or float ``(n, K)``, for which it is the mean over labels.
+
+    Raises:
+        LabelError: other shapes.
+    """
+    outputs = outputs.detach().double()
+    if labels.is_floating_point():
+        if labels.shape != outputs.shape:
+            raise LabelError(f"Expected labels {tuple(outputs.shape)} as the outputs, got {tuple(labels.shape)}.")
+        return (outputs.sigmoid() - labels).abs().flatten(1).mean(1)
+    if outputs.ndim != 2 or labels.numel() != len(outputs):
+        raise LabelError(
+            f"Expected outputs (n, K) and classes (n,), got {tuple(outputs.shape)} and {tuple(labels.shape)}."
+        )
+    return 1 - outputs.softmax(1).gather(1, labels.reshape(-1, 1).long())[:, 0]

@@ -1,0 +1,46 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["policy_text"]
+
+
+def policy_text(policy: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a policy as a table for the screen.
+
+    Args:
+        policy: of :meth:`monai_gmcl.PolicyTeacher.policy`, with or without effects.
+    """
+    with_effects = any("effect" in row for row in policy.values())
+    heading = f"{'operation':<14}{'from':>9}{'to':>9}  {'unit':<12}{'probability':>11}{'share':>7}"
+    lines = [heading + (f"{'effect':>9} ± {'s.e.':<7}" if with_effects else "")]
+    for name, row in policy.items():
+        low, high = (f"{row[end]:.3f}" for end in ("low", "high"))
+        if row["unit"] == "probability":
+            low = high = "–"
+        line = f"{name:<14}{low:>9}{high:>9}  {row['unit']:<12}{row['probability']:>11.2f}{row['share']:>7.2f}"
+        if with_effects:
+            line += f"{_signed(row['effect']):>9} ± {_number(row['standard_error']):<7}"
+        lines.append(line + ("  turned down" if row["turned_down"] else ""))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _signed(number: float) -> str:
+    return "–" if math.isnan(number) else f"{number:+.3f}"
+
+
+def _number(number: float) -> str:
+    return "–" if math.isnan(number) else f"{number:.3f}"

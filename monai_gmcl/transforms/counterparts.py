@@ -1,0 +1,171 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Which operations of a policy MONAI's own random transforms carry out, and where a data set has them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from monai_gmcl.teachers.policy import PolicyTeacher
+
+__all__ = ["counterparts", "harmful_counterparts", "operations_of"]
+
+COUNTERPARTS: dict[str, tuple[str, ...]] = {
+    "CutMix": ("erasing",),
+    "CutOut": ("erasing",),
+    "Rand2DElastic": ("elastic",),
+    "Rand3DElastic": ("elastic",),
+    "RandAdjustContrast": ("gamma",),
+    "RandAffine": (),
+    "RandAxisFlip": ("flip",),
+    "RandBiasField": ("brightness",),
+    "RandCoarseDropout": ("erasing",),
+    "RandCoarseShuffle": ("erasing",),
+    "RandCropByLabelClasses": ("shift",),
+    "RandCropByPosNegLabel": ("shift",),
+    "RandFlip": ("flip",),
+    "RandGaussianNoise": ("noise",),
+    "RandGaussianSharpen": ("blur",),
+    "RandGaussianSmooth": ("blur",),
+    "RandGibbsNoise": ("blur", "noise"),
+    "RandGridDistortion": ("elastic",),
+    "RandHistogramShift": ("gamma", "contrast", "brightness"),
+    "RandIntensityRemap": ("gamma", "contrast", "brightness"),
+    "RandKSpaceSpikeNoise": ("noise",),
+    "RandRicianNoise": ("noise",),
+    "RandRotate": ("rotation",),
+    "RandRotate90": ("quarter_turn",),
+    "RandScaleCrop": (),
+    "RandScaleIntensity": ("brightness",),
+    "RandScaleIntensityFixedMean": ("contrast",),
+    "RandShiftIntensity": ("brightness",),
+    "RandSimulateLowResolution": ("blur",),
+    "RandSmoothDeform": ("elastic",),
+    "RandSmoothFieldAdjustContrast": ("gamma",),
+    "RandSmoothFieldAdjustIntensity": ("brightness",),
+    "RandSpatialCrop": (),
+    "RandSpatialCropSamples": (),
+    "RandStdShiftIntensity": ("brightness",),
+    "RandWeightedCrop": ("shift",),
+    "RandZoom": ("zoom",),
+}
+"""By class, without the d of dictionaries; some do more, by their settings (:func:`operations_of`)."""
+OF_AFFINE = {"rotate_range": "rotation", "shear_range": "shear", "translate_range": "shift", "scale_range": "zoom"}
+OF_CROP = {"random_center": "shift", "random_size": "zoom"}
+DOES = {
+    "flip": "flips",
+    "quarter_turn": "turns",
+    "rotation": "rotates",
+    "zoom": "zooms",
+    "shear": "shears",
+    "shift": "shifts",
+    "elastic": "warps",
+    "gamma": "changes the gamma of",
+    "contrast": "changes the contrast of",
+    "brightness": "changes the brightness of",
+    "channel_gain": "changes the channel gain of",
+    "saturation": "changes the saturation of",
+    "blur": "changes the sharpness of",
+    "noise": "adds noise to",
+    "erasing": "erases parts of",
+}
+
+
+def harmful_counterparts(loader: Any, turned_down: Collection[str]) -> list[str]:
+    """Say which random transforms of real images do what a policy has turned down, a sentence for each.
+
+    Args:
+        loader: of the real images, or their data set.
+        turned_down: names of operations.
+    """
+    found = [(name, operation) for name, does in counterparts(loader) for operation in does if operation in turned_down]
+    return [
+        f"{operation} was turned down, but {name} {DOES[operation]} the real images: remove it."
+        for name, operation in dict.fromkeys(found)
+    ]
+
+
+def counterparts(owner: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Return class name and operations of each random transform that a loader or data set holds, however deep.
+
+    Transforms are looked for in data sets within data sets, compositions (``Compose``, ``OneOf``, ``SomeOf``,
+    ``RandomOrder``) and sequences. Known are MONAI's own, their subclasses and teachers as augmentation; of other
+    random transforms nothing is said. One with probability 0 does nothing.
+    """
+    return [(type(part).__name__, done) for part in _parts(owner, set()) if (done := operations_of(part))]
+
+
+def operations_of(transform: Any) -> tuple[str, ...]:
+    """Return the names of the operations that a transform carries out at random; none where it is not known."""
+    name, inner = _known(transform)
+    if name is None or getattr(transform, "prob", 1) == 0:
+        return ()
+    if name == "RandTeacherAugment":
+        policy = inner.teacher.module
+        return (
+            tuple(n for n in policy.policy() if n not in policy.turned_down)
+            if isinstance(policy, PolicyTeacher)
+            else ()
+        )
+    done = list(COUNTERPARTS[name])
+    grid = getattr(inner, "rand_affine_grid", None)
+    done += [operation for setting, operation in OF_AFFINE.items() if _is_a_range(getattr(grid, setting, None))]
+    if name in ("RandSpatialCrop", "RandScaleCrop", "RandSpatialCropSamples"):
+        cropper = getattr(inner, "cropper", inner)
+        done += [operation for setting, operation in OF_CROP.items() if getattr(cropper, setting)]
+    if getattr(inner, "channel_wise", False) and done == ["brightness"]:
+        done.append("channel_gain")
+    return tuple(done)
+
+
+def _known(transform: Any) -> tuple[str | None, Any]:
+    """The name of a transform's class among those that are known, and its array version, which has the settings."""
+    for base in type(transform).__mro__:
+        for name in (base.__name__, base.__name__.removesuffix("d")):
+            if name in COUNTERPARTS or name == "RandTeacherAugment":
+                for part in vars(transform).values():
+                    if any(kind.__name__ == name for kind in type(part).__mro__):
+                        return name, part
+                return name, transform
+    return None, transform
+
+
+def _parts(owner: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield the known transforms; what they are made of themselves is not looked at."""
+    if id(owner) in seen or isinstance(owner, Tensor | np.ndarray | nn.Module | str | bytes):
+        return
+    seen.add(id(owner))
+    if _known(owner)[0] is not None:
+        yield owner
+        return
+    held: Any = getattr(owner, "__dict__", {}).values()
+    if isinstance(owner, DataLoader):
+        held = [owner.dataset, owner.collate_fn]
+    elif isinstance(owner, Mapping):
+        held = owner.values()
+    elif isinstance(owner, list | tuple):
+        held = owner
+    for part in held:
+        yield from _parts(part, seen)
+
+
+def _is_a_range(setting: Any) -> bool:
+    """Whether a range of MONAI's affine transforms leaves room for change: one number for +-, or two, for each axis."""
+    if setting is None:
+        return False
+    axes = setting if isinstance(setting, list | tuple) else [setting]
+    return any(axis is not None and bool(np.any(np.asarray(axis, dtype=float) != 0)) for axis in axes)

@@ -21,6 +21,7 @@ from monai_gmcl.handlers.harm_guard import HarmGuard
 from monai_gmcl.handlers.image_grid import ImageGridHandler
 from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
+from monai_gmcl.handlers.policy_log import PolicyLog
 from monai_gmcl.handlers.predictions_saver import PredictionsSaver
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.run_report import RunReport
@@ -39,6 +40,7 @@ __all__ = [
     "LabelLeakLog",
     "LessonProgressBar",
     "LessonWeightsLog",
+    "PolicyLog",
     "PredictionsSaver",
     "RunReport",
     "TeacherSaver",

@@ -46,13 +46,13 @@ def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
         ``V = (X^T X)^-1 X^T diag(r^2 / (1 - h)) X (X^T X)^-1``, ``r = e - X b``, ``h = diag(X (X^T X)^-1 X^T)``
 
     All operations are fitted together, by least squares. A difference of means is right on average, too, but what the
-    other operations do to an image is noise in it; here it is taken off, and so is their chance imbalance in few images.
+    other operations do to an image is noise in it; here it is taken off, with their chance imbalance in few images.
     With one operation b is that difference and V is ``s1^2 / n1 + s0^2 / n0``, which holds where an operation makes
     errors scatter and where it acts seldom (HC2: MacKinnon and White 1985).
 
     NaN, effect and standard error: operations that act on fewer than two images, or on all but fewer than two, of
-    which nothing can be said; and all, where images are too few to tell the operations apart. The standard errors alone,
-    where one image decides on an operation.
+    which nothing can be said; and all, where images are too few to tell the operations apart. The standard errors
+    alone, where one image decides on an operation.
 
     Args:
         acts: bool ``(n, K)``, which operations acted on which image.
@@ -92,8 +92,8 @@ def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
 def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
     """Return the error of each prediction, 0 to 1 ``(n,)``: 1 less the probability that is given to the label.
 
-    It says more than whether the prediction is right, which changes on few images, and is not ruled by a few of them, as
-    the loss may be.
+    It says more than whether the prediction is right, which changes on few images, and is not ruled by a few of them,
+    as the loss may be.
 
     Args:
         outputs: logits ``(n, K)``; ``(n, 1)`` of one logit.

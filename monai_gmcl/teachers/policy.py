@@ -51,10 +51,11 @@ class PolicyTeacher(Teacher):
         ``share_k = exp(log 2 * tanh(z / log 2))`` for ``z = log_share_k > 0``, ``exp(log 50 * tanh(z / log 50))`` below
 
     so that the difficulty sets the common strength, and what is learned is the share of it, from 1/50 to 2. Flips and
-    quarter turns have no strength: their share is the odds with which they act, ``p = share / (1 + share)``. Each image gets its own
-    amounts, uniform within the ranges, and each operation acts on an image with ``probability``. Rotation, zoom, shear,
-    shift and elastic warp cost one resampling together. Augmentation policies learned by backpropagation are known
-    from Faster AutoAugment (Hataya et al., 2019, arXiv 1911.06987); here the gradient is the hypergradient.
+    quarter turns have no strength: their share is the odds with which they act, ``p = share / (1 + share)``. Each image
+    gets its own amounts, uniform within the ranges, and each other operation acts on an image with ``probability``.
+    Rotation, zoom, shear, shift and elastic warp cost one resampling together. Augmentation policies learned by
+    backpropagation are known from Faster AutoAugment (Hataya et al., 2019, arXiv 1911.06987); here the gradient is the
+    hypergradient.
 
     Args:
         spatial_dims: 2 or 3.

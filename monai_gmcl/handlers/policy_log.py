@@ -1,0 +1,237 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Events
+from monai.engines.evaluator import SupervisedEvaluator
+from monai.engines.utils import IterationEvents, default_prepare_batch
+from monai.networks.utils import eval_mode
+from monai.utils.enums import CommonKeys as Keys
+from monai.utils.type_conversion import convert_to_tensor
+from torch import Tensor
+
+from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.keys import GMCLEvents
+from monai_gmcl.engines.student_pass import seeded, unwrapped
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.operation_table import OperationTable
+from monai_gmcl.metrics import operation_effects, prediction_error
+from monai_gmcl.ranks import Ranks
+from monai_gmcl.teachers.policy import PolicyTeacher
+from monai_gmcl.transforms.counterparts import harmful_counterparts
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
+
+__all__ = ["PolicyLog"]
+
+
+class PolicyLog:
+    """Writes down what a :class:`monai_gmcl.PolicyTeacher` learns, and what its operations do to the student.
+
+    ``policy.csv`` gets a row for each epoch and operation: its range, ``probability`` and ``share``, the ``effect`` on
+    the student's error with its ``standard_error``, and ``turned_down`` (share below 1/2). The error of an image is 1
+    less the probability that the student gives to its label. The effect, what the operation as learned adds to it, is
+    read from which operations acted on which image (:func:`monai_gmcl.metrics.operation_effects`):
+
+    - with an evaluator on unseen images. In each validation the teacher changes each batch, at the last lesson's
+      difficulty, and the student looks at it in evaluation mode, one pass more; the error is less that of the image
+      unchanged. Weights, metrics and random state of the run stay as they are;
+    - without one on the lessons of the epoch, as the student meets them: it has trained on their sources.
+
+    When the run has ended one line of the log names what was turned down, and a warning each of the real images' own
+    random transforms that does it still (:func:`monai_gmcl.transforms.counterparts.harmful_counterparts`). For other
+    teachers nothing is written.
+
+    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced. One that is resumed within
+    an epoch needs the log in ``save_dict`` of :class:`CheckpointKeeper` to know the epoch's first lessons.
+
+    Args:
+        output_dir: folder of ``policy.csv``; made if there is none.
+        summary_writer: a TensorBoard writer; numbers go to ``policy_share/<operation>`` and
+            ``policy_effect/<operation>`` by epoch.
+        evaluator: a ``monai.engines.SupervisedEvaluator``, whose student gives logits.
+
+    Raises:
+        ConfigurationError: another evaluator; on attaching, an engine without a teacher.
+        DataError: on attaching, where ``policy.csv`` is there already and is no such table.
+    """
+
+    FILE_NAME = "policy.csv"
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        summary_writer: Any | None = None,
+        evaluator: SupervisedEvaluator | None = None,
+    ) -> None:
+        if not (evaluator is None or isinstance(evaluator, SupervisedEvaluator)):
+            raise ConfigurationError(
+                f"PolicyLog got the evaluator {type(evaluator).__name__}; expected a "
+                "monai.engines.SupervisedEvaluator, or none: effects are then measured on lessons."
+            )
+        self.table = OperationTable(Path(output_dir) / self.FILE_NAME)
+        self.summary_writer = summary_writer
+        self.evaluator = evaluator
+        self.logger = logging.getLogger(__name__)
+        self._epoch = 0
+        self._acts: list[Tensor] = []
+        self._errors: list[Tensor] = []
+
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Follow an engine."""
+        if not hasattr(engine, "teacher"):
+            raise ConfigurationError(
+                f"PolicyLog got a {type(engine).__name__} without a teacher; expected a GMCLTrainer."
+            )
+        if not isinstance(engine.teacher, PolicyTeacher):
+            return
+        if Ranks().index == 0:
+            self.table.path.parent.mkdir(parents=True, exist_ok=True)
+            self.table.read()  # what is no table should be known before the first epoch, not after it
+        engine.add_event_handler(Events.STARTED, self._write_after_all_others)
+        engine.add_event_handler(Events.COMPLETED, self._tell)
+        if self.evaluator is None:
+            engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe_lesson)
+        else:
+            self.evaluator.add_event_handler(Events.STARTED, self._forget)
+            self.evaluator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._observe_validation, engine)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the present epoch has shown so far."""
+        acts = torch.cat(self._acts).cpu() if self._acts else torch.zeros(0, 0, dtype=torch.bool)
+        errors = torch.cat(self._errors).cpu() if self._errors else torch.zeros(0, dtype=torch.float64)
+        return {"epoch": self._epoch, "acts": acts, "errors": errors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._epoch = state["epoch"]
+        self._acts, self._errors = ([state[name]] if len(state[name]) else [] for name in ("acts", "errors"))
+
+    def _write_after_all_others(self, engine: GMCLTrainer) -> None:
+        # Attached no sooner than now, it runs after the validation of the epoch.
+        if not engine.has_event_handler(self._write, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _forget(self) -> None:
+        self._acts, self._errors = [], []
+
+    def _add(self, epoch: int, acts: Tensor, errors: Tensor) -> None:
+        if epoch != self._epoch:
+            self._forget()
+            self._epoch = epoch
+        self._acts.append(acts.detach())
+        self._errors.append(errors)
+
+    def _observe_lesson(self, engine: GMCLTrainer) -> None:
+        lesson, teacher = engine.state.lesson, engine.teacher
+        assert isinstance(teacher, PolicyTeacher)
+        if lesson.difficulty == 0:
+            return
+        # Proposed labels say what the student thinks already.
+        n = lesson.labeled
+        acts = teacher.acts(lesson.latents[:n], lesson.image_shape[1:], lesson.difficulty)
+        self._add(engine.state.epoch, acts, prediction_error(lesson.outputs[:n], lesson.labels[:n]))
+
+    def _observe_validation(self, evaluator: SupervisedEvaluator, engine: GMCLTrainer) -> None:
+        difficulty = float(engine.state.curriculum.get("difficulty", 0))
+        if difficulty == 0:
+            return
+        assert isinstance(engine.teacher, PolicyTeacher)
+        seed = derive_seed(engine.rank_seed, "effects", engine.state.iteration, evaluator.state.iteration)
+        self._add(engine.state.epoch, *_experiment(evaluator, engine.teacher, difficulty, seed))
+
+    def _write(self, engine: GMCLTrainer) -> None:
+        teacher = engine.teacher
+        assert isinstance(teacher, PolicyTeacher)
+        effects, ranks = self._effects(engine), Ranks()
+        if ranks.index > 0:
+            return
+        epoch = engine.state.epoch
+        policy = teacher.policy(float(engine.state.curriculum["difficulty"]), effects)
+        self.table.put(epoch, policy)
+        if self.summary_writer is not None:
+            for name, row in policy.items():
+                self.summary_writer.add_scalar(f"policy_share/{name}", row["share"], epoch)
+                if not math.isnan(row["effect"]):
+                    self.summary_writer.add_scalar(f"policy_effect/{name}", row["effect"], epoch)
+
+    def _effects(self, engine: GMCLTrainer) -> dict[str, tuple[float, float]]:
+        """Of the epoch's images on all ranks, by operation's name."""
+        names = [operation.name for operation in engine.teacher.operations]  # type: ignore[union-attr]
+        seen = self._acts if self._epoch == engine.state.epoch else []
+        ranks = Ranks()
+        # Floats: NCCL gathers no bools.
+        acts = torch.cat([torch.zeros(0, len(names), dtype=torch.float64), *(a.double().cpu() for a in seen)])
+        errors = torch.cat([torch.zeros(0, dtype=torch.float64), *(e.cpu() for e in (self._errors if seen else []))])
+        acts, errors = ranks.joined(acts) > 0, ranks.joined(errors)
+        self._forget()
+        finite = errors.isfinite()
+        if not finite.all():
+            self.logger.warning(
+                "Effects leave out %d images on which the student gave no number.", int((~finite).sum())
+            )
+        found = operation_effects(acts[finite], errors[finite])
+        return dict(zip(names, zip(*(part.tolist() for part in found), strict=True), strict=True))
+
+    def _tell(self, engine: GMCLTrainer) -> None:
+        assert isinstance(engine.teacher, PolicyTeacher)
+        if Ranks().index > 0:
+            return
+        turned_down = engine.teacher.turned_down
+        self.logger.info("turned down: %s", ", ".join(turned_down) or "nothing")
+        for sentence in harmful_counterparts(engine.data_loader, turned_down):
+            self.logger.warning(sentence)
+        if self.evaluator is not None and all(math.isnan(row["effect"]) for row in self.table.read()):
+            self.logger.warning(
+                "%s has no effects: the evaluator has never run in an epoch with lessons, on too few images, or its "
+                "iteration fires no IterationEvents.FORWARD_COMPLETED.",
+                self.table.path,
+            )
+
+
+@torch.no_grad()
+def _experiment(
+    evaluator: SupervisedEvaluator, teacher: PolicyTeacher, difficulty: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Let the teacher change the evaluator's present batch: which operations acted ``(n, K)``, what the error grew by.
+
+    Called between the student's pass and what is made of its output.
+    """
+    output: Any = evaluator.state.output
+    images, labels, outputs = (convert_to_tensor(output[key]) for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED))
+    shape = images.shape[1:]
+    latents = teacher.draw_latents(len(images), shape, torch.Generator().manual_seed(seed)).to(images)
+    network = unwrapped(evaluator.network)
+    with (
+        seeded(seed, images.device),
+        eval_mode(network),
+        torch.autocast("cuda", enabled=evaluator.amp, **evaluator.amp_kwargs),
+    ):
+        further: Any = ((), {})
+        if evaluator.prepare_batch is not default_prepare_batch:
+            batch = evaluator.prepare_batch(
+                evaluator.state.batch, evaluator.state.device, evaluator.non_blocking, **evaluator.to_kwargs
+            )
+            further = batch[2:] or further
+        changed = teacher(images, labels, latents, difficulty)
+        found = evaluator.inferer(changed, network, *further[0], **further[1])
+    grown = prediction_error(convert_to_tensor(found), labels) - prediction_error(outputs, labels)
+    return teacher.acts(latents, shape, difficulty), grown

@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Events
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.teacher_file import save_teacher
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ class TeacherSaver:
     """Keeps the teacher in a file of its own, for use as an augmentation without the student.
 
     Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. In it are the
-    epoch, the seed and the last lesson's difficulty too, which ``python -m monai_gmcl synthesize`` then uses. An
-    exception is raised again after the other handlers have seen it.
+    epoch, the seed and the last lesson's difficulty too, which ``python -m monai_gmcl synthesize`` then uses, and of a
+    policy the names of operations that were turned down. An exception is raised again after the other handlers have
+    seen it.
 
     Args:
         output_dir: folder of the file; made if there is none.
@@ -68,9 +70,11 @@ class TeacherSaver:
 
     def _save(self, engine: GMCLTrainer, *_: BaseException) -> None:
         assert isinstance(engine.teacher, Teacher)
-        training: dict[str, float] = {"epoch": engine.state.epoch, "seed": engine.seed}
+        training: dict[str, Any] = {"epoch": engine.state.epoch, "seed": engine.seed}
         if "difficulty" in engine.state.curriculum:
             training["difficulty"] = float(engine.state.curriculum["difficulty"])
+        if isinstance(engine.teacher, PolicyTeacher):
+            training["turned_down"] = engine.teacher.turned_down
         save_teacher(engine.teacher, self.path, training=training)
 
     def _raise_after_all_others(self, engine: GMCLTrainer) -> None:

@@ -38,7 +38,8 @@ class MonaiPolicy:
 
     Images go in and come out as those of the teacher: in its ``value_range``, or normalized by its mean and standard
     deviation. Each operation acts with the teacher's probability, in the teacher's order, uniformly within the learned
-    range. Brightness, contrast, channel gain, noise, rotation in 2-D and shift are the teacher's; others differ:
+    range; flips and quarter turns with the probability that was learned. These, brightness, contrast, channel gain,
+    noise, rotation in 2-D and shift are the teacher's; others differ:
 
     - zoom and gamma are uniform in the factor, not in its logarithm; zoom is rounded down to whole pixels of the size,
       and gamma is relative to each image's own range;
@@ -52,7 +53,7 @@ class MonaiPolicy:
 
     Attributes:
         config: a bundle's configuration: ``policy``, the transforms, and ``policy_description``: the learned ranges,
-            what they are for and what is left out.
+            what they are for, what was turned down and what is left out.
         left_out: names of the teacher's operations without a counterpart.
 
     Example::
@@ -115,6 +116,7 @@ def policy_to_monai(
         "difficulty": float(difficulty),
         "value_range": list(teacher.value_range),
         "ranges": teacher.policy(difficulty),
+        "turned_down": teacher.turned_down,
         "left_out": left_out,
     }
     # Lazy: rotation, zoom, shear and shift are one resampling, as in the teacher. In 2-D, MONAI 1.6 fails at that where

@@ -30,12 +30,16 @@ from torch import Tensor
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.policy import PolicyTeacher
+from monai_gmcl.teachers.policy_of_version_2 import policy_of_version_2
 
 __all__ = ["TeacherDescription", "describe_teacher", "load_teacher", "save_teacher"]
 
 FORMAT = "monai_gmcl.teacher"
 """Key of the file's metadata under which the teacher is described, as JSON."""
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+ACCEPTED_VERSIONS = (2, 3)
+"""Policies of version 2 had no flips, and other bounds: they are converted."""
 OWN_PACKAGE = "monai_gmcl.teachers"
 
 
@@ -102,6 +106,8 @@ def save_teacher(
 def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teacher]] | None = None) -> Teacher:
     """Read a teacher that :func:`save_teacher` wrote, on the CPU, bit for bit.
 
+    A :class:`monai_gmcl.PolicyTeacher` of format version 2 is converted (:func:`policy_of_version_2`).
+
     Nothing in the file is run or imported. Its class is looked up by name: one of ``monai_gmcl.teachers``, or one that
     the caller gives.
 
@@ -114,16 +120,19 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
             arguments or tensors that do not fit the class.
     """
     path = Path(path)
-    description, tensors = _read(path)
+    description, tensors, version = _read(path)
     teacher_class = _find_class(path, description.architecture, classes or {})
+    config = description.config
     try:
-        teacher = teacher_class(**description.config)
+        if version == 2 and issubclass(teacher_class, PolicyTeacher):
+            config, tensors = policy_of_version_2(config, tensors)
+        teacher = teacher_class(**config)
         # buffers that are not saved, such as mean and std, follow the dtype of those that are
         dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
         if len(dtypes) == 1:
             teacher.to(dtypes.pop())
         teacher.load_state_dict(tensors, assign=True)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path} does not fit {teacher_class.__name__} of this version: {error}") from error
     return teacher
 
@@ -182,7 +191,7 @@ def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
     return digest.hexdigest()
 
 
-def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor], int]:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
     try:
@@ -207,6 +216,7 @@ def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor]]:
     return (
         TeacherDescription(told["class"], told["config"], names, told["training"], told["versions"], told["sha256"]),
         tensors,
+        told["format_version"],
     )
 
 
@@ -214,13 +224,13 @@ def _check_version(path: Path, told: Any, found: Sequence[str]) -> None:
     version = told.get("format_version") if isinstance(told, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has the newer format version {version}; this monai_gmcl reads version {FORMAT_VERSION}: update it "
-            "to read the file."
+            f"{path} has the newer format version {version}; this monai_gmcl reads versions "
+            f"{' and '.join(map(str, ACCEPTED_VERSIONS))}: update it to read the file."
         )
-    if version != FORMAT_VERSION:
+    if version not in ACCEPTED_VERSIONS:
         raise CheckpointError(
             f"{path} has the metadata {list(found)} and format version {version}; accepted are {FORMAT!r}, "
-            f"version {FORMAT_VERSION}, as save_teacher writes it."
+            f"versions {' and '.join(map(str, ACCEPTED_VERSIONS))}, as save_teacher writes them."
         )
 
 

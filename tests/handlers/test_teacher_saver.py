@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from monai_gmcl import load_teacher
+from monai_gmcl import PolicyTeacher, load_teacher
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import TeacherSaver
 from monai_gmcl.teachers import describe_teacher
@@ -47,7 +47,16 @@ def test_the_file_tells_how_far_the_training_was(make_trainer, tmp_path):
     trainer.run()
     training = describe_teacher(tmp_path / "teacher.safetensors").training
     difficulty = float(trainer.state.curriculum["difficulty"])
+    assert training.pop("turned_down") == trainer.teacher.turned_down
     assert training == {"epoch": trainer.state.epoch, "seed": trainer.seed, "difficulty": difficulty}
+
+
+def test_of_a_policy_the_file_names_what_was_turned_down(make_trainer, tmp_path):
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "gamma", "noise"])
+    with torch.no_grad():
+        teacher.log_odds[0], teacher.log_share[1] = -2.0, -2.0
+    make_trainer([TeacherSaver(tmp_path)], teacher=teacher, teacher_optimizer=None).run()
+    assert describe_teacher(tmp_path / "teacher.safetensors").training["turned_down"] == ["flip", "noise"]
 
 
 def test_the_file_is_written_each_epoch(make_trainer, tmp_path):

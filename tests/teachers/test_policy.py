@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -109,30 +111,116 @@ def test_gradients_agree_with_finite_differences(shape):
     assert torch.autograd.gradcheck(run, (log_share, images))
 
 
-def test_the_difficulty_sets_the_common_strength_and_learning_only_shares_it_out():
-    teacher = make((1, 8, 8))
+def test_the_difficulty_sets_the_common_strength_and_a_share_concerns_its_own_operation_alone():
+    teacher = make((1, 8, 8), exclude=["flip", "quarter_turn"])
     usual = torch.tensor([operation.usual for operation in teacher.operations])
     torch.testing.assert_close(teacher.strengths(0.01), 0.01 * usual, rtol=1e-3, atol=0)
     before = teacher.strengths(1.0)
     with torch.no_grad():
-        teacher.log_share += 3.0
-    torch.testing.assert_close(teacher.strengths(1.0), before)
-    with torch.no_grad():
         teacher.log_share[0] += 1.0
     after = teacher.strengths(1.0)
-    assert after[0] > before[0] and (after[1:] < before[1:]).all()
-    assert teacher.shares.log().mean().item() == pytest.approx(0, abs=1e-6)
+    assert after[0] > before[0] and torch.equal(after[1:], before[1:])
 
 
-def test_no_operation_takes_all_of_the_strength_however_far_learning_drifts():
-    teacher = PolicyTeacher(spatial_dims=2, in_channels=3, num_classes=2)
+@pytest.mark.parametrize(
+    ("log_share", "share"),
+    [
+        (0.0, 1.0),
+        (0.01, math.exp(0.01)),
+        (-0.01, math.exp(-0.01)),
+        (1.0, 2 ** math.tanh(1 / math.log(2))),
+        (-2.0, 50 ** -math.tanh(2 / math.log(50))),
+        (60.0, 2.0),
+        (-60.0, 1 / 50),
+    ],
+)
+@pytest.mark.parametrize("name", ["flip", "gamma", "erasing"])
+def test_shares_go_from_a_fiftieth_to_twice_the_usual(name, log_share, share):
+    teacher = PolicyTeacher(2, 3, 2)
     with torch.no_grad():
-        teacher.log_share[0], teacher.log_share[1] = 50.0, -50.0
-    shares = teacher.shares
-    assert shares.min() > 1 / 9 and shares.max() < 9
-    assert shares.log().mean().item() == pytest.approx(0, abs=1e-6)
-    assert shares.argmax() == 0 and shares.argmin() == 1
-    assert shares[2:].log().abs().max() < 0.1
+        index = NAMES.index(name)
+        (teacher.log_odds if index < 2 else teacher.log_share)[index - 2 * (index >= 2)] = log_share
+    assert teacher.policy()[name]["share"] == pytest.approx(share, rel=2e-4)
+    assert all(row["share"] == 1 for other, row in teacher.policy().items() if other != name)
+
+
+@pytest.mark.parametrize("far", [50.0, -50.0])
+def test_a_share_that_drifted_far_is_still_moved_by_its_gradient(far):
+    teacher = PolicyTeacher(2, 1, 2)
+    with torch.no_grad():
+        teacher.log_share[:] = far / 25
+    teacher.shares.sum().backward()
+    assert (teacher.log_share.grad > 0).all() and (teacher.log_odds.grad > 0).all()
+
+
+@pytest.mark.parametrize(("difficulty", "odds"), [(1.0, 1.0), (0.5, 0.5), (0.1, 0.1), (4.0, 1.0)])
+@pytest.mark.parametrize("name", ["flip", "quarter_turn"])
+def test_flips_and_quarter_turns_have_a_probability_of_share_to_1(name, difficulty, odds):
+    teacher = PolicyTeacher(2, 1, 2, include=[name], probability=0.9)
+    for log_odds in (0.0, -1.0, 0.5):
+        with torch.no_grad():
+            teacher.log_odds[0] = log_odds
+        row = teacher.policy(difficulty)[name]
+        expected = odds * row["share"] / (1 + odds * row["share"])
+        assert row["probability"] == row["high"] == pytest.approx(expected) and row["unit"] == "probability"
+
+
+def test_other_operations_act_with_the_given_probability_whatever_was_learned():
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "gamma"], probability=0.3)
+    with torch.no_grad():
+        teacher.log_share.fill_(-2.0)
+    assert teacher.policy()["gamma"]["probability"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_which_operations_act_is_what_changes_images(shape):
+    for name in make(shape).policy():
+        teacher = make(shape, include=[name], probability=0.4)
+        images, latents = torch.rand(40, *shape), teacher.draw_latents(40, shape, torch.Generator().manual_seed(2))
+        # Resampling where nothing moves rounds.
+        changed = ((teacher(images, torch.zeros(40), latents) - images).abs() > 1e-5).flatten(1).any(1)
+        acts = teacher.acts(latents, shape)
+        assert acts.shape == (40, 1) and acts.dtype is torch.bool
+        assert torch.equal(changed, acts[:, 0]) and 4 < acts.sum() < 36
+
+
+def test_operations_act_independently_of_each_other():
+    teacher = PolicyTeacher(2, 3, 2)
+    with torch.no_grad():
+        teacher.log_odds[0] = -1.0
+    shape = (3, 4, 4)
+    acts = teacher.acts(teacher.draw_latents(4000, shape, torch.Generator().manual_seed(0)), shape).double()
+    expected = torch.tensor([row["probability"] for row in teacher.policy().values()], dtype=torch.float64)
+    torch.testing.assert_close(acts.mean(0), expected, rtol=0, atol=0.03)
+    assert (torch.corrcoef(acts.T) - torch.eye(15)).abs().max() < 0.06
+
+
+@pytest.mark.parametrize("difficulty", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("log_odds", [(0.0, 0.0), (-1.5, 0.4)])
+def test_the_log_probability_of_choices_and_its_gradient_are_those_of_independent_coins(difficulty, log_odds):
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "quarter_turn", "gamma"]).double()
+    with torch.no_grad():
+        teacher.log_odds[:] = torch.tensor(log_odds)
+    shape = (1, 4, 4)
+    latents = teacher.draw_latents(200, shape, torch.Generator().manual_seed(0)).double()
+    found = teacher.choice_log_probability(latents, shape, difficulty)
+    weights = torch.linspace(-1, 1, 200, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(found @ weights, teacher.log_odds)
+
+    # By hand: a Bernoulli variable for each of both, its logit the logarithm of the odds.
+    z = torch.tensor(log_odds, dtype=torch.float64, requires_grad=True)
+    log_share = torch.where(z > 0, math.log(2) * (z / math.log(2)).tanh(), math.log(50) * (z / math.log(50)).tanh())
+    coins = torch.distributions.Bernoulli(logits=log_share + math.log(min(difficulty, 1.0)))
+    expected = coins.log_prob((latents[:, :2] < coins.probs.detach()).double()).sum(1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected @ weights, z)[0])
+
+
+def test_without_flips_and_quarter_turns_there_is_no_choice_to_learn():
+    teacher = PolicyTeacher(2, 1, 2, exclude=["flip", "quarter_turn"])
+    latents = teacher.draw_latents(3, (1, 4, 4))
+    assert teacher.choice_log_probability(latents, (1, 4, 4), 1.0).tolist() == [0, 0, 0]
+    assert list(teacher.log_odds.shape) == [0]
 
 
 def test_strengths_never_pass_their_bounds():
@@ -210,9 +298,9 @@ def test_include_and_exclude_choose_operations():
     ("options", "message"),
     [
         ({"include": ["rotatoin"]}, "include names 'rotatoin'; known .* rotation, zoom"),
-        ({"exclude": ["flip"]}, "exclude names 'flip'"),
+        ({"exclude": ["flop"]}, "exclude names 'flop'"),
         ({"exclude": "zoom"}, "exclude must be a list of names, got the string 'zoom'"),
-        ({"bounds": {"flip": 1.0}}, "bounds names 'flip'"),
+        ({"bounds": {"mirror": 1.0}}, "bounds names 'mirror'"),
         ({"bounds": {"shift": 0.0}}, "bound of 'shift' must be positive, got 0.0"),
         ({"include": ["saturation"]}, "include names 'saturation'; known operations for 1 channel"),
         ({"include": ["zoom"], "exclude": ["zoom"]}, "leave no operation"),
@@ -235,8 +323,41 @@ def test_images_and_latents_of_another_shape_raise():
         teacher(None, torch.zeros(2), latents)
 
 
+@pytest.mark.parametrize(
+    ("log_share", "down"), [(0.0, False), (-0.69, False), (-0.72, True), (-5.0, True), (3.0, False)]
+)
+@pytest.mark.parametrize("name", ["quarter_turn", "rotation", "noise"])
+def test_a_share_below_a_half_is_turned_down(name, log_share, down):
+    teacher = PolicyTeacher(2, 1, 2, include=[name])
+    with torch.no_grad():
+        for parameter in (teacher.log_odds, teacher.log_share):
+            parameter.fill_(log_share)
+    assert teacher.turned_down == ([name] if down else [])
+    assert teacher.policy()[name]["turned_down"] is down
+
+
 def test_the_printed_teacher_is_its_table():
     teacher = PolicyTeacher(2, 3, 2)
     lines = str(teacher).splitlines()
     assert [line.split()[0] for line in lines] == ["operation", *NAMES]
-    assert lines[1].split()[1:] == ["-0.344", "0.344", "rad", "1.00"]
+    assert lines[1].split()[1:] == ["–", "–", "probability", "0.50", "1.00"]
+    assert lines[3].split()[1:] == ["-0.344", "0.344", "rad", "0.50", "1.00"]
+
+
+def test_the_table_tells_effects_and_what_was_turned_down():
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "gamma", "noise"])
+    with torch.no_grad():
+        teacher.log_odds.fill_(-9.0)
+    effects = {"flip": (0.1, 0.02), "gamma": (-0.0312, math.nan)}
+    policy = teacher.policy(1.0, effects)
+    assert (policy["flip"]["effect"], policy["flip"]["standard_error"]) == (0.1, 0.02)
+    assert math.isnan(policy["noise"]["effect"]) and "effect" not in teacher.policy()["flip"]
+    _, flip, gamma, noise = teacher.policy_table(1.0, effects).splitlines()
+    assert flip.split()[3:] == ["probability", "0.02", "0.02", "+0.100", "±", "0.020", "turned", "down"]
+    assert gamma.split()[-4:] == ["1.00", "-0.031", "±", "–"]
+    assert noise.split()[-4:] == ["1.00", "–", "±", "–"]
+
+
+def test_effects_of_operations_that_there_are_not_are_refused():
+    with pytest.raises(ConfigurationError, match="effects name zoom, mirror: not among the teacher's operations"):
+        PolicyTeacher(2, 1, 2, include=["flip"]).policy(1.0, {"zoom": (0.0, 0.0), "mirror": (0.0, 0.0)})

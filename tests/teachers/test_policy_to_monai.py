@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -158,6 +160,45 @@ def test_each_operation_acts_with_the_teacher_s_probability():
         assert acted == pytest.approx(0.3 * N, abs=16)
 
 
+@pytest.mark.parametrize("size", [(12, 12), (10, 14), (6, 8, 8), (6, 8, 10)])
+@pytest.mark.parametrize("name", ["flip", "quarter_turn"])
+@pytest.mark.parametrize("log_odds", [0.0, -2.0, 0.6])
+def test_flips_and_quarter_turns_are_the_teacher_s_with_the_learned_probability(name, size, log_odds):
+    """The same images, each as often; 300 draws of either."""
+    teacher = PolicyTeacher(len(size), 1, 2, include=[name])
+    with torch.no_grad():
+        teacher.log_odds.fill_(log_odds)
+    image, n = image_of(1, *size), 300
+    latents = teacher.draw_latents(n, image.shape, torch.Generator().manual_seed(1))
+    ours = teacher(image.expand(n, *image.shape), torch.zeros(n), latents)
+    policy = teacher.to_monai(size)
+    assert policy.left_out == []
+    transform = policy.transform().set_random_state(1)
+    theirs = [transform(image).as_tensor() for _ in range(n)]
+    # Each image by its pixels in ten-thousandths.
+    kinds = [
+        Counter(tuple((changed * 1e4).round().int().flatten().tolist()) for changed in those)
+        for those in (ours, theirs)
+    ]
+    assert set(kinds[0]) == set(kinds[1]) and len(kinds[0]) > 1
+    share = 2 ** math.tanh(log_odds / math.log(2)) if log_odds > 0 else 50 ** math.tanh(log_odds / math.log(50))
+    for counts in kinds:
+        unchanged = counts[tuple((image * 1e4).round().int().flatten().tolist())]
+        p = share / (1 + share)
+        assert 1 - unchanged / n == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / n))
+    for kind, count in kinds[0].items():
+        assert kinds[1][kind] == pytest.approx(count, abs=4 * math.sqrt(2 * n * 0.25))
+
+
+def test_the_file_names_what_was_turned_down():
+    teacher = PolicyTeacher(2, 1, 2)
+    with torch.no_grad():
+        teacher.log_odds[0], teacher.log_share[-1] = -3.0, -3.0
+    description = teacher.to_monai((12, 12)).config["policy_description"]
+    assert description["turned_down"] == ["flip", "erasing"]
+    assert description["ranges"]["flip"]["probability"] == pytest.approx(teacher.strengths(1.0)[0].item())
+
+
 def test_difficulty_and_what_was_learned_decide_the_ranges():
     teacher = PolicyTeacher(2, 1, 2)
     with torch.no_grad():
@@ -167,7 +208,7 @@ def test_difficulty_and_what_was_learned_decide_the_ranges():
         for step in teacher.to_monai((40, 80), difficulty=2.0).config["policy"]["transforms"]
     }
     table = teacher.policy(2.0)
-    assert table["rotation"]["share"] > 2
+    assert table["rotation"]["share"] == pytest.approx(2 ** math.tanh(1 / math.log(2)))
     assert steps["RandRotate"]["range_x"] == table["rotation"]["high"]
     assert steps["RandZoom"]["min_zoom"] == table["zoom"]["low"]
     assert steps["RandAffine"]["translate_range"][1][1] == pytest.approx(80 * table["shift"]["high"])
@@ -244,7 +285,7 @@ def test_what_is_left_out_is_named_in_list_log_and_file(caplog, tmp_path):
     caplog.clear()
     assert PolicyTeacher(2, 1, 2).to_monai((32, 32)).left_out == [] and caplog.text == ""
     targets = [step["_target_"] for step in policy.config["policy"]["transforms"]]
-    assert len(targets) == 12 + 3 and all(target.startswith("monai.transforms.") for target in targets)
+    assert len(targets) == 13 + 3 + 1 and all(target.startswith("monai.transforms.") for target in targets)
 
 
 def test_in_a_pipeline_it_is_a_transform_like_others():

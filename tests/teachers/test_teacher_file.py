@@ -115,6 +115,7 @@ def test_the_file_says_what_it_holds(teacher, tmp_path):
     assert found.training == {"epochs": 40, "difficulty": 0.7, "auc": 0.85}
     assert found.versions["torch"] == torch.__version__ and set(found.versions) == {"monai_gmcl", "monai", "torch"}
     assert found.sha256 == sha256(describe(path), teacher.state_dict())
+    assert describe(path)["format_version"] == 3
 
 
 def test_names_and_training_may_be_left_out(teacher, tmp_path):
@@ -246,7 +247,7 @@ def test_a_foreign_safetensors_file_raises(tmp_path):
     ("changes", "message"),
     [
         ({"format_version": 1}, "format version 1; accepted"),
-        ({"format_version": 3}, "newer format version 3; this monai_gmcl reads version 2: update it"),
+        ({"format_version": 4}, "newer format version 4; this monai_gmcl reads versions 2 and 3: update it"),
         ({"class": "monai_gmcl.teachers.policy.nn"}, r"class 'monai_gmcl\.teachers\.policy\.nn'; accepted are"),
         ({"class": "os.system"}, r"class 'os\.system'; accepted are"),
         ({"class": "torch.nn.Linear"}, r"class 'torch\.nn\.Linear'; accepted are"),
@@ -267,6 +268,30 @@ def test_a_foreign_safetensors_file_raises(tmp_path):
 def test_a_description_that_does_not_fit_raises_and_names_the_file(changes, message, teacher, tmp_path):
     path = tmp_path / "teacher.safetensors"
     rewrite(path, teacher, changes)
+    with pytest.raises(CheckpointError, match=message) as raised:
+        load_teacher(path)
+    assert str(path) in str(raised.value)
+
+
+def test_teachers_of_other_classes_of_version_2_are_read_as_they_are(tmp_path):
+    teacher = Unchanging(2, 1, 2)
+    path = tmp_path / "image.safetensors"
+    rewrite(path, teacher, {"format_version": 2})
+    assert load_teacher(path, {"Unchanging": Unchanging}).config == teacher.config
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"spatial_dims": 2, "in_channels": 1, "num_classes": 2}, "does not fit PolicyTeacher"),
+        ({"spatial_dims": 2, "num_classes": 2}, "does not fit PolicyTeacher of this version: 'in_channels'"),
+    ],
+)
+def test_a_policy_of_version_2_that_does_not_fit_raises_and_names_the_file(config, message, tmp_path):
+    teacher = PolicyTeacher(2, 3, 2, exclude=["flip", "quarter_turn"])
+    nn.init.normal_(teacher.log_share, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "teacher.safetensors"
+    rewrite(path, teacher, {"format_version": 2, "config": config})
     with pytest.raises(CheckpointError, match=message) as raised:
         load_teacher(path)
     assert str(path) in str(raised.value)

@@ -49,10 +49,10 @@ class QuarterTurn(OrientationOperation):
         return _choose(images, draws, acts, [images.rot90(k, (-2, -1)) for k in quarters])
 
     def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
-        if spatial_size[-1] != spatial_size[-2]:
-            # RandRotate90 begins with one quarter turn.
-            return None
         axes = [len(spatial_size) - 2, len(spatial_size) - 1]
+        if spatial_size[-1] != spatial_size[-2]:
+            # RandRotate90 begins with one quarter turn; two of them mirror both axes.
+            return {"_target_": "monai.transforms.RandFlip", "prob": strength, "spatial_axis": axes}
         return {"_target_": "monai.transforms.RandRotate90", "prob": strength, "max_k": 3, "spatial_axes": axes}
 
 

@@ -1,0 +1,72 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.teachers.operations import OPERATIONS, OrientationOperation
+from monai_gmcl.teachers.policy import LARGEST_SHARE, SMALLEST_SHARE
+
+__all__ = ["policy_of_version_2"]
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BEFORE = 3.0
+"""Bound of shares in version 2, before their mean was taken out."""
+
+
+def policy_of_version_2(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return arguments and tensors of a :class:`monai_gmcl.PolicyTeacher` from a teacher file of format version 2.
+
+    That policy had no flips and quarter turns, so that the converted one has none, and its shares were
+
+        ``share = exp(z - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``
+
+    The converted teacher has the same shares, and makes the same images from latents of its own. Shares above 2, which
+    it does not reach, become 2: a warning names them.
+
+    Args:
+        config: the constructor's arguments.
+        tensors: ``log_share`` ``(K,)``.
+    """
+    suitable = [kind for kind in OPERATIONS if kind.suits(config["in_channels"])]
+    known = [kind.name for kind in suitable if not issubclass(kind, OrientationOperation)]
+    include, exclude = config.get("include"), config.get("exclude", ())
+    names = [name for name in known if (include is None or name in include) and name not in exclude]
+    log_share = tensors["log_share"]
+    before = math.log(LARGEST_BEFORE)
+    z = before * torch.tanh((log_share.double() - log_share.double().mean()) / before)
+    logarithms = z - z.mean()
+    cut = logarithms > math.log(LARGEST_SHARE)
+    if cut.any():
+        told = [f"{name} {float(logarithms[k].exp()):.2f}" for k, name in enumerate(names) if cut[k]]
+        logger.warning(
+            "Shares of the usual strength end at %g now; these were above it and are cut: %s.",
+            LARGEST_SHARE,
+            ", ".join(told),
+        )
+    up, down = math.log(LARGEST_SHARE), -math.log(SMALLEST_SHARE)
+    # The bounds are reached at infinity only.
+    reached = torch.where(logarithms > 0, logarithms / up, logarithms / down).clamp(-1 + 1e-4, 1 - 1e-4)
+    converted = torch.where(logarithms > 0, up, down) * reached.atanh()
+    return (
+        {**config, "include": names},
+        {**tensors, "log_share": converted.to(log_share), "log_odds": log_share.new_zeros(0)},
+    )

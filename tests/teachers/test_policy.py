@@ -176,12 +176,15 @@ def test_other_operations_act_with_the_given_probability_whatever_was_learned():
 def test_which_operations_act_is_what_changes_images(shape):
     for name in make(shape).policy():
         teacher = make(shape, include=[name], probability=0.4)
-        images, latents = torch.rand(40, *shape), teacher.draw_latents(40, shape, torch.Generator().manual_seed(2))
+        numbers = torch.Generator().manual_seed(2)
+        latents, images = teacher.draw_latents(40, shape, numbers), torch.rand(40, *shape, generator=numbers)
         # Resampling where nothing moves rounds.
         changed = ((teacher(images, torch.zeros(40), latents) - images).abs() > 1e-5).flatten(1).any(1)
         acts = teacher.acts(latents, shape)
         assert acts.shape == (40, 1) and acts.dtype is torch.bool
-        assert torch.equal(changed, acts[:, 0]) and 4 < acts.sum() < 36
+        # A box to erase may be too small to reach the middle of any pixel.
+        missed = int((changed != acts[:, 0]).sum())
+        assert missed <= (2 if name == "erasing" else 0) and not (changed & ~acts[:, 0]).any() and 4 < acts.sum() < 36
 
 
 def test_operations_act_independently_of_each_other():

@@ -13,21 +13,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from monai.visualize.class_activation_maps import GradCAM
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import display_pixels
 from monai_gmcl.page import Picture
+from monai_gmcl.teachers.policy import LARGEST_SHARE, SMALLEST_SHARE
 
-__all__ = ["attention_picture", "confusion_picture", "last_convolution", "reliability_picture"]
+__all__ = ["attention_picture", "confusion_picture", "last_convolution", "policy_picture", "reliability_picture"]
 
 BINS = 10
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
@@ -128,6 +132,32 @@ def attention_picture(
         "Validation images, and where the student looks for the class that it takes each for (Grad-CAM; bright: there)"
     )
     return Picture("attention", alt, _png(figure))
+
+
+def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
+    """Draw the share of each operation by epoch, as a heat map.
+
+    Args:
+        rows: of an :class:`OperationTable`, at least one.
+    """
+    epochs = sorted({row["epoch"] for row in rows})
+    names = list(dict.fromkeys(row["operation"] for row in rows))
+    shares = torch.full((len(names), len(epochs)), torch.nan)
+    for row in rows:
+        shares[names.index(row["operation"]), epochs.index(row["epoch"])] = row["share"]
+    figure, axes = _figure(min(12.0, 4.5 + 0.2 * len(epochs)), 1.2 + 0.28 * len(names))
+    norm = TwoSlopeNorm(0.0, math.log(SMALLEST_SHARE), math.log(LARGEST_SHARE))
+    ends = (min(epochs) - 0.5, max(epochs) + 0.5, len(names) - 0.5, -0.5)
+    image = axes.imshow(shares.log(), cmap="RdBu", norm=norm, aspect="auto", interpolation="nearest", extent=ends)
+    axes.set_yticks(range(len(names)), names)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    ticks = (SMALLEST_SHARE, 0.1, 0.25, 0.5, 1.0, LARGEST_SHARE)
+    bar = figure.colorbar(image, ax=axes, ticks=[math.log(tick) for tick in ticks])
+    bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
+    down = [row["operation"] for row in rows if row["epoch"] == epochs[-1] and row["turned_down"]]
+    alt = "Share of each operation by epoch: 1 (white) is as usual. At the end turned down: "
+    return Picture("policy", alt + (", ".join(down) or "nothing"), _png(figure))
 
 
 def last_convolution(network: nn.Module) -> str:

@@ -26,12 +26,11 @@ from monai_gmcl.handlers.class_report import class_report
 from monai_gmcl.handlers.report_figures import confusion_picture, reliability_picture
 from monai_gmcl.page import Section, Table
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.teachers import PolicyTeacher
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["accuracy_section", "environment_section", "policy_section"]
+__all__ = ["accuracy_section", "environment_section"]
 
 
 def accuracy_section(outputs: Tensor, labels: Tensor, names: Sequence[str], weights: str) -> Section:
@@ -56,24 +55,6 @@ def accuracy_section(outputs: Tensor, labels: Tensor, names: Sequence[str], weig
     columns = ["class", "images", "predicted", "accuracy", "precision", "AUC"]
     pictures = [confusion_picture(probabilities, classes, names), reliability_picture(probabilities, classes)]
     return Section("The student", [text], [Table("By class", columns, rows)], photos=pictures)
-
-
-def policy_section(engine: GMCLTrainer) -> Section:
-    """Tell what the teacher has learned, where it is a policy that can be read."""
-    difficulty = float(engine.state.curriculum["difficulty"])
-    if not isinstance(engine.teacher, PolicyTeacher):
-        return Section("The teacher", [f"A {type(engine.teacher).__name__}: it has no policy that could be read."])
-    rows = [
-        [name, f"{row['low']:.3g}", f"{row['high']:.3g}", str(row["unit"]), f"{row['share']:.2f}"]
-        for name, row in engine.teacher.policy(difficulty).items()
-    ]
-    columns = ["operation", "from", "to", "unit", "share"]
-    note = (
-        f"Share: learned; 1 is as usual. An operation acts on an image with probability {engine.teacher.probability:g}."
-    )
-    return Section(
-        "The teacher", tables=[Table(f"Policy at the last difficulty, {difficulty:.3g}", columns, rows, note)]
-    )
 
 
 def environment_section(engine: GMCLTrainer) -> Section:

@@ -28,8 +28,9 @@ from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import unnormalized
+from monai_gmcl.handlers.policy_section import policy_section
 from monai_gmcl.handlers.report_figures import attention_picture
-from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
+from monai_gmcl.handlers.report_sections import accuracy_section, environment_section
 from monai_gmcl.page import Picture, Section, html_page
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers import Teacher
@@ -53,7 +54,8 @@ class RunReport:
 
     How right the student is on the validation images, class by class, with confusion matrix and reliability; the curves
     of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, as far as they are in the folder; where the
-    student looks (Grad-CAM); the teacher's policy; settings and environment. A part that cannot be made says why in its
+    student looks (Grad-CAM); the teacher's policy, what was turned down and, by :class:`PolicyLog`, effects and course;
+    settings and environment. A part that cannot be made says why in its
     place: a run that has come to its end does not fail for a page.
 
     Attach it behind the handlers whose pictures it shows.
@@ -104,7 +106,7 @@ class RunReport:
             "The lesson plan": self._curves,
             "What the teacher makes of images": self._grids,
             "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
-            "The teacher": lambda: policy_section(engine),
+            "The teacher": lambda: policy_section(engine, self.folder),
         }
         sections = [_made(title, make) for title, make in parts.items()]
         page = html_page(TITLE, self._facts(engine), [*sections, environment_section(engine)])

@@ -15,6 +15,7 @@ import base64
 import html
 import io
 import logging
+import math
 import re
 import shutil
 import subprocess
@@ -24,14 +25,18 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Engine
+from monai.data import Dataset
 from monai.data.dataloader import DataLoader
 from monai.engines import SupervisedEvaluator
+from monai.handlers import ValidationHandler
+from monai.transforms import RandFlipd
 from PIL import Image
 from torch import Tensor, nn
 
 from monai_gmcl import GMCLTrainer, PolicyTeacher
-from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, RunReport
-from monai_gmcl.handlers.report_figures import confusion_picture, last_convolution, reliability_picture
+from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, PolicyLog, RunReport
+from monai_gmcl.handlers.operation_table import OperationTable
+from monai_gmcl.handlers.report_figures import confusion_picture, last_convolution, policy_picture, reliability_picture
 from monai_gmcl.teachers import LatentTeacher
 
 CHROMIUM = shutil.which("chromium")
@@ -66,18 +71,21 @@ def run(folder: Path, labels: Tensor, outputs: int, dims: int = 2, **changes: An
     classes = max(outputs, 2)
     teacher = changes.pop("teacher", None) or PolicyTeacher(spatial_dims=dims, in_channels=1, num_classes=classes)
     loss = nn.BCEWithLogitsLoss() if labels.is_floating_point() else nn.CrossEntropyLoss()
+    logs, train, frozen = (
+        changes.pop(name, default) for name, default in (("logs", []), ("train", data), ("frozen", False))
+    )
     report = RunReport(folder, evaluator, **changes)
-    handlers = [CurriculumLog(folder), ImageGridHandler(folder), CurvesHandler(folder), report]
+    handlers = [CurriculumLog(folder), *logs, ImageGridHandler(folder), CurvesHandler(folder), report]
     GMCLTrainer(
         "cpu",
         2,
-        data,
+        train,
         student,
         torch.optim.AdamW(student.parameters(), 1e-3),
         loss,
         train_handlers=handlers,
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), 0.01),
+        teacher_optimizer=None if frozen else torch.optim.Adam(teacher.parameters(), 0.01),
         seed=0,
     ).run()
     return (folder / "report.html").read_text(encoding="utf-8")
@@ -149,6 +157,53 @@ def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path: Path, capl
     assert "A LatentTeacher: it has no policy that could be read." in page
     assert "Confusion matrix" in page
     assert "Where the student looks: left out of the report" in caplog.text
+
+
+def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_path: Path) -> None:
+    student, labels = student_of(2, 2), torch.arange(40) % 2
+    loader = DataLoader(items(40, labels, 2), batch_size=20)
+    evaluator = SupervisedEvaluator(torch.device("cpu"), loader, student)
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "gamma", "noise", "zoom"])
+    with torch.no_grad():
+        teacher.log_odds.fill_(-3.0)
+        teacher.log_share[:] = torch.tensor([0.0, -3.0, 0.4])  # zoom, gamma, noise
+    teacher.requires_grad_(False)
+    logs = [PolicyLog(tmp_path, evaluator=evaluator), ValidationHandler(1, evaluator, epoch_level=True)]
+    page = run(tmp_path, labels, 2, student=student, evaluator=evaluator, teacher=teacher, logs=logs, frozen=True)
+    assert "Could not be made" not in page
+    assert "Turned down (share below 1/2): flip, gamma." in page
+    (alt,) = [alt for alt in pictures(page) if alt.startswith("Share of each operation by epoch")]
+    assert alt.endswith("At the end turned down: flip, gamma") and min(pictures(page)[alt].size) > 200
+    logged = [row for row in OperationTable(tmp_path / "policy.csv").read() if row["epoch"] == 2]
+    assert len(logged) == 4
+    for row in logged:
+        (cells,) = re.findall(rf'<th scope="row">{row["operation"]}</th>(.*?)</tr>', page)
+        shown = re.findall(r"<td[^>]*>([^<]*)</td>", cells)
+        assert shown[4] == f"{row['share']:.2f}"
+        assert shown[5] == ("–" if math.isnan(row["effect"]) else f"{row['effect']:+.3f}")
+        assert shown[7] == ("turned down" if row["operation"] in ("flip", "gamma") else "")
+    assert "measured in epoch" in page and "Attach a PolicyLog" not in page
+
+
+def test_it_warns_of_real_images_that_are_changed_by_what_was_turned_down(tmp_path: Path) -> None:
+    teacher = PolicyTeacher(2, 1, 2, include=["flip", "noise"]).requires_grad_(False)
+    with torch.no_grad():
+        teacher.log_odds.fill_(-3.0)
+    train = DataLoader(Dataset(items(8, torch.arange(8) % 2, 2), RandFlipd("image", 0.5)), batch_size=4)
+    page = run(tmp_path, torch.arange(8) % 2, 2, teacher=teacher, frozen=True, train=train)
+    assert "flip was turned down, but RandFlipd flips the real images: remove it." in html.unescape(page)
+    assert "Attach a PolicyLog for the effects" in html.unescape(page)
+
+
+def test_the_heat_map_says_in_words_what_it_shows() -> None:
+    rows = [
+        {"epoch": epoch, "operation": name, "share": share**epoch, "turned_down": share**epoch < 0.5}
+        for epoch in (1, 2, 4)
+        for name, share in (("flip", 0.8), ("gamma", 0.4), ("noise", 1.1))
+    ]
+    assert policy_picture(rows).alt.endswith("At the end turned down: flip, gamma")
+    assert policy_picture(rows[:1]).alt.endswith("At the end turned down: nothing")
+    assert policy_picture(rows).png[:4] == b"\x89PNG"
 
 
 def test_a_validation_that_fails_costs_the_page_and_not_the_run(tmp_path: Path, caplog: Any) -> None:

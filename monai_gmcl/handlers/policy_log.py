@@ -201,8 +201,8 @@ class PolicyLog:
             self.logger.warning(sentence)
         if self.evaluator is not None and all(math.isnan(row["effect"]) for row in self.table.read()):
             self.logger.warning(
-                "%s has no effects: the evaluator has never run in an epoch with lessons, on too few images, or its "
-                "iteration fires no IterationEvents.FORWARD_COMPLETED.",
+                "%s has no effects: the evaluator has not run in an epoch with lessons, its images are too few to tell "
+                "the operations apart, or its iteration fires no IterationEvents.FORWARD_COMPLETED.",
                 self.table.path,
             )
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import display_pixels
 from monai_gmcl.page import Picture
-from monai_gmcl.teachers.policy import LARGEST_SHARE, SMALLEST_SHARE
+from monai_gmcl.teachers.policy import LARGEST_SHARE
 
 __all__ = ["attention_picture", "confusion_picture", "last_convolution", "policy_picture", "reliability_picture"]
 
@@ -146,14 +146,14 @@ def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
     for row in rows:
         shares[names.index(row["operation"]), epochs.index(row["epoch"])] = row["share"]
     figure, axes = _figure(min(12.0, 4.5 + 0.2 * len(epochs)), 1.2 + 0.28 * len(names))
-    norm = TwoSlopeNorm(0.0, math.log(SMALLEST_SHARE), math.log(LARGEST_SHARE))
+    norm = TwoSlopeNorm(0.0, math.log(0.1), math.log(LARGEST_SHARE))
     ends = (min(epochs) - 0.5, max(epochs) + 0.5, len(names) - 0.5, -0.5)
     image = axes.imshow(shares.log(), cmap="RdBu", norm=norm, aspect="auto", interpolation="nearest", extent=ends)
     axes.set_yticks(range(len(names)), names)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    ticks = (SMALLEST_SHARE, 0.1, 0.25, 0.5, 1.0, LARGEST_SHARE)
-    bar = figure.colorbar(image, ax=axes, ticks=[math.log(tick) for tick in ticks])
+    ticks = (0.1, 0.25, 0.5, 1.0, LARGEST_SHARE)
+    bar = figure.colorbar(image, ax=axes, ticks=[math.log(tick) for tick in ticks], extend="min")
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
     down = [row["operation"] for row in rows if row["epoch"] == epochs[-1] and row["turned_down"]]
     alt = "Share of each operation by epoch: 1 (white) is as usual. At the end turned down: "

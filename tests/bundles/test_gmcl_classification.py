@@ -146,6 +146,7 @@ def test_training_writes_student_teacher_table_pictures_and_events(run: tuple[Pa
     assert set(last) >= {"model", "teacher", "optimizer", "teacher_optimizer", "lr_scheduler", "best_model", "trainer"}
     assert monai_gmcl.load_teacher(output / "teacher.safetensors").num_classes == 4
     assert [row["epoch"] for row in _rows(output / "curriculum.csv")] == ["1", "2"]
+    assert {row["epoch"] for row in _rows(output / "policy.csv")} == {"1", "2"}
     assert (output / "curves.png").stat().st_size > 1000
     assert sorted(path.name for path in (output / "images").glob("*.png")) == ["epoch_0001.png", "epoch_0002.png"]
     assert len(list(output.glob("events.out.tfevents.*"))) == 1
@@ -245,6 +246,7 @@ def test_unlabeled_images_join_the_lessons_and_every_handler_bears_it(align: boo
     workflow.run()
     written = (
         "curriculum.csv",
+        "policy.csv",
         "curves.png",
         "images/epoch_0001.png",
         "teacher.safetensors",
@@ -353,3 +355,4 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_end(workers: int, stop_in: i
     best = [torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "part")]
     assert _same(*best)
     assert [row["epoch"] for row in _rows(tmp_path / "part" / "curriculum.csv")] == ["1", "2"]
+    assert (tmp_path / "part" / "policy.csv").read_bytes() == (tmp_path / "whole" / "policy.csv").read_bytes()

@@ -57,7 +57,7 @@ def test_two_processes_train_and_the_first_one_writes(data: Path, tmp_path: Path
     assert run.returncode == 0, messages[-4000:]
     assert not list(elsewhere.iterdir())
     written = {path.name for path in output.iterdir() if "tfevents" not in path.name}
-    tables = {"curriculum.csv", "curves.png", "report.html"}
+    tables = {"curriculum.csv", "policy.csv", "curves.png", "report.html"}
     assert written == {"checkpoints", "images", "model.pt", "teacher.safetensors", *tables}
     assert "(the first rank's share)" in html.unescape((output / "report.html").read_text())
     assert len(list(output.glob("*tfevents*"))) == 1

@@ -100,6 +100,26 @@ def test_a_set_holds_images_lists_contact_sheet_and_card(finished):
     assert picture.text["Comment"] == "synthetic, not for diagnosis; monai_gmcl PolicyTeacher"
 
 
+@pytest.mark.parametrize(("name", "log_odds", "share"), [("flip", -60.0, 1 / 50), ("quarter_turn", 60.0, 2.0)])
+def test_images_are_flipped_and_turned_as_often_as_was_learned(name, log_odds, share, sources, tmp_path):
+    teacher = PolicyTeacher(2, 3, 2, include=[name])
+    with torch.no_grad():
+        teacher.log_odds.fill_(log_odds)
+    path = save_teacher(teacher, tmp_path / "teacher.safetensors", ["normal", "tumor"])
+    synthesize(str(path), str(tmp_path / "set"), str(sources), 60)
+    real = [np.asarray(Image.open(file)) for file in sources.rglob("*.png")]
+    made = [np.asarray(Image.open(file)) for file in (tmp_path / "set" / "images").rglob("*.png")]
+    turned = [
+        [np.rot90(image, k) for image in real for k in (1, 2, 3)],
+        [np.flip(image, k) for image in real for k in (0, 1)],
+    ]
+    unchanged = sum(any(np.array_equal(image, one) for one in real) for image in made)
+    changed = sum(any(np.array_equal(image, one) for one in turned[name == "flip"]) for image in made)
+    assert len(made) == 120 and changed + unchanged == 120
+    p = share / (1 + share)
+    assert changed == pytest.approx(120 * p, abs=4 * (120 * p * (1 - p)) ** 0.5)
+
+
 def test_the_datalist_trains_as_it_is(finished):
     file = finished[0] / "datalist.json"
     data = open_data(file)

@@ -144,7 +144,8 @@ def test_an_image_keeps_its_latents_when_its_class_fills_up(make_trainer, tmp_pa
     trainer.run()
     for first, second in zip(drawn[0]["rows"], drawn[1]["rows"], strict=True):
         assert len(first.synthetic) < len(second.synthetic)
-        assert torch.allclose(first.synthetic, second.synthetic[: len(first.synthetic)], atol=1e-6)
+        # Rounding depends on the batch.
+        assert torch.allclose(first.synthetic, second.synthetic[: len(first.synthetic)], atol=1e-5)
 
 
 def test_training_takes_the_same_course_with_pictures(make_trainer, tmp_path):

@@ -19,7 +19,8 @@ from typing import Any
 
 from monai_gmcl.data.labeled_sources import read_label
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.synthesis.out_folder import OutFolder
 from monai_gmcl.synthesis.real_images import RealImages, read_items
 from monai_gmcl.synthesis.review import check_review_dir
@@ -48,7 +49,8 @@ def synthesize(
     """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, card.
 
     A run that was cut off goes on where it stopped when it is called again with the same arguments, and ends with the
-    same bytes. Crop, size, intensity range and spacing should be those of the training.
+    same bytes. Class names, crop, size, intensity range and spacing are those of the training, where the teacher's file
+    says them (those of :class:`monai_gmcl.handlers.TeacherSaver` in the bundle do); others are errors then.
 
     Args:
         teacher: file of ``save_teacher``.
@@ -59,10 +61,11 @@ def synthesize(
         difficulty: strength of the change. Default: that at the end of the teacher's training, where its file says so,
             or 1.
         seed: of all images.
-        crop: center of the real images to keep, pixels.
-        size: to resize the real images to, pixels.
-        intensity_range: of NIfTI volumes, mapped to 0..1 and back. Default: each volume's own, written as 0..1.
-        spacing: of NIfTI voxels, millimeters, to resample the real volumes to.
+        crop: center of the real images to keep, pixels. Default: as in the training.
+        size: to resize the real images to, pixels. Default: as in the training.
+        intensity_range: of NIfTI volumes, mapped to 0..1 and back. Default: as in the training, or each volume's own,
+            written as 0..1.
+        spacing: of NIfTI voxels, millimeters, to resample the real volumes to. Default: as in the training.
         group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
         review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
             images.
@@ -81,7 +84,11 @@ def synthesize(
     target = Path(str(out))
     _check_apart(target, source, review_dir)
     folder = OutFolder(target, overwrite)
-    limits = (float(intensity_range[0]), float(intensity_range[1])) if intensity_range is not None else None
+    images = _as_trained(
+        teacher, description, loaded, image_crop=crop, image_size=size, intensity_range=intensity_range, spacing=spacing
+    )
+    crop, size, spacing, limits = (images[key] for key in ("image_crop", "image_size", "spacing", "intensity_range"))
+    limits = None if limits is None else (float(limits[0]), float(limits[1]))
     names = description.label_names or [str(label) for label in range(loaded.num_classes)]
     real = None
     if source is not None:
@@ -111,6 +118,20 @@ def _check_numbers(**arguments: Any) -> None:
         for number in value if several else [value]:
             if not isinstance(number, int) or isinstance(number, bool) or number < least:
                 raise ConfigurationError(f"synthesize: {name} must be a whole number from {least}, got {value!r}.")
+
+
+def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **given: Any) -> dict[str, Any]:
+    """How real images are read: as the teacher's file says, or, where it says nothing, as the user does."""
+    told = description.training.get("images")
+    if told is None:
+        return given
+    names = description.label_names or [str(label) for label in range(teacher.num_classes)]
+    try:
+        training = StudentDescription(names, teacher.spatial_dims, teacher.in_channels, **told, source=str(file))
+    except (TypeError, ConfigurationError) as error:
+        raise CheckpointError(f"{file} says of its images what cannot be ({error}).") from error
+    training.check(**{name: value for name, value in given.items() if value is not None})
+    return training.reading()
 
 
 def _check_for_teacher(

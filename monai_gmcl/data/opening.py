@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def open_data(
     seed: int = 0,
     group_column: str | None = None,
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    class_names: Sequence[str] | None = None,
 ) -> LabeledData:
     """Open what the user has, or the phantom.
 
@@ -68,12 +70,14 @@ def open_data(
         seed: of the split.
         group_column: the CSV table's column of the patient or slide.
         fractions: shares of training, validation and test, where the data are split here.
+        class_names: the classes in the order of their labels; others are errors. Default: those found.
 
     Raises:
         DataError: naming what was found instead.
     """
     path = Path(dataset_dir) if str(dataset_dir) else make_phantom(phantom_dir)
-    parts, names = list_parts(path, group_column)
+    known = [class_names] if isinstance(class_names, str) else class_names
+    parts, names = list_parts(path, group_column, None if known is None else [str(name) for name in known])
     if set(parts) != {"training", "validation", "test"}:
         dealt = grouped_stratified_split(parts["training"], fractions, seed)
         parts = dict(zip(("training", "validation", "test"), dealt, strict=True))

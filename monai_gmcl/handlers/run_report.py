@@ -32,6 +32,7 @@ from monai_gmcl.handlers.report_figures import attention_picture
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
 from monai_gmcl.page import Picture, Section, html_page
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.student_file import load_student
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class RunReport:
         output_dir: folder of the page and of the pictures.
         evaluator: of the validation; its data are read once more.
         class_names: names of the classes, by label. Default: their numbers.
-        model_file: weights of the student, under ``model``, such as those of :class:`BestModelSaver`. Default: the
-            student as it stands.
+        model_file: of the student, as :class:`BestModelSaver` writes it. Default: the student as it stands.
         settings: further settings to list, by name.
 
     Shape:
@@ -114,8 +114,7 @@ class RunReport:
     def _student(self, engine: GMCLTrainer) -> nn.Module:
         network = deepcopy(unwrapped(engine.network))
         if self.model_file is not None and self.model_file.is_file():
-            weights = torch.load(self.model_file, map_location=engine.device, weights_only=True)
-            network.load_state_dict(weights["model"])
+            load_student(network, self.model_file)
         return network.eval()
 
     @torch.no_grad()

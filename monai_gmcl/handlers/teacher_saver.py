@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Events
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.teacher_file import save_teacher
 
@@ -39,13 +40,21 @@ class TeacherSaver:
     Args:
         output_dir: folder of the file; made if there is none.
         file_name: name of the file; one that exists is replaced.
+        description: of the student. Names of classes, and how images are read, are kept in the file, for
+            ``python -m monai_gmcl synthesize``.
 
     Raises:
-        ConfigurationError: on attaching, where the teacher cannot be saved.
+        ConfigurationError: on attaching, where the teacher cannot be saved, or has not as many classes as the student.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], file_name: str = "teacher.safetensors") -> None:
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        file_name: str = "teacher.safetensors",
+        description: StudentDescription | None = None,
+    ) -> None:
         self.path = Path(output_dir) / file_name
+        self.description = description
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
@@ -58,7 +67,7 @@ class TeacherSaver:
             )
         # What save_teacher cannot write should be known before the run, not after its first epoch.
         with TemporaryDirectory() as folder:
-            save_teacher(teacher, Path(folder) / self.path.name)
+            self._save_to(Path(folder) / self.path.name, teacher, {})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._save)
@@ -68,10 +77,17 @@ class TeacherSaver:
 
     def _save(self, engine: GMCLTrainer, *_: BaseException) -> None:
         assert isinstance(engine.teacher, Teacher)
-        training: dict[str, float] = {"epoch": engine.state.epoch, "seed": engine.seed}
+        training: dict[str, Any] = {"epoch": engine.state.epoch, "seed": engine.seed}
         if "difficulty" in engine.state.curriculum:
             training["difficulty"] = float(engine.state.curriculum["difficulty"])
-        save_teacher(engine.teacher, self.path, training=training)
+        self._save_to(self.path, engine.teacher, training)
+
+    def _save_to(self, path: Path, teacher: Teacher, training: dict[str, Any]) -> None:
+        if self.description is None:
+            save_teacher(teacher, path, training=training)
+        else:
+            reading = {"images": self.description.reading()}
+            save_teacher(teacher, path, self.description.class_names, {**training, **reading})
 
     def _raise_after_all_others(self, engine: GMCLTrainer) -> None:
         # Raising ends the event: a checkpoint saver further down the list would never hear of the exception.

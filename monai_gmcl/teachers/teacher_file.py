@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -28,6 +27,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.content_hash import content_hash
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 
@@ -158,7 +158,7 @@ def _described(
             f"numbers, strings, lists and mappings of them ({error})."
         ) from error
     # one entry: safetensors writes several in random order, and equal teachers should give equal files
-    return json.dumps({**plain, "sha256": _digest(plain, tensors)}, sort_keys=True)
+    return json.dumps({**plain, "sha256": content_hash(plain, tensors)}, sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
@@ -169,17 +169,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Set):
         return sorted(value)
     raise TypeError(f"got a {type(value).__name__}")
-
-
-def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the description without its own hash, then of each tensor's name, type, shape and bytes."""
-    told = {key: value for key, value in description.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor]]:
@@ -196,7 +185,7 @@ def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor]]:
             f"{path} is damaged or no safetensors file ({error}); accepted are files of save_teacher."
         ) from error
     _check_version(path, told, sorted(metadata))
-    if told.get("sha256") != _digest(told, tensors):
+    if told.get("sha256") != content_hash(told, tensors):
         raise CheckpointError(f"{path} is damaged or was changed: its SHA-256 is not the one that was written into it.")
     for name, kind in (("class", str), ("config", dict), ("training", dict), ("versions", dict)):
         if not isinstance(told.get(name), kind):

@@ -114,7 +114,9 @@ def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
         if len(found) != 2 or not found[0] < found[1]:
             raise ConfigurationError(f"intensity_range must be the lowest and the highest value, got {value!r}.")
         return found
-    found = _numbers(name, values, 1 if name != "spacing" else 0, whole=name != "spacing")
+    found = _numbers(name, values, 0 if name == "spacing" else 1, whole=name != "spacing")
+    if name == "spacing" and 0 in found:
+        raise ConfigurationError(f"spacing must be above 0, got {value!r}.")
     if len(found) != spatial_dims:
         raise ConfigurationError(f"{name} must be one number or {spatial_dims}, got {value!r}.")
     return found

@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from monai_gmcl import load_teacher
+from monai_gmcl import StudentDescription, load_teacher
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import TeacherSaver
 from monai_gmcl.teachers import describe_teacher
@@ -48,6 +48,25 @@ def test_the_file_tells_how_far_the_training_was(make_trainer, tmp_path):
     training = describe_teacher(tmp_path / "teacher.safetensors").training
     difficulty = float(trainer.state.curriculum["difficulty"])
     assert training == {"epoch": trainer.state.epoch, "seed": trainer.seed, "difficulty": difficulty}
+
+
+def test_the_file_tells_what_labels_mean_and_how_images_are_read(make_trainer, tmp_path):
+    names = ["benign", "malignant"]
+    student = StudentDescription(names, 2, 1, image_size=24, image_crop=[20, 16])
+    make_trainer([TeacherSaver(tmp_path, description=student)]).run()
+    told = describe_teacher(tmp_path / "teacher.safetensors")
+    assert told.label_names == names and told.training["epoch"] > 0
+    assert told.training["images"] == {
+        "image_crop": [20, 16],
+        "image_size": [24, 24],
+        "spacing": None,
+        "intensity_range": None,
+    }
+
+
+def test_a_student_of_other_classes_is_an_error_on_attaching(make_trainer, tmp_path):
+    with pytest.raises(ConfigurationError, match="classes, got 5"):
+        make_trainer([TeacherSaver(tmp_path, description=StudentDescription(list("abcde"), 2, 1))])
 
 
 def test_the_file_is_written_each_epoch(make_trainer, tmp_path):

@@ -89,9 +89,7 @@ def student_bytes(network: nn.Module, description: StudentDescription) -> bytes:
     return buffer.getvalue()
 
 
-def load_student(
-    network: Network, path: str | os.PathLike[str], expected: StudentDescription | None = None
-) -> Network:
+def load_student(network: Network, path: str | os.PathLike[str], expected: StudentDescription | None = None) -> Network:
     """Load the weights that :func:`save_student` wrote into a network, and return the network.
 
     Args:

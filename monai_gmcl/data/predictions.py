@@ -78,7 +78,9 @@ def _json_rows(path: Path) -> list[Any]:
     rows: list[Any] = []
     for name, entries in (read_json_content(path) or {}).items():
         if isinstance(entries, list) and any(_is_image_entry(entry) for entry in entries):
-            rows += [entry["image"] if _is_image_entry(entry) and isinstance(entry, Mapping) else entry for entry in entries]
+            rows += [
+                entry["image"] if _is_image_entry(entry) and isinstance(entry, Mapping) else entry for entry in entries
+            ]
         elif isinstance(entries, list) and entries:
             logger.warning("Not predicted, as it is no list of images: %r of %s.", name, path)
     return rows

@@ -130,7 +130,7 @@ def test_the_order_of_classes_is_the_students_whatever_the_data_set(trained: Pat
         ({"channels": 3}, "channels is 3, in the training it was 1"),
         ({"image_size": 64}, r"image_size is 64, in the training it was [12, 12]"),
         ({"image_crop": 18}, "image_crop is 18"),
-        ({"spacing": 1.5, "spatial_dims": 3}, "spatial_dims is 3, in the training it was 2"),
+        ({"spacing": 1.5, "spatial_dims": 3}, "spacing is 1.5, in the training it was not given"),
         ({"intensity_range": [0, 100]}, "intensity_range is [0, 100], in the training it was not given"),
     ],
 )
@@ -138,9 +138,7 @@ def test_the_order_of_classes_is_the_students_whatever_the_data_set(trained: Pat
 def test_what_differs_from_the_training_is_an_error(
     files: list[str], given: dict[str, Any], message: str, trained: Path, data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(Exception, match=r"."):
-        options = {"dataset_dir": str(data), "model_file": str(trained / "model.pt"), "output_dir": str(tmp_path)}
-        run(config_file=files, **options, **QUICK, **given)
+    options = {"dataset_dir": str(data), "model_file": str(trained / "model.pt"), "output_dir": str(tmp_path)}
     with pytest.raises(RuntimeError) as caught:
         run(config_file=files, **options, **QUICK, **given)
     assert message in causes(caught.value)
@@ -211,10 +209,9 @@ def test_synthesis_reads_them_from_the_teachers_file(trained: Path, data: Path, 
 def test_export_reads_them_and_tells_them(trained: Path, tmp_path: Path) -> None:
     model = trained / "model.pt"
     export(str(model), str(tmp_path / "student.ts"))
-    student, description = describe_student(model), None
+    student = describe_student(model)
     network, metadata, _ = load_net_with_metadata(str(tmp_path / "student.ts"))
-    description = metadata["student"]
-    assert description == student.told()
+    assert metadata["student"] == student.told()
     formats = metadata["network_data_format"]
     assert formats["inputs"]["image"]["num_channels"] == 1 and formats["inputs"]["image"]["spatial_shape"] == [12, 12]
     assert list(formats["outputs"]["pred"]["channel_def"].values()) == student.class_names

@@ -68,10 +68,14 @@ def test_the_files_that_the_zoo_asks_for_are_there_and_small_enough(bundle: Path
 
 
 def test_the_keys_that_the_zoo_asks_for_are_there(bundle: Path) -> None:
-    inference, train = (yaml.safe_load((bundle / "configs" / f"{name}.yaml").read_text()) for name in ("inference", "train"))
+    inference, train = (
+        yaml.safe_load((bundle / "configs" / f"{name}.yaml").read_text()) for name in ("inference", "train")
+    )
     assert {"bundle_root", "device", "network_def", "inferer", "output_dir"} <= set(inference)
     assert {"bundle_root", "device", "dataset_dir", "output_dir", "val_interval"} <= set(train)
-    assert {"trainer", "dataset", "handlers", "preprocessing", "postprocessing", "inferer", "key_metric"} <= set(train["train"])
+    assert {"trainer", "dataset", "handlers", "preprocessing", "postprocessing", "inferer", "key_metric"} <= set(
+        train["train"]
+    )
     assert {"evaluator", "dataset", "handlers", "preprocessing", "inferer", "key_metric"} <= set(train["validate"])
 
 

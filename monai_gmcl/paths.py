@@ -34,6 +34,6 @@ def check_paths(**paths: Any) -> None:
     for name, path in paths.items():
         if not isinstance(path, str | Path):
             raise ConfigurationError(
-                f"{name} must be a path, got {path!r}, a {type(path).__name__}: the command line takes a name of digits "
-                f"for a number. Write it with its folder: --{name} ./NAME."
+                f"{name} must be a path, got {path!r}: the command line takes a name of digits for a number. "
+                f"Write it with its folder: --{name} ./NAME."
             )

@@ -86,8 +86,8 @@ class StudentDescription:
         if differing:
             place = f" of {self.source}" if self.source else ""
             raise ConfigurationError(
-                f"{'; '.join(differing)}. What the training{place} was made with cannot be changed: leave the setting out, "
-                "correct the data, or give the file of another training."
+                f"{'; '.join(differing)}. What the training{place} was made with cannot be changed: leave the setting "
+                "out, correct the data, or give the file of another training."
             )
 
     def told(self) -> dict[str, Any]:

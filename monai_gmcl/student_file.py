@@ -108,8 +108,8 @@ def load_student(network: Network, path: str | os.PathLike[str], expected: Stude
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not fit the network, a {type(network).__name__}: {textwrap.shorten(str(error), 400)} Build it "
-            "(network_def) as it was in the training."
+            f"{path} does not fit the network, a {type(network).__name__}: {textwrap.shorten(str(error), 400)} Build "
+            "it (network_def) as it was in the training."
         ) from error
     return network
 
@@ -149,8 +149,8 @@ def _told(path: Path, content: bytes) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged or no file of torch.save ({error}); {ACCEPTED}.") from error
     if not known:
         raise CheckpointError(
-            f"{path} does not say how its images are read nor what its outputs mean, or is damaged; {ACCEPTED}. Weights "
-            "from elsewhere become one by save_student(network, path, StudentDescription(...))."
+            f"{path} does not say how its images are read nor what its outputs mean, or is damaged; {ACCEPTED}. "
+            "Weights from elsewhere become one by save_student(network, path, StudentDescription(...))."
         )
     version = told.get("format_version") if isinstance(told, dict) else None
     if version != FORMAT_VERSION:

@@ -17,7 +17,7 @@ from monai_gmcl.data.labeled_sources import LabeledSources
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.data.opening import LabeledData, open_data
 from monai_gmcl.data.phantom import make_phantom
-from monai_gmcl.data.predictions import prediction_datalist
+from monai_gmcl.data.prediction import prediction_datalist
 from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.data.unlabeled import unlabeled_datalist

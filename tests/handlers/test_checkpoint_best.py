@@ -22,7 +22,6 @@ from monai_gmcl import StudentDescription, describe_student, load_student
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.handlers import BestModelSaver
 
-
 ONE = StudentDescription(["ill"], 2, 1)
 
 

@@ -152,12 +152,13 @@ def _told(path: Path, content: bytes) -> dict[str, Any]:
             f"{path} does not say how its images are read nor what its outputs mean, or is damaged; {ACCEPTED}. "
             "Weights from elsewhere become one by save_student(network, path, StudentDescription(...))."
         )
-    version = told.get("format_version") if isinstance(told, dict) else None
+    described: dict[str, Any] = told if isinstance(told, dict) else {}
+    version = described.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has the format version {version!r}; this monai_gmcl reads version {FORMAT_VERSION}: {ACCEPTED}."
         )
-    return dict(told)
+    return described
 
 
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:

@@ -77,11 +77,12 @@ def student_metadata(bundle: dict[str, Any], description: StudentDescription) ->
     classes = {str(k): name for k, name in enumerate(description.class_names)}
     colored = description.spatial_dims == 2 and description.channels == 3
     channels = ["R", "G", "B"] if colored else [f"channel {k}" for k in range(description.channels)]
+    any_size: list[Any] = ["*"] * description.spatial_dims
     image: dict[str, Any] = {
         "type": "image",
         "format": "RGB" if colored else "magnitude",
         "num_channels": description.channels,
-        "spatial_shape": list(description.image_size or description.image_crop or ["*"] * description.spatial_dims),
+        "spatial_shape": description.image_size or description.image_crop or any_size,
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": False,

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -38,6 +38,7 @@ class StudentDescription:
         spacing: of voxels, millimeters, that volumes are resampled to. None: each volume's own.
         intensity_range: that is mapped to 0..1. None: see :func:`monai_gmcl.data.image_transforms`.
         task: one of :data:`TASKS`.
+        split: by which the data were split, by the names of the bundle's settings.
         source: the file that it was read from.
 
     Raises:
@@ -52,6 +53,7 @@ class StudentDescription:
     spacing: Sequence[float] | None = None
     intensity_range: Sequence[float] | None = None
     task: str = "classification"
+    split: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +110,8 @@ def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
         return _numbers(name, [value], 1, whole=True)[0]
     if value is None or name in ("task", "source"):
         return value
+    if name == "split":
+        return dict(value)
     values = list(value) if isinstance(value, list | tuple) else [value] * spatial_dims
     if name == "intensity_range":
         found = _numbers(name, value if isinstance(value, list | tuple) else [], -math.inf)

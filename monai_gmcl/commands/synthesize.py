@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.labeled_sources import read_label
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
@@ -63,8 +64,9 @@ def synthesize(
         seed: of all images.
         crop: center of the real images to keep, pixels. Default: as in the training.
         size: to resize the real images to, pixels. Default: as in the training.
-        intensity_range: of NIfTI volumes, mapped to 0..1 and back. Default: as in the training, or each volume's own,
-            written as 0..1.
+        intensity_range: the files' numbers that become 0 and 1, and back; see ``image_transforms``. A PNG gets 16 bits
+            where the range ends above 255. Default: as in the training; without one, of images of 8 bits 0 and 255, and
+            each volume's own, written as 0..1.
         spacing: of NIfTI voxels, millimeters, to resample the real volumes to. Default: as in the training.
         group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
         review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
@@ -80,15 +82,15 @@ def synthesize(
     source, review_dir = source or None, review_dir or None  # a configuration may say '' for none
     description, loaded = describe_teacher(str(teacher)), load_teacher(str(teacher))
     _check_numbers(per_class=per_class, seed=seed, crop=crop, size=size)
-    _check_for_teacher(loaded, source, intensity_range, review_dir)
-    target = Path(str(out))
-    _check_apart(target, source, review_dir)
-    folder = OutFolder(target, overwrite)
     images = _as_trained(
         teacher, description, loaded, image_crop=crop, image_size=size, intensity_range=intensity_range, spacing=spacing
     )
-    crop, size, spacing, limits = (images[key] for key in ("image_crop", "image_size", "spacing", "intensity_range"))
-    limits = None if limits is None else (float(limits[0]), float(limits[1]))
+    crop, size, spacing = (images[key] for key in ("image_crop", "image_size", "spacing"))
+    limits = check_intensity_range(images["intensity_range"])
+    _check_for_teacher(loaded, source, limits, review_dir)
+    target = Path(str(out))
+    _check_apart(target, source, review_dir)
+    folder = OutFolder(target, overwrite)
     names = description.label_names or [str(label) for label in range(loaded.num_classes)]
     real = None
     if source is not None:
@@ -98,7 +100,7 @@ def synthesize(
         real = RealImages(items, loaded, crop, size, limits, spacing)
     strength = _difficulty(description, difficulty)
     dataset = SyntheticDataset(loaded, per_class, real if loaded.needs_images else None, _rows(real), strength, seed)
-    wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits or (0.0, 1.0))
+    wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits)
     wanted.try_sources()
     record = wanted.record({"crop": crop, "size": size, "intensity_range": limits, "spacing": spacing})
     if review_dir is not None:
@@ -135,7 +137,7 @@ def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **
 
 
 def _check_for_teacher(
-    teacher: Teacher, source: str | None, intensity_range: Sequence[float] | None, review_dir: str | None
+    teacher: Teacher, source: str | None, intensity_range: tuple[float, float] | None, review_dir: str | None
 ) -> None:
     kind = type(teacher).__name__
     if teacher.needs_images and source is None:
@@ -146,13 +148,13 @@ def _check_for_teacher(
         raise ConfigurationError(
             f"synthesize: the teacher, {kind}, makes images of {teacher.in_channels} channels; a PNG takes 1 or 3."
         )
-    if intensity_range is None:
+    if intensity_range is None or teacher.spatial_dims == 3:
         return
-    fits = isinstance(intensity_range, list | tuple) and len(intensity_range) == 2
-    if not fits or not intensity_range[0] < intensity_range[1] or teacher.spatial_dims == 2:
+    most = 65535 if teacher.in_channels == 1 else 255
+    if intensity_range[0] < 0 or intensity_range[1] > most:
         raise ConfigurationError(
-            "synthesize: intensity_range is the lowest and the highest value of volumes, as (0, 100), got "
-            f"{intensity_range!r} for images of {teacher.spatial_dims} dimensions."
+            f"synthesize: a PNG of {teacher.in_channels} channel(s) holds numbers from 0 to {most}, got the "
+            f"intensity_range {intensity_range}."
         )
 
 

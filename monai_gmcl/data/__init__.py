@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
-from monai_gmcl.data.class_folders import class_folder_datalist, is_image
+from monai_gmcl.data.class_folders import class_folder_datalist
 from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
 from monai_gmcl.data.labeled_sources import LabeledSources
+from monai_gmcl.data.listing import is_image
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.data.opening import LabeledData, open_data
 from monai_gmcl.data.phantom import make_phantom

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import nibabel
 import numpy as np
-from monai.data.image_reader import NibabelReader
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
@@ -31,16 +29,19 @@ __all__ = [
     "PICTURES",
     "PIXEL_LIMITS",
     "check_pixel_limit",
+    "decoding_fault",
+    "file_fault",
+    "is_dicom",
     "picture_array",
     "picture_channels",
     "read_picture",
-    "read_volume",
+    "sides",
+    "unknown_fault",
 ]
 
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
 """Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
 PICTURES = "a readable PNG, JPEG or TIFF image"
-VOLUMES = "a readable NIfTI volume"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I")
 ORIENTATION = 0x0112
@@ -80,16 +81,16 @@ def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
 
 def _look(path: str | os.PathLike[str], look: Callable[[Image.Image], Seen | Fault]) -> Seen | Fault:
     """Return what ``look`` makes of an opened picture, or say why there is none."""
-    unfit = _file_fault(path, PICTURES)
+    unfit = file_fault(path, PICTURES)
     if unfit is not None:
         return unfit
     try:
         with open(path, "rb") as file:
             image = _opened(file, str(path))
-            return Fault("not_an_image", str(path), PICTURES, "something else") if image is None else look(image)
+            return unknown_fault(path, PICTURES) if image is None else look(image)
     # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
     except Exception as error:
-        return _decoding_fault(path, PICTURES, error)
+        return decoding_fault(path, PICTURES, error)
 
 
 def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:
@@ -114,45 +115,6 @@ def flat_picture(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def read_volume(
-    path: str | os.PathLike[str], pixel_limit: int | None = None
-) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read a NIfTI volume, or say what is wrong with it.
-
-    Args:
-        path: of the file.
-        pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
-
-    Returns:
-        The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data.
-        Axes go to the right, to the front and up (RAS), as near as turning and flipping brings them; the affine
-        follows.
-    """
-    limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
-    unfit = _file_fault(path, VOLUMES)
-    if unfit is not None:
-        return unfit
-    reader = NibabelReader(as_closest_canonical=True)
-    try:
-        volume = reader.read(str(path))
-        if len(volume.shape) not in (3, 4):
-            return Fault("dimensions", str(path), "3 dimensions, or 4 with channels,", f"shape {tuple(volume.shape)}")
-        voxels = int(np.prod([max(int(side), 0) for side in volume.shape], dtype=object))
-        if not 0 < voxels <= limit:
-            return Fault("pixel_limit", str(path), f"1 to {limit:,} voxels", f"{_sides(volume.shape)}")
-        if volume.get_data_dtype().kind not in "iuf":
-            return Fault("pixel_type", str(path), "real numbers", f"{volume.get_data_dtype()}")
-        array, meta = reader.get_data(volume)
-        array = np.asarray(array, dtype=np.float32)
-    except nibabel.filebasedimages.ImageFileError:
-        return Fault("not_an_image", str(path), VOLUMES, "something else")
-    except Exception as error:
-        return _decoding_fault(path, VOLUMES, error)
-    if not np.isfinite(array).all():
-        return Fault("not_finite", str(path), "numbers", "NaN or infinity")
-    return array, meta
-
-
 def check_pixel_limit(pixel_limit: Any) -> None:
     """Raise where a limit is no count of pixels.
 
@@ -164,7 +126,7 @@ def check_pixel_limit(pixel_limit: Any) -> None:
         raise ConfigurationError(f"pixel_limit must be a whole number from 1, got {pixel_limit!r}.")
 
 
-def _file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
+def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
     """Look at what can be known without opening: a pipe or a device would never come to an end."""
     file = Path(path)
     try:
@@ -178,6 +140,24 @@ def _file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
     except (OSError, ValueError) as error:
         return Fault("missing", str(path), expected, f"a path that cannot be followed ({_one_line(error)})")
     return None
+
+
+def is_dicom(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is DICOM: by its first bytes, or by its name where it has none."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(132)[128:] == b"DICM":
+                return True
+    except (OSError, ValueError):
+        return False
+    return Path(path).suffix.lower() in (".dcm", ".dicom", ".ima")
+
+
+def unknown_fault(path: str | os.PathLike[str], expected: str) -> Fault:
+    """Tell of a file whose first bytes are none that are read."""
+    if is_dicom(path):
+        return Fault("dicom", str(path), expected, "DICOM")
+    return Fault("not_an_image", str(path), expected, "something else")
 
 
 def _opened(file: BinaryIO, path: str) -> Image.Image | None:
@@ -198,7 +178,7 @@ def _opened(file: BinaryIO, path: str) -> Image.Image | None:
 
 def _header_fault(image: Image.Image, path: str, limit: int) -> Fault | None:
     if image.width * image.height > limit:
-        return Fault("pixel_limit", path, f"at most {limit:,} pixels", _sides(image.size))
+        return Fault("pixel_limit", path, f"at most {limit:,} pixels", sides(image.size))
     if image.mode == "F":
         return Fault("pixel_type", path, "8 or 16 bits", "floating point")
     if image.mode not in MODES and not image.mode.startswith("I;16"):
@@ -218,7 +198,7 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
     return None
 
 
-def _decoding_fault(path: str | os.PathLike[str], expected: str, error: Exception) -> Fault:
+def decoding_fault(path: str | os.PathLike[str], expected: str, error: Exception) -> Fault:
     told = _one_line(error)
     cut = isinstance(error, EOFError) or any(word in told.lower() for word in ("truncated", "end of file", "end-of-st"))
     return Fault("truncated" if cut else "unreadable", str(path), expected, f"damage ({told})")
@@ -228,5 +208,5 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def _sides(shape: tuple[int, ...]) -> str:
+def sides(shape: tuple[int, ...]) -> str:
     return " x ".join(f"{side:,}" for side in shape)

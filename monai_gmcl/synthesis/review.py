@@ -49,7 +49,7 @@ def write_review(
     found: Memorization,
     files: Sequence[Path],
     real: RealImages,
-    intensity_range: tuple[float, float],
+    intensity_range: tuple[float, float] | None,
 ) -> None:
     """Write what a person must look at before a set is shared: the synthetic images nearest to real ones, beside these.
 
@@ -61,7 +61,7 @@ def write_review(
         found: distances of ``files`` to the images of ``real``.
         files: the synthetic images.
         real: the real ones.
-        intensity_range: with which volumes were written.
+        intensity_range: with which images were written.
     """
     order = found.closest(len(files))
     nearest = found.nearest.tolist()

@@ -54,7 +54,7 @@ class SyntheticSet:
         dataset: makes the images, by a Teacher.
         label_names: of the teacher's labels.
         real: real images, with what was found in them; None where there are none.
-        intensity_range: what 0 and 1 stand for in volumes.
+        intensity_range: what 0 and 1 stand for in the files. Default: 0 and 255 in PNG, 0 and 1 in NIfTI.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SyntheticSet:
         dataset: SyntheticDataset,
         label_names: Sequence[str],
         real: tuple[RealImages, Survey] | None,
-        intensity_range: tuple[float, float],
+        intensity_range: tuple[float, float] | None,
     ) -> None:
         self.description, self.dataset, self.real = description, dataset, real
         assert isinstance(dataset.teacher, Teacher)

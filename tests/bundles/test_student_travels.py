@@ -36,7 +36,8 @@ from monai_gmcl.teachers import describe_teacher
 CONFIGS = Path(__file__).parents[2] / "bundles" / "gmcl_classification" / "configs"
 TRAIN, EVALUATE, INFER = (str(CONFIGS / f"{name}.yaml") for name in ("train", "evaluate", "inference"))
 QUICK: dict[str, Any] = {"bundle_root": str(CONFIGS.parent), "device": "cpu"}
-NAMES = {"0", "1", "2", "10", "not graded"}
+NAMES = ["not graded", "10", "0", "1", "2"]
+"""In an order that no data set has by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a short training on them, with settings of its own."""
     output = tmp_path_factory.mktemp("run")
     options = {"image_crop": [18, 20], "image_size": 12, "max_epochs": 1, "batch_size": 8, "grid_interval": 9}
+    options["class_names"] = NAMES
     run(config_file=TRAIN, dataset_dir=str(data), output_dir=str(output), **QUICK, **options)
     return output
 
@@ -72,7 +74,7 @@ def predictions(folder: Path) -> list[dict[str, str]]:
 
 def test_the_files_of_a_training_tell_what_it_was_made_with(trained: Path) -> None:
     student = describe_student(trained / "model.pt")
-    assert set(student.class_names) == NAMES
+    assert student.class_names == NAMES
     assert (student.spatial_dims, student.channels, student.task) == (2, 1, "classification")
     assert student.reading() == {
         "image_crop": [18, 20],
@@ -88,7 +90,7 @@ def test_inference_reads_them_and_heads_its_columns_with_the_classes(trained: Pa
     model = trained / "model.pt"
     run(config_file=INFER, dataset_dir=str(data / "test"), model_file=str(model), output_dir=str(tmp_path), **QUICK)
     rows = predictions(tmp_path)
-    assert list(rows[0]) == ["image", *describe_student(model).class_names]
+    assert list(rows[0]) == ["image", *NAMES]
     assert {row["image"] for row in rows} == {str(path) for path in (data / "test").rglob("*.png")}
     workflow = ConfigWorkflow(INFER, logging_file=False, workflow_type="infer", model_file=str(model), **QUICK)
     workflow.initialize()
@@ -106,26 +108,44 @@ def test_evaluation_reads_them_and_counts_by_the_students_classes(trained: Path,
     run(config_file=[TRAIN, EVALUATE], **options, **QUICK)
     with open(tmp_path / "class_report.csv", newline="") as file:
         found = [row["class"] for row in csv.DictReader(file)]
-    assert found == [*describe_student(trained / "model.pt").class_names, "all"]
+    assert found == [*NAMES, "all"]
 
 
 def test_the_order_of_classes_is_the_students_whatever_the_data_set(trained: Path, data: Path, tmp_path: Path) -> None:
-    """A table of two of the classes, which would have the labels 0 and 1 by itself."""
-    names = describe_student(trained / "model.pt").class_names
-    taken = [path for part in ("train", "valid", "test") for k in (2, 4) for path in (data / part / names[k]).iterdir()]
-    table = "\n".join(f"{path},{path.parent.name}" for path in taken)
-    (tmp_path / "two.csv").write_text(f"image,label\n{table}\n")
-    options = {"dataset_dir": str(tmp_path / "two.csv"), "output_dir": str(trained), "evaluation_dir": str(tmp_path)}
+    """A table, whose classes would be 0, 1, 2, 10, not graded by themselves."""
+    images = [path for part in ("train", "valid", "test") for path in sorted((data / part).rglob("*.png"))]
+    table = "\n".join(f"{path},{path.parent.name}" for path in images)
+    (tmp_path / "all.csv").write_text(f"image,label\n{table}\n")
+    options = {"dataset_dir": str(tmp_path / "all.csv"), "output_dir": str(trained), "evaluation_dir": str(tmp_path)}
     workflow = ConfigWorkflow([TRAIN, EVALUATE], logging_file=False, workflow_type="train", **options, **QUICK)
     workflow.initialize()
     items = workflow.parser.get_parsed_content("validate#dataset#data")
-    assert items and all(names[item["label"]] == Path(item["image"]).parent.name for item in items)
+    assert items and all(NAMES[item["label"]] == Path(item["image"]).parent.name for item in items)
+
+
+def test_the_evaluation_splits_the_data_as_the_training_did(data: Path, tmp_path: Path) -> None:
+    """Without being told the seed and the patients: otherwise it would test on images of the training."""
+    images = [path for part in ("train", "valid", "test") for path in sorted((data / part).rglob("*.png"))]
+    table = "\n".join(f"{path},{path.parent.name},p{index // 2}" for index, path in enumerate(images))
+    (tmp_path / "all.csv").write_text(f"image,label,slide\n{table}\n")
+    options = {"dataset_dir": str(tmp_path / "all.csv"), "output_dir": str(tmp_path / "run")}
+    told = {"seed": 5, "group_column": "slide", "image_size": 12, "max_epochs": 1, "grid_interval": 9}
+    parts = []
+    for files, more in (([TRAIN], told), ([TRAIN, EVALUATE], {})):
+        workflow = ConfigWorkflow(files, logging_file=False, workflow_type="train", **options, **more, **QUICK)
+        workflow.initialize()
+        parts.append([item["image"] for item in workflow.parser.get_parsed_content("data").test])
+        if not more:
+            break
+        workflow.run()
+        workflow.finalize()
+    assert parts[0] == parts[1]
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"class_names": ["0", "1", "2", "10", "not graded", "more"]}, "class_names is"),
+        ({"class_names": sorted(NAMES)}, "class_names is [0, 1, 10, 2, not graded], in the training it was [not graded,"),
         ({"num_classes": 4}, "num_classes is 4, in the training it was 5"),
         ({"channels": 3}, "channels is 3, in the training it was 1"),
         ({"image_size": 64}, r"image_size is 64, in the training it was [12, 12]"),
@@ -172,9 +192,8 @@ def test_data_of_other_classes_or_channels_are_not_evaluated(trained: Path, data
 def test_a_first_student_of_other_classes_does_not_propose_labels(trained: Path, data: Path, tmp_path: Path) -> None:
     options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "unlabeled_dir": str(data / "test")}
     first = {"first_student": str(trained / "model.pt"), "image_size": 12, "image_crop": [18, 20]}
-    order = list(reversed(describe_student(trained / "model.pt").class_names))
     with pytest.raises(RuntimeError) as caught:
-        run(config_file=TRAIN, class_names=order, **options, **first, **QUICK)
+        run(config_file=TRAIN, **options, **first, **QUICK)
     assert "class_names is" in causes(caught.value)
 
 

@@ -139,15 +139,17 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
         written = written[0]
     if not isinstance(written, str):
         return Fault("row", str(path), "the path of one image", repr(written), number)
+    slashed = written.strip().replace("\\", "/")
+    # what leaves the folder is followed only as it stands
+    ways = [written, written.strip()] if ".." in slashed.split("/") else [written, written.strip(), slashed]
     try:
-        for way in (written, written.strip(), written.strip().replace("\\", "/")):
-            image = path.parent / way
-            if image.is_file():
-                return str(image)
-        near = [suffix for suffix in IMAGE_SUFFIXES if image.with_name(image.name + suffix).is_file()]
+        for way in ways:
+            if (path.parent / way).is_file():
+                return str(path.parent / way)
+        near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
     except (OSError, ValueError) as error:  # a name too long, a name that is no text
         return Fault("missing", str(path), "an image file", f"a path that cannot be followed ({error})", number)
-    hint = f"; there is {image.name + near[0]!r}: write the name with its suffix" if near else ""
+    hint = f"; there is {near[0]!r}: write it so" if near else ""
     return Fault("missing", str(path), "an image file", f"no file {str(path.parent / written)!r}{hint}", number)
 
 

@@ -81,7 +81,8 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
     for path in folders:
         part = part_name(path.name)
         # a class may be named so, too: it holds images, a part holds folders
-        if part is not None and not any(map(_is_image_file, folder_entries(path, on_fault))):
+        inner = folder_entries(path, on_fault)
+        if part is not None and (any(map(Path.is_dir, inner)) or not any(map(is_image, inner))):
             places.setdefault(part, []).append(path)
     if not places or ("training" not in places and sum(map(len, places.values())) < len(folders)):
         entries, names = class_folder_entries(folder, class_names, on_fault)
@@ -176,10 +177,6 @@ def _unread(name: str, rows: Sequence[Any], path: Path) -> Fault:
         wanted = "lists named training, validation or test"
         return Fault("unread_list", str(path), wanted, f"{len(rows)} images in {name!r}")
     return Fault("unread_list", str(path), f"labels in the list {name!r}", f"{len(rows)} images without")
-
-
-def _is_image_file(path: Path) -> bool:
-    return is_image(path) and path.is_file()
 
 
 def _labeled(row: Any) -> bool:

@@ -31,7 +31,7 @@ def init(directory: str) -> None:
     Raises:
         ConfigurationError: something is in the folder, or at its place, already.
     """
-    target = Path(directory).expanduser()
+    target = Path(str(directory)).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"init: expected a new or an empty folder, found something at {str(target)!r}.")
     shutil.copytree(_source(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__"))

@@ -19,7 +19,7 @@ from typing import Any
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.label_names import class_name, group_name, multi_label
-from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
+from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, is_image
 from monai_gmcl.data.tables import Table, read_json, read_table
 
 __all__ = ["image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
@@ -120,6 +120,8 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
         return image
     label = row["label"]
     read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
+    if isinstance(label, str) and is_image(Path(label)):
+        return fault("label", "a class (masks are not read: the task is classification)", f"the file {label!r}")
     if read is None:
         wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
         return fault("label", wanted, repr(label))

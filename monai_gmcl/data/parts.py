@@ -85,8 +85,8 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
         if part is not None and (any(map(Path.is_dir, inner)) or not any(map(is_image, inner))):
             places.setdefault(part, []).append(path)
     if not places or ("training" not in places and sum(map(len, places.values())) < len(folders)):
-        entries, names = class_folder_entries(folder, class_names, on_fault)
-        return {"training": entries}, names
+        entries, found_names = class_folder_entries(folder, class_names, on_fault)
+        return {"training": entries}, found_names
     if "training" not in places:
         found = ", ".join(path.name for path in folders)
         on_fault(Fault("layout", str(folder), "a folder 'train' of class folders", found))
@@ -96,7 +96,7 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
             found = "a folder beside them" if part_name(path.name) is None else "images without class folders"
             on_fault(Fault("stray", str(path), "parts (train, valid, test) of class folders", found))
     parts: Entries = {}
-    names = class_names
+    names: list[str] | None = class_names
     for part in sorted(places, key=["training", "validation", "test"].index):
         if len(places[part]) > 1:
             found = ", ".join(path.name for path in places[part])

@@ -73,11 +73,10 @@ def class_folder_entries(
         for path in _class_images(place, on_fault)
     ]
     groups = _groups([path.relative_to(place).parts[:-1] for path, place, _ in images], folder, on_fault)
-    listed = zip(images, groups or [None] * len(images), strict=True)
-    return [
-        Entry({"image": str(path), "label": place.name, **({"group": group} if group else {})})
-        for (path, place, _), group in listed
-    ], names
+    entries = [Entry({"image": str(path), "label": place.name}) for path, place, _ in images]
+    for entry, group in zip(entries, groups or (), strict=False):
+        entry.item["group"] = group
+    return entries, names
 
 
 def _class_images(folder: Path, on_fault: OnFault) -> list[Path]:

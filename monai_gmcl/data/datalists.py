@@ -19,7 +19,7 @@ from typing import Any
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.label_names import class_name, group_name, multi_label
-from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
+from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, is_image
 from monai_gmcl.data.tables import Table, read_json, read_table
 
 __all__ = ["image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
@@ -120,6 +120,8 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
         return image
     label = row["label"]
     read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
+    if isinstance(label, str) and is_image(Path(label)):
+        return fault("label", "a class (masks are not read: the task is classification)", f"the file {label!r}")
     if read is None:
         wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
         return fault("label", wanted, repr(label))
@@ -139,15 +141,17 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
         written = written[0]
     if not isinstance(written, str):
         return Fault("row", str(path), "the path of one image", repr(written), number)
+    slashed = written.strip().replace("\\", "/")
+    # what leaves the folder is followed only as it stands
+    ways = [written, written.strip()] if ".." in slashed.split("/") else [written, written.strip(), slashed]
     try:
-        for way in (written, written.strip(), written.strip().replace("\\", "/")):
-            image = path.parent / way
-            if image.is_file():
-                return str(image)
-        near = [suffix for suffix in IMAGE_SUFFIXES if image.with_name(image.name + suffix).is_file()]
+        for way in ways:
+            if (path.parent / way).is_file():
+                return str(path.parent / way)
+        near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
     except (OSError, ValueError) as error:  # a name too long, a name that is no text
         return Fault("missing", str(path), "an image file", f"a path that cannot be followed ({error})", number)
-    hint = f"; there is {image.name + near[0]!r}: write the name with its suffix" if near else ""
+    hint = f"; there is {near[0]!r}: write it so" if near else ""
     return Fault("missing", str(path), "an image file", f"no file {str(path.parent / written)!r}{hint}", number)
 
 

@@ -82,4 +82,5 @@ def scaled_picture(
     else:
         array = picture_array(image, channels)
     low, high = intensity_range or (0.0, 255.0)
-    return ((array - np.float32(low)) * np.float32(255 / (high - low))).clip(0, 255)
+    scaled: NDArray[np.float32] = ((array - np.float32(low)) * np.float32(255 / (high - low))).clip(0, 255)
+    return scaled

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.data.faults import Fault, OnFault
-from monai_gmcl.data.image_files import is_dicom
+from monai_gmcl.data.file_faults import is_dicom
 
 __all__ = ["IMAGE_SUFFIXES", "Item", "folder_entries", "folder_files", "foreign_fault", "is_image", "is_litter"]
 

@@ -29,9 +29,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import check_pixel_limit, read_picture
+from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_volume
 from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
-from monai_gmcl.data.volume_files import read_volume
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 __all__ = ["ReadImaged", "image_transforms"]

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_gmcl.data.faults import Fault, alike, stop_at_errors, tell
-from monai_gmcl.data.image_files import picture_channels
+from monai_gmcl.data.image_files import picture_channels, volume_channels
 from monai_gmcl.data.listing import Item
+from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, split_off
-from monai_gmcl.data.volume_files import volume_channels
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.ranks import Ranks
 
@@ -84,7 +84,8 @@ def open_data(
             those between class and image.
         fractions: shares of training, validation and test, where the data are split here.
         class_names: the classes in the order of their labels. Default: those found, numbers first, as numbers.
-        check: whether to look at every file. Without, only headers are read.
+        check: whether to look at every file. Without, only headers are read, and what is split here, to keep images
+            that show the same together.
         pixel_limit: most pixels of an image, or voxels of a volume; see :func:`image_transforms`.
         intensity_range: with which the images will be read: the check compares their values with it.
 
@@ -92,18 +93,21 @@ def open_data(
         ConfigurationError: a limit or a range that is none.
         DataError: naming what was found instead.
     """
+    # Here: data_check reads files through this package.
+    from monai_gmcl.data_check.check import look_over
+    from monai_gmcl.data_check.looks import find_twins
+
     path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
     class_names = [class_names] if isinstance(class_names, str) else class_names
     if check and str(dataset_dir):
-        # Here: data_check reads files through this package.
-        from monai_gmcl.data_check.check import look_over
-
         looked = look_over(path, group_column, class_names, pixel_limit, intensity_range)
         parts, names, twins, faults = looked.parts, looked.class_names, looked.twins, looked.report.faults
     else:
         listed: list[Fault] = []
         parts, names = list_parts(path, group_column, class_names, listed.append)
-        twins, faults = {}, tuple(listed)
+        # Which images show the same must be known where a split could put them into two parts.
+        split = [] if str(dataset_dir) == "" or all(map(parts.get, PARTS)) else parts["training"]
+        twins, faults = find_twins([item["image"] for item in split], pixel_limit), tuple(listed)
     stop_at_errors(faults, path)
     if faults and Ranks().index == 0:
         for same in alike(faults):

@@ -81,11 +81,12 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
     for path in folders:
         part = part_name(path.name)
         # a class may be named so, too: it holds images, a part holds folders
-        if part is not None and not any(map(_is_image_file, folder_entries(path, on_fault))):
+        inner = folder_entries(path, on_fault)
+        if part is not None and (any(map(Path.is_dir, inner)) or not any(map(is_image, inner))):
             places.setdefault(part, []).append(path)
     if not places or ("training" not in places and sum(map(len, places.values())) < len(folders)):
-        entries, names = class_folder_entries(folder, class_names, on_fault)
-        return {"training": entries}, names
+        entries, found_names = class_folder_entries(folder, class_names, on_fault)
+        return {"training": entries}, found_names
     if "training" not in places:
         found = ", ".join(path.name for path in folders)
         on_fault(Fault("layout", str(folder), "a folder 'train' of class folders", found))
@@ -95,7 +96,7 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
             found = "a folder beside them" if part_name(path.name) is None else "images without class folders"
             on_fault(Fault("stray", str(path), "parts (train, valid, test) of class folders", found))
     parts: Entries = {}
-    names = class_names
+    names: list[str] | None = class_names
     for part in sorted(places, key=["training", "validation", "test"].index):
         if len(places[part]) > 1:
             found = ", ".join(path.name for path in places[part])
@@ -176,10 +177,6 @@ def _unread(name: str, rows: Sequence[Any], path: Path) -> Fault:
         wanted = "lists named training, validation or test"
         return Fault("unread_list", str(path), wanted, f"{len(rows)} images in {name!r}")
     return Fault("unread_list", str(path), f"labels in the list {name!r}", f"{len(rows)} images without")
-
-
-def _is_image_file(path: Path) -> bool:
-    return is_image(path) and path.is_file()
 
 
 def _labeled(row: Any) -> bool:

@@ -31,7 +31,7 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 class Table:
     """A CSV table with a header, as programs and offices write it.
 
-    Commas, semicolons, tabs or bars between values, the ones that make the most columns of the header; UTF-8, or
+    Commas, semicolons, tabs or bars between values, as the header has them; UTF-8, or
     UTF-16 with its mark. Blanks around headings mean nothing, and rows without any value are none.
 
     Attributes:
@@ -61,9 +61,7 @@ def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop)
     text = _text(path, "a CSV table in UTF-8", on_fault)
     if text is None:
         return None
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(DELIMITERS, key=lambda mark: (header.count(mark), -DELIMITERS.index(mark)))
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, wanted))
     read: list[tuple[int, list[str]]] = []
     try:
         for values in lines:
@@ -88,6 +86,14 @@ def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop)
             values = values + [""] * (len(columns) - len(values))
             table.rows.append((line, dict(zip(columns, values, strict=False))))
     return table
+
+
+def _delimiter(text: str, wanted: Sequence[str]) -> str:
+    """What stands between values: what makes the wanted headings, or else the most of them."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    makes = {mark: [name.strip(' "').casefold() for name in header.split(mark)] for mark in DELIMITERS}
+    fits = [mark for mark in DELIMITERS if all(name.strip().casefold() in makes[mark] for name in wanted)]
+    return fits[0] if fits else max(DELIMITERS, key=lambda mark: len(makes[mark]))
 
 
 def read_json(path: Path, on_fault: OnFault = stop) -> dict[str, Any] | None:

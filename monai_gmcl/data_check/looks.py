@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import DEEPEST, flat_picture, read_picture
-from monai_gmcl.data.volume_files import read_volume
+from monai_gmcl.data.image_files import DEEPEST, flat_picture, read_picture, read_volume
 
-__all__ = ["PERCENT", "Look", "Values", "look_at", "look_at_all"]
+__all__ = ["PERCENT", "Look", "Values", "find_twins", "look_at", "look_at_all"]
 
 AT_ONCE = 32
 """Files in one piece of work."""
@@ -119,8 +118,15 @@ def look_at_all(paths: Sequence[str], pixel_limit: int | None = None) -> dict[st
     return found
 
 
+def find_twins(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Hashable]:
+    """Return of each file that can be read something equal for files that show the same."""
+    found = look_at_all(paths, pixel_limit)
+    return {path: look.twin(path) for path, look in found.items() if isinstance(look, Look)}
+
+
 def _bar(total: int) -> tqdm[None]:
-    return tqdm(total=total, desc="data check", unit="image")
+    # of a small data set it would be gone before it is seen
+    return tqdm(total=total, desc="data check", unit="image", delay=1)
 
 
 def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:

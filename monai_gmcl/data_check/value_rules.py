@@ -38,8 +38,8 @@ def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float]
     kinds: dict[tuple[str, float], dict[str, Look]] = {}
     for path, look in looks.items():
         if not look.constant:
-            kind = ("volume", 0) if look.file_format == "NIfTI" else ("image", look.values.most)
-            kinds.setdefault(kind, {})[path] = look
+            volume = look.file_format == "NIfTI"
+            kinds.setdefault(("volume" if volume else "image", 0 if volume else look.values.most), {})[path] = look
     faults = []
     for (kind, most), alike in kinds.items():
         least_share = LEAST_SHARE_16_BITS if most == DEEPEST and intensity_range is None else LEAST_SHARE

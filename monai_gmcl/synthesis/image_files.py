@@ -43,10 +43,11 @@ def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, floa
     Args:
         image: ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, values from 0 to 1.
         comment: told in the file.
-        intensity_range: what 0 and 1 stand for in the file. Default: 0 and 255 in PNG, 0 and 1 in NIfTI.
+        intensity_range: what 0 and 1 stand for in the file. Default: 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG takes
+            numbers from 0 to 255, a grey one to 65,535; another range is the default.
     """
     values = convert_to_tensor(image, track_meta=False).clamp(0, 1).float().numpy()
-    low, high = intensity_range or ((0.0, 255.0) if values.ndim == 3 else (0.0, 1.0))
+    low, high = _png_range(intensity_range, len(values)) if values.ndim == 3 else intensity_range or (0.0, 1.0)
     values = low + (high - low) * values
     if values.ndim == 3:
         most, kind = (255, np.uint8) if high <= 255 else (65535, np.uint16)
@@ -69,7 +70,7 @@ def read_image(path: Path, intensity_range: tuple[float, float] | None = None) -
     """Read what :func:`encode_image` made: ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1."""
     if path.suffix == ".png":
         with Image.open(path) as picture:
-            low, high = intensity_range or (0.0, 255.0)
+            low, high = _png_range(intensity_range, len(picture.getbands()))
             pixels = (torch.from_numpy(np.array(picture).astype(np.float32)) - low) / (high - low)
         return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
     volume: Any = nib.load(path)
@@ -77,3 +78,8 @@ def read_image(path: Path, intensity_range: tuple[float, float] | None = None) -
     low, high = intensity_range or (0.0, 1.0)
     values = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
     return (torch.from_numpy(np.ascontiguousarray(values)) - low) / (high - low)
+
+
+def _png_range(intensity_range: tuple[float, float] | None, channels: int) -> tuple[float, float]:
+    low, high = intensity_range or (0.0, 255.0)
+    return (low, high) if 0 <= low < high <= (65535 if channels == 1 else 255) else (0.0, 255.0)

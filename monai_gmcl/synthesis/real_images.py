@@ -136,6 +136,10 @@ def read_items(
         DataError: naming what was found instead.
         LabelError: other classes than the teacher's.
     """
+    if not source.is_dir() and source.suffix.lower() not in (".csv", ".tsv", ".json"):
+        raise DataError(
+            f"Expected a folder of class folders, a .csv table or a .json datalist as source, found {str(source)!r}."
+        )
     parts, found = list_parts(source, group_column)
     items = parts["training"]
     if isinstance(items[0]["label"], list):

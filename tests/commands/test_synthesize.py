@@ -455,7 +455,8 @@ def test_the_command_prints_one_line_for_an_error(tmp_path):
         ({"seed": -1}, ConfigurationError, "seed must be a whole number from 0, got -1"),
         ({"size": (32, "x")}, ConfigurationError, r"size must be a whole number from 1, got \(32, 'x'\)"),
         ({"difficulty": -0.5}, ConfigurationError, "difficulty must be a number of at least 0, got -0.5"),
-        ({"intensity_range": (0, 1)}, ConfigurationError, "highest value of volumes.* for images of 2 dimensions"),
+        ({"intensity_range": (1, 0)}, ConfigurationError, r"the lowest and the highest value of .*, got \(1, 0\)"),
+        ({"intensity_range": (0, 4095)}, ConfigurationError, "of 3 channel.* from 0 to 255, got .* 4095"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(changes, error, message, teacher, sources, tmp_path):

@@ -22,6 +22,7 @@ import pytest
 
 from monai_gmcl.data import opening
 from monai_gmcl.data.opening import open_data
+from monai_gmcl.data.part_names import part_name
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.exceptions import DataError
 
@@ -57,11 +58,35 @@ def test_other_classes_in_a_part_are_refused(tmp_path: Path, write_image: Callab
         open_data(tmp_path)
 
 
-@pytest.mark.parametrize("missing", ["val", "test"])
-def test_a_missing_part_is_named(tmp_path: Path, write_image: Callable[..., Path], missing: str) -> None:
-    for part in {"train", "val", "test"} - {missing}:
+@pytest.mark.parametrize(
+    ("given", "each", "counts"),
+    [
+        (("train", "test"), 4, {"training": 6, "validation": 2, "test": 8}),
+        (("Train", "Val"), 4, {"training": 6, "validation": 8, "test": 2}),
+        (("TRAINING",), 5, {"training": 6, "validation": 2, "test": 2}),
+        (("train_set", "dev", "Testing"), 2, {"training": 4, "validation": 4, "test": 4}),
+    ],
+)
+def test_parts_that_are_given_are_kept_and_only_missing_ones_are_split_off_training(
+    tmp_path: Path, write_image: Callable[..., Path], given: tuple[str, ...], each: int, counts: dict[str, int]
+) -> None:
+    for part in given:
+        for name in ("cat", "dog"):
+            for i in range(each):
+                write_image(tmp_path / part / name / f"{i}.png")
+    data = open_data(tmp_path)
+    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    assert {part: len(items) for part, items in parts.items()} == counts
+    for part, items in parts.items():
+        places = {Path(item["image"]).parts[-3] for item in items}
+        own = next((name for name in given if part_name(name) == part), given[0])
+        assert places == {own}
+
+
+def test_a_training_part_must_be_there(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for part in ("valid", "test"):
         write_image(tmp_path / part / "cat" / "a.png")
-    with pytest.raises(DataError, match=f"no folder .*{missing}'"):
+    with pytest.raises(DataError, match="a folder 'train' of class folders in .*, found test, valid"):
         open_data(tmp_path)
 
 

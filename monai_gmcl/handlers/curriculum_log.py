@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ class CurriculumLog:
     of the evaluator ``val_...``, in epochs in which it ran. Validation of the same epoch is in the row wherever its
     handler stands in the list of handlers.
 
-    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced.
+    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced, and that of an epoch in
+    whose middle it was stopped is of all its iterations.
 
     Args:
         output_dir: folder of ``curriculum.csv``; made if there is none.
@@ -90,6 +92,15 @@ class CurriculumLog:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._observe_validation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been seen of the epoch."""
+        return {"seen": {name: list(numbers) for name, numbers in self._seen.items()}, "validation": self._validation}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._seen = {name: list(numbers) for name, numbers in state["seen"].items()}
+        self._validation = dict(state["validation"])
 
     def _write_after_all_others(self, engine: GMCLTrainer) -> None:
         # Attached no sooner than now, it runs after the validation of the epoch.

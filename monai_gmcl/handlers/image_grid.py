@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Events
@@ -41,7 +41,8 @@ class ImageGridHandler:
 
     One row for each class: the first ``per_class`` real images seen in training, beside the teacher's images of the
     same sources, with latents drawn once, at the difficulty of the moment. From one picture to the next only the
-    teacher and the difficulty differ. A run that is resumed takes its sources anew. Multi-label images share a row.
+    teacher and the difficulty differ, also where the run is stopped and resumed by :class:`CheckpointKeeper`.
+    Multi-label images share a row.
 
     Random numbers of training are left as they are.
 
@@ -86,6 +87,22 @@ class ImageGridHandler:
         # Before decollating and postprocessing, which may one-hot labels and rescale images.
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images and their latents."""
+        return {
+            "images": {drawer: torch.stack([image for image, _ in kept]) for drawer, kept in self._sources.items()},
+            "labels": {drawer: torch.stack([label for _, label in kept]) for drawer, kept in self._sources.items()},
+            "latents": dict(self._latents),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        labels = state["labels"]
+        self._sources = {
+            drawer: list(zip(images, labels[drawer], strict=True)) for drawer, images in state["images"].items()
+        }
+        self._latents = dict(state["latents"])
 
     def _collect(self, engine: GMCLTrainer) -> None:
         images, labels = engine.state.output[Keys.IMAGE].detach(), engine.state.output[Keys.LABEL].detach()

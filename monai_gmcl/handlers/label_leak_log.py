@@ -22,6 +22,7 @@ from ignite.engine import Events
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
+from monai_gmcl.engines.data_order import derive_seed, seed_loader
 from monai_gmcl.metrics import label_leak
 from monai_gmcl.ranks import on_first_rank
 
@@ -59,6 +60,13 @@ class LabelLeakLog:
             engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self, engine: GMCLTrainer) -> None:
+        # The same images in the same order whatever was drawn before: a run that is resumed here has drawn nothing.
+        devices = [engine.device] if engine.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            seed_loader(engine.data_loader, derive_seed(self.seed, "label leak"))
+            self._measure(engine)
+
+    def _measure(self, engine: GMCLTrainer) -> None:
         images, labels = self._training_images(engine)
         difficulty = float(engine.state.curriculum["difficulty"])
         leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)  # type: ignore[arg-type]

@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from ignite.engine import Events
@@ -96,6 +96,16 @@ class LessonWeightsLog:
         engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been seen of the epoch."""
+        ends = {label: [list(one) for one in found] for label, found in self._ends.items()}
+        return {"weights": {name: torch.cat(parts) for name, parts in self._weights.items()}, "ends": ends}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._weights = {name: [weights] for name, weights in state["weights"].items()}
+        self._ends = {label: [_Weighed(*one) for one in found] for label, found in state["ends"].items()}
 
     def _begin(self) -> None:
         self._weights, self._ends = {}, {}

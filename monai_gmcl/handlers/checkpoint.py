@@ -28,6 +28,8 @@ from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, Entry
 from monai_gmcl.handlers.checkpoint_signals import EndingSignals
 from monai_gmcl.handlers.checkpoint_state import check_finite, plain, random_state, set_random_state
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.passed_on import pass_on_exceptions
 from monai_gmcl.handlers.run_settings import RunSettings
 from monai_gmcl.handlers.run_state import HandlerStates, check_length, merged_plan
 
@@ -118,7 +120,8 @@ class CheckpointKeeper:
         engine.add_event_handler(Events.STARTED, self._start)
         for event in (Events.COMPLETED, Events.EXCEPTION_RAISED):
             engine.add_event_handler(event, self._restore_signals)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
+        pass_on_exceptions(engine)
+        hold_output(engine, self.checkpoints.folder)
 
     def save(self, engine: Engine, planned: bool = True) -> None:
         """Write a checkpoint of where the engine stands, unless it is there already.
@@ -167,7 +170,6 @@ class CheckpointKeeper:
             (Events.ITERATION_COMPLETED, self._end_iteration),
             (Events.EPOCH_COMPLETED, self._end_epoch),
             (Events.COMPLETED, self._end),
-            (Events.EXCEPTION_RAISED, self._raise),
         ):
             if event == Events.EPOCH_STARTED and engine.last_event_name == event:
                 continue
@@ -290,7 +292,3 @@ class CheckpointKeeper:
 
     def _restore_signals(self, engine: Engine, *_: BaseException) -> None:
         self._signals.restore()
-
-    def _raise(self, engine: Engine, error: BaseException) -> None:
-        # Once anything listens to exceptions, ignite no longer raises them.
-        raise error

@@ -23,6 +23,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.checkpoint_folder import write_atomically
 from monai_gmcl.handlers.checkpoint_state import check_finite, plain
@@ -80,6 +81,6 @@ class BestModelSaver:
             check_finite(network, key)
         buffer = io.BytesIO()
         torch.save({key: plain(unwrapped(n).state_dict(), key) for key, n in self.save_dict.items()}, buffer)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         write_atomically(self.path, buffer.getbuffer())
         self.best, self.epoch = found, engine.state.epoch

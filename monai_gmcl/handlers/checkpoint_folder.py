@@ -11,14 +11,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,8 +24,8 @@ from typing import Any
 
 import torch
 
-from monai_gmcl.atomic_file import write_whole
-from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError, OutputError
 
 __all__ = ["CheckpointFolder", "newest_checkpoint", "write_atomically"]
 
@@ -123,7 +121,10 @@ class CheckpointFolder:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getbuffer()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            make_folder(self.folder)
+        except OutputError as error:
+            raise CheckpointError(str(error)) from error
         sha256 = hashlib.sha256(content).hexdigest()
         entry = Entry(self._free_name(iteration), len(content), sha256, iteration, epoch, planned)
         path = self.folder / entry.file
@@ -221,12 +222,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         write_whole(path, content)
         _sync_folder(path.parent)
     except OSError as error:
-        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-        full = "The disk is full: " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise CheckpointError(
-            f"{full}{path} cannot be written ({error.strerror}): {len(content):,} bytes needed, {free:,} bytes free. "
-            "What was saved before is still there."
-        ) from error
+        raise CheckpointError(str(error)) from error
 
 
 def _sync_folder(folder: Path) -> None:

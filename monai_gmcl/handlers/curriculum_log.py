@@ -22,8 +22,10 @@ from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
 from torch import nn
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
@@ -85,7 +87,8 @@ class CurriculumLog:
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
-        self.table.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.table.path.parent)
+        hold_output(engine, self.table.path.parent)
         self.table.read()  # what is no table should be known before the first epoch, not after it
         engine.add_event_handler(Events.STARTED, self._write_after_all_others)
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)

@@ -28,6 +28,7 @@ from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.pictures import figure_png, optional_picture, plain_texts
+from monai_gmcl.names import shown_name
 from monai_gmcl.ranks import on_first_rank
 
 __all__ = ["CurvesHandler"]
@@ -110,7 +111,7 @@ def _curves(rows: Sequence[dict[str, float]]) -> Figure:
 def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[dict[str, float]]) -> None:
     for name, style in zip(names, itertools.cycle(STYLES), strict=False):
         points = [(row[EpochTable.KEY], row[name]) for row in rows if name in row]
-        label = name.replace("_", " ")
+        label = shown_name(name).replace("_", " ")
         axes.plot(*zip(*points, strict=True), label=label, linestyle=style, linewidth=1.6, marker=".", markersize=4)
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("epoch")

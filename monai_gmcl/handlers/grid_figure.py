@@ -80,7 +80,7 @@ def _grid(rows: Sequence[GridRow], title: str, value_range: tuple[float, float])
     height = MARGINS["top"] + len(rows) * (INCHES + GAP) + MARGINS["bottom"]
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.5, y=1 - 0.22 / height, va="center", fontsize=12, fontweight="bold")
+    figure.suptitle(shown_name(title), x=0.5, y=1 - 0.22 / height, va="center", fontsize=12, fontweight="bold")
     for k, row in enumerate(rows):
         bottom = height - MARGINS["top"] - (k + 1) * (INCHES + GAP) + GAP
         figure.text(

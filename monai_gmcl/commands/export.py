@@ -22,6 +22,7 @@ from monai.bundle.scripts import ckpt_export
 
 from monai_gmcl.commands.init import bundle_folder
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.names import shown_name
 from monai_gmcl.paths import check_paths
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.student_file import describe_student
@@ -69,7 +70,7 @@ def export(model_file: str, out: str, bundle_root: str | None = None, **override
             config_file=str(inference),
             **arguments,
         )
-    print(f"{out}: {description.num_classes} classes, {', '.join(description.class_names)}.")
+    print(f"{out}: {description.num_classes} classes, {', '.join(map(shown_name, description.class_names))}.")
 
 
 def student_metadata(bundle: dict[str, Any], description: StudentDescription) -> dict[str, Any]:

@@ -484,6 +484,7 @@ class GMCLTrainer(Trainer):
             "seed": self.seed,
             "began": self._passes.began,
             "curriculum": self.curriculum.state_dict(),
+            "curriculum_values": dict(self.state.curriculum),
             "sources": self.sources.state_dict(),
             "pending": self._pending.state_dict(),
             "weighting": self.weighting.state_dict(),
@@ -518,6 +519,7 @@ class GMCLTrainer(Trainer):
         self._passes.seed = self.rank_seed
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
+        self.state.curriculum = dict(state.get("curriculum_values", {}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
         # What was saved is the first rank's own.
         if self.ranks.alone and state["hypergradient"] == self._estimator:

@@ -24,6 +24,7 @@ from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
 from monai_gmcl.handlers.predictions_saver import PredictionsSaver
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.run_report import RunReport
+from monai_gmcl.handlers.summary_writer import LazySummaryWriter
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 from monai_gmcl.handlers.unseen_accuracy import UnseenAccuracy
 
@@ -37,6 +38,7 @@ __all__ = [
     "HarmGuard",
     "ImageGridHandler",
     "LabelLeakLog",
+    "LazySummaryWriter",
     "LessonProgressBar",
     "LessonWeightsLog",
     "PredictionsSaver",

@@ -21,6 +21,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.checkpoint_folder import write_atomically
 from monai_gmcl.handlers.checkpoint_state import check_finite
@@ -85,6 +86,6 @@ class BestModelSaver:
         network = unwrapped(self.network)
         check_finite(network, "model")
         content = student_bytes(network, self.description)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         write_atomically(self.path, content)
         self.best, self.epoch = found, engine.state.epoch

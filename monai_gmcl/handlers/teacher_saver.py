@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Events
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.passed_on import pass_on_exceptions
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.teachers.base import Teacher
@@ -68,12 +71,12 @@ class TeacherSaver:
         # What save_teacher cannot write should be known before the run, not after its first epoch.
         with TemporaryDirectory() as folder:
             self._save_to(Path(folder) / self.path.name, teacher, {})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
+        hold_output(engine, self.path.parent)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._save)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._save)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
-        engine.add_event_handler(Events.STARTED, self._raise_after_all_others)
+        pass_on_exceptions(engine)
 
     def _save(self, engine: GMCLTrainer, *_: BaseException) -> None:
         assert isinstance(engine.teacher, Teacher)
@@ -88,11 +91,3 @@ class TeacherSaver:
         else:
             reading = {"images": self.description.reading()}
             save_teacher(teacher, path, self.description.class_names, {**training, **reading})
-
-    def _raise_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Raising ends the event: a checkpoint saver further down the list would never hear of the exception.
-        engine.remove_event_handler(self._raise, Events.EXCEPTION_RAISED)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
-
-    def _raise(self, engine: GMCLTrainer, error: BaseException) -> None:
-        raise error

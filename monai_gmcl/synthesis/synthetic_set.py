@@ -28,6 +28,7 @@ from tqdm import tqdm
 from monai_gmcl.data.labeled_sources import Label, read_label
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
+from monai_gmcl.names import csv_cell, shown_name
 from monai_gmcl.synthesis.card import card
 from monai_gmcl.synthesis.contact_sheet import COLUMNS, contact_sheet
 from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
@@ -178,7 +179,8 @@ class SyntheticSet:
         writer.writerow(["image", "label", "class", "seed", "group", "sha256"])
         for name, plan, group in zip(self.files, self.plans, groups, strict=True):
             digest = hashlib.sha256((folder.path / name).read_bytes()).hexdigest()
-            writer.writerow([name, _written(plan.label), self.names[plan.label], plan.seed, group or "", digest])
+            shown = csv_cell(shown_name(self.names[plan.label]))
+            writer.writerow([name, _written(plan.label), shown, plan.seed, group or "", digest])
         return text.getvalue()
 
     def _read_back(self, folder: OutFolder) -> tuple[Tensor, list[str], dict[Label, list[Tensor]]]:

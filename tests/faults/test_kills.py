@@ -37,7 +37,7 @@ def killed(folder: Path, kills: int, seed: int, *workers: int) -> dict[str, Any]
 def assert_as_uninterrupted(found: dict[str, Any], kills: int) -> None:
     assert len(found["parts"]) == kills
     assert set(found["compared"]) == {
-        "model", "teacher", "optimizer", "teacher_optimizer", "scaler", "scheduler", "trainer", "random"
+        "model", "teacher", "optimizer", "teacher_optimizer", "scaler", "scheduler", "trainer", "random", "handlers", "run"
     }  # fmt: skip
     assert found["differences"] == []
 

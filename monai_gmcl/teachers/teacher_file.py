@@ -117,14 +117,21 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
     description, tensors = _read(path)
     teacher_class = _find_class(path, description.architecture, classes or {})
     try:
+        if teacher_class.__module__.startswith(f"{OWN_PACKAGE}."):
+            # Without memory first: what a file claims of a teacher may be larger than any machine.
+            with torch.device("meta"):
+                teacher_class(**description.config).load_state_dict(tensors, assign=True)
         teacher = teacher_class(**description.config)
         # buffers that are not saved, such as mean and std, follow the dtype of those that are
         dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
         if len(dtypes) == 1:
             teacher.to(dtypes.pop())
         teacher.load_state_dict(tensors, assign=True)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:  # whatever a class makes of arguments that were never its own
         raise CheckpointError(f"{path} does not fit {teacher_class.__name__} of this version: {error}") from error
+    names = description.label_names
+    if names is not None and len(names) != teacher.num_classes:
+        raise CheckpointError(f"{path} has {len(names)} label_names for a teacher of {teacher.num_classes} classes.")
     return teacher
 
 

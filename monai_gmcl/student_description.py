@@ -24,6 +24,10 @@ __all__ = ["TASKS", "StudentDescription"]
 TASKS = ("classification", "multi_label")
 """One class an image (softmax), or any number of labels (sigmoid of each)."""
 
+LARGEST = {2: 2**26, 3: 2**29}
+"""Most pixels of an image, and voxels of a volume, that a student takes; a file that says more is no file of ours."""
+MOST_CHANNELS = 2**16
+
 
 @dataclass(frozen=True)
 class StudentDescription:
@@ -107,10 +111,15 @@ def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
         # fire reads a single name as text, and numbers as numbers
         return [str(item) for item in (value if isinstance(value, list | tuple) else [value])]
     if name in ("channels", "num_classes", "spatial_dims"):
-        return _numbers(name, [value], 1, whole=True)[0]
+        number: int = _numbers(name, [value], 1, whole=True)[0]
+        if number > MOST_CHANNELS:
+            raise ConfigurationError(f"{name} must be at most {MOST_CHANNELS:,}, got {value!r}.")
+        return number
     if value is None or name in ("task", "source"):
         return value
     if name == "split":
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(f"split must be settings by their names, got {value!r}.")
         return dict(value)
     values = list(value) if isinstance(value, list | tuple) else [value] * spatial_dims
     if name == "intensity_range":
@@ -123,13 +132,15 @@ def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
         raise ConfigurationError(f"spacing must be above 0, got {value!r}.")
     if len(found) != spatial_dims:
         raise ConfigurationError(f"{name} must be one number or {spatial_dims}, got {value!r}.")
+    if name != "spacing" and math.prod(found) > LARGEST[spatial_dims]:
+        raise ConfigurationError(f"{name} must be of at most {LARGEST[spatial_dims]:,} pixels, got {value!r}.")
     return found
 
 
 def _numbers(name: str, values: Sequence[Any], least: float, whole: bool = False) -> list[Any]:
     for value in values:
         number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < least:
+        if not number or value < least or not abs(value) < math.inf or (whole and value > LARGEST[3]):
             kind = "a whole number from 1" if whole else "a finite number"
             raise ConfigurationError(f"{name} must be {kind}, got {value!r}.")
     return [value if whole else float(value) for value in values]

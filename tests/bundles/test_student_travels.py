@@ -26,7 +26,7 @@ from monai.bundle import ConfigWorkflow, run
 from monai.data import load_net_with_metadata
 from PIL import Image
 
-from monai_gmcl import describe_student, load_student
+from monai_gmcl import StudentDescription, describe_student, load_student, save_student
 from monai_gmcl.commands.export import export
 from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.data import make_volume_phantom
@@ -269,6 +269,36 @@ def test_volumes_keep_spacing_and_intensity_range(tmp_path: Path) -> None:
     options = {"dataset_dir": str(volumes / "test"), "output_dir": str(tmp_path / "run")}
     run(config_file=INFER, **options, **QUICK)
     assert list(predictions(tmp_path / "run")[0]) == ["image", *student.class_names]
+    export(str(tmp_path / "run" / "model.pt"), str(tmp_path / "student.ts"))
+    network, metadata, _ = load_net_with_metadata(str(tmp_path / "student.ts"))
+    assert network(torch.rand(1, 1, 8, 8, 8)).shape == (1, student.num_classes)
+    assert metadata["student"]["spacing"] == [2.0] * 3
+
+
+def test_several_labels_of_an_image_have_each_a_probability_of_their_own(data: Path, tmp_path: Path) -> None:
+    workflow = ConfigWorkflow(INFER, logging_file=False, workflow_type="infer", **QUICK)
+    workflow.initialize()
+    network = workflow.parser.get_parsed_content("network_def")
+    with torch.no_grad():
+        network.fc.weight.zero_()
+        network.fc.bias.copy_(torch.tensor([0.0, 50.0, 50.0, -50.0]))
+    findings = StudentDescription(["mass", "edema", "nodule", "fracture"], 2, 3, image_size=16, task="multi_label")
+    options = {"model_file": str(save_student(network, tmp_path / "model.pt", findings)), "output_dir": str(tmp_path)}
+    run(config_file=INFER, dataset_dir=str(data / "test"), **options, **QUICK)
+    assert list(predictions(tmp_path)[0].values())[1:] == ["0.500000", "1.000000", "1.000000", "0.000000"]
+
+
+def test_a_run_that_has_left_no_student_is_not_taken_for_the_bundles(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(RuntimeError) as caught:
+        run(config_file=INFER, dataset_dir=str(data / "test"), output_dir=str(tmp_path), **QUICK)
+    assert f"There is no student's file {tmp_path / 'model.pt'}" in causes(caught.value)
+
+
+@pytest.mark.parametrize("names", [["costs $5", "a_b^c"], ["image", "label"], ["caf\udce9", "<b>"], ["=1+1", "-"]])
+def test_names_come_back_letter_by_letter(names: list[str], tmp_path: Path) -> None:
+    file = save_student(torch.nn.Linear(2, 2), tmp_path / "model.pt", StudentDescription(names, 2, 1))
+    assert describe_student(file).class_names == names
 
 
 @pytest.mark.parametrize("file", [[TRAIN], [INFER], [TRAIN, EVALUATE]], ids=["training", "inference", "evaluation"])

@@ -22,7 +22,7 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
-from monai_gmcl.data.splits import check_no_leakage, split_off
+from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.ranks import Ranks
 
@@ -114,6 +114,10 @@ def open_data(
             logger.warning(tell(same))
     whole = split_off(parts, fractions, seed, twins)
     check_no_leakage(whole)
+    known = classes_in(whole["training"])
+    absent = [name for label, name in enumerate(names) if label not in known]
+    if absent and len(whole["training"]) < len(parts["training"]):
+        logger.warning("Too few images to split: training has none of %s. List validation and test yourself.", absent)
     dims, channels = _kind(item["image"] for items in whole.values() for item in items)
     return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels)
 

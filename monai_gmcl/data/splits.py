@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +20,15 @@ import numpy as np
 from monai_gmcl.data.listing import Item
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["check_no_leakage", "draw_labeled", "grouped_stratified_split", "groups_of", "split_off"]
+__all__ = [
+    "check_no_leakage",
+    "classes_in",
+    "classes_of",
+    "draw_labeled",
+    "grouped_stratified_split",
+    "groups_of",
+    "split_off",
+]
 
 SHOWN = 5
 """How many shared patients or files an error names."""
@@ -120,7 +128,32 @@ def split_off(
     shares = [wanted[name] for name in missing]
     shares = shares if len(missing) == len(wanted) else [share / sum(shares) for share in shares]
     dealt = dict(zip(missing, grouped_stratified_split(parts["training"], shares, seed, twins=twins), strict=True))
+    _complete(dealt, twins)
     return {name: dealt.get(name) or parts[name] for name in wanted}
+
+
+def _complete(parts: dict[str, list[Item]], twins: Mapping[str, Hashable] | None) -> None:
+    """Move groups to training, where a rare class came to stand in another part alone."""
+    known = classes_in(parts["training"])
+    for name in [name for name in parts if name != "training" and not classes_in(parts[name]) <= known]:
+        items, moved = parts[name], set[int]()
+        for group in sorted(groups_of(items, twins=twins).values(), key=len):
+            found = classes_in([items[i] for i in group])
+            if not found <= known and len(moved) + len(group) < len(items):
+                known |= found
+                moved.update(group)
+        parts["training"] = [*parts["training"], *(items[i] for i in sorted(moved))]
+        parts[name] = [item for i, item in enumerate(items) if i not in moved]
+
+
+def classes_of(label: int | list[float]) -> list[int]:
+    """Return the classes of an image: its own, or those of its labels that are 1."""
+    return [index for index, value in enumerate(label) if value] if isinstance(label, list) else [label]
+
+
+def classes_in(items: Iterable[Item]) -> set[int]:
+    """Return the classes of which there is an image."""
+    return {label for item in items for label in classes_of(item["label"])}
 
 
 def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "group") -> None:

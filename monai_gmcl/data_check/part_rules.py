@@ -17,7 +17,7 @@ from typing import Any
 
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.listing import Item
-from monai_gmcl.data.splits import groups_of
+from monai_gmcl.data.splits import classes_of, groups_of
 from monai_gmcl.data_check.looks import Look
 
 __all__ = ["class_faults", "group_faults", "split_faults", "twin_faults"]
@@ -91,7 +91,7 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
     """
     faults = []
     for part, items in parts.items():
-        counts: Counter[Any] = Counter(label for item in items for label in _classes(item["label"]))
+        counts: Counter[Any] = Counter(label for item in items for label in classes_of(item["label"]))
         for label, name in enumerate(class_names):
             where = f"images of {name!r} in {part}"
             # a column of a multi-label task that has no name is no class that someone asked for
@@ -112,9 +112,3 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
 
 def _is_row(items: Sequence[Item]) -> bool:
     return bool(items) and isinstance(items[0]["label"], list)
-
-
-def _classes(label: int | list[float]) -> list[int]:
-    if isinstance(label, list):
-        return [index for index, value in enumerate(label) if value]
-    return [label]

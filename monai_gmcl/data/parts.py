@@ -116,7 +116,7 @@ def _table_parts(path: Path, group_column: str | None, class_names: list[str] | 
         listed.setdefault(part_name(values[column]) or "" if column else "training", []).append((number, row))
     if "training" not in listed:
         on_fault(Fault("table", str(path), f"rows of the part 'training' in the column {column!r}", ", ".join(listed)))
-        listed = {"training": [], **listed}
+        return {"training": []}
     order = [part for part in ("training", "validation", "test") if part in listed]
     return {part: row_entries(listed[part], path, class_names, on_fault) for part in order}
 

@@ -46,6 +46,9 @@ OF_ENGINE = {
 }
 """Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
 
+TOLD = 10
+"""Changes that are named one by one."""
+
 
 class CheckpointKeeper:
     """Keeps a run safe from being killed: the last good checkpoints, and the way back into them.
@@ -226,11 +229,11 @@ class CheckpointKeeper:
         refused, taken = now.changes(state["run"])
         if refused:
             raise CheckpointError(
-                f"{path} is of another run, which cannot be gone on with: {'; '.join(refused)}. Give these as they "
+                f"{path} is of another run, which cannot be gone on with: {_told(refused)}. Give these as they "
                 "were, or begin a new run in another folder."
             )
         if taken:
-            logger.warning("The run goes on otherwise than it began: %s.", "; ".join(taken))
+            logger.warning("The run goes on otherwise than it began: %s.", _told(taken))
 
     def _planned(self, key: str, state: Mapping[str, Any]) -> Any:
         begun = state.get("run", {}).get("plans", {}).get(key)
@@ -292,3 +295,8 @@ class CheckpointKeeper:
 
     def _restore_signals(self, engine: Engine, *_: BaseException) -> None:
         self._signals.restore()
+
+
+def _told(changes: list[str]) -> str:
+    more = f"; and {len(changes) - TOLD} more" if len(changes) > TOLD else ""
+    return "; ".join(changes[:TOLD]) + more

@@ -38,6 +38,8 @@ __all__ = ["RunSettings", "described"]
 SAMPLE = 2**16
 """Numbers of an array that are read at most."""
 DEPTH = 6
+MOST = 64
+"""Values of a list that are kept one by one."""
 TAKES_EFFECT = ("loss_function", "inferer", "curriculum", "hypergradient", "weighting", "teacher", "teacher_interval")
 """Attributes of the engine of which a resumed run takes the new value."""
 
@@ -103,28 +105,47 @@ class RunSettings:
         )
 
 
-def described(value: Any, depth: int = DEPTH) -> Any:
-    """Return what can be compared of a value: numbers and texts, digests of arrays, names and attributes of objects."""
+def described(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> Any:
+    """Return what can be compared of a value: numbers and texts, digests of arrays, names and attributes of objects.
+
+    Args:
+        value: anything.
+        depth: how many objects within objects are looked into.
+        seen: by their ids, those that are not described again.
+    """
+    seen = set() if seen is None else seen
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor | np.ndarray | np.generic):
         return _digest(value)
     if isinstance(value, functools.partial):
-        return {"of": described(value.func, depth - 1), "args": described([*value.args, value.keywords], depth - 1)}
+        return described({"of": value.func, "args": value.args, "keywords": value.keywords}, depth, seen)
     if isinstance(value, type) or (isinstance(value, Callable) and hasattr(value, "__qualname__")):  # type: ignore[arg-type]
         return getattr(value, "__qualname__", "")
     name = type(value).__qualname__
-    if depth == 0:
+    if depth == 0 or id(value) in seen:
         return name
+    seen.add(id(value))
     if isinstance(value, Mapping):
-        return {str(key): described(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [described(item, depth - 1) for item in value]
+        return _short({str(key): described(item, depth - 1, seen) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return _short([described(item, depth - 1, seen) for item in value])
+    if not hasattr(value, "__dict__"):
+        text = str(value)
+        return name if " at 0x" in text else text
     own = {key: item for key, item in getattr(value, "__dict__", {}).items() if not key.startswith("_")}
     if isinstance(value, nn.Module):
         own.pop("training", None)
         own |= {key: buffer for key, buffer in value.named_buffers() if "running" not in key}
-    return {"class": name, **{key: described(item, depth - 1) for key, item in own.items()}} if own else name
+    return {"class": name, **{key: described(item, depth - 1, seen) for key, item in own.items()}} if own else name
+
+
+def _short(found: Any) -> Any:
+    """A digest in place of a long list."""
+    if len(found) <= MOST:
+        return found
+    told = hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{len(found)} values, SHA-256 {told[:16]}"
 
 
 def _of_optimizer(optimizer: Any) -> Any:

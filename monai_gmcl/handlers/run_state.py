@@ -85,7 +85,7 @@ class HandlerStates:
         for name, part in self.parts.items():
             try:
                 found[name] = plain(_state(part), name)
-            except CheckpointError as error:
+            except Exception as error:  # what a user's handler makes of itself must not end the run
                 if name not in self._told:
                     logger.warning("What %s has gathered is not part of the checkpoints: %s", name, error)
                 self._told.add(name)

@@ -25,6 +25,8 @@ from monai_gmcl.hypergradients import (
     register_update_rule,
 )
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.student_description import StudentDescription
+from monai_gmcl.student_file import describe_student, load_student, save_student
 from monai_gmcl.teachers import (
     EvidenceOptimizer,
     ImageTeacher,
@@ -68,10 +70,14 @@ __all__ = [
     "PolicyTeacher",
     "PseudoLabeler",
     "StainTeacher",
+    "StudentDescription",
     "Teacher",
     "UniformWeighting",
     "UnrolledHypergradient",
+    "describe_student",
+    "load_student",
     "load_teacher",
     "register_update_rule",
+    "save_student",
     "save_teacher",
 ]

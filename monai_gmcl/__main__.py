@@ -17,6 +17,7 @@ import fire
 
 from monai_gmcl.commands.check import check
 from monai_gmcl.commands.compare import compare
+from monai_gmcl.commands.export import export
 from monai_gmcl.commands.init import init
 from monai_gmcl.commands.report import report
 from monai_gmcl.commands.synthesize import synthesize
@@ -29,6 +30,7 @@ __all__ = ["main"]
 COMMANDS = {
     "check": check,
     "compare": compare,
+    "export": export,
     "init": init,
     "report": report,
     "synthesize": synthesize,

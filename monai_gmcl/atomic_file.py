@@ -11,29 +11,92 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 from pathlib import Path
 
-__all__ = ["write_whole"]
+from monai_gmcl.exceptions import OutputError
+
+__all__ = ["make_folder", "write_whole"]
 
 
-def write_whole(path: Path, content: bytes | memoryview, beside: Path | None = None) -> None:
-    """Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
+def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | None = None) -> None:
+    r"""Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
+
+    What a process that was killed has left beside the file goes.
 
     Args:
         path: of the file; its folder must exist.
-        content: all of it.
+        content: all of it. Texts are written as UTF-8; what is none (names of files may hold any bytes) as ``\udcff``.
         beside: where it is written first. Default: a hidden file of this process, in the same folder.
 
     Raises:
-        OSError: it cannot be written; what was there still is.
+        OutputError: the disk is full or cannot be written to: path, bytes needed, bytes free. What was there still is.
     """
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp") if beside is None else beside
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            _sweep(path)
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(_told(path, len(content), error)) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it is in, if there is none.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {path} cannot be made ({error.strerror or error}): expected a folder that may be written to."
+        ) from error
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes have left of a file, as far as they are known to be dead."""
+    if os.name != "posix":
+        # Elsewhere a process cannot be asked whether it lives without harm.
+        return
+    own = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
+    for other in os.listdir(path.parent):
+        found = own.fullmatch(other)
+        if found is not None and not _lives(int(found[1])):
+            path.with_name(other).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _told(path: Path, needed: int, error: OSError) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return (
+            f"{path} cannot be written: the folder {folder} is not there (any more). It must stay where it is while "
+            "files are written to it."
+        )
+    full = "The disk is full: " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return (
+        f"{full}{path} cannot be written ({error.strerror or error}): {needed:,} bytes needed, "
+        f"{shutil.disk_usage(folder).free:,} bytes free. What was saved before is still there."
+    )

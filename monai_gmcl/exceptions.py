@@ -22,6 +22,7 @@ __all__ = [
     "ImageRangeError",
     "LabelError",
     "NonFiniteLossError",
+    "OutputError",
     "StudentOutputError",
     "TeacherError",
     "UnsupportedOptimizerError",
@@ -66,6 +67,10 @@ class UnsupportedOptimizerError(GMCLError, TypeError):
 
 class NonFiniteLossError(GMCLError, ArithmeticError):
     """The student's loss is NaN or infinite."""
+
+
+class OutputError(GMCLError, OSError):
+    """A file or folder that cannot be written; the message names it."""
 
 
 class CheckpointError(GMCLError, ValueError):

@@ -26,7 +26,7 @@ import fire
 import numpy as np
 from PIL import Image
 
-from monai_gmcl.data.class_folders import is_image
+from monai_gmcl.data.listing import is_image
 from monai_gmcl.data_check import check_source
 from monai_gmcl.exceptions import DataError
 

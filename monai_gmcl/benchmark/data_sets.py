@@ -48,6 +48,7 @@ class DataOptions:
         centered: the centre makes the label (PCam): nothing may shift, zoom or hide it much.
         spatial_dims: 2, or 3 for NIfTI volumes.
         classes: number of class folders.
+        intensity_range: the files' numbers that become 0 and 1; see :func:`~monai_gmcl.data.image_transforms`.
     """
 
     folder: str
@@ -58,6 +59,7 @@ class DataOptions:
     centered: bool = False
     spatial_dims: int = 2
     classes: int = 2
+    intensity_range: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -66,8 +68,11 @@ class DataOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what changes results: all but where the folder lies, and what differs from two classes in 2-D."""
-        usual = {field.name: field.default for field in fields(self) if field.name in ("spatial_dims", "classes")}
+        late = ("spatial_dims", "classes", "intensity_range")
+        usual = {field.name: field.default for field in fields(self) if field.name in late}
         own = {name: value for name, value in asdict(self).items() if usual.get(name) != value}
+        if self.intensity_range is not None:
+            own["intensity_range"] = list(self.intensity_range)
         return {**own, "folder": self.name}
 
     @property
@@ -148,6 +153,9 @@ class BenchmarkData:
         return self._splits[name]
 
     def _read(self, items: Any) -> Images:
-        read = image_transforms(self.options.spatial_dims, self.options.channels, self.options.crop, self.options.size)
+        options = self.options
+        read = image_transforms(
+            options.spatial_dims, options.channels, options.crop, options.size, options.intensity_range
+        )
         images = torch.stack([read(item)["image"].as_subclass(torch.Tensor) for item in items])
         return images, torch.tensor([item["label"] for item in items])

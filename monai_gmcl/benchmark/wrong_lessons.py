@@ -38,7 +38,7 @@ from monai_gmcl.benchmark.unlabeled_arms import unlabeled_loader
 from monai_gmcl.benchmark.weights_by_mark import WeightsByMark
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.data import image_transforms
-from monai_gmcl.data.class_folders import is_image
+from monai_gmcl.data.listing import is_image
 from monai_gmcl.engines import GMCLEvents, GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.hypergradients import HeadHypergradient

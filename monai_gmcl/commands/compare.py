@@ -26,6 +26,7 @@ from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, run_job
 from monai_gmcl.benchmark.tuning import PILOTS, chosen_strengths, keep_chosen_strengths
 from monai_gmcl.commands.report import check_installed, report
 from monai_gmcl.data import class_folder_datalist
+from monai_gmcl.data.intensities import check_intensity_range
 
 __all__ = ["compare"]
 
@@ -50,6 +51,7 @@ def compare(
     pictures: bool = False,
     workers: int = 2,
     device: str = "cpu",
+    intensity_range: Sequence[float] | None = None,
 ) -> None:
     """Run a grid of comparisons and report it; what is on disk already is not run again.
 
@@ -78,6 +80,7 @@ def compare(
         pictures: whether the report shows images of the data set.
         workers: processes of one thread each.
         device: where they train, ``cpu`` or ``cuda``. Times are compared only among runs on one kind of machine.
+        intensity_range: the files' numbers that become 0 and 1, as (0, 4095); see ``image_transforms``.
 
     Raises:
         ConfigurationError, DataError: an unknown arm, an n that classes cannot share evenly, a missing folder, a
@@ -89,7 +92,9 @@ def compare(
     from monai_gmcl.benchmark.report import keep_command
 
     _, names = class_folder_datalist(f"{data_dir}/train")
-    options = DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names))
+    limits = check_intensity_range(intensity_range)
+    options = DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names), limits)
+    out = str(out)  # fire reads 2024 as a number
     folder = Path(out)
     # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
     with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:

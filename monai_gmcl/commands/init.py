@@ -17,7 +17,7 @@ from pathlib import Path
 import monai_gmcl
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["init"]
+__all__ = ["bundle_folder", "init"]
 
 BUNDLE = "gmcl_classification"
 
@@ -31,21 +31,25 @@ def init(directory: str) -> None:
     Raises:
         ConfigurationError: something is in the folder, or at its place, already.
     """
-    target = Path(directory).expanduser()
+    target = Path(str(directory)).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"init: expected a new or an empty folder, found something at {str(target)!r}.")
-    shutil.copytree(_source(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__"))
+    shutil.copytree(bundle_folder(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__"))
     print(
         f"The bundle is in {target}; its docs/README.md tells of settings and results. Train it with\n"
         f"python -m monai.bundle run --bundle_root {target} --config_file {target / 'configs' / 'train.yaml'}"
     )
 
 
-def _source() -> Path:
-    """The bundle beside the package in a checkout, or where pip has put it: under ``share`` of the environment."""
+def bundle_folder() -> Path:
+    """Return the bundle beside the package in a checkout, or where pip has put it: under ``share`` of the environment.
+
+    Raises:
+        ConfigurationError: it is at neither place.
+    """
     above = Path(monai_gmcl.__file__).parents[1:]
     places = [above[0] / "bundles", *(folder / "share" / "monai_gmcl" / "bundles" for folder in above)]
     for place in places:
         if (place / BUNDLE).is_dir():
             return place / BUNDLE
-    raise ConfigurationError(f"init: this installation of monai_gmcl lacks its bundle {BUNDLE}: install it again.")
+    raise ConfigurationError(f"this installation of monai_gmcl lacks its bundle {BUNDLE}: install it again.")

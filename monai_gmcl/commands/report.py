@@ -33,7 +33,7 @@ def report(out: str, pictures: bool = False) -> None:
     # Here: the other commands of monai_gmcl do without the packages that reports need.
     from monai_gmcl.benchmark.report import write_report
 
-    print(f"See {write_report(out, pictures)}")
+    print(f"See {write_report(str(out), pictures)}")
 
 
 def check_installed(*packages: str) -> None:

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.labeled_sources import read_label
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.synthesis.out_folder import OutFolder
 from monai_gmcl.synthesis.real_images import RealImages, read_items
 from monai_gmcl.synthesis.review import check_review_dir
@@ -48,7 +50,8 @@ def synthesize(
     """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, card.
 
     A run that was cut off goes on where it stopped when it is called again with the same arguments, and ends with the
-    same bytes. Crop, size, intensity range and spacing should be those of the training.
+    same bytes. Class names, crop, size, intensity range and spacing are those of the training, where the teacher's file
+    says them (those of :class:`monai_gmcl.handlers.TeacherSaver` in the bundle do); others are errors then.
 
     Args:
         teacher: file of ``save_teacher``.
@@ -59,10 +62,12 @@ def synthesize(
         difficulty: strength of the change. Default: that at the end of the teacher's training, where its file says so,
             or 1.
         seed: of all images.
-        crop: center of the real images to keep, pixels.
-        size: to resize the real images to, pixels.
-        intensity_range: of NIfTI volumes, mapped to 0..1 and back. Default: each volume's own, written as 0..1.
-        spacing: of NIfTI voxels, millimeters, to resample the real volumes to.
+        crop: center of the real images to keep, pixels. Default: as in the training.
+        size: to resize the real images to, pixels. Default: as in the training.
+        intensity_range: the files' numbers that become 0 and 1, and back; see ``image_transforms``. A PNG gets 16 bits
+            where the range ends above 255. Default: as in the training; without one, of images of 8 bits 0 and 255, and
+            each volume's own, written as 0..1.
+        spacing: of NIfTI voxels, millimeters, to resample the real volumes to. Default: as in the training.
         group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
         review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
             images.
@@ -77,11 +82,15 @@ def synthesize(
     source, review_dir = source or None, review_dir or None  # a configuration may say '' for none
     description, loaded = describe_teacher(str(teacher)), load_teacher(str(teacher))
     _check_numbers(per_class=per_class, seed=seed, crop=crop, size=size)
-    _check_for_teacher(loaded, source, intensity_range, review_dir)
+    images = _as_trained(
+        teacher, description, loaded, image_crop=crop, image_size=size, intensity_range=intensity_range, spacing=spacing
+    )
+    crop, size, spacing = (images[key] for key in ("image_crop", "image_size", "spacing"))
+    limits = check_intensity_range(images["intensity_range"])
+    _check_for_teacher(loaded, source, limits, review_dir)
     target = Path(str(out))
     _check_apart(target, source, review_dir)
     folder = OutFolder(target, overwrite)
-    limits = (float(intensity_range[0]), float(intensity_range[1])) if intensity_range is not None else None
     names = description.label_names or [str(label) for label in range(loaded.num_classes)]
     real = None
     if source is not None:
@@ -91,7 +100,7 @@ def synthesize(
         real = RealImages(items, loaded, crop, size, limits, spacing)
     strength = _difficulty(description, difficulty)
     dataset = SyntheticDataset(loaded, per_class, real if loaded.needs_images else None, _rows(real), strength, seed)
-    wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits or (0.0, 1.0))
+    wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits)
     wanted.try_sources()
     record = wanted.record({"crop": crop, "size": size, "intensity_range": limits, "spacing": spacing})
     if review_dir is not None:
@@ -113,8 +122,22 @@ def _check_numbers(**arguments: Any) -> None:
                 raise ConfigurationError(f"synthesize: {name} must be a whole number from {least}, got {value!r}.")
 
 
+def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **given: Any) -> dict[str, Any]:
+    """How real images are read: as the teacher's file says, or, where it says nothing, as the user does."""
+    told = description.training.get("images")
+    if told is None:
+        return given
+    names = description.label_names or [str(label) for label in range(teacher.num_classes)]
+    try:
+        training = StudentDescription(names, teacher.spatial_dims, teacher.in_channels, **told, source=str(file))
+    except (TypeError, ConfigurationError) as error:
+        raise CheckpointError(f"{file} says of its images what cannot be ({error}).") from error
+    training.check(**{name: value for name, value in given.items() if value is not None})
+    return training.reading()
+
+
 def _check_for_teacher(
-    teacher: Teacher, source: str | None, intensity_range: Sequence[float] | None, review_dir: str | None
+    teacher: Teacher, source: str | None, intensity_range: tuple[float, float] | None, review_dir: str | None
 ) -> None:
     kind = type(teacher).__name__
     if teacher.needs_images and source is None:
@@ -125,13 +148,13 @@ def _check_for_teacher(
         raise ConfigurationError(
             f"synthesize: the teacher, {kind}, makes images of {teacher.in_channels} channels; a PNG takes 1 or 3."
         )
-    if intensity_range is None:
+    if intensity_range is None or teacher.spatial_dims == 3:
         return
-    fits = isinstance(intensity_range, list | tuple) and len(intensity_range) == 2
-    if not fits or not intensity_range[0] < intensity_range[1] or teacher.spatial_dims == 2:
+    most = 65535 if teacher.in_channels == 1 else 255
+    if intensity_range[0] < 0 or intensity_range[1] > most:
         raise ConfigurationError(
-            "synthesize: intensity_range is the lowest and the highest value of volumes, as (0, 100), got "
-            f"{intensity_range!r} for images of {teacher.spatial_dims} dimensions."
+            f"synthesize: a PNG of {teacher.in_channels} channel(s) holds numbers from 0 to {most}, got the "
+            f"intensity_range {intensity_range}."
         )
 
 

@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
-from monai_gmcl.data.class_folders import class_folder_datalist, is_image
+from monai_gmcl.data.class_folders import class_folder_datalist
 from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
 from monai_gmcl.data.labeled_sources import LabeledSources
+from monai_gmcl.data.listing import is_image
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.data.opening import LabeledData, open_data
 from monai_gmcl.data.phantom import make_phantom
+from monai_gmcl.data.prediction import prediction_datalist
 from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.data.unlabeled import unlabeled_datalist
@@ -38,6 +40,7 @@ __all__ = [
     "make_unlabeled_phantom",
     "make_volume_phantom",
     "open_data",
+    "prediction_datalist",
     "read_csv_datalist",
     "read_json_datalist",
     "unlabeled_datalist",

@@ -8,26 +8,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
+from monai_gmcl.data.label_names import joined_names, match_name, sorted_names
+from monai_gmcl.data.listing import Item, folder_entries, folder_files, foreign_fault, is_image
+from monai_gmcl.data.part_names import part_name
 
-__all__ = ["IMAGE_SUFFIXES", "Item", "class_folder_datalist", "is_image"]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
-
-Item = dict[str, Any]
-"""``image``: path; ``label``: class index or list of floats; ``group``, where known: patient or slide."""
-
-
-def is_image(path: Path) -> bool:
-    """Whether the file's name ends like an image that can be read."""
-    return path.name.lower().endswith(IMAGE_SUFFIXES)
+__all__ = ["class_folder_datalist", "class_folder_entries"]
 
 
 def class_folder_datalist(
@@ -36,8 +30,9 @@ def class_folder_datalist(
     """List the images of a folder that has a folder for each class.
 
     Args:
-        folder: with one folder of PNG, JPEG, TIFF or NIfTI images per class.
-        class_names: the classes in the order of their labels. Default: the folders' names, sorted.
+        folder: with one folder of PNG, JPEG, TIFF or NIfTI images per class, or of one folder per patient, whose name
+            is then the images' ``group``.
+        class_names: the classes in the order of their labels. Default: the folders' names, numbers first, as numbers.
         on_fault: called with each fault. Default: errors raise.
 
     Returns:
@@ -46,45 +41,73 @@ def class_folder_datalist(
     Raises:
         DataError: no folder, no classes, other classes than ``class_names``, an empty class, a file that is no image.
     """
-    folder = Path(folder)
+    entries, names = class_folder_entries(Path(folder), class_names, on_fault)
+    parts, names = name_parts({"training": entries}, names, Path(folder), on_fault)
+    return parts["training"], names
+
+
+def class_folder_entries(
+    folder: Path, class_names: Sequence[str] | None, on_fault: OnFault
+) -> tuple[list[Entry], list[str]]:
+    """List the images of class folders as they are named, and the class names; see :func:`class_folder_datalist`."""
     names = list(class_names or [])
     if not folder.is_dir():
         on_fault(Fault("missing", str(folder), "a folder of class folders", "no folder"))
         return [], names
-    entries = _entries(folder, on_fault)
-    found = [path.name for path in entries if path.is_dir()]
-    names = found if class_names is None else names
-    if not found or sorted(names) != found:
+    children = folder_entries(folder, on_fault)
+    found = {path.name: path for path in children if path.is_dir()}
+    joined = joined_names(found)[0]
+    names = sorted_names(joined.values()) if class_names is None else names
+    classes = {name: match_name(joined[name], names) for name in found}
+    if not found or None in classes.values() or not {*names} <= {*classes.values()}:
         wanted = "at least one class folder" if class_names is None else f"the class folders {', '.join(names)}"
         on_fault(Fault("layout", str(folder), wanted, ", ".join(found) or "none"))
-    for path in entries:
+    for path in children:
         if is_image(path) and not path.is_dir():
             on_fault(Fault("stray", str(path), "images in class folders", "one beside them"))
-    items: list[Item] = []
-    for label, name in enumerate(names):
-        if name in found:
-            items += _class_items(folder / name, label, on_fault)
-    return items, names
+    images = [
+        (path, place, label)
+        for label in names
+        for name, place in found.items()
+        if classes[name] == label
+        for path in _class_images(place, on_fault)
+    ]
+    groups = _groups([path.relative_to(place).parts[:-1] for path, place, _ in images], folder, on_fault)
+    entries = [Entry({"image": str(path), "label": place.name}) for path, place, _ in images]
+    for entry, group in zip(entries, groups or (), strict=False):
+        entry.item["group"] = group
+    return entries, names
 
 
-def _class_items(folder: Path, label: int, on_fault: OnFault) -> list[Item]:
-    files = _entries(folder, on_fault)
-    if not files:
+def _class_images(folder: Path, on_fault: OnFault) -> list[Path]:
+    children = folder_entries(folder, on_fault)
+    if not children:
         on_fault(Fault("empty_class", str(folder), "at least one image in the class folder", "none"))
-    items = []
-    for path in files:
-        if is_image(path):
-            items.append({"image": str(path), "label": label})
-        else:
-            only = f"only images ({', '.join(IMAGE_SUFFIXES)}) in class folders"
-            on_fault(Fault("not_an_image", str(path), only, f"{str(path.name)!r}"))
-    return items
+    images = []
+    for child in children:
+        inner = child.is_dir() and not is_image(child)
+        files = list(folder_files(child, on_fault)) if inner else [child]
+        for path in files or [child]:
+            if is_image(path):
+                images.append(path)
+            else:
+                on_fault(foreign_fault(path, "in class folders"))
+    return images
 
 
-def _entries(folder: Path, on_fault: OnFault) -> list[Path]:
-    """What stands in a folder, sorted, without hidden files."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        on_fault(Fault("missing", str(folder), "a folder that can be read", f"a locked one ({error.strerror})"))
-        return []
+def _groups(places: list[tuple[str, ...]], folder: Path, on_fault: OnFault) -> list[str] | None:
+    """Return the patient or slide of each image: the first folder between class and image that tells them apart."""
+    between = {place[0] for place in places if place}
+    if between and all(part_name(name) for name in between):
+        found = f"parts ({', '.join(sorted(between))}) below them"
+        on_fault(Fault("layout", str(folder), "class folders inside of parts, and the parts' folder", found))
+        return None
+    while all(places) and len({place[0] for place in places}) == 1:
+        places = [place[1:] for place in places]
+    if not any(places):
+        return None
+    if not all(places):
+        found = f"some in folders ({next(filter(None, places))[0]!r}) and some beside these"
+        on_fault(Fault("group", str(folder), "images in the folders of patients or slides", found))
+        return None
+    return [place[0] for place in places]

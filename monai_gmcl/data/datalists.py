@@ -8,20 +8,24 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_gmcl.data.class_folders import Item
+from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
-from monai_gmcl.data.label_names import class_name, multi_label, sorted_names
+from monai_gmcl.data.label_names import class_name, group_name, multi_label
+from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, is_image
+from monai_gmcl.data.tables import Table, read_json, read_table
 
-__all__ = ["read_csv_datalist", "read_json_content", "read_json_datalist"]
+__all__ = ["image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
+
+Row = tuple[int, Any]
+"""A number (line of a CSV table, entry of a JSON list) and what stands there."""
 
 
 def read_csv_datalist(
@@ -38,7 +42,7 @@ def read_csv_datalist(
         path: the table; image paths in it are relative to its folder, or absolute.
         image_column: column of the image paths.
         label_column: column of the class (a name or a number), or several columns of 0/1 for multi-label tasks.
-        group_column: column of the patient or slide.
+        group_column: column of the patient or slide. Default: ``group``, where there is one.
         class_names: the classes in the order of their labels. Default: those found, sorted (numbers as numbers).
         on_fault: called with each fault. Default: errors raise.
 
@@ -51,15 +55,10 @@ def read_csv_datalist(
     path = Path(path)
     multi = not isinstance(label_column, str)
     labels = [label_column] if isinstance(label_column, str) else list(label_column)
-    wanted = [image_column, *labels, *([group_column] if group_column else [])]
-    read = _csv_rows(path, wanted, on_fault)
-    if read is None:
+    table = read_table(path, [image_column, *labels, *([group_column] if group_column else [])], on_fault)
+    if table is None:
         return [], list(class_names or [])
-    rows: list[tuple[int, Any]] = []
-    for number, row in read:
-        label = [row[name] for name in labels] if multi else row[labels[0]]
-        group = {"group": row[group_column]} if group_column else {}
-        rows.append((number, {"image": row[image_column], "label": label, **group}))
+    rows = table_rows(table, image_column, labels if multi else labels[0], group_column)
     items, names = _items(rows, path, class_names, on_fault)
     return items, labels if multi else names
 
@@ -85,7 +84,7 @@ def read_json_datalist(
         DataError: naming the file and the entry (from 1).
     """
     path = Path(path)
-    content = read_json_content(path, on_fault)
+    content = read_json(path, on_fault)
     if content is None:
         return [], list(class_names or [])
     if not isinstance(content.get(section), list):
@@ -94,107 +93,87 @@ def read_json_datalist(
     return _items(list(enumerate(content[section], 1)), path, class_names, on_fault)
 
 
-def read_json_content(path: Path, on_fault: OnFault = stop) -> dict[str, Any] | None:
-    """Read a JSON datalist as it stands; None after a fault."""
-    if not path.is_file():
-        on_fault(Fault("missing", str(path), "a datalist", "no file"))
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    # JSONDecodeError and UnicodeDecodeError are ValueErrors, and so is a number of thousands of digits
-    except (ValueError, RecursionError, OSError) as error:
-        on_fault(Fault("table", str(path), "JSON", f"none: {error}"))
-        return None
-    if not isinstance(content, dict):
-        on_fault(Fault("table", str(path), "a list 'training'", type(content).__name__))
-        return None
-    return content
-
-
-def _csv_rows(path: Path, wanted: Sequence[str], on_fault: OnFault) -> list[tuple[int, dict[str, str]]] | None:
-    if not path.is_file():
-        on_fault(Fault("missing", str(path), "a datalist", "no file"))
-        return None
-    rows = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            columns = list(table.fieldnames or [])
-            for column in wanted:
-                if columns.count(column) != 1:
-                    found = "two of them" if column in columns else ", ".join(columns) or "none"
-                    on_fault(Fault("table", str(path), f"a column {column!r}", found))
-                    return None
-            for row in table:
-                if None in row:
-                    found = f"{len(columns) + len(row[None])}: {', '.join(map(str, row[None]))!r} is too many"
-                    on_fault(Fault("row", str(path), f"{len(columns)} values", found, table.line_num))
-                else:
-                    rows.append((table.line_num, row))
-    except (csv.Error, ValueError, OSError) as error:
-        on_fault(Fault("table", str(path), "a CSV table in UTF-8", f"none: {error}"))
-        return None
+def table_rows(
+    table: Table, image_column: str = "image", label_column: str | Sequence[str] = "label", group: str | None = None
+) -> list[Row]:
+    """Return the rows of a table as mappings with ``image``, ``label`` and, where there is one, ``group``."""
+    image, place = table.column(image_column), table.column(group or "group")
+    columns = [label_column] if isinstance(label_column, str) else list(label_column)
+    found = [table.column(column) or column for column in columns]
+    rows: list[Row] = []
+    for number, row in table.rows:
+        label = row[found[0]] if isinstance(label_column, str) else [row[column] for column in found]
+        rows.append((number, {"image": row[image or ""], "label": label, **({"group": row[place]} if place else {})}))
     return rows
 
 
-def _items(
-    rows: Sequence[tuple[int, Any]], path: Path, class_names: Sequence[str] | None, on_fault: OnFault
-) -> tuple[list[Item], list[str]]:
-    if not rows:
-        on_fault(Fault("table", str(path), "at least one image", "none"))
-    items: list[tuple[int, Item]] = []
-    for number, row in rows:
-        read = _item(row, path, number, class_names)
-        if isinstance(read, Fault):
-            on_fault(read)
-        else:
-            items.append((number, read))
-    if not items:
-        return [], list(class_names or [])
-    multi = isinstance(items[0][1]["label"], list)
-    names = list(map(str, class_names)) if class_names is not None else sorted_names(item["label"] for _, item in items)
-    kind = _kind(items[0][1]["label"])
-    listed = []
-    for number, item in items:
-        if _kind(item["label"]) != kind:
-            found = repr(item["label"])
-            on_fault(Fault("label", str(path), f"{kind}, as in the rows before,", found, number))
-        elif not multi and item["label"] not in names:
-            found = repr(item["label"])
-            on_fault(Fault("label", str(path), f"one of the classes {', '.join(names)}", found, number))
-        else:
-            listed.append(item if multi else {**item, "label": names.index(item["label"])})
-    return listed, [str(k) for k in range(len(items[0][1]["label"]))] if multi else names
-
-
-def _item(row: Any, path: Path, number: int, class_names: Sequence[str] | None) -> Item | Fault:
-    """Return an item with its class's name."""
+def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None = None) -> Entry | Fault:
+    """Return the image of a row, with its label and group as they are written, or say what is wrong with the row."""
 
     def fault(kind: str, expected: str, found: str) -> Fault:
         return Fault(kind, str(path), expected, found, number)
 
     if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, "", []):
         return fault("row", "an image and a label", repr(row))
-    try:
-        image = path.parent / str(row["image"])
-        there = image.is_file()
-    except (OSError, ValueError) as error:  # a name too long, a name that is no text
-        return fault("missing", "an image file", f"a path that cannot be followed ({error})")
-    if not there:
-        return fault("missing", "an image file", f"no file {str(image)!r}")
+    image = image_path(row["image"], path, number)
+    if isinstance(image, Fault):
+        return image
     label = row["label"]
-    read = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
+    read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
+    if isinstance(label, str) and is_image(Path(label)):
+        return fault("label", "a class (masks are not read: the task is classification)", f"the file {label!r}")
     if read is None:
         wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
         return fault("label", wanted, repr(label))
-    item: Item = {"image": str(image), "label": read}
+    item: Item = {"image": image, "label": label if isinstance(label, bool) else read}
     if "group" in row:
+        group = group_name(row["group"])
         # Without one, images of the same patient could come to stand in two parts unnoticed.
-        if row["group"] in (None, ""):
+        if group is None:
             return fault("group", "a group (patient or slide)", "none")
-        item["group"] = str(row["group"]).strip()
-    return item
+        item["group"] = group
+    return Entry(item, number)
 
 
-def _kind(label: Any) -> str:
-    return f"{len(label)} labels of 0 or 1" if isinstance(label, list) else "one class"
+def image_path(written: Any, path: Path, number: int) -> str | Fault:
+    """Return the path of a row's image: relative to the list's folder, with either system's separators."""
+    if isinstance(written, list) and len(written) == 1:
+        written = written[0]
+    if not isinstance(written, str):
+        return Fault("row", str(path), "the path of one image", repr(written), number)
+    slashed = written.strip().replace("\\", "/")
+    # what leaves the folder is followed only as it stands
+    ways = [written, written.strip()] if ".." in slashed.split("/") else [written, written.strip(), slashed]
+    try:
+        for way in ways:
+            if (path.parent / way).is_file():
+                return str(path.parent / way)
+        near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
+    except (OSError, ValueError) as error:  # a name too long, a name that is no text
+        return Fault("missing", str(path), "an image file", f"a path that cannot be followed ({error})", number)
+    hint = f"; there is {near[0]!r}: write it so" if near else ""
+    return Fault("missing", str(path), "an image file", f"no file {str(path.parent / written)!r}{hint}", number)
+
+
+def _items(
+    rows: Sequence[Row], path: Path, class_names: Sequence[str] | None, on_fault: OnFault
+) -> tuple[list[Item], list[str]]:
+    entries = row_entries(rows, path, class_names, on_fault)
+    if not entries:
+        return [], list(class_names or [])
+    parts, names = name_parts({"training": entries}, class_names, path, on_fault)
+    return parts["training"], names
+
+
+def row_entries(rows: Sequence[Row], path: Path, class_names: Sequence[str] | None, on_fault: OnFault) -> list[Entry]:
+    """Return what can be read of rows; each fault is told of."""
+    if not rows:
+        on_fault(Fault("table", str(path), "at least one image", "none"))
+    entries = []
+    for number, row in rows:
+        read = _entry(row, path, number, class_names)
+        if isinstance(read, Fault):
+            on_fault(read)
+        else:
+            entries.append(read)
+    return entries

@@ -12,26 +12,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["KINDS", "Fault", "OnFault", "stop"]
+__all__ = ["KINDS", "Fault", "OnFault", "alike", "stop", "stop_at_errors", "tell"]
 
 
 class Kind(NamedTuple):
-    """A kind of fault: whether it stops a training, and what to do about it."""
+    """A kind of fault: whether it stops a training, what to do about it, whether one line tells of all files alike."""
 
     is_error: bool
     remedy: str
+    in_one_line: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "missing": Kind(True, "correct the path, or put the file there"),
+    "missing": Kind(True, "correct the path, or put the file there", in_one_line=True),
     "layout": Kind(True, "give each class a folder of images, the same in every part"),
-    "not_an_image": Kind(True, "take it out, or save it as PNG, JPEG, TIFF or NIfTI"),
+    "not_an_image": Kind(True, "take it out, or save it as PNG, JPEG, TIFF or NIfTI", in_one_line=True),
+    "dicom": Kind(True, "convert it to NIfTI with dcm2niix, or a single image to PNG with dcmj2pnm", in_one_line=True),
     "table": Kind(True, "correct the table"),
     "row": Kind(True, "correct the row, or take it out"),
     "label": Kind(True, "correct the label, or take the row out"),
@@ -40,26 +43,30 @@ KINDS: dict[str, Kind] = {
     "truncated": Kind(True, "copy it again, or take it out"),
     "unreadable": Kind(True, "save it again as PNG, JPEG, TIFF or NIfTI, or take it out"),
     "pixel_limit": Kind(True, "take it out or make it smaller; if it is trusted, raise pixel_limit"),
-    "pixel_type": Kind(True, "save it with 8 or 16 bits, grey or RGB"),
+    "pixel_type": Kind(True, "save images with 8 or 16 bits, volumes with colors as channels along a fourth axis"),
     "pages": Kind(True, "save each page as a file of its own"),
     "not_finite": Kind(True, "replace the values, or take the file out"),
     "channels": Kind(True, "save all volumes with the same channels"),
     "dimensions": Kind(True, "keep images and volumes in data sets of their own"),
     "empty_class": Kind(True, "add images, or take the class out"),
     "leak": Kind(True, "keep the image in one part only"),
+    "too_few": Kind(True, "add images, or list validation and test yourself"),
     "group_leak": Kind(True, "keep all images of a patient or slide in one part"),
     "two_labels": Kind(True, "keep the image with its true label only"),
     "absent_class": Kind(False, "add images: nothing is measured of this class there"),
     "single_image": Kind(False, "add images: one cannot stand in training and in validation"),
-    "similar_names": Kind(False, "if they are one class, give it one name"),
-    "stray": Kind(False, "move it into a class folder: it is not read"),
-    "unread_list": Kind(False, "give its images labels: it is not read"),
+    "similar_names": Kind(False, "if they are one class, patient or slide, give it one name"),
+    "stray": Kind(False, "move it into a class folder, or a part: it is not read"),
+    "unread_list": Kind(False, "it is not read: name it as a part and give its images labels, if it should be"),
+    "unread_column": Kind(False, "it is not read: correct it, if it should be"),
+    "joined": Kind(False, "they are read as one; write them alike, or differently if they are two"),
+    "intensities": Kind(False, "give the range that matters as intensity_range, such as (low, high) of all images"),
     "wrong_suffix": Kind(False, "rename it: it is read as what it is"),
     "pixel_mix": Kind(False, "all are converted alike; look whether they belong together"),
     "transparent": Kind(False, "it is read as on white paper; save it without transparency if that is wrong"),
     "size": Kind(False, "look at it; crop or resize in training (image_crop, image_size)"),
     "constant": Kind(False, "look at it; take it out if it shows nothing"),
-    "duplicate": Kind(False, "keep one: a random split can put them into training and validation"),
+    "duplicate": Kind(False, "keep one: it counts twice; a split keeps both in one part"),
     "outside": Kind(False, "copy the file into the folder, or make sure that it is meant"),
 }
 """By name. Errors first; the names stand in the JSON of ``python -m monai_gmcl validate --json``."""
@@ -113,3 +120,39 @@ def stop(fault: Fault) -> None:
     """
     if fault.is_error:
         raise fault.error()
+
+
+def alike(faults: Iterable[Fault]) -> list[list[Fault]]:
+    """Put together what one line can tell of: the same found in several files, or several files that are missing."""
+    groups: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in faults:
+        found = () if KINDS[fault.kind].in_one_line else (fault.found,)
+        groups.setdefault((fault.kind, fault.expected, *found), []).append(fault)
+    return list(groups.values())
+
+
+def tell(same: Sequence[Fault]) -> str:
+    """Return in one line the first of what is :func:`alike`, what to do, and how many there are."""
+    first, *more = same
+    told = f"{first.error()} {first.remedy[0].upper()}{first.remedy[1:]}."
+    return told + (f" {len(more):,} more like it." if more else "")
+
+
+def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
+    """Raise the first error, with how many there are.
+
+    Args:
+        faults: also warnings, which do not count.
+        source: of the data set that ``python -m monai_gmcl validate`` can tell more of.
+
+    Raises:
+        DataError: there is an error among the faults.
+    """
+    errors = alike(fault for fault in faults if fault.is_error)
+    if not errors:
+        return
+    told = tell(errors[0])
+    others = sum(map(len, errors[1:]))
+    if others:
+        told += f" {others:,} other errors" + (f": python -m monai_gmcl validate {source}" if str(source) else ".")
+    raise DataError(told)

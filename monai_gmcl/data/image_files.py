@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 import nibabel
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.file_faults import decoding_fault, file_fault, sides, unknown_fault
 from monai_gmcl.exceptions import ConfigurationError
 
 Seen = TypeVar("Seen")
@@ -35,6 +35,7 @@ __all__ = [
     "picture_channels",
     "read_picture",
     "read_volume",
+    "volume_channels",
 ]
 
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
@@ -80,16 +81,16 @@ def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
 
 def _look(path: str | os.PathLike[str], look: Callable[[Image.Image], Seen | Fault]) -> Seen | Fault:
     """Return what ``look`` makes of an opened picture, or say why there is none."""
-    unfit = _file_fault(path, PICTURES)
+    unfit = file_fault(path, PICTURES)
     if unfit is not None:
         return unfit
     try:
         with open(path, "rb") as file:
             image = _opened(file, str(path))
-            return Fault("not_an_image", str(path), PICTURES, "something else") if image is None else look(image)
+            return unknown_fault(path, PICTURES) if image is None else look(image)
     # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
     except Exception as error:
-        return _decoding_fault(path, PICTURES, error)
+        return decoding_fault(path, PICTURES, error)
 
 
 def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:
@@ -114,45 +115,6 @@ def flat_picture(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def read_volume(
-    path: str | os.PathLike[str], pixel_limit: int | None = None
-) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read a NIfTI volume, or say what is wrong with it.
-
-    Args:
-        path: of the file.
-        pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
-
-    Returns:
-        The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data.
-        Axes go to the right, to the front and up (RAS), as near as turning and flipping brings them; the affine
-        follows.
-    """
-    limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
-    unfit = _file_fault(path, VOLUMES)
-    if unfit is not None:
-        return unfit
-    reader = NibabelReader(as_closest_canonical=True)
-    try:
-        volume = reader.read(str(path))
-        if len(volume.shape) not in (3, 4):
-            return Fault("dimensions", str(path), "3 dimensions, or 4 with channels,", f"shape {tuple(volume.shape)}")
-        voxels = int(np.prod([max(int(side), 0) for side in volume.shape], dtype=object))
-        if not 0 < voxels <= limit:
-            return Fault("pixel_limit", str(path), f"1 to {limit:,} voxels", f"{_sides(volume.shape)}")
-        if volume.get_data_dtype().kind not in "iuf":
-            return Fault("pixel_type", str(path), "real numbers", f"{volume.get_data_dtype()}")
-        array, meta = reader.get_data(volume)
-        array = np.asarray(array, dtype=np.float32)
-    except nibabel.filebasedimages.ImageFileError:
-        return Fault("not_an_image", str(path), VOLUMES, "something else")
-    except Exception as error:
-        return _decoding_fault(path, VOLUMES, error)
-    if not np.isfinite(array).all():
-        return Fault("not_finite", str(path), "numbers", "NaN or infinity")
-    return array, meta
-
-
 def check_pixel_limit(pixel_limit: Any) -> None:
     """Raise where a limit is no count of pixels.
 
@@ -162,22 +124,6 @@ def check_pixel_limit(pixel_limit: Any) -> None:
     whole = isinstance(pixel_limit, int) and not isinstance(pixel_limit, bool)
     if pixel_limit is not None and (not whole or pixel_limit < 1):
         raise ConfigurationError(f"pixel_limit must be a whole number from 1, got {pixel_limit!r}.")
-
-
-def _file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
-    """Look at what can be known without opening: a pipe or a device would never come to an end."""
-    file = Path(path)
-    try:
-        if not os.path.lexists(file):
-            return Fault("missing", str(path), expected, "no file")
-        if not file.is_file():
-            kind = "a folder" if file.is_dir() else "no regular file" if file.exists() else "a link to nothing"
-            return Fault("not_an_image", str(path), expected, kind)
-        if file.stat().st_size == 0:
-            return Fault("empty_file", str(path), expected, "an empty file")
-    except (OSError, ValueError) as error:
-        return Fault("missing", str(path), expected, f"a path that cannot be followed ({_one_line(error)})")
-    return None
 
 
 def _opened(file: BinaryIO, path: str) -> Image.Image | None:
@@ -198,7 +144,7 @@ def _opened(file: BinaryIO, path: str) -> Image.Image | None:
 
 def _header_fault(image: Image.Image, path: str, limit: int) -> Fault | None:
     if image.width * image.height > limit:
-        return Fault("pixel_limit", path, f"at most {limit:,} pixels", _sides(image.size))
+        return Fault("pixel_limit", path, f"at most {limit:,} pixels", sides(image.size))
     if image.mode == "F":
         return Fault("pixel_type", path, "8 or 16 bits", "floating point")
     if image.mode not in MODES and not image.mode.startswith("I;16"):
@@ -218,15 +164,71 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
     return None
 
 
-def _decoding_fault(path: str | os.PathLike[str], expected: str, error: Exception) -> Fault:
-    told = _one_line(error)
-    cut = isinstance(error, EOFError) or any(word in told.lower() for word in ("truncated", "end of file", "end-of-st"))
-    return Fault("truncated" if cut else "unreadable", str(path), expected, f"damage ({told})")
+def read_volume(
+    path: str | os.PathLike[str], pixel_limit: int | None = None
+) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
+    """Read a NIfTI volume, or say what is wrong with it.
+
+    Args:
+        path: of the file.
+        pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
+
+    Returns:
+        The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data;
+        axes of length 1 after the first three are left out.
+        Axes go to the right, to the front and up (RAS), as near as turning and flipping brings them; the affine
+        follows.
+    """
+    limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
+    unfit = file_fault(path, VOLUMES)
+    if unfit is not None:
+        return unfit
+    reader = NibabelReader(as_closest_canonical=True)
+    try:
+        volume = reader.read(str(path))
+        unfit = _volume_fault(volume, str(path), limit)
+        if unfit is not None:
+            return unfit
+        array, meta = reader.get_data(volume)
+        array = np.asarray(array, dtype=np.float32)
+    except nibabel.filebasedimages.ImageFileError:
+        return unknown_fault(path, VOLUMES)
+    except Exception as error:
+        return decoding_fault(path, VOLUMES, error)
+    if not np.isfinite(array).all():
+        return Fault("not_finite", str(path), "numbers", "NaN or infinity")
+    return array.reshape(*array.shape[:3], *_channels(array.shape)), meta
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
+    """Return the channels of a volume by its header, or say what is wrong with it."""
+    unfit = file_fault(path, VOLUMES)
+    if unfit is not None:
+        return unfit
+    try:
+        volume = NibabelReader().read(str(path))
+        unfit = _volume_fault(volume, str(path))
+        return int(np.prod(_channels(volume.shape))) if unfit is None else unfit
+    except nibabel.filebasedimages.ImageFileError:
+        return unknown_fault(path, VOLUMES)
+    except Exception as error:
+        return decoding_fault(path, VOLUMES, error)
 
 
-def _sides(shape: tuple[int, ...]) -> str:
-    return " x ".join(f"{side:,}" for side in shape)
+def _channels(shape: Sequence[int]) -> list[int]:
+    """Axes after the first three; those of length 1 (a single point in time) say nothing."""
+    return [side for side in shape[3:] if side != 1]
+
+
+def _volume_fault(volume: Any, path: str, limit: int | None = None) -> Fault | None:
+    shape = tuple(volume.shape)
+    if len(shape) < 3 or len(_channels(shape)) > 1:
+        return Fault("dimensions", path, "3 dimensions, or 4 with channels (2: as PNG or TIFF),", f"shape {shape}")
+    voxels = int(np.prod([max(int(side), 0) for side in shape], dtype=object))
+    if limit is not None and not 0 < voxels <= limit:
+        return Fault("pixel_limit", path, f"1 to {limit:,} voxels", sides(shape))
+    dtype = volume.get_data_dtype()
+    if dtype.kind not in "iuf":
+        found = f"colors ({', '.join(dtype.names)})" if dtype.names else f"{dtype}"
+        return Fault("pixel_type", path, "real numbers", found)
+    return None

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import check_pixel_limit, picture_array, read_picture, read_volume
+from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_volume
+from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 __all__ = ["ReadImaged", "image_transforms"]
@@ -44,7 +45,7 @@ class ReadImaged(MapTransform):
     grey, RGB                     as they are; grey becomes three equal channels, RGB the luma of ITU-R 601
     1 bit                         0 and 255
     palette                       looked up
-    grey of 16 bits               divided by 257, with its depth
+    grey of 16 bits               with its depth, by the range that shows the image: see ``intensity_range``
     RGB of 16 bits                the upper 8 (Pillow's reading)
     alpha, transparent color      as on white paper
     CMYK, YCbCr                   by Pillow's formulas, without a color profile
@@ -60,14 +61,22 @@ class ReadImaged(MapTransform):
         spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI.
         channels: 1 (grey) or 3 (RGB) for images; converted where the file differs. The file's own for volumes.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26 (8,192 x 8,192); 2**29 for volumes.
+        intensity_range: of images, the file's numbers that come out as 0 and 255; what is outside is clipped. Default:
+            0 and 255 of 8 bits; 0 and 65,535 of grey of 16 bits, or, of an image that uses less than .3 of them, its
+            own range without half a percent of its pixels at either end. (Volumes come out as stored.)
 
     Raises:
-        ConfigurationError: other dims, channels or limit.
+        ConfigurationError: other dims, channels or limit, a range that is none, a range for volumes.
         DataError: in one line that names the file that cannot be read.
     """
 
     def __init__(
-        self, keys: KeysCollection, spatial_dims: int = 2, channels: int = 3, pixel_limit: int | None = None
+        self,
+        keys: KeysCollection,
+        spatial_dims: int = 2,
+        channels: int = 3,
+        pixel_limit: int | None = None,
+        intensity_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(keys)
         if spatial_dims not in (2, 3) or (spatial_dims == 2 and channels not in (1, 3)):
@@ -75,6 +84,9 @@ class ReadImaged(MapTransform):
                 f"Expected spatial_dims 2 with 1 or 3 channels, or spatial_dims 3, got {spatial_dims} and {channels}."
             )
         check_pixel_limit(pixel_limit)
+        if spatial_dims == 3 and intensity_range is not None:
+            raise ConfigurationError("ReadImaged reads volumes as stored: give intensity_range to image_transforms.")
+        self.intensity_range = check_intensity_range(intensity_range)
         self.spatial_dims = spatial_dims
         self.channels = channels
         self.pixel_limit = pixel_limit
@@ -90,7 +102,7 @@ class ReadImaged(MapTransform):
         if isinstance(found, Fault):
             raise found.error()
         meta = {"mode": found.mode, MetaKeys.SPATIAL_SHAPE: np.asarray(found.size[::-1])}
-        return _with_meta(picture_array(found, self.channels), meta, path)
+        return _with_meta(scaled_picture(found, self.channels, self.intensity_range), meta, path)
 
     def _volume(self, path: Any) -> Tensor:
         found = read_volume(path, self.pixel_limit)
@@ -141,18 +153,21 @@ def image_transforms(
         channels: 1 or 3 for 2-D images; the volume's for 3-D.
         crop: centre to keep, in pixels, after the spacing.
         size: to resize to after the crop (area interpolation).
-        intensity_range: of NIfTI volumes, mapped to 0..1 and clipped. Default: each volume's own least and most.
+        intensity_range: the files' numbers that become 0 and 1; what is outside is clipped. Default: 0 and 255 of
+            images of 8 bits; of 16 bits see :class:`ReadImaged`; each volume's own least and most.
         key: of the path, then of the image.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: see :class:`ReadImaged`.
         spacing: of NIfTI voxels, millimeters, to resample to (linear interpolation). Default: each volume's own.
 
     Raises:
-        ConfigurationError: other dims, channels or limit, a spacing of 2-D images or one that is not above 0; when
-            called, a spacing while MONAI's meta data are switched off.
+        ConfigurationError: other dims, channels, limit or range, a spacing of 2-D images or one that is not above 0;
+            when called, a spacing while MONAI's meta data are switched off.
         DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
             RuntimeError whose cause it is.)
     """
-    steps: list[Any] = [ReadImaged(key, spatial_dims, channels, pixel_limit)]
+    intensity_range = check_intensity_range(intensity_range)
+    own_range = intensity_range if spatial_dims == 2 else None
+    steps: list[Any] = [ReadImaged(key, spatial_dims, channels, pixel_limit, own_range)]
     if spatial_dims == 2:
         steps.append(ScaleIntensityRanged(key, 0.0, 255.0, 0.0, 1.0, clip=True))
     elif intensity_range is not None:

@@ -11,17 +11,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_gmcl.data.class_folders import Item
-from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import picture_channels
+from monai_gmcl.data.faults import Fault, alike, stop_at_errors, tell
+from monai_gmcl.data.image_files import picture_channels, volume_channels
+from monai_gmcl.data.listing import Item
+from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
-from monai_gmcl.data.splits import check_no_leakage, grouped_stratified_split
+from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
+from monai_gmcl.exceptions import DataError
+from monai_gmcl.ranks import Ranks
 
 __all__ = ["LabeledData", "open_data"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class LabeledData:
         test: read once, at the end.
         class_names: in the order of the labels.
         spatial_dims: 2 or 3.
-        channels: 1 or 3 for 2-D images (of the first one), 1 for volumes.
+        channels: of 2-D images 1 where all are grey, or else 3; of volumes their own.
     """
 
     training: list[Item]
@@ -56,36 +63,85 @@ def open_data(
     seed: int = 0,
     group_column: str | None = None,
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    class_names: Sequence[str] | None = None,
+    check: bool = True,
+    pixel_limit: int | None = None,
+    intensity_range: tuple[float, float] | None = None,
 ) -> LabeledData:
     """Open what the user has, or the phantom.
 
+    Every file is looked at first, by the code of ``python -m monai_gmcl validate``: what has errors there is refused
+    here, and warnings are logged. Parts that are given are kept; what is missing of validation and test is split off
+    training by seed and, where they are known, by patient or slide. Images that show the same come into one part.
+
     Args:
         dataset_dir: empty for the phantom; a folder with ``train``, ``valid`` and ``test``, each of class folders; a
-            folder of class folders, split by seed; a CSV table; or a MONAI JSON datalist with ``training``,
-            ``validation`` and ``test``, or else its ``training`` list alone. Tables and lists are split by seed and,
-            where they are given, by patient or slide.
+            folder of class folders; a CSV table, with a column ``split`` where it has parts; or a MONAI JSON datalist
+            with ``training`` and, where there are any, ``validation`` and ``test``.
         phantom_dir: where the phantom is generated on first use.
         seed: of the split.
-        group_column: the CSV table's column of the patient or slide.
+        group_column: the table's column of the patient or slide. Default: ``group``, where there is one. In folders,
+            those between class and image.
         fractions: shares of training, validation and test, where the data are split here.
+        class_names: the classes in the order of their labels. Default: those found, numbers first, as numbers.
+        check: whether to look at every file. Without, only headers are read, and what is split here, to keep images
+            that show the same together.
+        pixel_limit: most pixels of an image, or voxels of a volume; see :func:`image_transforms`.
+        intensity_range: with which the images will be read: the check compares their values with it.
 
     Raises:
+        ConfigurationError: a limit or a range that is none.
         DataError: naming what was found instead.
     """
-    path = Path(dataset_dir) if str(dataset_dir) else make_phantom(phantom_dir)
-    parts, names = list_parts(path, group_column)
-    if set(parts) != {"training", "validation", "test"}:
-        dealt = grouped_stratified_split(parts["training"], fractions, seed)
-        parts = dict(zip(("training", "validation", "test"), dealt, strict=True))
-    return _parts(parts["training"], parts["validation"], parts["test"], names)
+    # Here: data_check reads files through this package.
+    from monai_gmcl.data_check.check import look_over
+    from monai_gmcl.data_check.looks import find_twins
+
+    path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
+    class_names = [class_names] if isinstance(class_names, str) else class_names
+    if check and str(dataset_dir):
+        looked = look_over(path, group_column, class_names, pixel_limit, intensity_range)
+        parts, names, twins, faults = looked.parts, looked.class_names, looked.twins, looked.report.faults
+    else:
+        listed: list[Fault] = []
+        parts, names = list_parts(path, group_column, class_names, listed.append)
+        # Which images show the same must be known where a split could put them into two parts.
+        split = [] if str(dataset_dir) == "" or all(map(parts.get, PARTS)) else parts["training"]
+        twins, faults = find_twins([item["image"] for item in split], pixel_limit), tuple(listed)
+    stop_at_errors(faults, path)
+    if faults and Ranks().index == 0:
+        for same in alike(faults):
+            logger.warning(tell(same))
+    whole = split_off(parts, fractions, seed, twins)
+    check_no_leakage(whole)
+    known = classes_in(whole["training"])
+    absent = [name for label, name in enumerate(names) if label not in known]
+    if absent and len(whole["training"]) < len(parts["training"]):
+        logger.warning("Too few images to split: training has none of %s. List validation and test yourself.", absent)
+    dims, channels = _kind(item["image"] for items in whole.values() for item in items)
+    return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels)
 
 
-def _parts(training: list[Item], validation: list[Item], test: list[Item], names: list[str]) -> LabeledData:
-    check_no_leakage({"training": training, "validation": validation, "test": test})
-    first = Path(training[0]["image"])
-    if first.name.lower().endswith((".nii", ".nii.gz")):
-        return LabeledData(training, validation, test, names, spatial_dims=3, channels=1)
-    channels = picture_channels(first)
-    if isinstance(channels, Fault):
-        raise channels.error()
-    return LabeledData(training, validation, test, names, spatial_dims=2, channels=channels)
+def _kind(paths: Iterable[str]) -> tuple[int, int]:
+    """Return the dimensions and the channels of all images by their headers: 3 where one image has colors.
+
+    Raises:
+        DataError: a header that cannot be read, images and volumes, volumes of different channels.
+    """
+    first: tuple[str, int, int] | None = None
+    most = 0
+    for path in dict.fromkeys(paths):
+        dims = 3 if path.lower().endswith((".nii", ".nii.gz")) else 2
+        channels = volume_channels(path) if dims == 3 else picture_channels(path)
+        if isinstance(channels, Fault):
+            raise channels.error()
+        first = first or (path, dims, channels)
+        if dims != first[1]:
+            kinds = ("images", "a volume") if dims == 3 else ("volumes", "an image")
+            raise Fault("dimensions", path, f"{kinds[0]}, as {first[0]!r},", kinds[1]).error()
+        if dims == 3 and channels != first[2]:
+            raise Fault("channels", path, f"{first[2]} channels, as in {first[0]!r},", str(channels)).error()
+        most = max(most, channels)
+    if first is None:
+        raise DataError("Expected at least one image, found none.")
+    return first[1], most

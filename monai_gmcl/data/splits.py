@@ -12,34 +12,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
-from monai_gmcl.data.class_folders import Item
+from monai_gmcl.data.listing import Item
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["check_no_leakage", "draw_labeled", "grouped_stratified_split"]
+__all__ = [
+    "check_no_leakage",
+    "classes_in",
+    "classes_of",
+    "draw_labeled",
+    "grouped_stratified_split",
+    "groups_of",
+    "split_off",
+]
 
 SHOWN = 5
 """How many shared patients or files an error names."""
 
 
 def grouped_stratified_split(
-    items: Sequence[Item], fractions: Sequence[float], seed: int, group_key: str = "group"
+    items: Sequence[Item],
+    fractions: Sequence[float],
+    seed: int,
+    group_key: str = "group",
+    twins: Mapping[str, Hashable] | None = None,
 ) -> list[list[Item]]:
-    """Split so that no patient or slide stands in two parts, and classes keep their shares as well as groups allow.
+    """Split so that no patient, slide or image stands in two parts, and classes keep their shares as groups allow.
 
     Groups are dealt out from the largest to the smallest, each to the part that its classes are most wanted in. An item
-    without a group is a group of its own.
+    without a group is a group of its own, with what lists the same image again.
 
     Args:
         items: with ``label`` and, where known, ``group``.
         fractions: share of each part, above 0, summing to 1.
         seed: deals equal groups in another order.
         group_key: key of the patient or slide.
+        twins: of each path, something equal for images that show the same. Default: the path.
 
     Returns:
         The parts, each in the order of ``items``.
@@ -49,9 +61,7 @@ def grouped_stratified_split(
     """
     if min(fractions, default=0.0) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"Expected fractions above 0 that sum to 1, got {list(fractions)}.")
-    groups: dict[Any, list[int]] = {}
-    for index, item in enumerate(items):
-        groups.setdefault(item.get(group_key, ("alone", index)), []).append(index)
+    groups = groups_of(items, group_key, twins)
     classes = sorted({str(item["label"]) for item in items})
     counts = {
         name: np.array([sum(str(items[i]["label"]) == c for i in members) for c in classes], dtype=float)
@@ -74,6 +84,76 @@ def grouped_stratified_split(
     if not all(parts):
         raise DataError(f"Expected at least {len(parts)} groups to fill {len(parts)} parts, found {len(groups)}.")
     return [[items[i] for i in sorted(part)] for part in parts]
+
+
+def groups_of(
+    items: Sequence[Item], group_key: str = "group", twins: Mapping[str, Hashable] | None = None
+) -> dict[Hashable, list[int]]:
+    """Return the positions of what must stay together: images of a patient or slide, and the same image again."""
+    above: dict[Hashable, Hashable] = {}
+
+    def top(key: Hashable) -> Hashable:
+        while above.setdefault(key, key) != key:
+            key = above[key]
+        return key
+
+    keys = []
+    for index, item in enumerate(items):
+        image = item.get("image", index)
+        key = ("image", (twins or {}).get(image, image))
+        if group_key in item:
+            above[top(key)] = top(("group", item[group_key]))
+        keys.append(key)
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(top(key), []).append(index)
+    return groups
+
+
+def split_off(
+    parts: Mapping[str, list[Item]],
+    fractions: Sequence[float],
+    seed: int,
+    twins: Mapping[str, Hashable] | None = None,
+) -> dict[str, list[Item]]:
+    """Split what is missing of training, validation and test off the training part; what is given stays.
+
+    Raises:
+        DataError: as :func:`grouped_stratified_split` does.
+    """
+    wanted = dict(zip(("training", "validation", "test"), fractions, strict=True))
+    missing = [name for name in wanted if name == "training" or not parts.get(name)]
+    if missing == ["training"]:
+        return {name: parts[name] for name in wanted}
+    shares = [wanted[name] for name in missing]
+    shares = shares if len(missing) == len(wanted) else [share / sum(shares) for share in shares]
+    dealt = dict(zip(missing, grouped_stratified_split(parts["training"], shares, seed, twins=twins), strict=True))
+    _complete(dealt, twins)
+    return {name: dealt.get(name) or parts[name] for name in wanted}
+
+
+def _complete(parts: dict[str, list[Item]], twins: Mapping[str, Hashable] | None) -> None:
+    """Move groups to training, where a rare class came to stand in another part alone."""
+    known = classes_in(parts["training"])
+    for name in [name for name in parts if name != "training" and not classes_in(parts[name]) <= known]:
+        items, moved = parts[name], set[int]()
+        for group in sorted(groups_of(items, twins=twins).values(), key=len):
+            found = classes_in([items[i] for i in group])
+            if not found <= known and len(moved) + len(group) < len(items):
+                known |= found
+                moved.update(group)
+        parts["training"] = [*parts["training"], *(items[i] for i in sorted(moved))]
+        parts[name] = [item for i, item in enumerate(items) if i not in moved]
+
+
+def classes_of(label: int | list[float]) -> list[int]:
+    """Return the classes of an image: its own, or those of its labels that are 1."""
+    return [index for index, value in enumerate(label) if value] if isinstance(label, list) else [label]
+
+
+def classes_in(items: Iterable[Item]) -> set[int]:
+    """Return the classes of which there is an image."""
+    return {label for item in items for label in classes_of(item["label"])}
 
 
 def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "group") -> None:

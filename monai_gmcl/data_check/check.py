@@ -13,22 +13,61 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from monai_gmcl.data.class_folders import Item
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit
+from monai_gmcl.data.intensities import check_intensity_range
+from monai_gmcl.data.listing import Item
 from monai_gmcl.data.opening import LabeledData
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data_check.file_rules import file_faults, link_faults
 from monai_gmcl.data_check.looks import Look, look_at_all
-from monai_gmcl.data_check.part_rules import class_faults, group_faults, twin_faults
+from monai_gmcl.data_check.part_rules import class_faults, group_faults, split_faults, twin_faults
 from monai_gmcl.data_check.report import Report
+from monai_gmcl.data_check.value_rules import value_faults
 
-__all__ = ["check_data", "check_parts", "check_source"]
+__all__ = ["DataSet", "check_data", "check_parts", "check_source", "look_over"]
 
 logger = logging.getLogger(__name__)
+
+
+class DataSet(NamedTuple):
+    """A data set as it stands on disk, looked at.
+
+    Attributes:
+        parts: items by part; ``training`` and, where there are any, ``validation`` and ``test``.
+        class_names: in the order of the labels.
+        report: all faults.
+        twins: of each path, something equal for files that show the same.
+    """
+
+    parts: Mapping[str, list[Item]]
+    class_names: list[str]
+    report: Report
+    twins: Mapping[str, Hashable]
+
+
+def look_over(
+    source: str | Path,
+    group_column: str | None = None,
+    class_names: Sequence[str] | None = None,
+    pixel_limit: int | None = None,
+    intensity_range: tuple[float, float] | None = None,
+) -> DataSet:
+    """List a data set and look at every file: what ``validate`` reports and what :func:`open_data` opens.
+
+    Args:
+        source: see :func:`check_source`, as for the other arguments.
+
+    Raises:
+        ConfigurationError: a limit that is no count of pixels, a range that is none.
+    """
+    listed: list[Fault] = []
+    parts, names = list_parts(source, group_column, class_names, listed.append)
+    return _looked_at(parts, names, source, pixel_limit, listed, intensity_range, whole=False)
 
 
 def check_source(
@@ -36,22 +75,24 @@ def check_source(
     group_column: str | None = None,
     class_names: Sequence[str] | None = None,
     pixel_limit: int | None = None,
+    intensity_range: tuple[float, float] | None = None,
 ) -> Report:
     """Look at every file of a data set as it stands on disk, and report every fault at once.
+
+    A data set without errors is one that :func:`monai_gmcl.data.open_data` opens, and the other way round.
 
     Args:
         source: a folder with ``train``, ``valid`` and ``test``, a folder of class folders, a CSV table or a MONAI JSON
             datalist, as for :func:`monai_gmcl.data.open_data`.
-        group_column: the CSV table's column of the patient or slide.
+        group_column: the table's column of the patient or slide. Default: ``group``, where there is one.
         class_names: the classes in the order of their labels. Default: those found.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
+        intensity_range: with which the images will be read; see :func:`monai_gmcl.data.image_transforms`.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels.
+        ConfigurationError: a limit that is no count of pixels, a range that is none.
     """
-    listed: list[Fault] = []
-    parts, names = list_parts(source, group_column, class_names, listed.append)
-    return check_parts(parts, names, source, pixel_limit, listed)
+    return look_over(source, group_column, class_names, pixel_limit, intensity_range).report
 
 
 def check_parts(
@@ -60,6 +101,7 @@ def check_parts(
     source: str | Path,
     pixel_limit: int | None = None,
     listed: Sequence[Fault] = (),
+    intensity_range: tuple[float, float] | None = None,
 ) -> Report:
     """Look at every file of a data set that is listed already, and report every fault at once.
 
@@ -70,46 +112,72 @@ def check_parts(
         source: the folder or table that they come from.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
         listed: faults that listing them found.
+        intensity_range: with which the images will be read.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels.
+        ConfigurationError: a limit that is no count of pixels, a range that is none.
     """
+    items = {part: list(listed) for part, listed in parts.items()}
+    return _looked_at(items, class_names, source, pixel_limit, listed, intensity_range).report
+
+
+def _looked_at(
+    parts: Mapping[str, list[Item]],
+    class_names: Sequence[str],
+    source: str | Path,
+    pixel_limit: int | None,
+    listed: Sequence[Fault],
+    intensity_range: tuple[float, float] | None,
+    whole: bool = True,
+) -> DataSet:
+    """Look at every file; where the data set is not whole, the parts that are missing must be there to split off."""
     check_pixel_limit(pixel_limit)
+    intensity_range = check_intensity_range(intensity_range)
     found = look_at_all([item["image"] for items in parts.values() for item in items], pixel_limit)
     looks = {path: look for path, look in found.items() if isinstance(look, Look)}
+    twins = {path: look.twin(path) for path, look in looks.items()}
     classes = class_faults(parts, class_names, str(source))
-    if {"empty_class", "layout", "missing"} & {fault.kind for fault in listed}:
+    if {"empty_class", "layout", "missing", "dicom", "not_an_image"} & {fault.kind for fault in listed}:
         # told of already, by the folder's or the file's own path
         classes = [fault for fault in classes if fault.kind not in ("empty_class", "absent_class")]
     faults = [
         *listed,
         *(look for look in found.values() if isinstance(look, Fault)),
         *file_faults(looks),
+        *value_faults(looks, intensity_range),
         *twin_faults(parts, looks),
         *group_faults(parts),
         *classes,
         *link_faults(found, Path(source) if Path(source).is_dir() else Path(source).parent),
     ]
-    return Report.of(str(source), len(found), faults)
+    if not whole:
+        faults += split_faults(parts, twins, str(source))
+    return DataSet(parts, list(class_names), Report.of(str(source), len(found), faults), twins)
 
 
-def check_data(data: LabeledData, source: str | Path = "", pixel_limit: int | None = None) -> Report:
+def check_data(
+    data: LabeledData,
+    source: str | Path = "",
+    pixel_limit: int | None = None,
+    intensity_range: tuple[float, float] | None = None,
+) -> Report:
     """Look at every file before a training: all faults are logged as a table, and errors raise.
 
     Args:
         data: as :func:`monai_gmcl.data.open_data` returns them, split.
         source: the folder or table that they were opened from. Default: the folder that holds all images.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
+        intensity_range: with which the images will be read.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels.
+        ConfigurationError: a limit that is no count of pixels, a range that is none.
         DataError: naming the first few faulty files, and how many there are.
     """
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     folders = [Path(item["image"]).parent for items in parts.values() for item in items]
-    report = check_parts(parts, data.class_names, source or os.path.commonpath(folders), pixel_limit)
-    if report.faults:
-        # the whole table: of the error below, a bundle's user sees the first lines, and those under a traceback
-        logger.log(logging.ERROR if report.errors else logging.WARNING, "data check\n%s", report.table())
+    place = source or os.path.commonpath(folders)
+    report = check_parts(parts, data.class_names, place, pixel_limit, (), intensity_range)
+    # the whole table: of the error below, a bundle's user sees the first lines, and those under a traceback
+    report.log(logger)
     report.stop()
     return report

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import flat_picture, read_picture, read_volume
+from monai_gmcl.data.image_files import DEEPEST, flat_picture, read_picture, read_volume
 
-__all__ = ["Look", "look_at", "look_at_all"]
+__all__ = ["PERCENT", "Look", "Values", "find_twins", "look_at", "look_at_all"]
 
 AT_ONCE = 32
 """Files in one piece of work."""
@@ -39,6 +41,19 @@ MODES = {
 }
 
 
+PERCENT = (1, 5, 25, 50, 75, 95, 99)
+SAMPLE = 2**18
+"""About as many values of a file are enough to know its percentiles."""
+
+
+class Values(NamedTuple):
+    """What a file's numbers are like: percentiles, and from where to where they can go."""
+
+    percentiles: tuple[float, ...]
+    least: float
+    most: float
+
+
 @dataclass(frozen=True)
 class Look:
     """What one look at a file found.
@@ -49,6 +64,8 @@ class Look:
         shape: channels (0 for images: they are converted), then height and width, or the three sides of a volume.
         digest: of pixels as they are seen: equal for equal pixels in files of other formats and modes.
         constant: whether all pixels are equal.
+        values: the values that so many percent of the pixels (:data:`PERCENT`) stay below, and the least and the most
+            that the file's kind of pixels can have, of volumes those that it has.
         transparent: whether some pixels are not opaque.
     """
 
@@ -57,7 +74,12 @@ class Look:
     shape: tuple[int, ...]
     digest: bytes
     constant: bool
+    values: Values
     transparent: bool = False
+
+    def twin(self, path: str) -> Hashable:
+        """Return what is equal for files that show the same. Of constant images only the same file counts."""
+        return path if self.constant else self.digest
 
 
 def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
@@ -75,11 +97,13 @@ def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
     if mode == "I":
         values = np.asarray(image, dtype=np.uint16)
         pixels, constant = values.tobytes(), bool(values.min() == values.max())
+        used = Values(_percentiles(values), 0, DEEPEST)
     else:
         seen = image if mode == "RGB" and not transparent else flat_picture(image, 3)
         pixels = seen.tobytes()
         constant = all(low == high for low, high in seen.getextrema())  # type: ignore[misc]
-    return Look(str(image.format), MODES.get(mode, mode), shape, _digest(shape, pixels), constant, transparent)
+        used = Values(_percentiles(np.frombuffer(pixels, dtype=np.uint8)), 0, 255)
+    return Look(str(image.format), MODES.get(mode, mode), shape, _digest(shape, pixels), constant, used, transparent)
 
 
 def look_at_all(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Look | Fault]:
@@ -94,8 +118,15 @@ def look_at_all(paths: Sequence[str], pixel_limit: int | None = None) -> dict[st
     return found
 
 
+def find_twins(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Hashable]:
+    """Return of each file that can be read something equal for files that show the same."""
+    found = look_at_all(paths, pixel_limit)
+    return {path: look.twin(path) for path, look in found.items() if isinstance(look, Look)}
+
+
 def _bar(total: int) -> tqdm[None]:
-    return tqdm(total=total, desc="data check", unit="image")
+    # of a small data set it would be gone before it is seen
+    return tqdm(total=total, desc="data check", unit="image", delay=1)
 
 
 def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:
@@ -105,7 +136,13 @@ def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:
     array = found[0]
     channels = array.shape[-1] if array.ndim > 3 else 1
     shape = (channels, *array.shape[:3])
-    return Look("NIfTI", "volume", shape, _digest(shape, array.tobytes()), bool(array.min() == array.max()))
+    used = Values(_percentiles(array), float(array.min()), float(array.max()))
+    return Look("NIfTI", "volume", shape, _digest(shape, array.tobytes()), used.least == used.most, used)
+
+
+def _percentiles(values: NDArray[Any]) -> tuple[float, ...]:
+    flat = values.reshape(-1)
+    return tuple(map(float, np.percentile(flat[:: max(1, flat.size // SAMPLE)], PERCENT)))
 
 
 def _digest(shape: tuple[int, ...], pixels: bytes) -> bytes:

@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from monai_gmcl.data.class_folders import Item
 from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.listing import Item
+from monai_gmcl.data.splits import classes_of, groups_of
 from monai_gmcl.data_check.looks import Look
 
-__all__ = ["class_faults", "group_faults", "twin_faults"]
+__all__ = ["class_faults", "group_faults", "split_faults", "twin_faults"]
 
 Parts = Mapping[str, Sequence[Item]]
 
@@ -35,7 +36,7 @@ def twin_faults(parts: Parts, looks: Mapping[str, Look]) -> list[Fault]:
         for item in items:
             path = item["image"]
             look = looks.get(path)
-            key = path if look is None or look.constant else look.digest
+            key = path if look is None else look.twin(path)
             if key not in first:
                 first[key] = (part, item)
                 continue
@@ -69,26 +70,45 @@ def group_faults(parts: Parts) -> list[Fault]:
     return faults
 
 
+def split_faults(parts: Parts, twins: Mapping[str, Hashable], source: str) -> list[Fault]:
+    """Say whether the parts that are missing can be split off the training part."""
+    missing = [part for part in ("validation", "test") if not parts.get(part)]
+    training = parts.get("training") or []
+    groups = len(groups_of(training, twins=twins))
+    # an empty training part has been told of
+    if not training or groups > len(missing):
+        return []
+    wanted = (
+        f"at least {len(missing) + 1} different images, patients or slides to split {', '.join(missing)} off training"
+    )
+    return [Fault("too_few", source, wanted, str(groups))]
+
+
 def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[Fault]:
-    """Find classes without images or with a single one, and names that differ in case or blanks only."""
+    """Find classes without images or with a single one, and names that differ in case or blanks only.
+
+    Names of classes, and of patients and slides.
+    """
     faults = []
     for part, items in parts.items():
-        counts: Counter[Any] = Counter(label for item in items for label in _classes(item["label"]))
+        counts: Counter[Any] = Counter(label for item in items for label in classes_of(item["label"]))
         for label, name in enumerate(class_names):
             where = f"images of {name!r} in {part}"
+            # a column of a multi-label task that has no name is no class that someone asked for
+            asked = part == "training" and not (name == str(label) and _is_row(items))
             if counts[label] == 0:
-                faults.append(Fault("empty_class" if part == "training" else "absent_class", source, where, "none"))
+                faults.append(Fault("empty_class" if asked else "absent_class", source, where, "none"))
             elif counts[label] == 1:
                 faults.append(Fault("single_image", source, where, "a single one"))
-    similar: dict[str, str] = {}
-    for name in class_names:
-        other = similar.setdefault("".join(name.casefold().split()), name)
-        if other != name:
-            faults.append(Fault("similar_names", source, "names that differ", f"{other!r} and {name!r}"))
+    groups = dict.fromkeys(item["group"] for items in parts.values() for item in items if "group" in item)
+    for names in (class_names, groups):
+        similar: dict[str, str] = {}
+        for name in names:
+            other = similar.setdefault("".join(name.casefold().split()), name)
+            if other != name:
+                faults.append(Fault("similar_names", source, "names that differ", f"{other!r} and {name!r}"))
     return faults
 
 
-def _classes(label: int | list[float]) -> list[int]:
-    if isinstance(label, list):
-        return [index for index, value in enumerate(label) if value]
-    return [label]
+def _is_row(items: Sequence[Item]) -> bool:
+    return bool(items) and isinstance(items[0]["label"], list)

@@ -11,13 +11,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_gmcl.data.faults import KINDS, Fault
+from monai_gmcl.data.faults import KINDS, Fault, alike
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["Report"]
@@ -67,20 +68,22 @@ class Report:
 
     def table(self) -> str:
         """Return all faults as text: file, fault, what to do. What is told of several files alike takes one line."""
-        alike: dict[tuple[str, str], list[Fault]] = {}
-        for fault in self.faults:
-            alike.setdefault((fault.kind, _told(fault)), []).append(fault)
         rows = [("", "file", "fault", "what to do")]
-        for (_, told), faults in alike.items():
+        for faults in alike(self.faults):
             severity = "error" if faults[0].is_error else "warning"
             more = f" and {len(faults) - 1:,} more" if len(faults) > 1 else ""
-            rows.append((severity, self._place(faults[0]) + more, told, faults[0].remedy))
+            rows.append((severity, self._place(faults[0]) + more, _told(faults[0]), faults[0].remedy))
         widths = [min(max(len(row[column]) for row in rows), WIDEST) for column in range(3)]
         lines = [
             "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]])
             for row in rows
         ]
         return "\n".join([*(lines if self.faults else []), self.summary()])
+
+    def log(self, logger: logging.Logger) -> None:
+        """Log the table, where there are faults."""
+        if self.faults:
+            logger.log(logging.ERROR if self.errors else logging.WARNING, "data check\n%s", self.table())
 
     def to_json(self) -> dict[str, Any]:
         """Return all faults, file by file, for machines."""

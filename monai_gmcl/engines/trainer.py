@@ -42,6 +42,7 @@ from monai_gmcl.engines.checks import (
 from monai_gmcl.engines.checks_of_arguments import check_intervals
 from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
 from monai_gmcl.engines.data_order import SeededPasses, derive_seed
+from monai_gmcl.engines.finite_weights import FiniteWeights
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
 from monai_gmcl.engines.lesson_sources import LessonSources
 from monai_gmcl.engines.look_ahead import LookAhead
@@ -198,6 +199,7 @@ class GMCLTrainer(Trainer):
         self.look_ahead = LookAhead(
             self.student, self.student_step, meta_data_loader, self._prepare_meta, self.rank_seed, self.ranks
         )
+        self.finite_weights = FiniteWeights(student=unwrapped(network), teacher=teacher)
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
         hearing = None if teacher_optimizer is None else self.hypergradient
@@ -265,6 +267,7 @@ class GMCLTrainer(Trainer):
         if self.state.epoch_length == 0:
             raise DataError("The training data loader is empty: expected at least one batch of labeled images.")
         check_epoch_lengths(self.ranks, self.state.epoch_length)
+        self.finite_weights.begin()
         for module in (self.student.network, self.teacher):
             self.ranks.follow_first([*module.parameters(), *module.buffers()])
         run = self._internal_run_generator
@@ -276,6 +279,7 @@ class GMCLTrainer(Trainer):
             )
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
+        self.finite_weights.check(self.state.iteration)
 
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
         values = self.curriculum.at(self._progress())
@@ -285,6 +289,8 @@ class GMCLTrainer(Trainer):
         if self.student_step.window_ends(self.state):
             self._learn_from_both(real, lesson, values)
         self._report(real, lesson, values)
+        if self.state.epoch_length and self.state.iteration % self.state.epoch_length == 0:
+            self.finite_weights.check(self.state.iteration)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         output: dict[str, Any] = self.state.output
         return output
@@ -484,6 +490,7 @@ class GMCLTrainer(Trainer):
             "seed": self.seed,
             "began": self._passes.began,
             "curriculum": self.curriculum.state_dict(),
+            "curriculum_values": dict(self.state.curriculum),
             "sources": self.sources.state_dict(),
             "pending": self._pending.state_dict(),
             "weighting": self.weighting.state_dict(),
@@ -518,6 +525,7 @@ class GMCLTrainer(Trainer):
         self._passes.seed = self.rank_seed
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
+        self.state.curriculum = dict(state.get("curriculum_values", {}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
         # What was saved is the first rank's own.
         if self.ranks.alone and state["hypergradient"] == self._estimator:

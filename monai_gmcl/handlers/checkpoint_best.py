@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import os
@@ -19,14 +18,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.checkpoint_folder import write_atomically
-from monai_gmcl.handlers.checkpoint_state import check_finite, plain
+from monai_gmcl.handlers.checkpoint_state import check_finite
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.student_description import StudentDescription
+from monai_gmcl.student_file import student_bytes
 
 __all__ = ["BestModelSaver"]
 
@@ -34,14 +35,15 @@ logger = logging.getLogger(__name__)
 
 
 class BestModelSaver:
-    """Keeps the networks of the best validation in one file, replaced whole or not at all.
+    """Keeps the student of the best validation in one file, replaced whole or not at all.
 
     Where a run is resumed, ``monai.handlers.CheckpointSaver`` forgets what was best and writes whatever comes next;
     this handler's best is part of the checkpoint: give it to :class:`CheckpointKeeper` in its ``save_dict``.
 
     Args:
-        path: of the file, loadable with ``torch.load(weights_only=True)``; its folder is made if there is none.
-        save_dict: networks by key, the student under ``model``.
+        path: of the file, as :func:`monai_gmcl.save_student` writes it; its folder is made if there is none.
+        network: the student.
+        description: what it is trained for.
         metric_name: larger is better. Default: the evaluator's key metric.
 
     Attributes:
@@ -50,10 +52,15 @@ class BestModelSaver:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], save_dict: Mapping[str, nn.Module], metric_name: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        network: nn.Module,
+        description: StudentDescription,
+        metric_name: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.save_dict = dict(save_dict)
+        self.network = network
+        self.description = description
         self.metric_name = metric_name
         self.best: float | None = None
         self.epoch = 0
@@ -76,10 +83,9 @@ class BestModelSaver:
         found = float(engine.state.metrics[name])
         if math.isnan(found) or (self.best is not None and found <= self.best):
             return
-        for key, network in self.save_dict.items():
-            check_finite(network, key)
-        buffer = io.BytesIO()
-        torch.save({key: plain(unwrapped(n).state_dict(), key) for key, n in self.save_dict.items()}, buffer)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, buffer.getbuffer())
+        network = unwrapped(self.network)
+        check_finite(network, "model")
+        content = student_bytes(network, self.description)
+        make_folder(self.path.parent)
+        write_atomically(self.path, content)
         self.best, self.epoch = found, engine.state.epoch

@@ -11,23 +11,21 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from monai_gmcl.atomic_file import write_whole
-from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError, OutputError
 
 __all__ = ["CheckpointFolder", "newest_checkpoint", "write_atomically"]
 
@@ -47,6 +45,10 @@ class Entry:
     sha256: str
     iteration: int
     epoch: int
+    planned: bool = True
+    """False: written because the run was stopped; it goes with the next one."""
+    completed: int | None = None
+    """How many epochs were asked for, where the run has come to its end and all handlers have seen it."""
 
 
 class CheckpointFolder:
@@ -65,7 +67,8 @@ class CheckpointFolder:
     """
 
     MANIFEST = "manifest.json"
-    FORMAT_VERSION = 1
+    FORMAT_VERSION = 2
+    READ_VERSIONS = (1, 2)
 
     def __init__(self, folder: str | os.PathLike[str], keep: int = 2) -> None:
         if keep < 1:
@@ -82,8 +85,8 @@ class CheckpointFolder:
         path = self.folder / self.MANIFEST
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
-            if told["format_version"] != self.FORMAT_VERSION:
-                raise ValueError(f"format version {told['format_version']!r}, accepted is {self.FORMAT_VERSION}")
+            if told["format_version"] not in self.READ_VERSIONS:
+                raise ValueError(f"format version {told['format_version']!r}, accepted are {self.READ_VERSIONS}")
             entries = [Entry(**entry) for entry in told["checkpoints"]]
             for entry in entries:
                 if not OWN_FILES.fullmatch(entry.file):
@@ -97,7 +100,9 @@ class CheckpointFolder:
             ) from error
         return entries
 
-    def save(self, state: Mapping[str, Any], iteration: int, epoch: int, others: Sequence[Entry]) -> list[Entry]:
+    def save(
+        self, state: Mapping[str, Any], iteration: int, epoch: int, others: Sequence[Entry], planned: bool = True
+    ) -> list[Entry]:
         """Write a checkpoint.
 
         Args:
@@ -105,6 +110,7 @@ class CheckpointFolder:
             iteration: to name the file.
             epoch: for the manifest.
             others: the checkpoints of this run so far, oldest first; those that are not among them go.
+            planned: whether the run would have written it without being stopped.
 
         Returns:
             The checkpoints of this run now.
@@ -115,14 +121,17 @@ class CheckpointFolder:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getbuffer()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        entry = Entry(self._free_name(iteration), len(content), hashlib.sha256(content).hexdigest(), iteration, epoch)
+        try:
+            make_folder(self.folder)
+        except OutputError as error:
+            raise CheckpointError(str(error)) from error
+        sha256 = hashlib.sha256(content).hexdigest()
+        entry = Entry(self._free_name(iteration), len(content), sha256, iteration, epoch, planned)
         path = self.folder / entry.file
-        entries = [*others, entry][-self.keep :]
-        listed = {"format_version": self.FORMAT_VERSION, "checkpoints": [asdict(e) for e in entries]}
+        entries = [*(other for other in others if other.planned), entry][-self.keep :]
         try:
             write_atomically(path, content)
-            write_atomically(self.folder / self.MANIFEST, json.dumps(listed, indent=1).encode())
+            self._list(entries)
         except BaseException:
             # Not listed, so no checkpoint; its bytes may be the last ones of the disk.
             if entry not in self.entries():
@@ -130,6 +139,29 @@ class CheckpointFolder:
             raise
         self._sweep(entries)
         return entries
+
+    def complete(self, entries: Sequence[Entry], epochs: int) -> list[Entry]:
+        """Note that the run has come to its end.
+
+        Args:
+            entries: the checkpoints of this run.
+            epochs: how many were asked for.
+
+        Returns:
+            The checkpoints, the last one with the note.
+
+        Raises:
+            CheckpointError: the disk is full or cannot be written to.
+        """
+        noted = [*entries[:-1], replace(entries[-1], completed=epochs)]
+        if noted != list(entries):
+            self._list(noted)
+            self._sweep(noted)
+        return noted
+
+    def _list(self, entries: Sequence[Entry]) -> None:
+        listed = {"format_version": self.FORMAT_VERSION, "checkpoints": [asdict(entry) for entry in entries]}
+        write_atomically(self.folder / self.MANIFEST, json.dumps(listed, indent=1).encode())
 
     def load(self) -> tuple[Path, dict[str, Any], list[Entry]] | None:
         """Return path and content of the newest good checkpoint, and the entries up to it; None where there is none.
@@ -190,12 +222,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         write_whole(path, content)
         _sync_folder(path.parent)
     except OSError as error:
-        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-        full = "The disk is full: " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise CheckpointError(
-            f"{full}{path} cannot be written ({error.strerror}): {len(content):,} bytes needed, {free:,} bytes free. "
-            "What was saved before is still there."
-        ) from error
+        raise CheckpointError(str(error)) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,8 @@ def plain(value: Any, name: str) -> Any:
         return value
     # Not the value itself: weights_only refuses subclasses such as StrEnum, whose str() may be their name.
     if isinstance(value, str):
-        return str.__str__(value)
+        # Interned: a pickle tells which texts are one object, and equal states should give equal files.
+        return sys.intern(str.__str__(value))
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -69,7 +71,7 @@ def _plain_tensor(value: Tensor) -> Tensor:
 
 def _plain_key(key: Any, name: str) -> Any:
     if isinstance(key, str):
-        return str.__str__(key)
+        return sys.intern(str.__str__(key))
     if isinstance(key, int):
         return int(key)
     raise CheckpointError(

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from monai.metrics.rocauc import compute_roc_auc
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
+from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.names import csv_cell, shown_name
 from monai_gmcl.ranks import Ranks
 
 __all__ = ["ClassReport", "class_report"]
@@ -65,11 +68,12 @@ class ClassReport:
         if ranks.index > 0:
             return
         rows = class_report(probabilities, labels, self.class_names)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "class": csv_cell(shown_name(row["class"]))} for row in rows)
+        make_folder(self.path.parent)
+        write_whole(self.path, text.getvalue())
 
 
 def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
 from torch import nn
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
@@ -54,7 +57,8 @@ class CurriculumLog:
     of the evaluator ``val_...``, in epochs in which it ran. Validation of the same epoch is in the row wherever its
     handler stands in the list of handlers.
 
-    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced.
+    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced, and that of an epoch in
+    whose middle it was stopped is of all its iterations.
 
     Args:
         output_dir: folder of ``curriculum.csv``; made if there is none.
@@ -83,13 +87,23 @@ class CurriculumLog:
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
-        self.table.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.table.path.parent)
+        hold_output(engine, self.table.path.parent)
         self.table.read()  # what is no table should be known before the first epoch, not after it
         engine.add_event_handler(Events.STARTED, self._write_after_all_others)
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._observe_validation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been seen of the epoch."""
+        return {"seen": {name: list(numbers) for name, numbers in self._seen.items()}, "validation": self._validation}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._seen = {name: list(numbers) for name, numbers in state["seen"].items()}
+        self._validation = dict(state["validation"])
 
     def _write_after_all_others(self, engine: GMCLTrainer) -> None:
         # Attached no sooner than now, it runs after the validation of the epoch.

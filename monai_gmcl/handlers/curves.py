@@ -23,8 +23,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.pictures import figure_png, optional_picture, plain_texts
+from monai_gmcl.names import shown_name
 from monai_gmcl.ranks import on_first_rank
 
 __all__ = ["CurvesHandler"]
@@ -61,6 +65,7 @@ class CurvesHandler:
     @on_first_rank
     def attach(self, engine: Engine) -> None:
         """Follow an engine."""
+        hold_output(engine, self.folder)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
     def _draw(self) -> None:
@@ -70,7 +75,9 @@ class CurvesHandler:
             # A run that has come to its end should not fail for a picture.
             self.logger.warning("No curves: there is no row in %s. Is a CurriculumLog attached?", table.path)
             return
-        draw_curves(self.folder / self.FILE_NAME, rows)
+        path = self.folder / self.FILE_NAME
+        with optional_picture(path):
+            draw_curves(path, rows)
 
 
 def draw_curves(path: Path, rows: Sequence[dict[str, float]]) -> None:
@@ -79,7 +86,15 @@ def draw_curves(path: Path, rows: Sequence[dict[str, float]]) -> None:
     Args:
         path: of the file.
         rows: of a :class:`CurriculumLog`, at least one.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
+    with plain_texts():
+        write_whole(path, figure_png(_curves(rows)))
+
+
+def _curves(rows: Sequence[dict[str, float]]) -> Figure:
     known = {name for row in rows for name in row}
     panels = {title: [name for name in names if name in known] for title, names in PANELS.items()}
     panels[METRICS] = sorted(name for name in known if name.startswith(("train_", "val_")))
@@ -90,13 +105,13 @@ def draw_curves(path: Path, rows: Sequence[dict[str, float]]) -> None:
     FigureCanvasAgg(figure)
     for place, (title, names) in enumerate(shown.items(), start=1):
         _draw_panel(figure.add_subplot(lines, columns, place), title, names, rows)
-    figure.savefig(path)
+    return figure
 
 
 def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[dict[str, float]]) -> None:
     for name, style in zip(names, itertools.cycle(STYLES), strict=False):
         points = [(row[EpochTable.KEY], row[name]) for row in rows if name in row]
-        label = name.replace("_", " ")
+        label = shown_name(name).replace("_", " ")
         axes.plot(*zip(*points, strict=True), label=label, linestyle=style, linewidth=1.6, marker=".", markersize=4)
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("epoch")

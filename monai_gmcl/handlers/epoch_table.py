@@ -20,6 +20,7 @@ from pathlib import Path
 
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import DataError
+from monai_gmcl.names import shown_name
 
 __all__ = ["EpochTable"]
 
@@ -62,7 +63,9 @@ class EpochTable:
 
         Raises:
             DataError: there is a file, and it is no table of numbers by epoch.
+            OutputError: the file cannot be written.
         """
+        numbers = {shown_name(name): number for name, number in numbers.items()}
         rows = [row for row in self.read() if row[self.KEY] < epoch]
         rows.append({self.KEY: epoch, **{name: n for name, n in numbers.items() if not math.isnan(n)}})
         columns = dict.fromkeys([*self._header(), self.KEY, *numbers])
@@ -70,7 +73,7 @@ class EpochTable:
         writer = csv.DictWriter(text, list(columns))
         writer.writeheader()
         writer.writerows({**row, self.KEY: int(row[self.KEY])} for row in rows)
-        write_whole(self.path, text.getvalue().encode())
+        write_whole(self.path, text.getvalue())
 
     def _header(self) -> list[str]:
         if not self.path.is_file():

@@ -24,6 +24,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.handlers.pictures import figure_png, plain_texts
+from monai_gmcl.names import shown_name
 from monai_gmcl.teachers.base import Teacher
 
 __all__ = ["GridRow", "display_pixels", "draw_grid", "unnormalized"]
@@ -60,22 +63,30 @@ def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tupl
         rows: the images.
         title: of the page.
         value_range: values of black and white. Default: the lowest and the highest of all real images.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     if value_range is None:
         value_range = min(float(r.real.min()) for r in rows), max(float(r.real.max()) for r in rows)
+    with plain_texts():
+        write_whole(path, figure_png(_grid(rows, title, value_range)))
+
+
+def _grid(rows: Sequence[GridRow], title: str, value_range: tuple[float, float]) -> Figure:
     columns = max(len(row.real) for row in rows)
     block = columns * INCHES
     width = MARGINS["left"] + 2 * block + 3 * GAP + MARGINS["right"]
     height = MARGINS["top"] + len(rows) * (INCHES + GAP) + MARGINS["bottom"]
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.5, y=1 - 0.22 / height, va="center", fontsize=12, fontweight="bold")
+    figure.suptitle(shown_name(title), x=0.5, y=1 - 0.22 / height, va="center", fontsize=12, fontweight="bold")
     for k, row in enumerate(rows):
         bottom = height - MARGINS["top"] - (k + 1) * (INCHES + GAP) + GAP
         figure.text(
             0.5 * MARGINS["left"] / width,
             (bottom + INCHES / 2) / height,
-            textwrap.fill(row.name, NAME_WIDTH),
+            textwrap.fill(shown_name(row.name), NAME_WIDTH),
             rotation=90,
             ha="center",
             va="center",
@@ -93,7 +104,7 @@ def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tupl
         figure.text(
             center / width, 1 - (MARGINS["top"] - 0.14) / height, heading, ha="center", va="center", fontsize=10
         )
-    figure.savefig(path)
+    return figure
 
 
 def unnormalized(images: Tensor, teacher: nn.Module) -> Tensor:

@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Events
@@ -23,10 +23,13 @@ from monai.networks.utils import eval_mode
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.data_order import derive_seed
 from monai_gmcl.engines.source_buffer import drawers_of
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.pictures import optional_picture
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
@@ -41,7 +44,8 @@ class ImageGridHandler:
 
     One row for each class: the first ``per_class`` real images seen in training, beside the teacher's images of the
     same sources, with latents drawn once, at the difficulty of the moment. From one picture to the next only the
-    teacher and the difficulty differ. A run that is resumed takes its sources anew. Multi-label images share a row.
+    teacher and the difficulty differ, also where the run is stopped and resumed by :class:`CheckpointKeeper`.
+    Multi-label images share a row.
 
     Random numbers of training are left as they are.
 
@@ -82,10 +86,23 @@ class ImageGridHandler:
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
+        hold_output(engine, self.folder.parent)
         # Before decollating and postprocessing, which may one-hot labels and rescale images.
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images and their latents."""
+        return {
+            "sources": {drawer: [list(pair) for pair in kept] for drawer, kept in self._sources.items()},
+            "latents": dict(self._latents),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._sources = {drawer: [(image, label) for image, label in kept] for drawer, kept in state["sources"].items()}
+        self._latents = dict(state["latents"])
 
     def _collect(self, engine: GMCLTrainer) -> None:
         images, labels = engine.state.output[Keys.IMAGE].detach(), engine.state.output[Keys.LABEL].detach()
@@ -95,13 +112,18 @@ class ImageGridHandler:
                 kept.append((image.cpu().clone(), label.cpu().clone()))
 
     def _draw(self, engine: GMCLTrainer) -> None:
+        path = self.folder / f"epoch_{engine.state.epoch:04d}.png"
+        with optional_picture(path):
+            self._draw_rows(engine, path)
+
+    def _draw_rows(self, engine: GMCLTrainer, path: Path) -> None:
         difficulty = engine.state.curriculum["difficulty"]
         # A plain module may draw from the global generators, whatever the contract says.
         devices = [engine.device] if engine.device.type == "cuda" else []
         with eval_mode(engine.teacher), torch.random.fork_rng(devices=devices):
             rows = [self._row(engine, drawer, difficulty) for drawer in sorted(self._sources)]
         draw_grid(
-            self.folder / f"epoch_{engine.state.epoch:04d}.png",
+            path,
             rows,
             title=f"Epoch {engine.state.epoch}, difficulty {difficulty:.3g}",
             value_range=engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None,

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 from pathlib import Path
@@ -22,6 +23,9 @@ from ignite.engine import Events
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
+from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.engines.data_order import derive_seed, seed_loader
+from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.metrics import label_leak
 from monai_gmcl.ranks import on_first_rank
 
@@ -56,17 +60,26 @@ class LabelLeakLog:
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
         if getattr(engine.teacher, "condition_on_label", False):
+            hold_output(engine, self.path.parent)
             engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self, engine: GMCLTrainer) -> None:
+        # The same images in the same order whatever was drawn before: a run that is resumed here has drawn nothing.
+        devices = [engine.device] if engine.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            seed_loader(engine.data_loader, derive_seed(self.seed, "label leak"))
+            self._measure(engine)
+
+    def _measure(self, engine: GMCLTrainer) -> None:
         images, labels = self._training_images(engine)
         difficulty = float(engine.state.curriculum["difficulty"])
         leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)  # type: ignore[arg-type]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["auc", "unconditioned_auc", "images", "difficulty"])
-            writer.writerow([leak.auc, leak.unconditioned_auc, len(images), difficulty])
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["auc", "unconditioned_auc", "images", "difficulty"])
+        writer.writerow([leak.auc, leak.unconditioned_auc, len(images), difficulty])
+        make_folder(self.path.parent)
+        write_whole(self.path, text.getvalue())
         self.logger.info("Label leak: AUC %.3f, unconditioned %.3f.", leak.auc, leak.unconditioned_auc)
 
     def _training_images(self, engine: GMCLTrainer) -> tuple[Tensor, Tensor]:

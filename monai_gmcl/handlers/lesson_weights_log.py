@@ -12,19 +12,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from ignite.engine import Events
 from torch import Tensor
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.engines.source_buffer import are_several, drawers_of
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.pictures import optional_picture
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.base import Teacher
 
@@ -90,12 +93,23 @@ class LessonWeightsLog:
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
+        hold_output(engine, self.folder)
         self.table.read()  # what is no table should be known before the first epoch, not after it
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been seen of the epoch."""
+        ends = {label: [list(one) for one in found] for label, found in self._ends.items()}
+        return {"weights": {name: torch.cat(parts) for name, parts in self._weights.items()}, "ends": ends}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._weights = {name: [weights] for name, weights in state["weights"].items()}
+        self._ends = {label: [_Weighed(*one) for one in found] for label, found in state["ends"].items()}
 
     def _begin(self) -> None:
         self._weights, self._ends = {}, {}
@@ -135,6 +149,11 @@ class LessonWeightsLog:
         self.table.put(engine.state.epoch, row)
 
     def _draw(self, engine: GMCLTrainer) -> None:
+        path = self.folder / "weights" / f"epoch_{engine.state.epoch:04d}.png"
+        with optional_picture(path):
+            self._draw_ends(engine, path)
+
+    def _draw_ends(self, engine: GMCLTrainer, path: Path) -> None:
         rows = []
         for label in sorted(self._ends):
             found = self._ends[label]
@@ -145,9 +164,9 @@ class LessonWeightsLog:
                 name = f"{self._name(label)}, {title}: {least:.2g} to {most:.2g}"
                 rows.append(GridRow(name, unnormalized(sources, engine.teacher), unnormalized(images, engine.teacher)))
         if rows:
-            (self.folder / "weights").mkdir(exist_ok=True)
+            make_folder(path.parent)
             draw_grid(
-                self.folder / "weights" / f"epoch_{engine.state.epoch:04d}.png",
+                path,
                 rows,
                 title=f"Epoch {engine.state.epoch}: weights of lesson images",
                 value_range=engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None,

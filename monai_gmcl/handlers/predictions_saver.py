@@ -22,8 +22,9 @@ from ignite.engine import Engine, Events
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import CommonKeys as Keys
 
-from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.names import csv_cell, shown_name
 from monai_gmcl.ranks import Ranks
 
 __all__ = ["PredictionsSaver"]
@@ -87,7 +88,8 @@ class PredictionsSaver:
             raise DataError("PredictionsSaver: there was no image to predict; expected at least one.")
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["image", *(self.class_names or [str(k) for k in range(len(self._rows[0]) - 1)])])
-        writer.writerows(self._rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, text.getvalue().encode())
+        names = self.class_names or [str(k) for k in range(len(self._rows[0]) - 1)]
+        writer.writerow(["image", *(csv_cell(shown_name(name)) for name in names)])
+        writer.writerows([csv_cell(name), *numbers] for name, *numbers in self._rows)
+        make_folder(self.path.parent)
+        write_whole(self.path, text.getvalue())

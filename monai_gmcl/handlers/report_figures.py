@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import display_pixels
+from monai_gmcl.handlers.pictures import figure_png
 from monai_gmcl.page import Picture
 from monai_gmcl.teachers.policy import LARGEST_SHARE
 
@@ -61,7 +61,7 @@ def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequen
     axes.set_xlabel("taken for")
     axes.set_ylabel("class of the image")
     return Picture(
-        "confusion", "Confusion matrix: images of each class, and what the student takes them for", _png(figure)
+        "confusion", "Confusion matrix: images of each class, and what the student takes them for", figure_png(figure)
     )
 
 
@@ -92,7 +92,7 @@ def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
     axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share that is right")
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     alt = f"Reliability: numbers count images; expected calibration error {error:.3f}"
-    return Picture("reliability", alt, _png(figure))
+    return Picture("reliability", alt, figure_png(figure))
 
 
 def attention_picture(
@@ -131,7 +131,7 @@ def attention_picture(
     alt = (
         "Validation images, and where the student looks for the class that it takes each for (Grad-CAM; bright: there)"
     )
-    return Picture("attention", alt, _png(figure))
+    return Picture("attention", alt, figure_png(figure))
 
 
 def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
@@ -157,7 +157,7 @@ def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
     down = [row["operation"] for row in rows if row["epoch"] == epochs[-1] and row["turned_down"]]
     alt = "Share of each operation by epoch: 1 (white) is as usual. At the end turned down: "
-    return Picture("policy", alt + (", ".join(down) or "nothing"), _png(figure))
+    return Picture("policy", alt + (", ".join(down) or "nothing"), figure_png(figure))
 
 
 def last_convolution(network: nn.Module) -> str:
@@ -176,9 +176,3 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
-
-
-def _png(figure: Figure, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", **options)
-    return buffer.getvalue()

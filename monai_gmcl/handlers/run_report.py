@@ -23,16 +23,21 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
+from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.source_buffer import drawers_of
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import unnormalized
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.pictures import plain_texts
 from monai_gmcl.handlers.policy_section import policy_section
 from monai_gmcl.handlers.report_figures import attention_picture
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section
+from monai_gmcl.names import shown_name
 from monai_gmcl.page import Picture, Section, html_page
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.student_file import load_student
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -64,8 +69,7 @@ class RunReport:
         output_dir: folder of the page and of the pictures.
         evaluator: of the validation; its data are read once more.
         class_names: names of the classes, by label. Default: their numbers.
-        model_file: weights of the student, under ``model``, such as those of :class:`BestModelSaver`. Default: the
-            student as it stands.
+        model_file: of the student, as :class:`BestModelSaver` writes it. Default: the student as it stands.
         settings: further settings to list, by name.
 
     Shape:
@@ -91,6 +95,7 @@ class RunReport:
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow a trainer."""
+        hold_output(engine, self.folder)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self, engine: GMCLTrainer) -> None:
@@ -104,20 +109,19 @@ class RunReport:
         parts: dict[str, Callable[[], Section]] = {
             "The student": lambda: self._accuracy(outputs, labels),
             "The lesson plan": self._curves,
-            "What the teacher makes of images": self._grids,
+            "What the teacher makes of images": lambda: self._grids(engine.state.epoch),
             "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
             "The teacher": lambda: policy_section(engine, self.folder),
         }
         sections = [_made(title, make) for title, make in parts.items()]
         page = html_page(TITLE, self._facts(engine), [*sections, environment_section(engine)])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / self.FILE_NAME).write_text(page, encoding="utf-8")
+        make_folder(self.folder)
+        write_whole(self.folder / self.FILE_NAME, page)
 
     def _student(self, engine: GMCLTrainer) -> nn.Module:
         network = deepcopy(unwrapped(engine.network))
         if self.model_file is not None and self.model_file.is_file():
-            weights = torch.load(self.model_file, map_location=engine.device, weights_only=True)
-            network.load_state_dict(weights["model"])
+            load_student(network, self.model_file)
         return network.eval()
 
     @torch.no_grad()
@@ -140,7 +144,7 @@ class RunReport:
 
     def _names(self, outputs: Tensor) -> list[str]:
         count = max(outputs.shape[1], 2) if self.class_names is None else len(self.class_names)
-        return [str(k) for k in range(count)] if self.class_names is None else list(self.class_names)
+        return [str(k) for k in range(count)] if self.class_names is None else list(map(shown_name, self.class_names))
 
     def _accuracy(self, outputs: Tensor, labels: Tensor) -> Section:
         weights = "the weights that validation chose" if self._chosen() else "the last weights"
@@ -161,8 +165,10 @@ class RunReport:
             "The lesson plan", [text, *told], pictures=[Picture("curves", "Curves by epoch", file.read_bytes())]
         )
 
-    def _grids(self) -> Section:
-        files = sorted((self.folder / "images").glob("epoch_*.png"))
+    def _grids(self, epoch: int) -> Section:
+        # Pictures of later epochs are an earlier run's.
+        every = {int(f.stem[6:]): f for f in (self.folder / "images").glob("epoch_*.png") if f.stem[6:].isdecimal()}
+        files = [every[number] for number in sorted(every) if number <= epoch]
         if not files:
             return Section("What the teacher makes of images", ["No pictures: attach an ImageGridHandler before."])
         count = min(GRIDS, len(files))
@@ -209,7 +215,8 @@ class RunReport:
 
 def _made(title: str, make: Callable[[], Section]) -> Section:
     try:
-        return make()
+        with plain_texts():
+            return make()
     except Exception as error:
         logger.warning("%s: left out of the report: %s", title, error)
         return Section(title, [f"Could not be made: {error}"])

@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Events
 
+from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.output_lock import hold_output
+from monai_gmcl.handlers.passed_on import pass_on_exceptions
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.teacher_file import save_teacher
@@ -41,13 +45,21 @@ class TeacherSaver:
     Args:
         output_dir: folder of the file; made if there is none.
         file_name: name of the file; one that exists is replaced.
+        description: of the student. Names of classes, and how images are read, are kept in the file, for
+            ``python -m monai_gmcl synthesize``.
 
     Raises:
-        ConfigurationError: on attaching, where the teacher cannot be saved.
+        ConfigurationError: on attaching, where the teacher cannot be saved, or has not as many classes as the student.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], file_name: str = "teacher.safetensors") -> None:
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        file_name: str = "teacher.safetensors",
+        description: StudentDescription | None = None,
+    ) -> None:
         self.path = Path(output_dir) / file_name
+        self.description = description
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
@@ -60,13 +72,13 @@ class TeacherSaver:
             )
         # What save_teacher cannot write should be known before the run, not after its first epoch.
         with TemporaryDirectory() as folder:
-            save_teacher(teacher, Path(folder) / self.path.name)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._save_to(Path(folder) / self.path.name, teacher, {})
+        make_folder(self.path.parent)
+        hold_output(engine, self.path.parent)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._save)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._save)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
-        engine.add_event_handler(Events.STARTED, self._raise_after_all_others)
+        pass_on_exceptions(engine)
 
     def _save(self, engine: GMCLTrainer, *_: BaseException) -> None:
         assert isinstance(engine.teacher, Teacher)
@@ -75,12 +87,11 @@ class TeacherSaver:
             training["difficulty"] = float(engine.state.curriculum["difficulty"])
         if isinstance(engine.teacher, PolicyTeacher):
             training["turned_down"] = engine.teacher.turned_down
-        save_teacher(engine.teacher, self.path, training=training)
+        self._save_to(self.path, engine.teacher, training)
 
-    def _raise_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Raising ends the event: a checkpoint saver further down the list would never hear of the exception.
-        engine.remove_event_handler(self._raise, Events.EXCEPTION_RAISED)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
-
-    def _raise(self, engine: GMCLTrainer, error: BaseException) -> None:
-        raise error
+    def _save_to(self, path: Path, teacher: Teacher, training: dict[str, Any]) -> None:
+        if self.description is None:
+            save_teacher(teacher, path, training=training)
+        else:
+            reading = {"images": self.description.reading()}
+            save_teacher(teacher, path, self.description.class_names, {**training, **reading})

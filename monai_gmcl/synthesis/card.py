@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.metrics import LabelLeak, Memorization
+from monai_gmcl.names import markdown_code, markdown_text
 from monai_gmcl.synthesis.measures import Measures
 from monai_gmcl.synthesis.out_folder import CONTACT_SHEET, DATALIST, IMAGES, MANIFEST, RECORD
 from monai_gmcl.teachers.teacher_file import TeacherDescription
@@ -70,8 +71,8 @@ def card(
         measures: of the set.
     """
     real = sum(real_counts.values())
-    of_class = [[name, str(count), str(real_counts.get(name, "-"))] for name, count in counts.items()]
-    apart = [[name, *map(_number, pair)] for name, pair in measures.diversity.items()]
+    of_class = [[markdown_text(name), str(count), str(real_counts.get(name, "-"))] for name, count in counts.items()]
+    apart = [[markdown_text(name), *map(_number, pair)] for name, pair in measures.diversity.items()]
     sections = {
         "Contents": [*CONTENTS, "", *_table(["class", "synthetic images", "real images"], of_class)],
         "How they were made": _table(["", ""], _origin(teacher, record, shapes, real)),
@@ -102,9 +103,12 @@ def _origin(
     theirs = ", ".join(f"{name} {version}" for name, version in sorted(teacher.versions.items()))
     source = f"{real} real images, SHA-256 `{record['source_sha256']}`" if real else "none"
     return [
-        ["teacher", f"{teacher.architecture.rpartition('.')[2]}, SHA-256 `{teacher.sha256}`"],
-        ["its arguments", f"`{json.dumps(teacher.config, sort_keys=True)}`"],
-        ["its training", f"`{json.dumps(teacher.training, sort_keys=True)}`" if teacher.training else "not told"],
+        ["teacher", f"{markdown_text(teacher.architecture.rpartition('.')[2])}, SHA-256 `{teacher.sha256}`"],
+        ["its arguments", markdown_code(json.dumps(teacher.config, sort_keys=True))],
+        [
+            "its training",
+            markdown_code(json.dumps(teacher.training, sort_keys=True)) if teacher.training else "not told",
+        ],
         ["difficulty", f"{record['difficulty']:g}"],
         ["seed", str(record["seed"])],
         ["shape", ", ".join(shapes)],
@@ -112,7 +116,7 @@ def _origin(
         ["crop, size, intensity range", f"{record['crop']}, {record['size']}, {record['intensity_range']}"],
         ["spacing", str(record["spacing"])],
         ["made with", ours],
-        ["teacher saved with", theirs],
+        ["teacher saved with", markdown_text(theirs)],
     ]
 
 
@@ -168,5 +172,4 @@ def _number(value: float | None) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    # a name may hold anything: line ends and bars would break the table
-    return ["| " + " | ".join(" ".join(cell.split()).replace("|", "/") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(" ".join(cell.split()) for cell in line) + " |" for line in lines]

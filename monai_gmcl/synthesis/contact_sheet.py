@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from monai_gmcl.names import shown_name
+
 __all__ = ["COLUMNS", "contact_sheet"]
 
 COLUMNS = 10
@@ -42,7 +44,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Tensor]]]) -> bytes:
     font = ImageFont.load_default(13)
     for row, (name, images) in enumerate(rows):
         top = GAP + row * (HEADING + TILE + GAP)
-        pen.text((GAP, top), name, fill="black", font=font)
+        pen.text((GAP, top), shown_name(name), fill="black", font=font)
         for column, image in enumerate(images[:COLUMNS]):
             page.paste(_tile(image), (GAP + column * (TILE + GAP), top + HEADING))
     buffer = io.BytesIO()

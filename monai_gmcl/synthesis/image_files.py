@@ -33,27 +33,31 @@ def suffix(spatial_dims: int) -> str:
     return ".png" if spatial_dims == 2 else ".nii.gz"
 
 
-def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] = (0.0, 1.0)) -> bytes:
-    """Return an image as a PNG of 8 bits, or a volume as compressed NIfTI; the same image gives the same bytes.
+def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] | None = None) -> bytes:
+    """Return an image as a PNG, or a volume as compressed NIfTI; the same image gives the same bytes.
+
+    A PNG has 8 bits, or 16 where its range needs them.
 
     A NIfTI header is new and holds nothing of a source's but its geometry: the affine of a MetaTensor.
 
     Args:
         image: ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, values from 0 to 1.
         comment: told in the file.
-        intensity_range: what 0 and 1 stand for in a NIfTI file.
+        intensity_range: what 0 and 1 stand for in the file. Default: 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG takes
+            numbers from 0 to 255, a grey one to 65,535; another range is the default.
     """
     values = convert_to_tensor(image, track_meta=False).clamp(0, 1).float().numpy()
+    low, high = _png_range(intensity_range, len(values)) if values.ndim == 3 else intensity_range or (0.0, 1.0)
+    values = low + (high - low) * values
     if values.ndim == 3:
-        pixels = np.rint(values * 255).astype(np.uint8)
+        most, kind = (255, np.uint8) if high <= 255 else (65535, np.uint16)
+        pixels = np.rint(values).clip(0, most).astype(kind)
         picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
         info = PngInfo()
         info.add_text("Comment", comment)
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", pnginfo=info)
         return buffer.getvalue()
-    low, high = intensity_range
-    values = low + (high - low) * values
     affine = image.affine.numpy() if isinstance(image, MetaTensor) else np.eye(4)
     volume: Any = nib.Nifti1Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), affine)  # type: ignore[no-untyped-call]
     volume.header.set_xyzt_units("mm")
@@ -62,14 +66,20 @@ def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, floa
     return gzip.compress(volume.to_bytes(), compresslevel=6, mtime=0)
 
 
-def read_image(path: Path, intensity_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+def read_image(path: Path, intensity_range: tuple[float, float] | None = None) -> Tensor:
     """Read what :func:`encode_image` made: ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1."""
     if path.suffix == ".png":
         with Image.open(path) as picture:
-            pixels = torch.from_numpy(np.array(picture)) / 255
+            low, high = _png_range(intensity_range, len(picture.getbands()))
+            pixels = (torch.from_numpy(np.array(picture).astype(np.float32)) - low) / (high - low)
         return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
     volume: Any = nib.load(path)
     values = volume.get_fdata(dtype=np.float32)
-    low, high = intensity_range
+    low, high = intensity_range or (0.0, 1.0)
     values = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
     return (torch.from_numpy(np.ascontiguousarray(values)) - low) / (high - low)
+
+
+def _png_range(intensity_range: tuple[float, float] | None, channels: int) -> tuple[float, float]:
+    low, high = intensity_range or (0.0, 255.0)
+    return (low, high) if 0 <= low < high <= (65535 if channels == 1 else 255) else (0.0, 255.0)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["CARD", "CONTACT_SHEET", "DATALIST", "IMAGES", "MANIFEST", "RECORD", "OutFolder", "write_atomically"]
@@ -89,14 +89,14 @@ class OutFolder:
         """Whether a file stands there, whole."""
         return (self.path / name).is_file()
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes | str) -> None:
         """Write a file, whole or not at all."""
         write_atomically(self.path / name, content)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file beside its place, then move it there; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # always the same name: a run that goes on leaves nothing of one that was cut off
     write_whole(path, content, beside=path.with_name(f".{path.name}{PART}"))
 

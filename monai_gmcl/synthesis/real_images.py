@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from monai_gmcl.data.class_folders import Item, class_folder_datalist
-from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
 from monai_gmcl.data.image_files import picture_channels
+from monai_gmcl.data.listing import Item
 from monai_gmcl.data.loading import image_transforms
+from monai_gmcl.data.parts import list_parts
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
 from monai_gmcl.metrics import small_pixels
 from monai_gmcl.teachers.base import Teacher
@@ -55,7 +55,7 @@ class RealImages(Dataset[dict[str, Any]]):
         teacher: says dimensions, channels, value range and normalization.
         crop: centre to keep, pixels.
         size: to resize to, pixels.
-        intensity_range: of NIfTI volumes.
+        intensity_range: the files' numbers that become 0 and 1.
         spacing: of NIfTI voxels, millimeters.
 
     Raises:
@@ -136,16 +136,12 @@ def read_items(
         DataError: naming what was found instead.
         LabelError: other classes than the teacher's.
     """
-    if source.is_dir():
-        items, found = class_folder_datalist(source / "train" if (source / "train").is_dir() else source)
-    elif source.suffix.lower() == ".csv":
-        items, found = read_csv_datalist(source, group_column=group_column)
-    elif source.suffix.lower() == ".json":
-        items, found = read_json_datalist(source)
-    else:
+    if not source.is_dir() and source.suffix.lower() not in (".csv", ".tsv", ".json"):
         raise DataError(
             f"Expected a folder of class folders, a .csv table or a .json datalist as source, found {str(source)!r}."
         )
+    parts, found = list_parts(source, group_column)
+    items = parts["training"]
     if isinstance(items[0]["label"], list):
         return items, list(label_names or found)
     names = list(label_names) if label_names is not None else None

@@ -20,6 +20,7 @@ from monai.utils.type_conversion import convert_to_tensor
 
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.metrics import Memorization
+from monai_gmcl.names import csv_cell
 from monai_gmcl.synthesis.contact_sheet import contact_sheet
 from monai_gmcl.synthesis.image_files import read_image
 from monai_gmcl.synthesis.out_folder import write_atomically
@@ -49,7 +50,7 @@ def write_review(
     found: Memorization,
     files: Sequence[Path],
     real: RealImages,
-    intensity_range: tuple[float, float],
+    intensity_range: tuple[float, float] | None,
 ) -> None:
     """Write what a person must look at before a set is shared: the synthetic images nearest to real ones, beside these.
 
@@ -61,7 +62,7 @@ def write_review(
         found: distances of ``files`` to the images of ``real``.
         files: the synthetic images.
         real: the real ones.
-        intensity_range: with which volumes were written.
+        intensity_range: with which images were written.
     """
     order = found.closest(len(files))
     nearest = found.nearest.tolist()
@@ -70,8 +71,9 @@ def write_review(
     writer.writerow(["synthetic", "nearest_real", "distance", "flagged"])
     for i in order:
         distance = f"{found.distances[i]:.6f}"
-        writer.writerow([files[i], real.data[nearest[i]]["image"], distance, int(found.flagged[i])])
-    write_atomically(folder / TABLE, text.getvalue().encode())
+        names = [csv_cell(str(file)) for file in (files[i], real.data[nearest[i]]["image"])]
+        writer.writerow([*names, distance, int(found.flagged[i])])
+    write_atomically(folder / TABLE, text.getvalue())
     rows = []
     for i in order[:PAIRS]:
         real_file = real.data[nearest[i]]["image"]

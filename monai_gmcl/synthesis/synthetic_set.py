@@ -28,6 +28,7 @@ from tqdm import tqdm
 from monai_gmcl.data.labeled_sources import Label, read_label
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
+from monai_gmcl.names import csv_cell, shown_name
 from monai_gmcl.synthesis.card import card
 from monai_gmcl.synthesis.contact_sheet import COLUMNS, contact_sheet
 from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
@@ -54,7 +55,7 @@ class SyntheticSet:
         dataset: makes the images, by a Teacher.
         label_names: of the teacher's labels.
         real: real images, with what was found in them; None where there are none.
-        intensity_range: what 0 and 1 stand for in volumes.
+        intensity_range: what 0 and 1 stand for in the files. Default: 0 and 255 in PNG, 0 and 1 in NIfTI.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class SyntheticSet:
         dataset: SyntheticDataset,
         label_names: Sequence[str],
         real: tuple[RealImages, Survey] | None,
-        intensity_range: tuple[float, float],
+        intensity_range: tuple[float, float] | None,
     ) -> None:
         self.description, self.dataset, self.real = description, dataset, real
         assert isinstance(dataset.teacher, Teacher)
@@ -178,7 +179,8 @@ class SyntheticSet:
         writer.writerow(["image", "label", "class", "seed", "group", "sha256"])
         for name, plan, group in zip(self.files, self.plans, groups, strict=True):
             digest = hashlib.sha256((folder.path / name).read_bytes()).hexdigest()
-            writer.writerow([name, _written(plan.label), self.names[plan.label], plan.seed, group or "", digest])
+            shown = csv_cell(shown_name(self.names[plan.label]))
+            writer.writerow([name, _written(plan.label), shown, plan.seed, group or "", digest])
         return text.getvalue()
 
     def _read_back(self, folder: OutFolder) -> tuple[Tensor, list[str], dict[Label, list[Tensor]]]:

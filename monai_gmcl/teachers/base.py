@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
@@ -25,6 +27,8 @@ from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
 __all__ = ["Teacher", "draw_latents"]
 
 PLAIN_LATENT_SIZE = 64
+MOST = 10**6
+"""Of channels, classes and the like: more is a mistake, or a file that was tampered with."""
 
 TeacherT = TypeVar("TeacherT", bound="Teacher")
 
@@ -78,18 +82,20 @@ class Teacher(nn.Module, ABC):
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ConfigurationError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
-        if in_channels < 1 or num_classes < 1:
-            raise ConfigurationError(
-                f"in_channels and num_classes must be at least 1, got {in_channels} and {num_classes}."
-            )
+        counts = (whole_number("in_channels", in_channels), whole_number("num_classes", num_classes))
+        spatial_dims, (in_channels, num_classes) = int(spatial_dims), counts
         low, high = value_range
-        if not low < high:
-            raise ConfigurationError(f"value_range must be (low, high) with low < high, got {tuple(value_range)}.")
+        if not -math.inf < low < high < math.inf:
+            raise ConfigurationError(
+                f"value_range must be (low, high), finite and with low < high, got {tuple(value_range)}."
+            )
         if (mean is None) != (std is None):
             raise ConfigurationError("mean and std go together: give both or neither.")
         for name, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) not in (1, in_channels):
                 raise ConfigurationError(f"{name} must have 1 or {in_channels} values, got {len(values)}.")
+            if values is not None and not all(map(math.isfinite, values)):
+                raise ConfigurationError(f"{name} must be finite, got {tuple(values)}.")
         if std is not None and min(std) <= 0:
             raise ConfigurationError(f"std must be positive, got {tuple(std)}.")
         self.spatial_dims = spatial_dims
@@ -164,6 +170,23 @@ class Teacher(nn.Module, ABC):
                 f"got {least:.4g} to {most:.4g}. Scale the images, build the teacher with another value_range, "
                 "or give it the mean and std by which the images were normalized."
             )
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """Return a count as an integer.
+
+    Raises:
+        ConfigurationError: it is none from ``least`` to a million.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = -1
+    if isinstance(value, bool) or not least <= count <= MOST:
+        raise ConfigurationError(
+            f"{name} must be a whole number, at most {MOST:,} and at least {least}, got {value!r}."
+        )
+    return count
 
 
 def _constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.base import Teacher, whole_number
 from monai_gmcl.teachers.label_vectors import label_vectors
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
@@ -109,9 +109,9 @@ class ImageTeacher(Teacher):
     ) -> None:
         super().__init__(spatial_dims, in_channels, num_classes, value_range, mean, std)
         for name, strength in (("color", color), ("warp", warp), ("residual", residual)):
-            if not strength > 0:
-                raise ConfigurationError(f"{name} must be positive, got {strength}.")
-        if channels < 4 or channels % 4:
+            if not 0 < strength < math.inf:
+                raise ConfigurationError(f"{name} must be positive and finite, got {strength}.")
+        if whole_number("channels", channels, 4) % 4:
             raise ConfigurationError(f"channels must be a positive multiple of 4, got {channels}.")
         self.color, self.warp, self.residual = float(color), float(warp), float(residual)
         self.condition_on_label = condition_on_label

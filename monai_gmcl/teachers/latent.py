@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.base import Teacher, whole_number
 from monai_gmcl.teachers.label_vectors import label_vectors
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
@@ -75,11 +75,11 @@ class LatentTeacher(Teacher):
         channels: int = 16,
     ) -> None:
         super().__init__(spatial_dims, in_channels, num_classes, value_range, mean, std)
-        size = (image_size,) * spatial_dims if isinstance(image_size, int) else tuple(image_size)
-        if len(size) != spatial_dims or min(size) < 2:
+        size = (image_size,) * spatial_dims if isinstance(image_size, int | float) else tuple(image_size)
+        if len(size) != spatial_dims:
             raise ConfigurationError(f"image_size must be {spatial_dims} numbers, at least 2, got {image_size}.")
-        if latent_size < 1 or channels < 1:
-            raise ConfigurationError(f"latent_size and channels must be at least 1, got {latent_size} and {channels}.")
+        size = tuple(whole_number("image_size", side, 2) for side in size)
+        latent_size, channels = whole_number("latent_size", latent_size), whole_number("channels", channels)
         self.image_size = size
         self.latent_size = latent_size
         doublings = 0

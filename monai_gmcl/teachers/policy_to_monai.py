@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from monai.bundle.config_parser import ConfigParser
 from monai.transforms.compose import Compose
 
+from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.teachers.operations.texture import Erasing
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class MonaiPolicy:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the configuration as JSON."""
         path = Path(path)
-        path.write_text(json.dumps(self.config, indent=4) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.config, indent=4) + "\n")
         return path
 
 

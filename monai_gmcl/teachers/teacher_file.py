@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -28,6 +27,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.content_hash import content_hash
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.policy import PolicyTeacher
@@ -126,14 +126,21 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
     try:
         if version == 2 and issubclass(teacher_class, PolicyTeacher):
             config, tensors = policy_of_version_2(config, tensors)
+        if teacher_class.__module__.startswith(f"{OWN_PACKAGE}."):
+            # Without memory first: what a file claims of a teacher may be larger than any machine.
+            with torch.device("meta"):
+                teacher_class(**config).load_state_dict(tensors, assign=True)
         teacher = teacher_class(**config)
         # buffers that are not saved, such as mean and std, follow the dtype of those that are
         dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
         if len(dtypes) == 1:
             teacher.to(dtypes.pop())
         teacher.load_state_dict(tensors, assign=True)
-    except (ValueError, TypeError, RuntimeError, KeyError) as error:
+    except Exception as error:  # whatever a class makes of arguments that were never its own
         raise CheckpointError(f"{path} does not fit {teacher_class.__name__} of this version: {error}") from error
+    names = description.label_names
+    if names is not None and len(names) != teacher.num_classes:
+        raise CheckpointError(f"{path} has {len(names)} label_names for a teacher of {teacher.num_classes} classes.")
     return teacher
 
 
@@ -167,7 +174,7 @@ def _described(
             f"numbers, strings, lists and mappings of them ({error})."
         ) from error
     # one entry: safetensors writes several in random order, and equal teachers should give equal files
-    return json.dumps({**plain, "sha256": _digest(plain, tensors)}, sort_keys=True)
+    return json.dumps({**plain, "sha256": content_hash(plain, tensors)}, sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
@@ -178,17 +185,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Set):
         return sorted(value)
     raise TypeError(f"got a {type(value).__name__}")
-
-
-def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the description without its own hash, then of each tensor's name, type, shape and bytes."""
-    told = {key: value for key, value in description.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor], int]:
@@ -205,7 +201,7 @@ def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor], int]:
             f"{path} is damaged or no safetensors file ({error}); accepted are files of save_teacher."
         ) from error
     _check_version(path, told, sorted(metadata))
-    if told.get("sha256") != _digest(told, tensors):
+    if told.get("sha256") != content_hash(told, tensors):
         raise CheckpointError(f"{path} is damaged or was changed: its SHA-256 is not the one that was written into it.")
     for name, kind in (("class", str), ("config", dict), ("training", dict), ("versions", dict)):
         if not isinstance(told.get(name), kind):

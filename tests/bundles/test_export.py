@@ -26,9 +26,9 @@ from torch import Tensor, nn
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_classification"
 FILES = {
     "ckpt_file": str(BUNDLE / "models" / "model.pt"),
-    "key_in_ckpt": "model",
     "meta_file": str(BUNDLE / "configs" / "metadata.json"),
     "config_file": str(BUNDLE / "configs" / "inference.yaml"),
+    "bundle_root": str(BUNDLE),
 }
 
 
@@ -36,8 +36,9 @@ FILES = {
 def student() -> nn.Module:
     parser = ConfigParser()
     parser.read_config(FILES["config_file"])
+    parser["bundle_root"] = str(BUNDLE)
     network = parser.get_parsed_content("network_def")
-    network.load_state_dict(torch.load(FILES["ckpt_file"], weights_only=True)["model"])
+    network.load_state_dict(torch.load(FILES["ckpt_file"], weights_only=True))
     return network.eval()
 
 

@@ -29,7 +29,14 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 import monai_gmcl
-from monai_gmcl import ConfidenceWeighting, LessonWeighting, LookAheadWeighting, UniformWeighting, load_teacher
+from monai_gmcl import (
+    ConfidenceWeighting,
+    LessonWeighting,
+    LookAheadWeighting,
+    UniformWeighting,
+    describe_student,
+    load_teacher,
+)
 from monai_gmcl.commands.init import init
 from monai_gmcl.data import make_phantom, make_volume_phantom
 from monai_gmcl.handlers import newest_checkpoint
@@ -99,7 +106,7 @@ def test_metadata_without_a_task_do_not_follow_the_schema(tmp_path: Path) -> Non
 def test_the_version_is_the_packages() -> None:
     metadata = json.loads(METADATA.read_text())
     assert metadata["version"] == monai_gmcl.__version__
-    assert metadata["required_packages_version"]["monai_gmcl"] == monai_gmcl.__version__
+    assert metadata["monai_gmcl_version"] == monai_gmcl.__version__
     assert list(metadata["changelog"])[0] == monai_gmcl.__version__
 
 
@@ -121,7 +128,7 @@ def test_both_configurations_have_the_same_student() -> None:
 def test_the_configuration_has_the_properties_that_monai_asks_for(
     file: str, kind: str, data: Path, tmp_path: Path
 ) -> None:
-    workflow = _workflow(file, kind, dataset_dir=str(data), output_dir=str(tmp_path))
+    workflow = _workflow(file, kind, dataset_dir=str(data), output_dir=str(tmp_path), image_size=64)
     workflow.initialize()
     assert workflow.check_properties() == []
 
@@ -140,8 +147,8 @@ def test_targets_are_full_dotted_paths() -> None:
 
 def test_training_writes_student_teacher_table_pictures_and_events(run: tuple[Path, str]) -> None:
     output, _ = run
-    student = torch.load(output / "model.pt", weights_only=True)
-    assert "conv1.weight" in student["model"]
+    assert "conv1.weight" in torch.load(output / "model.pt", weights_only=True)
+    assert describe_student(output / "model.pt").class_names == GRADES
     last = torch.load(newest_checkpoint(output / "checkpoints"), weights_only=True)
     assert set(last) >= {"model", "teacher", "optimizer", "teacher_optimizer", "lr_scheduler", "best_model", "trainer"}
     assert monai_gmcl.load_teacher(output / "teacher.safetensors").num_classes == 4
@@ -196,7 +203,7 @@ def test_inference_writes_probabilities_of_each_image_of_a_folder(
     )
     with open(tmp_path / "found" / "predictions.csv", newline="") as file:
         headings, *rows = csv.reader(file)
-    assert headings == ["image", "0", "1", "2", "3"]
+    assert headings == ["image", *GRADES]
     assert sorted(row[0] for row in rows) == sorted(str(path) for path in (data / "test").rglob("*.png"))
     for row in rows:
         assert sum(map(float, row[1:])) == pytest.approx(1, abs=1e-5)
@@ -215,8 +222,8 @@ def test_what_comes_with_the_bundle_is_evaluated_and_infers_at_once(tmp_path: Pa
     unlabeled.mkdir()
     for grade in GRADES:
         (bundle / "output" / "phantom" / "test" / grade / "0000.png").rename(unlabeled / f"{grade}.png")
-    names = {"class_names": GRADES, "dataset_dir": unlabeled, "output_dir": tmp_path / "found"}
-    messages = _command(tmp_path, "inference.yaml", **{"bundle_root": bundle, "image_size": 64, **names})
+    places = {"bundle_root": bundle, "dataset_dir": unlabeled, "output_dir": tmp_path / "found"}
+    messages = _command(tmp_path, "inference.yaml", **{"image_size": 64, **places})
     rows = _rows(tmp_path / "found" / "predictions.csv")
     assert [Path(row["image"]).stem for row in rows] == GRADES
     assert sum(max(GRADES, key=lambda grade: float(row[grade])) == Path(row["image"]).stem for row in rows) >= 3
@@ -306,14 +313,15 @@ def test_the_student_of_an_earlier_run_labels_unlabeled_images(data: Path, tmp_p
         workflow.run()
         workflow.finalize()
     labeler = workflow.parser.get_parsed_content("unlabeled#label_proposal")
-    wanted, found = torch.load(first, weights_only=True)["model"], labeler.network.state_dict()
+    wanted, found = torch.load(first, weights_only=True), labeler.network.state_dict()
     assert list(wanted) == list(found) and all(torch.equal(wanted[key], found[key]) for key in wanted)
     state = torch.load(newest_checkpoint(tmp_path / "second" / "checkpoints"), weights_only=True)
     assert state["trainer"]["gmcl"]["sources"]["unlabeled"]["labeler"]["average"] is None
 
 
 def test_a_first_student_without_images_to_label_is_refused(data: Path, tmp_path: Path) -> None:
-    options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "first_student": "model.pt"}
+    first = str(BUNDLE / "models" / "model.pt")
+    options = {"dataset_dir": str(data), "output_dir": str(tmp_path), "image_size": 64, "first_student": first}
     workflow = _workflow("train.yaml", "train", **options)
     workflow.initialize()
     with pytest.raises(RuntimeError) as caught:

@@ -442,6 +442,22 @@ def test_without_names_in_the_teacher_s_file_those_of_the_source_are_taken(sourc
     assert "| difficulty | 1 |" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "names", [("=1+1", "<script>alert(1)</script>"), ("+cmd|x!A1", "bad\udcff"), ("@a", "[x](y)\n# z")]
+)
+def test_names_of_classes_are_neither_formulas_nor_markup(names, tmp_path):
+    real = write_patches(tmp_path / "real", ("0", "1"))
+    teacher = save_teacher(PolicyTeacher(2, 3, 2), tmp_path / "t.safetensors", names)
+    synthesize(str(teacher), str(tmp_path / "out"), str(real), 1)
+    classes = [row["class"] for row in rows(tmp_path / "out" / "manifest.csv")]
+    assert classes[0] == f"'{names[0]}" and not classes[1].startswith(("=", "+", "@"))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "<script>" not in card and "[x](y)" not in card and "\n# z" not in card
+    # What is read back is as it was.
+    labels = json.loads((tmp_path / "out" / "datalist.json").read_text())["labels"]
+    assert list(labels.values()) == list(names)
+
+
 def test_label_leak_is_measured_of_a_teacher_that_sees_the_label(sources, tmp_path):
     torch.manual_seed(0)
     teacher = ImageTeacher(2, 3, 2, condition_on_label=True)
@@ -475,7 +491,8 @@ def test_the_command_prints_one_line_for_an_error(tmp_path):
         ({"seed": -1}, ConfigurationError, "seed must be a whole number from 0, got -1"),
         ({"size": (32, "x")}, ConfigurationError, r"size must be a whole number from 1, got \(32, 'x'\)"),
         ({"difficulty": -0.5}, ConfigurationError, "difficulty must be a number of at least 0, got -0.5"),
-        ({"intensity_range": (0, 1)}, ConfigurationError, "highest value of volumes.* for images of 2 dimensions"),
+        ({"intensity_range": (1, 0)}, ConfigurationError, r"the lowest and the highest value of .*, got \(1, 0\)"),
+        ({"intensity_range": (0, 4095)}, ConfigurationError, "of 3 channel.* from 0 to 255, got .* 4095"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(changes, error, message, teacher, sources, tmp_path):

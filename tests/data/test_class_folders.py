@@ -92,3 +92,47 @@ def test_real_class_folders_have_the_images_that_their_description_says(
     items, names = class_folder_datalist(real_data(name))
     assert names == classes
     assert [sum(item["label"] == label for item in items) for label in range(2)] == counts
+
+
+def test_folders_that_are_numbers_come_as_numbers(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{name}/a.png" for name in ("10", "2", "0", "1", "b", "a")))
+    items, names = class_folder_datalist(tmp_path)
+    assert names == ["0", "1", "2", "10", "a", "b"]
+    assert [Path(item["image"]).parent.name for item in items] == names
+
+
+@pytest.mark.parametrize(
+    ("places", "groups"),
+    [
+        (["p1/a.png", "p1/b.png", "p2/a.png"], ["p1", "p1", "p2"]),
+        (["p1/40X/a.png", "p1/100X/b.png", "p2/40X/a.png"], ["p1", "p1", "p2"]),
+        (["SOB/p1/a.png", "SOB/p1/b.png", "SOB/p2/a.png"], ["p1", "p1", "p2"]),
+        (["7/a.png", "7.0/a.png", "08/a.png"], ["7", "7", "08"]),
+        (["images/a.png", "images/b.png", "images/c.png"], [None, None, None]),
+    ],
+    ids=["patients", "magnifications below", "one folder above", "two ways to write one", "one folder for all"],
+)
+def test_folders_between_class_and_image_are_patients(tmp_path: Path, places: list[str], groups: list[object]) -> None:
+    _touch(tmp_path, *(f"{name}/{place}" for name in ("cat", "dog") for place in places))
+    items, names = class_folder_datalist(tmp_path)
+    assert names == ["cat", "dog"]
+    assert {
+        (Path(item["image"]).relative_to(tmp_path / "cat").as_posix(), item.get("group")) for item in items[:3]
+    } == {*zip(places, groups, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["cat/p1/a.png", "cat/b.png", "dog/p2/a.png"], "images in the folders of patients or slides in .*some beside"),
+        (["cat/a.png", "dog/p1/a.png", "dog/p2/a.png"], "images in the folders of patients or slides in .*some beside"),
+        (["set/train/cat/a.png", "set/test/cat/a.png"], r"the parts' folder in .*, found parts \(test, train\) below"),
+        (["cat/train/a.png", "cat/Val/a.png", "dog/train/a.png"], r"found parts \(Val, train\) below"),
+        (["cat/1.dcm", "dog/a.png"], "in class folders in .*1.dcm', found DICOM"),
+        (["cat/p1/notes.txt", "cat/p1/a.png"], "only images .*notes.txt"),
+    ],
+)
+def test_folders_that_leave_a_doubt_are_refused(tmp_path: Path, files: list[str], message: str) -> None:
+    _touch(tmp_path, *files)
+    with pytest.raises(DataError, match=message):
+        class_folder_datalist(tmp_path)

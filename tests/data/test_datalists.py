@@ -156,3 +156,44 @@ def test_broken_json_and_a_missing_file_are_named(tmp_path: Path) -> None:
         read_json_datalist(tmp_path / "list.json")
     with pytest.raises(DataError, match="no file .*none.csv"):
         read_csv_datalist(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("written", [" images/a.png", "images/a.png ", "images\\a.png", " images\\a.png "])
+def test_a_path_may_have_blanks_and_either_systems_separators(
+    table: Callable[[str], Path], tmp_path: Path, written: str
+) -> None:
+    items, _ = read_csv_datalist(table(f"image;label\n{written};x\n"))
+    assert Path(items[0]["image"]) == tmp_path / "images" / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [("images/a", "there is 'images/a.png'"), ("images\\b", "there is 'images/b.png'"), ("images/x", "")],
+)
+def test_a_missing_file_says_what_is_near(table: Callable[[str], Path], written: str, hint: str) -> None:
+    with pytest.raises(DataError, match=f"an image file in row 2 of .*, found no file .*{hint}"):
+        read_csv_datalist(table(f"image,label\n{written},x\n"))
+
+
+def test_a_mask_is_no_class(table: Callable[[str], Path]) -> None:
+    with pytest.raises(
+        DataError, match="masks are not read: the task is classification.*found the file 'masks/a.nii.gz'"
+    ):
+        read_csv_datalist(table("image,label\nimages/a.png,masks/a.nii.gz\n"))
+
+
+def test_true_and_false_are_classes(datalist: Callable[[object], Path]) -> None:
+    rows = [{"image": f"images/{name}.png", "label": name == "b"} for name in "abc"]
+    items, names = read_json_datalist(datalist({"training": rows}))
+    assert (names, [item["label"] for item in items]) == (["False", "True"], [0, 1, 0])
+
+
+def test_a_list_with_one_image_is_that_image_and_with_two_an_error(datalist: Callable[[object], Path]) -> None:
+    assert len(read_json_datalist(datalist({"training": [{"image": ["images/a.png"], "label": 1}]}))[0]) == 1
+    with pytest.raises(DataError, match="the path of one image in row 1 of"):
+        read_json_datalist(datalist({"training": [{"image": ["images/a.png", "images/b.png"], "label": 1}]}))
+
+
+def test_the_column_group_is_read_as_the_key_group_is(table: Callable[[str], Path]) -> None:
+    items, _ = read_csv_datalist(table("image,label,Group\nimages/a.png,x,7.0\nimages/b.png,x,7\n"))
+    assert [item["group"] for item in items] == ["7", "7"]

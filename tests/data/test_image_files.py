@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import picture_array, picture_channels, read_picture, read_volume
+from monai_gmcl.data.image_files import picture_array, picture_channels, read_picture, read_volume, volume_channels
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
@@ -237,3 +237,34 @@ def test_folders_links_to_nothing_and_missing_files_are_named(tmp_path: Path, na
         ("not_an_image", "a folder"),
         ("missing", "no file"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "read"),
+    [((4, 5, 6, 1), (4, 5, 6)), ((4, 5, 6, 1, 1), (4, 5, 6)), ((4, 5, 6, 1, 3), (4, 5, 6, 3)), ((4, 5, 1), (4, 5, 1))],
+)
+def test_axes_of_length_1_after_the_third_are_left_out(
+    tmp_path: Path, shape: tuple[int, ...], read: tuple[int, ...]
+) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros(shape, dtype=np.float32), np.eye(4)), tmp_path / "a.nii")
+    found = read_volume(tmp_path / "a.nii")
+    assert not isinstance(found, Fault) and found[0].shape == read
+    assert volume_channels(tmp_path / "a.nii") == (read[3] if len(read) > 3 else 1)
+
+
+def test_a_volume_of_colors_and_a_flat_one_say_what_to_do(tmp_path: Path) -> None:
+    colors = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colors, np.eye(4)), tmp_path / "a.nii")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5)), np.eye(4)), tmp_path / "b.nii")
+    for read in (read_volume, volume_channels):
+        fault = read(tmp_path / "a.nii")
+        assert isinstance(fault, Fault) and fault.found == "colors (R, G, B)" and "a fourth axis" in fault.remedy
+        fault = read(tmp_path / "b.nii")
+        assert isinstance(fault, Fault) and "as PNG or TIFF" in fault.expected
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.nii", "a.tif"])
+def test_dicom_by_another_name_is_called_dicom(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 500)
+    fault = read_volume(tmp_path / name) if name.endswith("nii") else read_picture(tmp_path / name)
+    assert isinstance(fault, Fault) and (fault.kind, fault.found) == ("dicom", "DICOM")

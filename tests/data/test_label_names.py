@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from monai_gmcl.data.label_names import class_name, multi_label, sorted_names
+from monai_gmcl.data.label_names import class_name, group_name, joined_names, match_name, multi_label, sorted_names
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,48 @@ from monai_gmcl.data.label_names import class_name, multi_label, sorted_names
         ("tumor", "tumor"),
         (" tumor ", "tumor"),
         (3, "3"),
-        (3.0, "3"),
+        (3.0, "3.0"),
         ("3", "3"),
-        ("3.0", "3"),
         ("0", "0"),
         ("1e3", "1e3"),
+        (True, "True"),
     ],
 )
-def test_one_class_has_one_name_however_it_is_written(label: Any, name: str) -> None:
+def test_a_class_is_called_as_it_is_written_but_for_blanks_around(label: Any, name: str) -> None:
     assert class_name(label) == name
 
 
 @pytest.mark.parametrize(
-    "label", ["", "  ", "-1", -1, 0.5, "0.5", "nan", "NaN", "inf", "-inf", True, None, {}, (1,), "9" * 5000]
+    ("written", "names"),
+    [
+        (["7", "7.0", "8"], {"7": "7", "7.0": "7", "8": "8"}),
+        (["01", "1", "1.00"], {"01": "1", "1": "1", "1.00": "1"}),
+        (["-1", "-1.0", "+2", "2"], {"-1": "-1", "-1.0": "-1", "+2": "2", "2": "2"}),
+        (["TRUE", "True", "true"], dict.fromkeys(["TRUE", "True", "true"], "true")),
+        (["b\u00f6se", "bo\u0308se"], dict.fromkeys(["b\u00f6se", "bo\u0308se"], "b\u00f6se")),
+        (["cell  a", "cell\u00a0a"], dict.fromkeys(["cell  a", "cell\u00a0a"], "cell a")),
+        (["Cat", "cat"], {"Cat": "Cat", "cat": "cat"}),
+        (["1.5", "1.50", "1e3", "1000"], {"1.5": "1.5", "1.50": "1.50", "1e3": "1e3", "1000": "1000"}),
+    ],
+)
+def test_one_thing_has_one_name_however_it_is_written(written: list[str], names: dict[str, str]) -> None:
+    found, joined = joined_names(written)
+    assert found == names
+    assert sum(map(len, joined)) == len(written) - sum(list(names.values()).count(name) == 1 for name in names.values())
+
+
+def test_a_name_that_is_written_one_way_keeps_its_zeros() -> None:
+    assert joined_names(["001", "002", "TRUE"]) == ({"001": "001", "002": "002", "TRUE": "TRUE"}, [])
+    assert joined_names(["1.0", "2.0"]) == ({"1.0": "1", "2.0": "2"}, [])
+
+
+@pytest.mark.parametrize(("group", "name"), [(7, "7"), (" p1 ", "p1"), ("", None), (float("nan"), None), (None, None)])
+def test_a_patient_has_a_name_or_none(group: Any, name: str | None) -> None:
+    assert group_name(group) == name
+
+
+@pytest.mark.parametrize(
+    "label", ["", "  ", "-1", -1, 0.5, "0.5", "nan", "NaN", "inf", "-inf", None, {}, (1,), "9" * 5000]
 )
 def test_what_can_be_no_class_has_none(label: Any) -> None:
     assert class_name(label) is None
@@ -44,7 +73,9 @@ def test_what_can_be_no_class_has_none(label: Any) -> None:
 
 def test_a_name_that_the_user_gives_is_taken_as_it_is() -> None:
     assert class_name("-1", ["-1", "1"]) == "-1"
-    assert class_name("1.0", ["0", "1"]) == "1"
+    assert match_name("1.0", ["0", "1"]) == "1"
+    assert match_name("01", ["1", "01"]) == "01"
+    assert match_name("2", ["0", "1"]) is None
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,23 @@ def test_a_datalist_with_all_three_lists_is_opened_as_it_stands(datalist: Callab
     assert {Path(item["image"]).parent.name for item in data.test} == {test}
 
 
-def test_of_a_datalist_without_a_test_list_the_training_list_is_split(datalist: Callable[..., Path]) -> None:
-    data = open_data(datalist(training=10, validation=4))
-    assert [len(part) for part in (data.training, data.validation, data.test)] == [6, 2, 2]
+@pytest.mark.parametrize(
+    ("lists", "counts"),
+    [
+        ({"training": 10}, [6, 2, 2]),
+        ({"training": 16, "validation": 4}, [12, 4, 4]),
+        ({"training": 16, "testing": 4}, [12, 4, 4]),
+        ({"Train": 16, "val": 4}, [12, 4, 4]),
+    ],
+)
+def test_lists_that_are_given_are_kept_and_a_missing_one_is_split_off(
+    datalist: Callable[..., Path], lists: dict[str, int], counts: list[int]
+) -> None:
+    data = open_data(datalist(**lists))
+    assert [len(part) for part in (data.training, data.validation, data.test)] == counts
+    for name, part in (("validation", data.validation), ("val", data.validation), ("testing", data.test)):
+        if name in lists:
+            assert {Path(item["image"]).parent.name for item in part} == {name}
 
 
 def test_labels_of_all_lists_follow_the_training_lists_classes(datalist: Callable[..., Path]) -> None:
@@ -90,3 +104,77 @@ def test_every_kind_of_fault_has_a_remedy_and_stops_or_does_not(kind: str) -> No
             stop(fault)
     else:
         stop(fault)
+
+
+def _faults(path: Path, group_column: str | None = None) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    faults: list[Fault] = []
+    parts, _ = list_parts(path, group_column, None, faults.append)
+    return {part: len(items) for part, items in parts.items()}, [(fault.kind, fault.found) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("lists", "kind", "found"),
+    [
+        ({"training": 4, "test": 2, "testing": 2}, "table", "test, testing"),
+        ({"training": 4, "train": 2}, "table", "training, train"),
+        ({"training": 4, "extra": 2}, "unread_list", "2 images in 'extra'"),
+        ({"training": 4, "validation_2": 2}, "unread_list", "2 images in 'validation_2'"),
+        ({"validation": 4}, "table", "validation"),
+    ],
+)
+def test_a_list_that_is_not_read_is_named(
+    datalist: Callable[..., Path], lists: dict[str, int], kind: str, found: str
+) -> None:
+    assert (kind, found) in _faults(datalist(**lists))[1]
+
+
+def test_folds_are_not_read_and_that_is_told(datalist: Callable[..., Path], tmp_path: Path) -> None:
+    path = datalist(training=4)
+    rows = json.loads(path.read_text())["training"]
+    path.write_text(json.dumps({"training": [{**row, "fold": i % 2} for i, row in enumerate(rows)]}))
+    assert _faults(path)[1] == [("unread_column", "'fold'")]
+    (tmp_path / "t.csv").write_text("image,label,fold\n" + "".join(f"{r['image']},{r['label']},0\n" for r in rows))
+    assert _faults(tmp_path / "t.csv")[1] == [("unread_column", "'0'")]
+
+
+@pytest.mark.parametrize("column", ["split", "Set", "partition"])
+def test_a_table_has_its_parts_in_a_column(datalist: Callable[..., Path], tmp_path: Path, column: str) -> None:
+    rows = json.loads(datalist(training=9).read_text())["training"]
+    parts = ["train"] * 4 + ["Val"] * 3 + ["testing"] * 2
+    lines = [f"{row['image']},{row['label']},{part}" for row, part in zip(rows, parts, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join([f"image,label,{column}", *lines]))
+    assert _faults(tmp_path / "t.csv") == ({"training": 4, "validation": 3, "test": 2}, [])
+    (tmp_path / "t.csv").write_text("\n".join([f"image,label,{column}", *lines[4:]]))
+    assert _faults(tmp_path / "t.csv")[1] == [("table", "validation, test")]
+
+
+def test_the_patients_key_of_a_list_is_what_the_user_names(datalist: Callable[..., Path]) -> None:
+    path = datalist(training=6)
+    rows = json.loads(path.read_text())["training"]
+    path.write_text(json.dumps({"training": [{**row, "patient": i // 2} for i, row in enumerate(rows)]}))
+    groups = [item["group"] for item in list_parts(path, "patient")[0]["training"]]
+    assert groups == ["0", "0", "1", "1", "2", "2"]
+    path.write_text(json.dumps({"training": rows}))
+    assert _faults(path, "patient")[1] == [("group", "none")] * 6
+
+
+def test_a_patients_column_of_a_folder_is_refused(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    write_image(tmp_path / "cat" / "a.png")
+    with pytest.raises(DataError, match="a table with the column 'patient' in .*, found a folder"):
+        list_parts(tmp_path, "patient")
+
+
+def test_folders_beside_parts_and_parts_without_classes_are_told_of(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    for place in ("train/cat", "test", "masks/cat"):
+        write_image(tmp_path / place / "a.png")
+    parts, faults = _faults(tmp_path)
+    assert parts == {"training": 1}
+    assert faults == [("stray", "a folder beside them"), ("stray", "images without class folders")]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for name in ("train", "bus"):
+        write_image(tmp_path / name / "a.png")
+    assert list_parts(tmp_path)[1] == ["bus", "train"]

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
+from monai_gmcl.data.listing import Item
+from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split, split_off
 from monai_gmcl.exceptions import DataError
 
 
@@ -109,3 +110,36 @@ def test_a_class_with_too_few_images_or_multi_labels_cannot_be_drawn() -> None:
         draw_labeled(_items([0, 0, 0, 1, 1]), 3, seed=0)
     with pytest.raises(DataError, match=r"found the label \[0.0, 1.0\]"):
         draw_labeled([{"image": "a.png", "label": [0.0, 1.0]}], 1, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_class_with_a_single_image_stands_in_training(seed: int) -> None:
+    items: list[Item] = [{"image": f"{i}.png", "label": i % 2} for i in range(10)]
+    items += [{"image": "rare.png", "label": 2}]
+    parts = split_off({"training": items}, (0.6, 0.2, 0.2), seed)
+    assert {item["label"] for item in parts["training"]} == {0, 1, 2}
+    assert all(parts.values()) and sum(map(len, parts.values())) == 11
+
+
+def test_images_that_show_the_same_stay_together_over_patients() -> None:
+    items: list[Item] = [{"image": f"{i}.png", "label": i % 2, "group": f"p{i % 6}"} for i in range(24)]
+    twins = {"0.png": "x", "7.png": "x", "14.png": "y", "3.png": "y"}
+    parts = split_off({"training": items}, (0.6, 0.2, 0.2), 0, twins)
+    where = {item["group"]: part for part, members in parts.items() for item in members}
+    assert where["p0"] == where["p1"] and where["p2"] == where["p3"]
+    assert len(set(where.values())) == 3
+
+
+def test_a_file_that_is_listed_twice_is_in_one_part() -> None:
+    items: list[Item] = [{"image": f"{i % 12}.png", "label": i % 2} for i in range(24)]
+    parts = split_off({"training": items}, (0.5, 0.25, 0.25), 3)
+    files = [{item["image"] for item in members} for members in parts.values()]
+    assert len(set.union(*files)) == sum(map(len, files)) == 12
+
+
+def test_parts_that_are_given_are_left_alone() -> None:
+    items: list[Item] = [{"image": f"{i}.png", "label": 0} for i in range(8)]
+    given: list[Item] = [{"image": "v.png", "label": 0}]
+    assert split_off({"training": items, "validation": given, "test": given}, (0.6, 0.2, 0.2), 0)["training"] == items
+    parts = split_off({"training": items, "test": given}, (0.6, 0.2, 0.2), 0)
+    assert parts["test"] == given and (len(parts["training"]), len(parts["validation"])) == (6, 2)

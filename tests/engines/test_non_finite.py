@@ -190,3 +190,71 @@ def test_a_gradient_of_the_student_that_is_not_finite_takes_no_step(value: float
         run.run()
     assert run.state.output[Keys.LOSS].isfinite()
     assert all(torch.equal(before[name], tensor) for name, tensor in run.network.named_parameters())
+
+
+class Normalized(nn.Module):
+    """A student with a running statistic, and a mask that is infinite on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.head = nn.Linear(3, 2)
+        self.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+
+    def forward(self, images: Any) -> Any:
+        logits: Any = self.head(self.norm(images).mean((2, 3)))
+        return logits
+
+
+def build_normalized(trainer: Build, **arguments: Any) -> GMCLTrainer:
+    network = Normalized()
+    return trainer(network=network, optimizer=torch.optim.SGD(network.parameters(), 0.1), **arguments)
+
+
+def test_what_is_infinite_on_purpose_does_not_end_a_run(trainer: Build) -> None:
+    run = build_normalized(trainer, max_epochs=1)
+    run.run()
+    assert run.state.epoch == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["norm.running_mean", "norm.running_var", "norm.weight", "head.bias"])
+def test_without_a_keeper_what_the_last_step_of_an_epoch_has_left_is_seen(
+    name: str, value: float, trainer: Build
+) -> None:
+    run = build_normalized(trainer, max_epochs=2)
+    length = run.state.epoch_length
+    assert length is not None
+    heard: list[int] = []
+    run.add_event_handler(Events.EPOCH_COMPLETED, lambda: heard.append(run.state.epoch))
+
+    def spoil(optimizer: Any, *_: Any) -> None:
+        if run.state.iteration == 2 * length:
+            (dict(run.network.named_parameters()) | dict(run.network.named_buffers()))[name].data[0] = value
+
+    run.optimizer.register_step_post_hook(spoil)
+    with pytest.raises(
+        NonFiniteLossError, match=rf"The student's {name} holds NaN or infinite .* iteration {2 * length}"
+    ):
+        run.run()
+    # Before the epoch's handlers: none of them has written it.
+    assert heard == [1]
+
+
+def test_a_teacher_that_is_not_finite_after_the_last_step_is_seen(trainer: Build) -> None:
+    run = trainer(max_epochs=1)
+    run.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.teacher.gain.data.fill_(math.nan))
+    with pytest.raises(NonFiniteLossError, match="The teacher's gain holds NaN"):
+        run.run()
+
+
+def test_it_is_seen_where_a_handler_ends_the_run_in_mid_epoch(trainer: Build) -> None:
+    run = build_normalized(trainer, max_epochs=1)
+
+    @run.on(Events.ITERATION_COMPLETED(once=2))
+    def end() -> None:
+        run.network.norm.running_var.data[1] = math.inf
+        run.terminate()
+
+    with pytest.raises(NonFiniteLossError, match="norm.running_var .* after iteration 2"):
+        run.run()

@@ -19,7 +19,15 @@ from typing import Any
 import pytest
 import torch
 
-from monai_gmcl import PolicyTeacher, load_teacher, save_teacher
+from monai_gmcl import (
+    PolicyTeacher,
+    StudentDescription,
+    describe_student,
+    load_student,
+    load_teacher,
+    save_student,
+    save_teacher,
+)
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.handlers import CheckpointFolder
 
@@ -120,3 +128,39 @@ def test_a_damaged_teacher_file_is_refused_or_its_weights_are_unchanged(kind: st
             for name, tensor in whole.state_dict().items():
                 assert torch.equal(found.state_dict()[name], tensor)
     assert refused > 90
+
+
+@pytest.fixture(scope="module")
+def student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    description = StudentDescription(["benign", "malignant"], 2, 3, image_size=64)
+    return save_student(torch.nn.Linear(40, 2), tmp_path_factory.mktemp("student") / "model.pt", description)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_students_file_is_refused_or_loads_what_was_saved(kind: str, student_file: Path) -> None:
+    whole, description = load_student(torch.nn.Linear(40, 2), student_file).state_dict(), describe_student(student_file)
+    refused = 0
+    for at in damages(student_file, kind):
+        try:
+            found, told = load_student(torch.nn.Linear(40, 2), student_file), describe_student(student_file)
+        except CheckpointError as error:
+            assert str(student_file) in str(error)
+            refused += 1
+        else:
+            assert told == description, at
+            assert all(torch.equal(tensor, whole[name]) for name, tensor in found.state_dict().items()), at
+    # the rest of the flips hit what no reader looks at
+    assert refused >= (100 if kind == "truncated" else 40)
+
+
+def test_every_flipped_bit_of_the_weights_is_seen(student_file: Path) -> None:
+    content = student_file.read_bytes()
+    weights = load_student(torch.nn.Linear(40, 2), student_file).weight.detach().numpy().tobytes()
+    start = content.index(weights)
+    try:
+        for at in range(start, start + len(weights)):
+            student_file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+            with pytest.raises(CheckpointError, match="is damaged"):
+                describe_student(student_file)
+    finally:
+        student_file.write_bytes(content)

@@ -208,7 +208,8 @@ def test_monais_supervised_trainer_goes_on_from_an_epochs_end_bit_for_bit(amp: b
     resumed.run()
     assert resumed.state.iteration == 9
     assert same_weights(whole.network.state_dict(), resumed.network.state_dict())
-    assert set(last(tmp_path / "cut")) == {"model", "optimizer", "trainer", "random", *(["scaler"] if amp else [])}
+    kept = {"model", "optimizer", "trainer", "random", "handlers", "run", *(["scaler"] if amp else [])}
+    assert set(last(tmp_path / "cut")) == kept
 
 
 def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
@@ -268,8 +269,10 @@ def test_an_older_checkpoint_is_used_with_a_warning_where_the_newest_is_damaged(
 
 def test_a_checkpoint_of_another_network_is_refused_by_name(make_trainer: Make, tmp_path: Path) -> None:
     make_trainer([CheckpointKeeper(tmp_path)]).run()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    other = {"network": network, "optimizer": torch.optim.SGD(network.parameters(), 0.1)}
     with pytest.raises(CheckpointError, match=r"checkpoint_00000006.pt does not fit: model: .*size mismatch"):
-        make_trainer([CheckpointKeeper(tmp_path, resume=True)], channels=2).run()
+        make_trainer([CheckpointKeeper(tmp_path, resume=True)], **other).run()
 
 
 def test_a_checkpoint_without_a_part_is_refused_by_name(make_trainer: Make, tmp_path: Path) -> None:
@@ -285,14 +288,17 @@ def test_the_random_generators_go_on(make_trainer: Make, tmp_path: Path, caplog:
 
     drawn: list[list[float]] = []
     run = make_trainer([CheckpointKeeper(tmp_path)])
-    run.add_event_handler(Events.COMPLETED, lambda: drawn.append(numbers()))
-    run.run()
+    # Told to end in its last epoch: it has no step left, and has not come to its end.
+    run.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: signal.raise_signal(signal.SIGTERM))
+    run.add_event_handler(Events.EXCEPTION_RAISED, lambda *_: drawn.append(numbers()))
+    with pytest.raises(SystemExit):
+        run.run()
     numbers()
     resumed = make_trainer([CheckpointKeeper(tmp_path, resume=True)])
     resumed.add_event_handler(Events.COMPLETED, lambda: drawn.append(numbers()))
     with caplog.at_level(logging.INFO):
         resumed.run()
-    assert drawn[0] == drawn[1]
+    assert drawn[0] == drawn[-1]
     assert "epoch 2, iteration 6" in caplog.text
 
 

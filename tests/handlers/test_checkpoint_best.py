@@ -15,12 +15,14 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_gmcl import StudentDescription, describe_student, load_student
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.handlers import BestModelSaver
+
+ONE = StudentDescription(["ill"], 2, 1)
 
 
 def validation(saver: BestModelSaver, network: nn.Linear, scores: list[float]) -> Engine:
@@ -43,7 +45,7 @@ def run(saver: BestModelSaver, network: nn.Linear, scores: list[float], first: i
 
 
 def saved(path: Path) -> float:
-    return float(torch.load(path, weights_only=True)["model"]["weight"])
+    return load_student(nn.Linear(1, 1), path).weight.item()
 
 
 @pytest.mark.parametrize(
@@ -52,17 +54,18 @@ def saved(path: Path) -> float:
 )
 def test_the_network_of_the_best_validation_is_kept(scores: list[float], best: int, tmp_path: Path) -> None:
     network, path = nn.Linear(1, 1), tmp_path / "new" / "model.pt"
-    run(BestModelSaver(path, {"model": network}, "auc"), network, scores)
+    run(BestModelSaver(path, network, ONE, "auc"), network, scores)
     assert saved(path) == best
     assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+    assert describe_student(path) == ONE
 
 
 def test_a_resumed_run_knows_what_was_best(tmp_path: Path) -> None:
     network, path, scores = nn.Linear(1, 1), tmp_path / "model.pt", [0.5, 0.9, 0.7, 0.95]
-    first = BestModelSaver(path, {"model": network}, "auc")
+    first = BestModelSaver(path, network, ONE, "auc")
     run(first, network, scores[:2])
     for end, best in ((3, 1), (4, 3)):
-        resumed = BestModelSaver(path, {"model": network}, "auc")
+        resumed = BestModelSaver(path, network, ONE, "auc")
         resumed.load_state_dict(first.state_dict())
         run(resumed, network, scores[:end], first=2)
         assert saved(path) == best
@@ -70,7 +73,7 @@ def test_a_resumed_run_knows_what_was_best(tmp_path: Path) -> None:
 
 def test_weights_that_are_not_finite_never_replace_good_ones(tmp_path: Path) -> None:
     network, path = nn.Linear(1, 1), tmp_path / "model.pt"
-    saver = BestModelSaver(path, {"model": network}, "auc")
+    saver = BestModelSaver(path, network, ONE, "auc")
     run(saver, network, [0.5])
     network.bias.data.fill_(math.inf)
     with pytest.raises(CheckpointError, match="model is not saved: its bias holds"):

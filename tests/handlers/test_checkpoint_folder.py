@@ -107,7 +107,7 @@ def test_the_content_reaches_the_disk_before_its_name_and_the_manifest_comes_las
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"format_version": 2, "checkpoints": []}', '{"format_version": 1, "checkpoints": [{}]}']
+    "text", ["", "[]", '{"format_version": 3, "checkpoints": []}', '{"format_version": 1, "checkpoints": [{}]}']
 )
 def test_a_manifest_that_cannot_be_read_stops_the_run(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)

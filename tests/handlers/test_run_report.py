@@ -33,7 +33,7 @@ from monai.transforms import RandFlipd
 from PIL import Image
 from torch import Tensor, nn
 
-from monai_gmcl import GMCLTrainer, PolicyTeacher
+from monai_gmcl import GMCLTrainer, PolicyTeacher, StudentDescription, save_student
 from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, PolicyLog, RunReport
 from monai_gmcl.handlers.operation_table import OperationTable
 from monai_gmcl.handlers.report_figures import confusion_picture, last_convolution, policy_picture, reliability_picture
@@ -128,7 +128,7 @@ def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:
     sure = student_of(2, 2)
     nn.init.zeros_(sure[-1].weight)
     sure[-1].bias.data = torch.tensor([5.0, -5.0])
-    torch.save({"model": sure.state_dict()}, tmp_path / "model.pt")
+    save_student(sure, tmp_path / "model.pt", StudentDescription(["a", "b"], 2, 1))
     page = run(tmp_path, labels, 2, model_file=tmp_path / "model.pt")
     assert "with the weights that validation chose" in page
     # It takes all images for the first class.

@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from monai_gmcl import PolicyTeacher, load_teacher
+from monai_gmcl import PolicyTeacher, StudentDescription, load_teacher
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import TeacherSaver
 from monai_gmcl.teachers import describe_teacher
@@ -57,6 +57,25 @@ def test_of_a_policy_the_file_names_what_was_turned_down(make_trainer, tmp_path)
         teacher.log_odds[0], teacher.log_share[1] = -2.0, -2.0
     make_trainer([TeacherSaver(tmp_path)], teacher=teacher, teacher_optimizer=None).run()
     assert describe_teacher(tmp_path / "teacher.safetensors").training["turned_down"] == ["flip", "noise"]
+
+
+def test_the_file_tells_what_labels_mean_and_how_images_are_read(make_trainer, tmp_path):
+    names = ["benign", "malignant"]
+    student = StudentDescription(names, 2, 1, image_size=24, image_crop=[20, 16])
+    make_trainer([TeacherSaver(tmp_path, description=student)]).run()
+    told = describe_teacher(tmp_path / "teacher.safetensors")
+    assert told.label_names == names and told.training["epoch"] > 0
+    assert told.training["images"] == {
+        "image_crop": [20, 16],
+        "image_size": [24, 24],
+        "spacing": None,
+        "intensity_range": None,
+    }
+
+
+def test_a_student_of_other_classes_is_an_error_on_attaching(make_trainer, tmp_path):
+    with pytest.raises(ConfigurationError, match="classes, got 5"):
+        make_trainer([TeacherSaver(tmp_path, description=StudentDescription(list("abcde"), 2, 1))])
 
 
 def test_the_file_is_written_each_epoch(make_trainer, tmp_path):

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine, Events
-from monai.handlers import CheckpointLoader
 
+from monai_gmcl import describe_student, load_student
 from monai_gmcl.data import ReadImaged, open_data, read_csv_datalist, read_json_datalist
 from monai_gmcl.data_check import check_source
-from monai_gmcl.exceptions import GMCLError
+from monai_gmcl.exceptions import CheckpointError, GMCLError
+from monai_gmcl.student_file import RECORD
 from monai_gmcl.teachers import load_teacher
 
 
@@ -89,13 +89,6 @@ def _unsafe(content: bytes) -> None:
         pickle.loads(content)
 
 
-def _load_checkpoint(path: Path) -> None:
-    """As the bundle's configurations load ``model_file``."""
-    engine = Engine(lambda engine, batch: None)
-    CheckpointLoader(str(path), {"model": torch.nn.Linear(1, 1)}, map_location="cpu").attach(engine)
-    engine.fire_event(Events.STARTED)
-
-
 DOORS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "image": ("a.png", lambda path: ReadImaged("image")({"image": path})),
     "numpy_image": ("a.npy", lambda path: ReadImaged("image")({"image": path})),
@@ -105,6 +98,7 @@ DOORS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "datalist": ("a.json", read_json_datalist),
     "dataset": ("a.json", open_data),
     "teacher": ("a.safetensors", load_teacher),
+    "student": ("model.pt", describe_student),
 }
 
 
@@ -126,11 +120,13 @@ def test_a_malicious_pickle_is_refused_and_nothing_runs(
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("write", PICKLES, ids=lambda write: write.__name__[1:])
-def test_a_malicious_checkpoint_is_refused_and_nothing_runs(tmp_path: Path, write: Callable[[Any], bytes]) -> None:
-    (tmp_path / "model.pt").write_bytes(write(_Payload(tmp_path / "trace")))
-    with pytest.raises(Exception, match=r"."):
-        _load_checkpoint(tmp_path / "model.pt")
+def test_a_payload_beside_a_students_description_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    content = io.BytesIO(_torch_archive(_Payload(tmp_path / "trace")))
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr(RECORD, '{"format_version": 1}')
+    (tmp_path / "model.pt").write_bytes(content.getvalue())
+    with pytest.raises(CheckpointError, match="model.pt is damaged"):
+        load_student(torch.nn.Linear(1, 1), tmp_path / "model.pt")
     assert not (tmp_path / "trace").exists()
 
 

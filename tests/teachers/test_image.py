@@ -218,7 +218,7 @@ def test_a_saved_teacher_comes_back_equal(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"color": 0.0}, "color must be positive, got 0.0"),
+        ({"color": 0.0}, "color must be positive and finite, got 0.0"),
         ({"warp": -1.0}, "warp must be positive"),
         ({"residual": math.nan}, "residual must be positive"),
         ({"channels": 6}, "multiple of 4, got 6"),

@@ -23,8 +23,10 @@ from torch import nn
 
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.image import ImageTeacher
 from monai_gmcl.teachers.latent import LatentTeacher
 from monai_gmcl.teachers.policy import PolicyTeacher
+from monai_gmcl.teachers.stain import StainTeacher
 from monai_gmcl.teachers.teacher_file import describe_teacher, load_teacher, save_teacher
 
 
@@ -295,6 +297,63 @@ def test_a_policy_of_version_2_that_does_not_fit_raises_and_names_the_file(confi
     with pytest.raises(CheckpointError, match=message) as raised:
         load_teacher(path)
     assert str(path) in str(raised.value)
+
+
+FITTING = {
+    PolicyTeacher: {"spatial_dims": 2, "in_channels": 3, "num_classes": 2},
+    LatentTeacher: {"spatial_dims": 2, "in_channels": 1, "num_classes": 2, "image_size": [8, 8]},
+    ImageTeacher: {"spatial_dims": 2, "in_channels": 1, "num_classes": 2, "condition_on_label": True},
+}
+NO_COUNTS = (1e30, 10**30, float("nan"), float("inf"), -1, 2.5, 3.0, "3", True, None, [2])
+
+
+@pytest.mark.parametrize("number", NO_COUNTS)
+@pytest.mark.parametrize("name", ["num_classes", "in_channels", "image_size", "channels", "latent_size"])
+def test_a_signed_file_with_a_count_that_is_none_is_refused_and_names_the_file(name, number, tmp_path):
+    fitting = LatentTeacher(**FITTING[LatentTeacher])
+    path = tmp_path / "teacher.safetensors"
+    rewrite(path, fitting, {"config": {**fitting.config, name: number}})
+    with pytest.raises(CheckpointError, match="teacher.safetensors does not fit LatentTeacher"):
+        load_teacher(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        (PolicyTeacher, {"num_classes": 1e30}),
+        (PolicyTeacher, {"num_classes": float("nan")}),
+        (PolicyTeacher, {"value_range": [0, float("inf")]}),
+        (PolicyTeacher, {"mean": [float("nan")], "std": [1.0]}),
+        (PolicyTeacher, {"bounds": {"zoom": float("inf")}}),
+        (PolicyTeacher, {"probability": float("nan")}),
+        (ImageTeacher, {"residual": float("inf")}),
+        (ImageTeacher, {"num_classes": 10**6}),
+        (ImageTeacher, {"channels": 4 * 10**5}),
+        (LatentTeacher, {"image_size": [10**6, 10**6]}),
+        (LatentTeacher, {"latent_size": 10**6}),
+        (LatentTeacher, {"spatial_dims": 3}),
+    ],
+)
+def test_a_signed_file_that_claims_what_cannot_be_is_refused_without_memory_for_it(kind, changes, tmp_path):
+    fitting = kind(**FITTING[kind])
+    path = tmp_path / "teacher.safetensors"
+    rewrite(path, fitting, {"config": {**fitting.config, **changes}})
+    with pytest.raises(CheckpointError, match=f"teacher.safetensors does not fit {kind.__name__}"):
+        load_teacher(path)
+
+
+@pytest.mark.parametrize("kind", [*FITTING, StainTeacher])
+def test_each_teacher_of_the_package_is_built_without_memory_first(kind, tmp_path):
+    fitting = kind(**FITTING.get(kind, {}))
+    loaded = load_teacher(save_teacher(fitting, tmp_path / "teacher.safetensors"))
+    assert all(not value.is_meta for value in (*loaded.parameters(), *loaded.buffers()))
+
+
+def test_as_many_label_names_as_classes_are_read(teacher, tmp_path):
+    path = tmp_path / "teacher.safetensors"
+    rewrite(path, teacher, {"label_names": ["a", "b", "c"]})
+    with pytest.raises(CheckpointError, match="3 label_names for a teacher of 2 classes"):
+        load_teacher(path)
 
 
 def test_no_module_is_imported_for_a_file(teacher, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -49,9 +50,10 @@ class Operation(ABC):
 
     def __init__(self, bound: float | None = None) -> None:
         if bound is not None:
-            if not bound > 0:
+            if not 0 < bound < math.inf:
                 raise ConfigurationError(
-                    f"The bound of {self.name!r} must be positive, got {bound}. To switch it off, exclude it."
+                    f"The bound of {self.name!r} must be positive and finite, got {bound}. To switch it off, exclude "
+                    "it."
                 )
             self.bound = float(bound)
 

@@ -1,0 +1,68 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from monai_gmcl.data.faults import Fault
+
+__all__ = ["decoding_fault", "file_fault", "is_dicom", "sides", "unknown_fault"]
+
+
+def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
+    """Look at what can be known without opening: a pipe or a device would never come to an end."""
+    file = Path(path)
+    try:
+        if not os.path.lexists(file):
+            return Fault("missing", str(path), expected, "no file")
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "no regular file" if file.exists() else "a link to nothing"
+            return Fault("not_an_image", str(path), expected, kind)
+        if file.stat().st_size == 0:
+            return Fault("empty_file", str(path), expected, "an empty file")
+    except (OSError, ValueError) as error:
+        return Fault("missing", str(path), expected, f"a path that cannot be followed ({_one_line(error)})")
+    return None
+
+
+def is_dicom(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is DICOM: by its first bytes, or by its name where it has none."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(132)[128:] == b"DICM":
+                return True
+    except (OSError, ValueError):
+        return False
+    return Path(path).suffix.lower() in (".dcm", ".dicom", ".ima")
+
+
+def unknown_fault(path: str | os.PathLike[str], expected: str) -> Fault:
+    """Tell of a file whose first bytes are none that are read."""
+    if is_dicom(path):
+        return Fault("dicom", str(path), expected, "DICOM")
+    return Fault("not_an_image", str(path), expected, "something else")
+
+
+def decoding_fault(path: str | os.PathLike[str], expected: str, error: Exception) -> Fault:
+    told = _one_line(error)
+    cut = isinstance(error, EOFError) or any(word in told.lower() for word in ("truncated", "end of file", "end-of-st"))
+    return Fault("truncated" if cut else "unreadable", str(path), expected, f"damage ({told})")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{side:,}" for side in shape)

@@ -1,0 +1,86 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from monai_gmcl.data.image_files import DEEPEST, picture_array
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["check_intensity_range", "deep_range", "scaled_picture"]
+
+LEAST_SHARE = 0.3
+"""Of the numbers of 16 bits, what an image uses that has them: one of 14 bits uses a quarter."""
+OUTSIDE = 0.5
+"""Percent of the pixels of a 16-bit image that may be darker, and brighter, than its range."""
+
+
+def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:
+    """Return a range as two numbers, or None for none.
+
+    Raises:
+        ConfigurationError: no two finite numbers, or the first not below the second.
+    """
+    if intensity_range is None:
+        return None
+    pair = isinstance(intensity_range, Sequence) and not isinstance(intensity_range, str) and len(intensity_range) == 2
+    numbers = pair and all(isinstance(value, int | float) and math.isfinite(value) for value in intensity_range)
+    if not numbers or not intensity_range[0] < intensity_range[1]:
+        raise ConfigurationError(
+            "intensity_range must be the lowest and the highest value of the images, as (0, 4095) or (-1000, 400), "
+            f"got {intensity_range!r}."
+        )
+    return float(intensity_range[0]), float(intensity_range[1])
+
+
+def deep_range(grey: NDArray[Any]) -> tuple[float, float]:
+    """Return the range of a grey image that is stored in 16 bits: what becomes 0 and 1.
+
+    0 to 65,535 where the image uses it. Often it does not: X-rays have 10 to 14 bits, CT stored in PNG a few thousand
+    values far from 0. Then, all but half a percent of its pixels at either end, so that no single pixel matters. An
+    image that is almost constant has the whole range.
+    """
+    low = float(np.percentile(grey, OUTSIDE, method="higher"))
+    high = float(np.percentile(grey, 100 - OUTSIDE, method="lower"))
+    return (low, high) if 0 < high - low < LEAST_SHARE * DEEPEST else (0.0, float(DEEPEST))
+
+
+def scaled_picture(
+    image: Image.Image, channels: int, intensity_range: tuple[float, float] | None = None
+) -> NDArray[np.float32]:
+    """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` or ``(3, H, W)``, by its range of intensities.
+
+    Args:
+        image: as :func:`~monai_gmcl.data.image_files.read_picture` returns it.
+        channels: 1 or 3.
+        intensity_range: the file's numbers that become 0 and 255. Default: 0 and 255; :func:`deep_range` for grey of
+            16 bits.
+    """
+    deep = image.mode.startswith("I")
+    if intensity_range is None and not deep:
+        return picture_array(image, channels)
+    if deep:
+        grey = np.asarray(image, dtype=np.float32)
+        array = np.stack([grey] * channels)
+        intensity_range = intensity_range or deep_range(grey)
+    else:
+        array = picture_array(image, channels)
+    low, high = intensity_range or (0.0, 255.0)
+    scaled: NDArray[np.float32] = ((array - np.float32(low)) * np.float32(255 / (high - low))).clip(0, 255)
+    return scaled

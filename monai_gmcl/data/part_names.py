@@ -1,0 +1,31 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+
+from __future__ import annotations
+
+__all__ = ["PARTS", "part_name"]
+
+PARTS = {
+    "training": ("train", "training", "trn"),
+    "validation": ("valid", "validation", "val", "validate", "validating", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
+"""Parts of a data set, by the names that folders, lists and tables give them."""
+ENDINGS = ("dataset", "images", "split", "data", "set")
+
+
+def part_name(name: str) -> str | None:
+    """Return which part is meant by a name, in small or capital letters, or None: ``Train``, ``val``, ``Test_set``."""
+    letters = "".join(letter for letter in name.casefold() if letter.isalnum())
+    for ending in ENDINGS:
+        letters = letters.removesuffix(ending)
+    return next((part for part, names in PARTS.items() if letters in names), None)

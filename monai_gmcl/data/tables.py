@@ -1,0 +1,129 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.data.faults import Fault, OnFault, stop
+
+__all__ = ["Table", "read_json", "read_table"]
+
+DELIMITERS = ",;\t|"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Table:
+    """A CSV table with a header, as programs and offices write it.
+
+    Commas, semicolons, tabs or bars between values, as the header has them; UTF-8, or
+    UTF-16 with its mark. Blanks around headings mean nothing, and rows without any value are none.
+
+    Attributes:
+        columns: the headings.
+        rows: the line of the file (the header is 1) and the values by heading.
+    """
+
+    def __init__(self, columns: list[str], rows: list[tuple[int, dict[str, str]]]) -> None:
+        self.columns, self.rows = columns, rows
+
+    def column(self, name: str) -> str | None:
+        """Return the heading that is meant, in small or capital letters, or None where there is none or several."""
+        if name in self.columns:
+            return name if self.columns.count(name) == 1 else None
+        found = [column for column in self.columns if column.casefold() == name.strip().casefold()]
+        return found[0] if len(found) == 1 else None
+
+
+def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop) -> Table | None:
+    """Read a CSV table as it stands; None after a fault.
+
+    Args:
+        path: of the table.
+        wanted: headings that must be there, each once.
+        on_fault: called with each fault.
+    """
+    text = _text(path, "a CSV table in UTF-8", on_fault)
+    if text is None:
+        return None
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, wanted))
+    read: list[tuple[int, list[str]]] = []
+    try:
+        for values in lines:
+            if any(value.strip() for value in values):
+                read.append((lines.line_num, values))
+    except csv.Error as error:
+        on_fault(Fault("table", str(path), "a CSV table in UTF-8", f"none: {error}", None))
+        return None
+    columns = [name.strip() for name in read[0][1]] if read else []
+    table = Table(columns, [])
+    for name in wanted:
+        if table.column(name) is None:
+            several = [column for column in columns if column.casefold() == name.strip().casefold()]
+            found = "two of them" if len(several) > 1 else ", ".join(columns) or "none"
+            on_fault(Fault("table", str(path), f"a column {name!r}", found))
+            return None
+    for line, values in read[1:]:
+        if len(values) > len(columns) and any(value.strip() for value in values[len(columns) :]):
+            found = f"{len(values)}: {', '.join(values[len(columns) :])!r} is too many"
+            on_fault(Fault("row", str(path), f"{len(columns)} values", found, line))
+        else:
+            values = values + [""] * (len(columns) - len(values))
+            table.rows.append((line, dict(zip(columns, values, strict=False))))
+    return table
+
+
+def _delimiter(text: str, wanted: Sequence[str]) -> str:
+    """What stands between values: what makes the wanted headings, or else the most of them."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    makes = {mark: [name.strip(' "').casefold() for name in header.split(mark)] for mark in DELIMITERS}
+    fits = [mark for mark in DELIMITERS if all(name.strip().casefold() in makes[mark] for name in wanted)]
+    return fits[0] if fits else max(DELIMITERS, key=lambda mark: len(makes[mark]))
+
+
+def read_json(path: Path, on_fault: OnFault = stop) -> dict[str, Any] | None:
+    """Read a JSON datalist as it stands; None after a fault."""
+    text = _text(path, "JSON", on_fault)
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
+    # JSONDecodeError is a ValueError, and so is a number of thousands of digits
+    except (ValueError, RecursionError) as error:
+        on_fault(Fault("table", str(path), "JSON", f"none: {error}"))
+        return None
+    if not isinstance(content, dict):
+        on_fault(Fault("table", str(path), "a list 'training'", type(content).__name__))
+        return None
+    return content
+
+
+def _text(path: Path, expected: str, on_fault: OnFault) -> str | None:
+    if not path.is_file():
+        on_fault(Fault("missing", str(path), "a datalist", "no file"))
+        return None
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        found = f"another encoding ({error.reason} in line {line}; save it as UTF-8)"
+    except OSError as error:
+        found = f"none: {error}"
+    on_fault(Fault("table", str(path), expected, found))
+    return None

@@ -1,0 +1,65 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.image_files import DEEPEST
+from monai_gmcl.data.intensities import LEAST_SHARE as LEAST_SHARE_16_BITS
+from monai_gmcl.data_check.looks import Look
+
+__all__ = ["value_faults"]
+
+LEAST_SHARE = 0.2
+"""Of the range that becomes 0 to 1, what most values should use."""
+
+
+def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float] | None = None) -> list[Fault]:
+    """Find images whose values use little of the range that becomes 0 to 1: 12 bits stored in 16, metal in CT.
+
+    Percentiles are compared, so that single pixels change nothing. Of 8 bits most images must be so: some pictures are
+    dark. Of 16 bits, and of volumes, one is enough: it is scaled otherwise than the rest.
+
+    Args:
+        looks: at every file.
+        intensity_range: that becomes 0 to 1. Default: what the kind of pixels can have; a volume's own least and most.
+    """
+    kinds: dict[tuple[str, float], dict[str, Look]] = {}
+    for path, look in looks.items():
+        if not look.constant:
+            volume = look.file_format == "NIfTI"
+            kinds.setdefault(("volume" if volume else "image", 0 if volume else look.values.most), {})[path] = look
+    faults = []
+    for (kind, most), alike in kinds.items():
+        least_share = LEAST_SHARE_16_BITS if most == DEEPEST and intensity_range is None else LEAST_SHARE
+        unused = [path for path, look in alike.items() if _share(look, intensity_range) < least_share]
+        if not unused or (most == 255 and 2 * len(unused) < len(alike)):
+            continue
+        values = alike[unused[0]].values
+        least, greatest = intensity_range or (values.least, values.most)
+        wanted = f"values that use the range from {least:,.6g} to {greatest:,.6g}"
+        found = f"98 % of its values from {values.percentiles[0]:,.6g} to {values.percentiles[-1]:,.6g}"
+        if len(unused) > 1:
+            found += f", and {len(unused) - 1:,} more {kind}s like it"
+        faults.append(Fault("intensities", unused[0], wanted, found))
+    return faults
+
+
+def _share(look: Look, intensity_range: tuple[float, float] | None) -> float:
+    """Return how much of the range the middle 98 percent of the values use, or 0 where nearly none are in it."""
+    percentiles, *own = look.values
+    least, most = intensity_range or own
+    if not any(least <= value <= most for value in percentiles):
+        return 0.0
+    return (min(percentiles[-1], most) - max(percentiles[0], least)) / (most - least)

@@ -1,0 +1,65 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from monai_gmcl.exceptions import NonFiniteLossError
+
+__all__ = ["FiniteWeights", "not_finite"]
+
+
+class FiniteWeights:
+    """Finds weights and running statistics that have become NaN or infinite, which no loss may ever show.
+
+    A running statistic is not read in training, and after the last step no loss is taken.
+
+    Args:
+        networks: by what error messages call them.
+    """
+
+    def __init__(self, **networks: nn.Module) -> None:
+        self.networks = networks
+        self._as_built: dict[str, set[str]] = {}
+
+    def begin(self) -> None:
+        """Note what is not finite on purpose, such as a mask."""
+        self._as_built = {name: set(not_finite(network)) for name, network in self.networks.items()}
+
+    def check(self, iteration: int) -> None:
+        """Raise unless all else is finite.
+
+        Args:
+            iteration: after which it is looked at.
+
+        Raises:
+            NonFiniteLossError: with the first weight or statistic that is not.
+        """
+        for name, network in self.networks.items():
+            found = next((key for key in not_finite(network) if key not in self._as_built.get(name, set())), None)
+            if found is not None:
+                raise NonFiniteLossError(
+                    f"The {name}'s {found} holds NaN or infinite values after iteration {iteration}, though each loss "
+                    "was finite. Lower the learning rate, look for images of extreme values, or go on from the last "
+                    "checkpoint."
+                )
+
+
+def not_finite(network: nn.Module) -> Iterator[str]:
+    """Yield the names of weights and buffers that hold NaN or infinite values."""
+    for key, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if not is_lazy(tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            yield key

@@ -1,0 +1,159 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ignite.engine import Engine, Events
+
+from monai_gmcl.atomic_file import make_folder
+from monai_gmcl.exceptions import ConfigurationError, OutputError
+from monai_gmcl.handlers.passed_on import pass_on_exceptions
+from monai_gmcl.ranks import Ranks
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FolderLock", "hold_output"]
+
+logger = logging.getLogger(__name__)
+
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class FolderLock:
+    """Keeps other processes from writing into a folder, for as long as this one lives.
+
+    The system gives the lock of a file back when its process ends, however it ends; processes that it has forked do not
+    hold it. The file goes with the lock.
+
+    Args:
+        folder: made if there is none.
+    """
+
+    FILE_NAME = ".lock"
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / self.FILE_NAME
+        self._file: int | None = None
+        self._made = False
+        self._process = 0
+
+    def acquire(self) -> None:
+        """Take the lock, if it is not held already.
+
+        Raises:
+            ConfigurationError: another process holds it.
+            OutputError: the folder cannot be written to.
+        """
+        if self._file is not None and self._process == os.getpid():
+            return
+        self._made = not self.path.parent.is_dir()
+        make_folder(self.path.parent)
+        if fcntl is None:
+            logger.warning("Folders cannot be locked here: let no other run write to %s.", self.path.parent)
+            return
+        try:
+            while not self._taken():
+                pass
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written ({error.strerror or error}).") from error
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is None or self._process != os.getpid():
+            return
+        with contextlib.suppress(OSError):
+            # While it is held: whoever waits for this very file finds that it has gone, and makes another.
+            self.path.unlink(missing_ok=True)
+            if self._made:
+                self.path.parent.rmdir()
+        os.close(self._file)
+        self._file = None
+
+    def _taken(self) -> bool:
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(file, 200).decode(errors="replace").strip()
+            os.close(file)
+            if error.errno in UNSUPPORTED:
+                logger.warning("%s cannot be locked (%s): let no other run write to it.", self.path.parent, error)
+                return True
+            raise ConfigurationError(
+                f"Another run is writing to {self.path.parent} ({holder or 'it has just begun'}): two would mix their "
+                "files. Give this one another folder, or wait until the other has ended."
+            ) from error
+        if not _same(file, self.path):
+            os.close(file)
+            return False
+        os.ftruncate(file, 0)
+        began = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {began}\n".encode())
+        self._file, self._process = file, os.getpid()
+        return True
+
+
+_HELD: WeakKeyDictionary[Engine, dict[Path, FolderLock]] = WeakKeyDictionary()
+
+
+def hold_output(engine: Engine, folder: str | os.PathLike[str]) -> None:
+    """Lock a folder while an engine runs; handlers that write to the same one share the lock.
+
+    On the first rank alone.
+
+    Raises:
+        ConfigurationError: when the run starts, where another process holds it.
+    """
+    locks, place = _HELD.setdefault(engine, {}), Path(os.path.abspath(folder))
+    if place in locks or Ranks().index > 0:
+        return
+    lock = locks[place] = FolderLock(place)
+
+    def release(engine: Engine, *_: Any) -> None:
+        lock.release()
+
+    def start(engine: Engine) -> None:
+        lock.acquire()
+        # Behind those that write at the end.
+        if engine.has_event_handler(release, Events.COMPLETED):
+            engine.remove_event_handler(release, Events.COMPLETED)
+        engine.add_event_handler(Events.COMPLETED, release)
+
+    def terminate(engine: Engine) -> None:
+        if engine.should_terminate == "skip_completed":
+            lock.release()
+
+    engine.add_event_handler(Events.STARTED, start)
+    engine.add_event_handler(Events.TERMINATE, terminate)
+    engine.add_event_handler(Events.EXCEPTION_RAISED, release)
+    pass_on_exceptions(engine)
+
+
+def _same(file: int, path: Path) -> bool:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(file)
+    return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)

@@ -1,0 +1,63 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from monai_gmcl.exceptions import OutputError
+
+__all__ = ["figure_png", "optional_picture", "plain_texts"]
+
+logger = logging.getLogger(__name__)
+
+MOST_PIXELS = 2**15
+"""Of a side; matplotlib draws less than twice as many."""
+
+
+@contextmanager
+def plain_texts() -> Iterator[None]:
+    """Draw the texts of matplotlib letter by letter: a name with dollar signs is no formula."""
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
+
+
+@contextmanager
+def optional_picture(path: Path) -> Iterator[None]:
+    """Let a run go on where a picture cannot be drawn, with a warning.
+
+    Raises:
+        OutputError: it was drawn, and cannot be written.
+    """
+    try:
+        with plain_texts():
+            yield
+    except OutputError:
+        raise
+    except Exception as error:
+        # What users' names, images or teachers make fail is not known beforehand.
+        logger.warning("%s is not drawn: %s", path, error)
+
+
+def figure_png(figure: Figure, **options: Any) -> bytes:
+    """Return a figure as a PNG, of fewer dots an inch where it is very large."""
+    figure.set_dpi(min(figure.dpi, MOST_PIXELS / max(figure.get_size_inches())))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi, **options)
+    return buffer.getvalue()

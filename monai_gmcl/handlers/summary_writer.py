@@ -1,0 +1,50 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["LazySummaryWriter"]
+
+
+class LazySummaryWriter:
+    """A TensorBoard writer that makes its file with the first number: a run without a step left writes none.
+
+    It has all that ``torch.utils.tensorboard.SummaryWriter`` has.
+
+    Args:
+        log_dir: folder of the events; made if there is none.
+        options: further arguments of ``SummaryWriter``.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], **options: Any) -> None:
+        self.log_dir = os.fspath(log_dir)
+        self._options = options
+        self._writer: SummaryWriter | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._writer is None:
+            self._writer = SummaryWriter(self.log_dir, **self._options)
+        return getattr(self._writer, name)
+
+    def flush(self) -> None:
+        """Write what is there."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is there, and close the file."""
+        if self._writer is not None:
+            self._writer.close()

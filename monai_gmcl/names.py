@@ -1,0 +1,60 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Names that users bring, where people read them: in pictures, tables and texts."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+__all__ = ["csv_cell", "markdown_code", "markdown_text", "shown_name"]
+
+JOINERS = "\u200c\u200d"
+"""Invisible, and part of how some languages are written."""
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+
+
+def shown_name(name: str) -> str:
+    r"""Return a name in which each sign can be seen: others, and bytes that were no UTF-8, as ``\x1b``, ``\udcff``."""
+    return "".join(map(_shown, name))
+
+
+def csv_cell(text: str) -> str:
+    """Return a cell that a spreadsheet reads as a text, not as a formula: after an apostrophe, if it begins as one.
+
+    Numbers stay as they are.
+    """
+    if not text.lstrip(" ").startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def markdown_text(name: str) -> str:
+    """Return Markdown that shows a name letter by letter: neither HTML nor a link, a picture, or a cell of a table."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", html.escape(shown_name(name), quote=False))
+    return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", escaped)
+
+
+def markdown_code(text: str) -> str:
+    """Return Markdown that shows a text as code, in a cell of a table, too; backticks and bars as escapes of JSON."""
+    escapes = {sign: f"\\u{ord(sign):04x}" for sign in "`|<>&"}
+    return f"`{''.join(escapes.get(sign, sign) for sign in shown_name(text))}`"
+
+
+def _shown(sign: str) -> str:
+    if sign.isprintable() or sign in JOINERS:
+        return sign
+    return " " if unicodedata.category(sign) == "Zs" else sign.encode("unicode_escape").decode()

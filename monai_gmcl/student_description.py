@@ -1,0 +1,152 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["TASKS", "StudentDescription"]
+
+TASKS = ("classification", "multi_label")
+"""One class an image (softmax), or any number of labels (sigmoid of each)."""
+
+LARGEST = {2: 2**26, 3: 2**29}
+"""Most pixels of an image, and voxels of a volume, that a student takes; a file that says more is no file of ours."""
+MOST_CHANNELS = 2**16
+
+
+@dataclass(frozen=True)
+class StudentDescription:
+    """What the weights of a student do not say: how its images are read, and what its outputs mean.
+
+    Attributes:
+        class_names: of the outputs, in their order.
+        spatial_dims: 2 for images, 3 for volumes.
+        channels: of the images as they are read.
+        image_size: that images are resized to, a number for each side; one number stands for all. None: as they are.
+        image_crop: center that is kept before, in the same way. None: all.
+        spacing: of voxels, millimeters, that volumes are resampled to. None: each volume's own.
+        intensity_range: that is mapped to 0..1. None: see :func:`monai_gmcl.data.image_transforms`.
+        task: one of :data:`TASKS`.
+        split: by which the data were split, by the names of the bundle's settings.
+        source: the file that it was read from.
+
+    Raises:
+        ConfigurationError: a value that cannot be.
+    """
+
+    class_names: Sequence[str]
+    spatial_dims: int
+    channels: int
+    image_size: Sequence[int] | None = None
+    image_crop: Sequence[int] | None = None
+    spacing: Sequence[float] | None = None
+    intensity_range: Sequence[float] | None = None
+    task: str = "classification"
+    split: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigurationError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}.")
+        if self.spatial_dims not in (2, 3):
+            raise ConfigurationError(f"spatial_dims must be 2 or 3, got {self.spatial_dims!r}.")
+        for name in (entry.name for entry in fields(self)):
+            object.__setattr__(self, name, _normalized(name, getattr(self, name), self.spatial_dims))
+        if not self.class_names or len(set(self.class_names)) < len(self.class_names):
+            raise ConfigurationError(f"class_names must be distinct names, one at least, got {self.class_names!r}.")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of outputs."""
+        return len(self.class_names)
+
+    def check(self, **given: Any) -> None:
+        """Raise where what a user says differs from what the student was trained with.
+
+        Args:
+            given: attributes by name, and ``num_classes``, as a user wrote them.
+
+        Raises:
+            ConfigurationError: naming all that differ.
+        """
+        differing = []
+        for name, value in given.items():
+            own = getattr(self, name)
+            if _normalized(name, value, self.spatial_dims) != own:
+                differing.append(f"{name} is {_shown(value)}, in the training it was {_shown(own)}")
+        if differing:
+            place = f" of {self.source}" if self.source else ""
+            raise ConfigurationError(
+                f"{'; '.join(differing)}. What the training{place} was made with cannot be changed: leave the setting "
+                "out, correct the data, or give the file of another training."
+            )
+
+    def told(self) -> dict[str, Any]:
+        """Return all of it but the source, as plain values."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "source"}
+
+    def reading(self) -> dict[str, Any]:
+        """Return how images are read, by the names of the bundle's settings."""
+        return {name: getattr(self, name) for name in ("image_crop", "image_size", "spacing", "intensity_range")}
+
+
+def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
+    """One way of writing for each value, so that 64 and [64, 64] are the same size."""
+    if name == "class_names":
+        # fire reads a single name as text, and numbers as numbers
+        return [str(item) for item in (value if isinstance(value, list | tuple) else [value])]
+    if name in ("channels", "num_classes", "spatial_dims"):
+        number: int = _numbers(name, [value], 1, whole=True)[0]
+        if number > MOST_CHANNELS:
+            raise ConfigurationError(f"{name} must be at most {MOST_CHANNELS:,}, got {value!r}.")
+        return number
+    if value is None or name in ("task", "source"):
+        return value
+    if name == "split":
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(f"split must be settings by their names, got {value!r}.")
+        return dict(value)
+    values = list(value) if isinstance(value, list | tuple) else [value] * spatial_dims
+    if name == "intensity_range":
+        found = _numbers(name, value if isinstance(value, list | tuple) else [], -math.inf)
+        if len(found) != 2 or not found[0] < found[1]:
+            raise ConfigurationError(f"intensity_range must be the lowest and the highest value, got {value!r}.")
+        return found
+    found = _numbers(name, values, 0 if name == "spacing" else 1, whole=name != "spacing")
+    if name == "spacing" and 0 in found:
+        raise ConfigurationError(f"spacing must be above 0, got {value!r}.")
+    if len(found) != spatial_dims:
+        raise ConfigurationError(f"{name} must be one number or {spatial_dims}, got {value!r}.")
+    if name != "spacing" and math.prod(found) > LARGEST[spatial_dims]:
+        raise ConfigurationError(f"{name} must be of at most {LARGEST[spatial_dims]:,} pixels, got {value!r}.")
+    return found
+
+
+def _numbers(name: str, values: Sequence[Any], least: float, whole: bool = False) -> list[Any]:
+    for value in values:
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or value < least or not abs(value) < math.inf or (whole and value > LARGEST[3]):
+            kind = "a whole number from 1" if whole else "a finite number"
+            raise ConfigurationError(f"{name} must be {kind}, got {value!r}.")
+    return [value if whole else float(value) for value in values]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return "not given" if value is None else str(value)

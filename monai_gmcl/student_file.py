@@ -1,0 +1,172 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import textwrap
+import zipfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import monai
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.content_hash import content_hash
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.student_description import StudentDescription
+
+__all__ = ["describe_student", "load_student", "save_student", "student_bytes"]
+
+RECORD = "archive/extra/monai_gmcl.student.json"
+"""Where the description stands in the file: beside the records of torch.save, whose readers pass over it."""
+FORMAT_VERSION = 1
+ACCEPTED = "accepted are files of monai_gmcl.save_student, such as model.pt of a training"
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def save_student(network: nn.Module, path: str | os.PathLike[str], description: StudentDescription) -> Path:
+    """Write a student to one file: its weights as ``torch.save`` writes a state dict, and what they do not say.
+
+    Every tool that loads a state dict loads it: ``torch.load(path, weights_only=True)``,
+    ``monai.handlers.CheckpointLoader``, ``python -m monai.bundle ckpt_export``. The description and a SHA-256 over all
+    of it stand in the file, too, for :func:`load_student` and :func:`describe_student`. A file that exists is replaced
+    whole or not at all.
+
+    Args:
+        network: the student; its state must be tensors.
+        path: of the file, usually ``model.pt``; its folder must exist.
+        description: what was trained.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigurationError: a state that is more than tensors.
+    """
+    path = Path(path)
+    write_whole(path, student_bytes(network, description))
+    return path
+
+
+def student_bytes(network: nn.Module, description: StudentDescription) -> bytes:
+    """Return the content of the file that :func:`save_student` writes; the same student gives the same bytes.
+
+    Raises:
+        ConfigurationError: a state that is more than tensors.
+    """
+    from monai_gmcl import __version__  # the package imports this module
+
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise ConfigurationError(
+                f"The student's state has {name!r}, a {type(tensor).__name__}; only tensors can be saved."
+            )
+        # clones: torch.save writes the whole storage of a view
+        tensors[name] = torch.as_tensor(tensor.detach()).as_subclass(Tensor).cpu().clone().contiguous()
+    versions = {"monai_gmcl": __version__, "monai": monai.__version__, "torch": torch.__version__}
+    told = {"format_version": FORMAT_VERSION, **description.told(), "versions": versions}
+    told["sha256"] = content_hash(told, tensors)
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(RECORD), json.dumps(told, sort_keys=True))
+    return buffer.getvalue()
+
+
+def load_student(network: Network, path: str | os.PathLike[str], expected: StudentDescription | None = None) -> Network:
+    """Load the weights that :func:`save_student` wrote into a network, and return the network.
+
+    Args:
+        network: built as in the training.
+        path: of the file.
+        expected: what the student must have been trained for, such as the labels that it is to propose.
+
+    Raises:
+        CheckpointError: no such file, a damaged, changed or foreign one, or weights of another network.
+        ConfigurationError: it was trained for something else than ``expected``.
+    """
+    description, tensors = _read(Path(path))
+    if expected is not None:
+        description.check(**expected.told())
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} does not fit the network, a {type(network).__name__}: {textwrap.shorten(str(error), 400)} Build "
+            "it (network_def) as it was in the training."
+        ) from error
+    return network
+
+
+def describe_student(path: str | os.PathLike[str]) -> StudentDescription:
+    """Read what a student's file says beside the weights.
+
+    Raises:
+        CheckpointError: no such file, a damaged, changed or foreign one.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[StudentDescription, dict[str, Tensor]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"There is no student's file {path} that can be read ({error.strerror}).") from error
+    told = _told(path, content)
+    tensors = _tensors(path, content)
+    if told.get("sha256") != content_hash(told, tensors):
+        raise CheckpointError(f"{path} is damaged or was changed: its SHA-256 is not the one that was written into it.")
+    values = {name: value for name, value in told.items() if name not in ("format_version", "sha256", "versions")}
+    try:
+        return StudentDescription(**values, source=str(path)), tensors
+    except (TypeError, ConfigurationError) as error:
+        raise CheckpointError(f"{path} has a description that cannot be ({error}); {ACCEPTED}.") from error
+
+
+def _told(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            known = RECORD in archive.namelist()
+            told = json.loads(archive.read(RECORD)) if known else None
+    # zipfile raises nearly everything on damaged files
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged or no file of torch.save ({error}); {ACCEPTED}.") from error
+    if not known:
+        raise CheckpointError(
+            f"{path} does not say how its images are read nor what its outputs mean, or is damaged; {ACCEPTED}. "
+            "Weights from elsewhere become one by save_student(network, path, StudentDescription(...))."
+        )
+    described: dict[str, Any] = told if isinstance(told, dict) else {}
+    version = described.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has the format version {version!r}; this monai_gmcl reads version {FORMAT_VERSION}: {ACCEPTED}."
+        )
+    return described
+
+
+def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    # so does torch.load
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged ({textwrap.shorten(str(error), 200)}); {ACCEPTED}.") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{path} holds more than the weights of one network; {ACCEPTED}.")
+    return dict(state)

@@ -1,0 +1,65 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.tables import read_table
+from monai_gmcl.exceptions import DataError
+
+ROWS = [("a.png", "1"), ("b.png", "2")]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_is_read_as_offices_write_it(tmp_path: Path, mark: str, encoding: str) -> None:
+    lines = [f"image{mark} label ", *(mark.join(row) for row in ROWS), mark, "", mark]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding=encoding)
+    table = read_table(tmp_path / "t.csv", ["image", "label"])
+    assert table is not None and table.columns == ["image", "label"]
+    assert table.rows == [(2 + i, dict(zip(table.columns, row, strict=True))) for i, row in enumerate(ROWS)]
+
+
+def test_what_stands_between_values_is_what_makes_the_headings(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('image,label,"note (a;b;c;d)"\na.png,1,x;y\n')
+    table = read_table(tmp_path / "t.csv", ["image", "label"])
+    assert table is not None and table.rows[0][1]["label"] == "1"
+
+
+def test_headings_match_in_capitals_where_that_leaves_no_doubt(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("IMAGE,Label\na.png,1\n")
+    table = read_table(tmp_path / "t.csv", ["image", "label"])
+    assert table is not None and (table.column("image"), table.column("label")) == ("IMAGE", "Label")
+    (tmp_path / "t.csv").write_text("Image,IMAGE,label\na.png,b.png,1\n")
+    with pytest.raises(DataError, match="a column 'image' in .*found two of them"):
+        read_table(tmp_path / "t.csv", ["image"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("image,label\na.png,b\u00f6se\n".encode("cp1252"), "another encoding .* in line 2; save it as UTF-8"),
+        (b"image,label\na.png,1,2\n", "2 values in row 2 of .*, found 3: '2' is too many"),
+        (b"picture;label\na.png;1\n", "a column 'image' in .*, found picture, label"),
+    ],
+)
+def test_an_error_is_told_once_and_by_itself(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=told) as caught:
+        read_table(tmp_path / "t.csv", ["image"])
+    assert str(caught.value).count("Expected") == 1
+    faults: list[Fault] = []
+    read_table(tmp_path / "t.csv", ["image"], faults.append)
+    assert len(faults) == 1

@@ -1,0 +1,30 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.paths import check_paths
+
+
+def test_text_and_paths_pass() -> None:
+    check_paths(output_dir="2024", dataset_dir="", model_file=Path("a/model.pt"))
+
+
+@pytest.mark.parametrize("value", [2024, 2024.1, True, ["a", "b"], None, {"a": 1}])
+def test_what_the_command_line_made_of_a_name_is_an_error_that_names_the_setting(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"dataset_dir must be a path, got .*--dataset_dir ./NAME"):
+        check_paths(output_dir="out", dataset_dir=value)

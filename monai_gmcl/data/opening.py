@@ -100,7 +100,7 @@ def open_data(
     path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
     class_names = [class_names] if isinstance(class_names, str) else class_names
     if check and str(dataset_dir):
-        looked = look_over(path, group_column, class_names, pixel_limit, intensity_range)
+        looked = look_over(path, group_column, class_names, pixel_limit, intensity_range, bar_after=1.0)
         parts, names, twins, faults = looked.parts, looked.class_names, looked.twins, looked.report.faults
     else:
         listed: list[Fault] = []

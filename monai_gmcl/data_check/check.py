@@ -56,18 +56,24 @@ def look_over(
     class_names: Sequence[str] | None = None,
     pixel_limit: int | None = None,
     intensity_range: tuple[float, float] | None = None,
+    bar_after: float = 0.0,
 ) -> DataSet:
     """List a data set and look at every file: what ``validate`` reports and what :func:`open_data` opens.
 
     Args:
-        source: see :func:`check_source`, as for the other arguments.
+        source: see :func:`check_source`, as for the next four.
+        group_column: see there.
+        class_names: see there.
+        pixel_limit: see there.
+        intensity_range: see there.
+        bar_after: seconds until there is a progress bar: a small data set needs none.
 
     Raises:
         ConfigurationError: a limit that is no count of pixels, a range that is none.
     """
     listed: list[Fault] = []
     parts, names = list_parts(source, group_column, class_names, listed.append)
-    return _looked_at(parts, names, source, pixel_limit, listed, intensity_range, whole=False)
+    return _looked_at(parts, names, source, pixel_limit, listed, intensity_range, False, bar_after)
 
 
 def check_source(
@@ -129,11 +135,12 @@ def _looked_at(
     listed: Sequence[Fault],
     intensity_range: tuple[float, float] | None,
     whole: bool = True,
+    bar_after: float = 0.0,
 ) -> DataSet:
     """Look at every file; where the data set is not whole, the parts that are missing must be there to split off."""
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)
-    found = look_at_all([item["image"] for items in parts.values() for item in items], pixel_limit)
+    found = look_at_all([item["image"] for items in parts.values() for item in items], pixel_limit, bar_after)
     looks = {path: look for path, look in found.items() if isinstance(look, Look)}
     twins = {path: look.twin(path) for path, look in looks.items()}
     classes = class_faults(parts, class_names, str(source))

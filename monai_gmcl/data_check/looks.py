@@ -106,12 +106,14 @@ def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
     return Look(str(image.format), MODES.get(mode, mode), shape, _digest(shape, pixels), constant, used, transparent)
 
 
-def look_at_all(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Look | Fault]:
-    """Look at each file once, several at a time, with a progress bar."""
+def look_at_all(
+    paths: Sequence[str], pixel_limit: int | None = None, bar_after: float = 0.0
+) -> dict[str, Look | Fault]:
+    """Look at each file once, several at a time, with a progress bar after so many seconds."""
     paths = list(dict.fromkeys(paths))
     pieces = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     found: dict[str, Look | Fault] = {}
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads, _bar(len(paths)) as bar:
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads, _bar(len(paths), bar_after) as bar:
         for piece in threads.map(lambda piece: [(path, look_at(path, pixel_limit)) for path in piece], pieces):
             found.update(piece)
             bar.update(len(piece))
@@ -120,13 +122,12 @@ def look_at_all(paths: Sequence[str], pixel_limit: int | None = None) -> dict[st
 
 def find_twins(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Hashable]:
     """Return of each file that can be read something equal for files that show the same."""
-    found = look_at_all(paths, pixel_limit)
+    found = look_at_all(paths, pixel_limit, bar_after=1.0)
     return {path: look.twin(path) for path, look in found.items() if isinstance(look, Look)}
 
 
-def _bar(total: int) -> tqdm[None]:
-    # of a small data set it would be gone before it is seen
-    return tqdm(total=total, desc="data check", unit="image", delay=1)
+def _bar(total: int, after: float) -> tqdm[None]:
+    return tqdm(total=total, desc="data check", unit="image", delay=after)
 
 
 def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:

@@ -108,3 +108,12 @@ def test_a_group_column_is_asked_for_in_every_row(data: Path, capsys: pytest.Cap
     with pytest.raises(DataError):
         validate(str(data / "list.csv"), group_column="patient")
     assert "found image, label; expected a column 'patient'" in capsys.readouterr().out
+
+
+def test_the_range_of_intensities_is_compared_with_the_values(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validate(str(data), intensity_range=(0, 255))
+    assert "0 warnings" in capsys.readouterr().out
+    validate(str(data), intensity_range=[0, 65535])
+    assert "intensity_range" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match="the lowest and the highest value"):
+        validate(str(data), intensity_range=(5,))

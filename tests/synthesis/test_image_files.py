@@ -21,6 +21,7 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
+from monai_gmcl.data import image_transforms
 from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
 
 AFFINE = np.array([[0, -1.5, 0, 10], [2, 0, 0.25, -4], [0, 0, 3, 7], [0, 0, 0, 1.0]])
@@ -66,3 +67,24 @@ def test_the_bytes_do_not_depend_on_the_time(shape, monkeypatch):
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 1000)
     assert encode_image(image, "synthetic") == before
+
+
+@pytest.mark.parametrize(
+    ("channels", "limits", "dtype"),
+    [
+        (1, (0.0, 4095.0), np.uint16),
+        (1, (1000.0, 65535.0), np.uint16),
+        (1, (10.0, 200.0), np.uint8),
+        (3, (0.0, 100.0), np.uint8),
+    ],
+)
+def test_an_image_has_the_numbers_of_its_range_and_is_read_with_it(channels, limits, dtype, tmp_path):
+    image = torch.rand((channels, 9, 7), generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "image.png"
+    path.write_bytes(encode_image(image, "synthetic", limits))
+    stored = np.asarray(Image.open(path))
+    assert limits[0] <= stored.min() and stored.max() <= limits[1] and (stored.max() > 255) == (dtype == np.uint16)
+    step = 1 / (limits[1] - limits[0])
+    torch.testing.assert_close(read_image(path, limits), image, atol=step, rtol=0)
+    again = image_transforms(2, channels, intensity_range=limits)({"image": str(path)})["image"].as_tensor()
+    torch.testing.assert_close(again, image, atol=step, rtol=0)

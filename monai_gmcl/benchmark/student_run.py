@@ -37,8 +37,8 @@ __all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
 
 BATCH = 32
 LEARNING_RATE = 4e-4
-"""The highest of the one-cycle schedule, in all comparisons. At 2e-3, with 100 labels of PCam, every arm was best in the
-first tenth of its steps, before the rate had risen."""
+"""The highest of the one-cycle schedule, in all comparisons. At 2e-3, with 100 labels of PCam, every arm was best in
+the first tenth of its steps, before the rate had risen."""
 EMA_MOMENTUM = 0.01
 EVALUATIONS = 20
 """Looks at the choosing images in a run."""

@@ -143,6 +143,15 @@ class Teacher(nn.Module, ABC):
         normalized: Tensor = (changed - self.mean) / self.std
         return normalized
 
+    def extremes(self, images: Tensor) -> tuple[float, float]:
+        """Return the lowest and the highest value of images ``(B, C, ...)``, un-normalized."""
+        # A channel's extremes are un-normalized, not its pixels: trainers look at every batch.
+        flat = images.flatten(2)
+        ends = torch.stack([flat.amin((0, 2)), flat.amax((0, 2))])
+        values = ends * self.std.flatten().to(images) + self.mean.flatten().to(images)
+        least, most = torch.stack([values.min(), values.max()]).tolist()
+        return least, most
+
     def check_range(self, images: Tensor) -> None:
         """Raise unless the images, un-normalized, lie in ``value_range``.
 
@@ -150,9 +159,8 @@ class Teacher(nn.Module, ABC):
             ImageRangeError: with the remedy.
         """
         low, high = self.value_range
-        values = images * self.std.to(images) + self.mean.to(images)
         slack = 0.01 * (high - low)
-        least, most = float(values.min()), float(values.max())
+        least, most = self.extremes(images)
         if least < low - slack or most > high + slack:
             raise ImageRangeError(
                 f"Expected images with values from {low:g} to {high:g} (the teacher's value_range), "

@@ -100,7 +100,8 @@ class Task:
         """
         outputs = outputs.detach()
         if not self.of_classes:
-            found, wanted = outputs.flatten(1) > self.threshold, labels.reshape(outputs.shape).flatten(1) > 0.5
+            n = len(outputs)
+            found, wanted = outputs.reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
             return (found == wanted).float().mean(1)
         answers = outputs.argmax(1)
         if labels[0].numel() == 1:
@@ -149,8 +150,8 @@ class Task:
 def ignore_index_of(loss_function: Any) -> int:
     """Return the class index that a loss, or one inside it, ignores; torch's -100 if it does not say."""
     parts = loss_function.modules() if isinstance(loss_function, nn.Module) else [loss_function]
-    found = [part.ignore_index for part in parts if isinstance(getattr(part, "ignore_index", None), int)]
-    return found[0] if found else IGNORED
+    told = [getattr(part, "ignore_index", None) for part in parts]
+    return next((index for index in told if isinstance(index, int)), IGNORED)
 
 
 def labels_for_loss(loss_function: Any, labels: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class SeededPasses:
         return getattr(self.loader, name)
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # type: ignore[misc]
         # Handlers ask whether engine.state.dataloader is a DataLoader.
         return type(self.loader)
 

@@ -97,14 +97,16 @@ class GMCLTrainer(SupervisedTrainer):
     Args:
         device: as in ``SupervisedTrainer``, like all arguments that are not named here.
         network: the student, images ``(B, C, ...)`` to logits ``(B, K)``.
-        optimizer: the student's: SGD, Adam, AdamW, or one with a rule of its own
+        optimizer: the student's. SGD, Adam, AdamW, NAdam and RMSprop have a rule for the derivative of their step;
+            of another it is taken numerically, which is slow, unless it is taught one
             (:func:`monai_gmcl.register_update_rule`).
         loss_function: the student's, a mean over images.
         teacher: a module ``(images | None, labels, latents, difficulty) -> images``, see
             :class:`monai_gmcl.teachers.Teacher`; on the trainer's device.
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
-        hypergradient: how the teacher hears; the classification head alone by default.
+        hypergradient: how the teacher hears. Default: by the classification head alone; where none is trained, by the
+            whole student (:class:`ExactHypergradient`), which is said once.
         weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
             otherwise all 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
@@ -120,8 +122,34 @@ class GMCLTrainer(SupervisedTrainer):
             graphs lose the derivatives that hypergradients take.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one is heard.
 
+    What differs from SupervisedTrainer:
+        Attributes set on a built trainer are heard at the next step by real images and lessons alike; ``teacher``,
+        ``teacher_optimizer``, ``device``, ``compile`` and ``seed`` raise ConfigurationError.
+
+        The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError, before any handler
+        could stop the run. After an error, ``run()`` goes on with the next batch at its first call, not at its second;
+        an accumulated gradient and the last lesson are dropped. The optimizer's step is on
+        ``r · g_real + w · g_lesson``; parameters of the loss function learn from real images alone. Class indices
+        ``(B, 1)``, and of any integer type, go with ``CrossEntropyLoss``.
+
+        Refused, though SupervisedTrainer takes it:
+
+        - dense labels (segmentation), labels outside 0 to 1 (regression), those between 0 and 1 with a loss of
+          differences: LabelError; a class index that ``ignore_index`` (or -100) marks is no label, and is accepted;
+        - images out of the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
+        - a network that returns a tuple or a dictionary, unless an inferer picks the logits: StudentOutputError;
+        - logits that are not as many as the teacher's ``num_classes``: StudentOutputError;
+        - a loss that fails on one image alone: ConfigurationError; one that is no mean over images, and none weighted
+          by label, is warned of;
+        - extra inputs of ``prepare_batch`` that are no tensors, numbers, strings, None, lists, tuples or dictionaries,
+          or change their form from batch to batch: DataError;
+        - any extra inputs with a teacher that needs no images: ConfigurationError;
+        - an optimizer that trains nothing of the network: ConfigurationError;
+        - a network that was compiled in place: ConfigurationError (``compile=True`` is accepted);
+        - the state of a SupervisedTrainer, to go on from: CheckpointError; its network and optimizer can be loaded.
+
     Raises:
-        UnsupportedOptimizerError: the student's optimizer has no update rule.
+        UnsupportedOptimizerError: the student's optimizer asks for a closure (LBFGS), as under ``SupervisedTrainer``.
         ConfigurationError: arguments that do not go together.
         LabelError, ImageRangeError, StudentOutputError, TeacherError, NonFiniteLossError, HeadNotFoundError, DataError:
             while running, each on the first batch that shows it.
@@ -312,7 +340,7 @@ class GMCLTrainer(SupervisedTrainer):
         self._teacher_interval = interval
 
     @property
-    def scaler(self) -> torch.amp.GradScaler:
+    def scaler(self) -> torch.amp.GradScaler:  # type: ignore[override]
         """The loss scale of mixed precision."""
         return self.precision.scaler
 

@@ -61,7 +61,7 @@ class LabelLeakLog:
     def _write(self, engine: GMCLTrainer) -> None:
         images, labels = self._training_images(engine)
         difficulty = float(engine.state.curriculum["difficulty"])
-        leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)  # type: ignore[arg-type]
+        leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from monai_gmcl.exceptions import UnsupportedOptimizerError
+
 __all__ = ["numerical_derivative"]
 
 RELATIVE_STEP = 1e-4
@@ -40,13 +42,23 @@ def numerical_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> d
 
     Returns:
         A by name, for the parameters that have a gradient.
+
+    Raises:
+        UnsupportedOptimizerError: it cannot be copied, or its copy does not step.
     """
     signs = torch.Generator().manual_seed(0)
     moves: list[Tensor | None] = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             moves.append(None if parameter.grad is None else _move(parameter.grad, signs))
-    ends = [_stepped(optimizer, moves, direction) for direction in (1.0, -1.0)]
+    try:
+        ends = [_stepped(optimizer, moves, direction) for direction in (1.0, -1.0)]
+    except Exception as error:  # whatever another's step may raise
+        name = type(optimizer).__name__
+        raise UnsupportedOptimizerError(
+            f"No update rule is known for {name}, and a copy of it does not step: {error}. Teach its rule by "
+            f"monai_gmcl.register_update_rule({name}, rule), or use torch.optim.AdamW."
+        ) from error
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     derivative = {}
     for parameter, move, up, down in zip(parameters, moves, *ends, strict=True):
@@ -74,7 +86,7 @@ def _stepped(optimizer: Optimizer, moves: list[Tensor | None], direction: float)
     with torch.random.fork_rng(devices=[p.device for p in parameters[:1] if p.device.type == "cuda"]):
         torch.manual_seed(0)
         # Not twin.step: schedulers replace it by one that counts, and belongs to the first optimizer.
-        type(twin).step(twin)  # type: ignore[call-arg]
+        type(twin).step(twin)
     return [p.detach() for p in parameters]
 
 
@@ -83,9 +95,16 @@ def _twin(optimizer: Optimizer) -> Optimizer:
     twin = object.__new__(type(optimizer))
     twin.__dict__.update(copy.deepcopy(own))
     twin.__setstate__({})  # hooks, empty
-    for name in ("param_groups", "state"):
-        setattr(twin, name, _double(getattr(twin, name)))
+    _make_double(twin)
     return twin
+
+
+def _make_double(optimizer: Optimizer) -> None:
+    for name in ("param_groups", "state"):
+        setattr(optimizer, name, _double(getattr(optimizer, name)))
+    for inner in vars(optimizer).values():
+        if isinstance(inner, Optimizer):
+            _make_double(inner)
 
 
 def _double(value: Any) -> Any:

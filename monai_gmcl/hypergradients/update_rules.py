@@ -172,7 +172,7 @@ def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict
     """
     rule = _RULES.get(type(optimizer))
     if rule is None:
-        _say_that_it_is_slow(type(optimizer))
+        _say_that_it_is_slow(type(optimizer).__name__)
         return numerical_derivative(optimizer, names)
     return {
         names[parameter]: _one(rule, group, optimizer.state.get(parameter, {}), parameter)
@@ -191,14 +191,14 @@ def _one(rule: UpdateRule, group: Mapping[str, Any], state: Mapping[str, Any], p
 
 
 @cache
-def _say_that_it_is_slow(kind: type[Optimizer]) -> None:
+def _say_that_it_is_slow(name: str) -> None:
     known = ", ".join(sorted(one.__name__ for one in _RULES))
     logger.warning(
         "No update rule is known for %s: the derivative of its step is taken numerically, by two more steps on copies "
         "of all its parameters, which is slow. Rules are known for %s; another is taught by "
         "monai_gmcl.register_update_rule(%s, rule), where rule(group, state, parameter, gradient) returns the "
         "derivative of the step by the gradient.",
-        kind.__name__,
+        name,
         known,
-        kind.__name__,
+        name,
     )

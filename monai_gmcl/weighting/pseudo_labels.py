@@ -108,7 +108,8 @@ class PseudoLabeler:
     def _observe(self, engine: Engine) -> None:
         output = engine.state.output
         assert self._alignment is not None and isinstance(output, dict)
-        self._alignment.observe(output[Keys.LABEL], output[Keys.PRED].shape[1])
+        outputs = output[Keys.PRED]
+        self._alignment.observe(output[Keys.LABEL], 1 if outputs.ndim == 1 else outputs.shape[1])
 
     @property
     def averages(self) -> bool:
@@ -142,7 +143,7 @@ class PseudoLabeler:
         """
         network = self.network.eval()
         assert self._inferer is not None
-        outputs = self._inferer(images, network, *args, **kwargs).float()
+        outputs = self._inferer(images, network, *args, **kwargs).float().reshape(len(images), -1)
         binary = self.multi_label or outputs.shape[1] == 1
         if self._alignment is not None:
             outputs = self._alignment(outputs, binary)

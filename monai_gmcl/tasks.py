@@ -112,7 +112,7 @@ class Task:
         """Return the class of each image ``(n,)`` int64; several labels all count as class 0, ignored ones as -1."""
         if labels[0].numel() > 1:
             return labels.argmax(1) if self.of_classes else torch.zeros_like(labels[:, 0], dtype=torch.int64)
-        classes = labels.flatten().round().long()
+        classes = labels.flatten().float().round().long()
         return torch.where(classes == self.ignored, -1, classes)
 
     def _has_softmax(self, outputs: Tensor, labels: Tensor) -> bool:

@@ -138,7 +138,7 @@ def drawers_of(labels: Tensor) -> list[int]:
     """Return the class of each label; multi-label rows all count as class 0."""
     if are_several(labels):
         return [0] * len(labels)
-    return [int(value) for value in labels.flatten().round().tolist()]
+    return [int(value) for value in labels.flatten().float().round().tolist()]
 
 
 def are_several(labels: Tensor) -> bool:

@@ -189,13 +189,23 @@ def check_outputs(outputs: object, labels: Tensor, num_classes: int | None, igno
         )
 
 
-def check_loss(loss: Tensor) -> None:
+def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED) -> None:
     """Raise unless the student's loss is finite.
+
+    Args:
+        loss: on real images.
+        labels: of those images.
+        ignored: the class index that the loss ignores.
 
     Raises:
         NonFiniteLossError: with the value.
     """
     if not torch.isfinite(loss):
+        if not labels.is_floating_point() and bool((labels.long() == ignored).all()):
+            raise NonFiniteLossError(
+                f"Every label of the batch is the ignored one, {ignored}: the loss is a mean over none. Give batches "
+                "with a label at least, or a loss that is 0 there."
+            )
         raise NonFiniteLossError(
             f"The student's loss on real images is {loss.item()}. Check the images for NaN, lower the learning rate, "
             "or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."

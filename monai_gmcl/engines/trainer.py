@@ -413,16 +413,19 @@ class GMCLTrainer(SupervisedTrainer):
         for module in (self.student.network, self.teacher):
             self.ranks.follow_first([*module.parameters(), *module.buffers()])
         run = self._internal_run_generator
-        if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED and not self._is_done(self.state):
+        if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED:
             self._go_on_after_an_error()
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
 
     def _go_on_after_an_error(self) -> None:
         """Let ignite begin anew in the middle of the epoch: it would return at once and say nothing."""
-        logger.warning("An error ended this run in iteration %d: it goes on after it.", self.state.iteration)
         length = self.state.epoch_length
-        self.state.epoch = self.state.iteration // length if length else self.state.epoch - 1
+        epochs = self.state.iteration // length if length else self.state.epoch - 1
+        if epochs >= self.state.max_epochs:
+            return
+        logger.warning("An error ended this run in iteration %d: it goes on after it.", self.state.iteration)
+        self.state.epoch = epochs
         self._internal_run_generator = self._dataloader_iter = self._init_iter = None
         self._passes.resuming = True
         # Half of an iteration is not to be trusted.
@@ -460,7 +463,7 @@ class GMCLTrainer(SupervisedTrainer):
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             output[Keys.LOSS] = self.student.loss.of_batch(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
-        check_loss(output[Keys.LOSS])
+        check_loss(output[Keys.LOSS], real.labels, self.student.loss.ignored)
         total = self._see_how_right_it_is(real, output[Keys.PRED])
         self.student_step.add_real(output[Keys.LOSS], self.ranks.share(len(real.images), total))
         return real

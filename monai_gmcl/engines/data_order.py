@@ -85,8 +85,8 @@ class SeededPasses:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         # Handlers ask whether engine.state.dataloader is a DataLoader.
         return type(self.loader)
 

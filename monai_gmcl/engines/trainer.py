@@ -339,8 +339,8 @@ class GMCLTrainer(SupervisedTrainer):
         self._check_intervals(interval=interval)
         self._teacher_interval = interval
 
-    @property
-    def scaler(self) -> torch.amp.GradScaler:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def scaler(self) -> torch.amp.GradScaler:
         """The loss scale of mixed precision."""
         return self.precision.scaler
 

@@ -51,6 +51,8 @@ class RealStep:
         optimizer_options: learning rate and the other options of each parameter's group, by parameter name.
         optimizer: name of the optimizer's class.
         seed: seed of the real pass.
+        args: the student's further arguments in it.
+        kwargs: its further keyword arguments in it.
         losses: ``(parameters, images) -> (B,)``, the real pass once more with other parameters.
     """
 
@@ -62,6 +64,8 @@ class RealStep:
     optimizer_options: dict[str, dict[str, Any]]
     optimizer: str
     seed: int
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
     losses: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
 
 
@@ -74,7 +78,7 @@ class Lesson:
 
     Attributes:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
-        labels: ``(n,)`` int64 classes or ``(n, K)`` float.
+        labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images.
         latents: the teacher's randomness ``(n, ...)``.
         image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.
         difficulty: strength of the change.
@@ -84,6 +88,8 @@ class Lesson:
         seed: seed of the student's pass (its dropout masks).
         proposed: how many images, the last ones, come from unlabeled sources with proposed labels.
         unlabeled_difficulty: strength of the change of those, in units of ``difficulty``.
+        args: further arguments of the student: its sources' extra inputs, from ``prepare_batch``.
+        kwargs: further keyword arguments of the student, likewise.
         confidence: how sure the label of each image is, 0 to 1 ``(n,)``; 1 where it was given. None: all were given.
         weights: weight of each image ω ``(n,)``, detached.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
@@ -109,6 +115,8 @@ class Lesson:
     seed: int
     proposed: int = 0
     unlabeled_difficulty: float = 1.0
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
     confidence: Tensor | None = None
     weights: Tensor | None = None
     update: dict[str, Tensor] = field(default_factory=dict)
@@ -172,6 +180,8 @@ RECORDED = (
     "seed",
     "proposed",
     "unlabeled_difficulty",
+    "args",
+    "kwargs",
     "confidence",
     "weights",
     "update",
@@ -184,6 +194,8 @@ def _plain(value: Any) -> Any:
         return value.detach().clone()
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
     return value
 
 
@@ -192,4 +204,6 @@ def _moved(value: Any, device: torch.device) -> Any:
         return value.detach().to(device).clone()
     if isinstance(value, dict):
         return {name: _moved(item, device) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(item, device) for item in value)
     return value

@@ -25,6 +25,7 @@ from monai_gmcl.exceptions import (
     StudentOutputError,
     TeacherError,
 )
+from monai_gmcl.tasks import IGNORED, SUPPORTED_TASKS
 
 __all__ = [
     "check_device",
@@ -35,6 +36,7 @@ __all__ = [
     "check_loss",
     "check_outputs",
     "check_uncompiled",
+    "image_name",
 ]
 
 
@@ -94,79 +96,116 @@ def check_images(images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
     if _all_finite(images):
         return
     index = int(torch.isfinite(images).flatten(1).all(1).logical_not().nonzero()[0])
-    names = (meta or {}).get("filename_or_obj", ())
-    name = f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
     raise DataError(
-        f"Image {index} of a batch{name} holds NaN or infinite values; expected finite numbers. Look at the file and "
-        "at the transforms."
+        f"Image {index} of a batch{image_name(index, meta)} holds NaN or infinite values; expected finite "
+        "numbers. Look at the file and at the transforms."
     )
 
 
-def check_labels(labels: Tensor | None, num_classes: int | None) -> None:
-    """Raise unless labels are classes ``(B,)`` int64 from 0 to num_classes - 1, or float ``(B, K)`` from 0 to 1.
+def image_name(index: int, meta: Mapping[str, Any] | None) -> str:
+    """Return the file of an image of a batch for a message, between commas, as far as MONAI knows it."""
+    names = (meta or {}).get("filename_or_obj", ())
+    return f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
+
+
+def check_labels(labels: object, num_classes: int | None, ignored: int = IGNORED) -> None:
+    """Raise unless labels are class indices, 0 to num_classes - 1 or ignored, or numbers from 0 to 1.
+
+    Args:
+        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``.
+        num_classes: how many classes there are, where that is known.
+        ignored: a class index that says that an image has no label.
 
     Raises:
         LabelError: with what was found.
     """
-    if labels is None:
+    if not isinstance(labels, Tensor):
         raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
-    least, most = labels.min().item(), labels.max().item()
-    if labels.is_floating_point():
-        if labels.ndim != 2 or least < 0 or most > 1:
+    if labels.ndim not in (1, 2) or labels.numel() == 0:
+        raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
+    values = labels if labels.is_floating_point() else labels.long()
+    indices = labels[0].numel() == 1 and not labels.is_floating_point()
+    if indices:
+        values = values[values != ignored]
+        if len(values) == 0:
+            return
+    least, most = values.min().item(), values.max().item()
+    if not indices:
+        if not (least >= 0 and most <= 1):
             raise LabelError(
-                "Expected float labels (B, K) from 0 to 1 (multi-label, or one logit with K = 1), "
-                f"got shape {tuple(labels.shape)} with values from {least:g} to {most:g}."
+                f"Expected labels (B,) or (B, K) of {labels.dtype} from 0 to 1, got shape {tuple(labels.shape)} with "
+                f"values from {least:g} to {most:g}. {SUPPORTED_TASKS}."
             )
         return
-    flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
-    if labels.dtype != torch.int64 or not flat:
-        raise LabelError(
-            f"Expected class labels (B,) int64, got shape {tuple(labels.shape)} {labels.dtype}; "
-            "multi-label targets are float (B, K)."
-        )
-    if least < 0 or (num_classes is not None and most >= num_classes):
+    # One logit is asked about two classes, of which the teacher may count one.
+    if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
         upper = "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
         raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
 
 
-def check_outputs(outputs: object, labels: Tensor, num_classes: int | None) -> None:
+def check_outputs(outputs: object, labels: Tensor, num_classes: int | None, ignored: int = IGNORED) -> None:
     """Raise unless the student's outputs fit the labels.
 
     Raises:
         StudentOutputError: with both shapes.
-        LabelError: a class that has no logit.
+        LabelError: a class that has no logit; classes that are no integers.
     """
     if not isinstance(outputs, Tensor):
         raise StudentOutputError(
             f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
             "An inferer can choose among several outputs."
         )
-    if labels.is_floating_point():
-        if outputs.shape != labels.shape:
-            raise StudentOutputError(
-                f"Expected the student's output to be shaped as its float labels {tuple(labels.shape)}, "
-                f"got {tuple(outputs.shape)}."
-            )
-    elif outputs.ndim != 2 or len(outputs) != len(labels) or outputs.shape[1] != (num_classes or outputs.shape[1]):
+    n, kind = len(labels), "float" if labels.is_floating_point() else "integer"
+    if outputs.ndim not in (1, 2) or len(outputs) != n:
         classes = "K" if num_classes is None else num_classes
         raise StudentOutputError(
-            f"Expected the student's output to be ({len(labels)}, {classes}), one logit for each class, "
-            f"got {tuple(outputs.shape)}."
+            f"Expected the student's output to be ({n}, {classes}), one logit for each class, got "
+            f"{tuple(outputs.shape)}."
         )
-    elif labels.max() >= outputs.shape[1]:
+    given, wanted = outputs[0].numel(), labels[0].numel()
+    if wanted > 1 or given == 1:
+        if given != wanted:
+            raise StudentOutputError(
+                f"Expected the student's output to be shaped as its {kind} labels {tuple(labels.shape)}, "
+                f"got {tuple(outputs.shape)}."
+            )
+        if given == 1 and labels.max() > 1:
+            raise LabelError(f"Expected labels 0 and 1 with one logit, got {labels.max().item()}. {SUPPORTED_TASKS}.")
+        return
+    if labels.is_floating_point():
         raise LabelError(
-            f"Expected class labels from 0 to {outputs.shape[1] - 1} (the student has {outputs.shape[1]} logits), "
-            f"got {labels.max().item()}."
+            f"Expected class labels as integers, or float labels (B, K) from 0 to 1 for {given} outputs, got shape "
+            f"{tuple(labels.shape)} {labels.dtype}. {SUPPORTED_TASKS}."
+        )
+    if given != (num_classes or given):
+        raise StudentOutputError(
+            f"Expected the student's output to be ({n}, {num_classes}), one logit for each class, got "
+            f"{tuple(outputs.shape)}."
+        )
+    known = labels[labels.long() != ignored]
+    if len(known) and known.max() >= given:
+        raise LabelError(
+            f"Expected class labels from 0 to {given - 1} (the student has {given} logits), got {known.max().item()}."
         )
 
 
-def check_loss(loss: Tensor) -> None:
+def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED) -> None:
     """Raise unless the student's loss is finite.
+
+    Args:
+        loss: on real images.
+        labels: of those images.
+        ignored: the class index that the loss ignores.
 
     Raises:
         NonFiniteLossError: with the value.
     """
     if not torch.isfinite(loss):
+        if not labels.is_floating_point() and bool((labels.long() == ignored).all()):
+            raise NonFiniteLossError(
+                f"Every label of the batch is the ignored one, {ignored}: the loss is a mean over none. Give batches "
+                "with a label at least, or a loss that is 0 there."
+            )
         raise NonFiniteLossError(
             f"The student's loss on real images is {loss.item()}. Check the images for NaN, lower the learning rate, "
             "or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."

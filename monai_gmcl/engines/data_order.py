@@ -85,6 +85,11 @@ class SeededPasses:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # Handlers ask whether engine.state.dataloader is a DataLoader.
+        return type(self.loader)
+
     def __iter__(self) -> Iterator[Any]:
         iteration = self.engine.state.iteration
         skipped = iteration - self.began if self.resuming else 0

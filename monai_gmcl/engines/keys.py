@@ -18,7 +18,10 @@ __all__ = ["GMCLEvents", "GMCLKeys"]
 
 
 class GMCLKeys(StrEnum):
-    """Keys that GMCLTrainer adds to ``engine.state.output``: as many items as the real batch, or a number."""
+    """Keys that GMCLTrainer adds to ``engine.state.output``: as many items as the real batch, or a number.
+
+    Where there is no lesson, there are no synthetic images, labels and predictions, and ``SYNTHETIC_LOSS`` is 0.
+    """
 
     SYNTHETIC_IMAGE = "synthetic_image"
     SYNTHETIC_LABEL = "synthetic_label"

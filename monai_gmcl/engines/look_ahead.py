@@ -78,7 +78,7 @@ class LookAhead:
     def _meta_gradient(self, meta: RealBatch) -> dict[str, Tensor]:
         parameters = self.student.copy_parameters(self.student_step.names)
         buffers = self.student.copy_buffers()
-        _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed)
+        _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed, meta.args, meta.kwargs)
         share = self.ranks.share(len(losses), len(self.ranks.joined(losses.detach())))
         found = self.student.gradient(parameters, buffers, losses.mean() * share)
         self.ranks.average(list(found.values()))

@@ -37,8 +37,9 @@ class PendingLessons:
         self._lessons: list[Lesson] = []
 
     def add(self, lesson: Lesson) -> None:
-        """Keep a lesson; the oldest gives way."""
-        self._lessons = [*self._lessons, lesson][-self.lookback :]
+        """Keep a lesson; the oldest gives way, and so do those in which the student trained other parameters."""
+        alike = [one for one in self._lessons if one.parameters.keys() == lesson.parameters.keys()]
+        self._lessons = [*alike, lesson][-self.lookback :]
 
     def clear(self) -> None:
         """Forget all."""

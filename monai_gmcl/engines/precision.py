@@ -29,11 +29,36 @@ class Precision:
     """
 
     def __init__(self, enabled: bool, device: torch.device, options: dict[str, Any]) -> None:
-        self.enabled = enabled
         self.device_type = device.type
-        self.options = options
-        dtype = options.get("dtype", torch.get_autocast_dtype(device.type)) if enabled else torch.float32
-        self.scaler = torch.amp.GradScaler(device.type, enabled=enabled and dtype == torch.float16)
+        self._enabled, self._options = enabled, options
+        self._begin()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the student trains with mixed precision; once changed, the loss scale begins anew."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        if enabled != self._enabled:
+            self._enabled = enabled
+            self._begin()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of ``torch.autocast``; once changed, the loss scale begins anew."""
+        return self._options
+
+    @options.setter
+    def options(self, options: dict[str, Any] | None) -> None:
+        if (options or {}) != self._options:
+            self._options = options or {}
+            self._begin()
+
+    def _begin(self) -> None:
+        given = self._options.get("dtype", torch.get_autocast_dtype(self.device_type))
+        dtype = given if self._enabled else torch.float32
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=self._enabled and dtype == torch.float16)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context for a pass of the student."""

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +30,13 @@ class RealBatch:
 
     Attributes:
         images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
-        labels: ``(B,)`` int64 or ``(B, K)`` float.
+        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``.
         seed: seed of the student's pass on the batch.
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
         metas: the MetaTensors that came, by key.
-        accuracy: how right the student was, 0 to 1.
+        accuracy: how right the student was, 0 to 1; None where no image has a known label.
+        classes: the class of each image, below 0 where it has none.
     """
 
     images: Tensor
@@ -43,7 +45,8 @@ class RealBatch:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     metas: dict[str, MetaTensor] = field(default_factory=dict)
-    accuracy: float = 0.0
+    accuracy: float | None = None
+    classes: Sequence[int] = ()
 
     @classmethod
     def of(cls, prepared: Any, seed: int) -> RealBatch:

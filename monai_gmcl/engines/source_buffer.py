@@ -12,10 +12,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from monai_gmcl.engines.extra_inputs import joined
 
 __all__ = ["SourceBuffer"]
 
@@ -31,29 +34,45 @@ class SourceBuffer:
 
     def __init__(self, size: int = 16) -> None:
         self.size = size
-        self._drawers: dict[int, deque[tuple[Tensor, Tensor]]] = {}
+        self._drawers: dict[int, deque[tuple[Tensor, Tensor, tuple[Any, ...]]]] = {}
 
-    def add(self, images: Tensor, labels: Tensor) -> None:
-        """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way."""
-        classes = drawers_of(labels)
+    def add(
+        self, images: Tensor, labels: Tensor, classes: Sequence[int] | None = None, extra: Sequence[Any] = ()
+    ) -> None:
+        """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way.
+
+        Args:
+            images: the batch.
+            labels: of the batch.
+            classes: the class of each image; one below 0 has none, and is not kept. Default: :func:`drawers_of`.
+            extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
+        """
+        classes = drawers_of(labels) if classes is None else classes
         latest: dict[int, deque[int]] = {}
         for place, drawer in enumerate(classes):
-            latest.setdefault(drawer, deque(maxlen=self.size)).append(place)
+            if drawer >= 0:
+                latest.setdefault(drawer, deque(maxlen=self.size)).append(place)
         # Of a large batch on a GPU, only what is kept comes to the CPU.
         places = [place for kept in latest.values() for place in kept]
+        if not places:
+            return
         some = torch.tensor(places, device=images.device)
         for place, image, label in zip(places, images.detach()[some].cpu(), labels.detach()[some].cpu(), strict=True):
             # Clones: a view would keep its whole batch alive.
             kept = self._drawers.setdefault(classes[place], deque(maxlen=self.size))
-            kept.append((image.clone(), label.clone()))
+            kept.append((image.clone(), label.clone(), tuple(_own(values[place]) for values in extra)))
 
     @property
     def classes(self) -> list[int]:
         """Classes seen so far, sorted."""
         return sorted(self._drawers)
 
-    def draw(self, classes: Tensor, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Draw one image of each wanted class, with replacement.
+    def draw(
+        self, classes: Tensor, generator: torch.Generator, device: torch.device
+    ) -> tuple[Tensor, Tensor, list[Any]]:
+        """Draw one image of each wanted class, with replacement; all of one size.
+
+        The first one's size is that of all. A class that has no image of that size gives way to the first one's.
 
         Args:
             classes: ``(n,)``, each of :attr:`classes`.
@@ -61,23 +80,35 @@ class SourceBuffer:
             device: where the images are wanted.
 
         Returns:
-            Images ``(n, C, ...)`` and their labels.
+            Images ``(n, C, ...)``, their labels, and what else belongs to each.
         """
         numbers = torch.rand(len(classes), generator=generator)
-        chosen = []
+        chosen: list[tuple[int, int]] = []
         for drawer, number in zip(classes.tolist(), numbers.tolist(), strict=True):
-            chosen.append((drawer, int(number * len(self._drawers[drawer]))))
+            places = [(drawer, i) for i in range(len(self._drawers[drawer]))]
+            if chosen:
+                drawer, first = chosen[0]
+                shape = self._drawers[drawer][first][0].shape
+                places = [place for place in places if self._image(place).shape == shape] or [
+                    (drawer, i) for i, one in enumerate(self._drawers[drawer]) if one[0].shape == shape
+                ]
+            chosen.append(places[int(number * len(places))])
         # Each goes to the device once, however often it was drawn.
-        places = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
-        images, labels = zip(*(self._drawers[drawer][i] for drawer, i in places), strict=True)
-        index = torch.tensor([places[one] for one in chosen], device=device)
-        return torch.stack(images).to(device)[index], torch.stack(labels).to(device)[index]
+        order = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
+        images, labels, extra = zip(*(self._drawers[drawer][i] for drawer, i in order), strict=True)
+        index = torch.tensor([order[one] for one in chosen], device=device)
+        found = [joined([extra[order[one]][k] for one in chosen], device) for k in range(len(extra[0]))]
+        return torch.stack(images).to(device)[index], torch.stack(labels).to(device)[index], found
+
+    def _image(self, place: tuple[int, int]) -> Tensor:
+        drawer, i = place
+        return self._drawers[drawer][i][0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all images and labels, by class."""
+        """Return all images and labels, by class, with what else belongs to them."""
         return {
             "drawers": {
-                drawer: {"images": torch.stack([i for i, _ in kept]), "labels": torch.stack([y for _, y in kept])}
+                drawer: {name: _packed(of_all) for name, of_all in zip(KEPT, zip(*kept, strict=True), strict=True)}
                 for drawer, kept in self._drawers.items()
             }
         }
@@ -85,16 +116,29 @@ class SourceBuffer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what was saved."""
         self._drawers = {
-            drawer: deque(zip(kept["images"].unbind(), kept["labels"].unbind(), strict=True), maxlen=self.size)
+            drawer: deque(zip(kept["images"], kept["labels"], kept["extra"], strict=True), maxlen=self.size)
             for drawer, kept in state["drawers"].items()
         }
+
+
+KEPT = ("images", "labels", "extra")
+
+
+def _packed(of_all: Sequence[Any]) -> Any:
+    """Return tensors of one size as one, others as a list."""
+    one_size = isinstance(of_all[0], Tensor) and len({one.shape for one in of_all}) == 1
+    return torch.stack(list(of_all)) if one_size else list(of_all)
+
+
+def _own(value: Any) -> Any:
+    return value.detach().cpu().clone() if isinstance(value, Tensor) else value
 
 
 def drawers_of(labels: Tensor) -> list[int]:
     """Return the class of each label; multi-label rows all count as class 0."""
     if are_several(labels):
         return [0] * len(labels)
-    return [int(value) for value in labels.flatten().round().tolist()]
+    return [int(value) for value in labels.flatten().float().round().tolist()]
 
 
 def are_several(labels: Tensor) -> bool:

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from monai_gmcl.engines.per_image_loss import per_image_loss
+from monai_gmcl.engines.student_loss import StudentLoss
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
-from monai_gmcl.lesson import Lesson, RealStep
+from monai_gmcl.lesson import HeadActivation, Lesson, RealStep
 
-__all__ = ["StudentPass", "correctness", "unwrapped"]
+__all__ = ["StudentPass", "seeded", "unwrapped"]
 
 Result = TypeVar("Result")
 
@@ -40,6 +40,7 @@ class StudentPass:
         autocast: makes the context for mixed precision.
 
     Attributes:
+        loss: the loss of a batch and of each image.
         recomputes: whether the student computes parts of its pass again on the way back (activation checkpointing);
             known after the first lesson.
     """
@@ -53,7 +54,7 @@ class StudentPass:
     ) -> None:
         self.network = unwrapped(network)
         self.inferer = inferer
-        self.loss_function = loss_function
+        self.loss = StudentLoss(loss_function)
         self.autocast = autocast
         self.recomputes: bool | None = None
 
@@ -64,16 +65,28 @@ class StudentPass:
         images: Tensor,
         labels: Tensor,
         seed: int,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return outputs ``(n, ...)`` and the loss of each image ``(n,)``."""
+        """Return outputs ``(n, ...)`` and the loss of each image ``(n,)``.
+
+        Args:
+            parameters: the student's, by name.
+            buffers: the student's, by name.
+            images: ``(n, C, ...)``.
+            labels: of the images.
+            seed: of the pass (its dropout masks).
+            args: further arguments of the student.
+            kwargs: further keyword arguments of the student.
+        """
         state = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
 
         def functional(*args: Any, **kwargs: Any) -> Any:
             return torch.func.functional_call(self.network, state, args, kwargs)
 
         with seeded(seed, images.device), self.autocast():
-            outputs = self.inferer(images, functional)
-            losses = per_image_loss(self.loss_function, outputs, labels)
+            outputs = self.inferer(images, functional, *args, **(kwargs or {}))
+            losses = self.loss.of_each(outputs, labels)
         return outputs, losses.float() if losses.dtype in (torch.float16, torch.bfloat16) else losses
 
     def copy_parameters(self, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
@@ -97,13 +110,21 @@ class StudentPass:
             watches = [r.watch(self.network, list(lesson.parameters)) for r in readers]
             seen = [watching.enter_context(watch) for watch in watches]
             lesson.outputs, lesson.losses = self(
-                lesson.parameters, lesson.buffers, lesson.images, lesson.labels, lesson.seed
+                lesson.parameters,
+                lesson.buffers,
+                lesson.images,
+                lesson.labels,
+                lesson.seed,
+                lesson.args,
+                lesson.kwargs,
             )
+        with seeded(lesson.seed, lesson.images.device), self.autocast():
+            self.loss.compare(lesson.losses, lesson.outputs, lesson.labels)
         if self.recomputes is None:
             self.recomputes = self._notice_recomputation(lesson)
-        lesson.head = next((activations[-1] for activations in seen if activations), None)
+        lesson.head = next((_head(activations, lesson.losses) for activations in seen if activations), None)
         # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
-        buffers, labels, seed = lesson.buffers, lesson.labels, lesson.seed
+        buffers, rest = lesson.buffers, (lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
         passing = " or ".join(
             type(r).__name__ for r in readers if not isinstance(r, HeadHypergradient | ExactHypergradient)
         )
@@ -115,7 +136,7 @@ class StudentPass:
                     "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
                     "ExactHypergradient, or a student without activation checkpointing."
                 )
-            return self(parameters, buffers, images, labels, seed)[1]
+            return self(parameters, buffers, images, *rest)[1]
 
         lesson.replay = replay
         if lesson.real_step is not None:
@@ -169,8 +190,18 @@ class StudentPass:
 
     def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
         """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
-        labels, seed = step.labels, step.seed
-        step.losses = lambda parameters, images: self(parameters, buffers, images, labels, seed)[1]
+        rest = (step.labels, step.seed, step.args, step.kwargs)
+        step.losses = lambda parameters, images: self(parameters, buffers, images, *rest)[1]
+
+
+def _head(activations: Sequence[HeadActivation], losses: Tensor) -> HeadActivation:
+    """Return the last layer that the losses depend on: a student may have further heads, of which an inferer picks."""
+    for activation in reversed(activations) if len(activations) > 1 else ():
+        if activation.outputs.requires_grad:
+            (way,) = torch.autograd.grad(losses.sum(), activation.outputs, retain_graph=True, allow_unused=True)
+            if way is not None:
+                return activation
+    return activations[-1]
 
 
 class _Holder(nn.Module):
@@ -202,14 +233,3 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
-
-
-def correctness(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return how right the student is on each image, 0 to 1 ``(n,)``.
-
-    Classes: 1 where the largest output is the label's. Multi-label, one logit: the share of labels on the right side.
-    """
-    outputs = outputs.detach()
-    if labels.is_floating_point():
-        return ((outputs > 0) == (labels > 0.5)).float().flatten(1).mean(1)
-    return (outputs.argmax(1) == labels.flatten()).float()

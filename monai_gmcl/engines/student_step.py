@@ -57,8 +57,7 @@ class StudentStep:
         set_to_none: bool,
         ranks: Ranks,
     ) -> None:
-        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        self.names: dict[Tensor, str] = {p: name for name, p in network.named_parameters() if id(p) in trained}
+        self.names: dict[Tensor, str] = {}
         self.network = network
         self.optimizer = optimizer
         self.precision = precision
@@ -68,6 +67,21 @@ class StudentStep:
         self.update: dict[str, Tensor] = {}
         self.taken = 0
         self._lesson_gradient: dict[str, Tensor] = {}
+        self.read_names()
+
+    def read_names(self) -> None:
+        """See which parameters the optimizer trains: groups may be added at any time, or the optimizer replaced."""
+        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self.names = {p: name for name, p in self.network.named_parameters() if id(p) in trained}
+
+    def changed(self) -> set[str]:
+        """Return the names of the parameters that the coming step changes."""
+        self.read_names()
+        return {name for p, name in self.names.items() if p.grad is not None}
+
+    def forget(self) -> None:
+        """Forget what belongs to another network: A of its last step, and its lessons' gradient."""
+        self.update, self._lesson_gradient = {}, {}
 
     def window_begins(self, state: State) -> bool:
         """Whether this iteration's micro-batch is the first of its window."""
@@ -130,6 +144,7 @@ class StudentStep:
 
         The running statistics become the mean of those of all ranks.
         """
+        self.read_names()
         for parameter, name in self.names.items():
             taught = self._lesson_gradient.get(name)
             if parameter.grad is not None:
@@ -184,6 +199,8 @@ class StudentStep:
             },
             optimizer=type(self.optimizer).__name__,
             seed=real.seed,
+            args=real.args,
+            kwargs=real.kwargs,
         )
 
     def state_dict(self, engine_state: State) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from monai_gmcl.engines.checks import check_generated
 from monai_gmcl.engines.student_pass import seeded
 from monai_gmcl.lesson import Lesson
+from monai_gmcl.tasks import labels_for_teacher
 
 __all__ = ["TeacherPass"]
 
@@ -63,6 +64,6 @@ class TeacherPass:
     def _part(self, lesson: Lesson, teacher: Callable[..., Any], part: slice, difficulty: float) -> Tensor:
         sources = None if lesson.sources is None else lesson.sources[part]
         labels = lesson.labels[part]
-        generated: Tensor = teacher(sources, labels, lesson.latents[part], difficulty)
+        generated: Tensor = teacher(sources, labels_for_teacher(labels), lesson.latents[part], difficulty)
         check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]))
         return generated

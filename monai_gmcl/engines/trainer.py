@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
-from monai.engines.trainer import Trainer
+from monai.engines.trainer import SupervisedTrainer
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn, default_prepare_batch
 from monai.inferers.inferer import Inferer, SimpleInferer
 from monai.transforms.transform import Transform
@@ -30,6 +31,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
+from monai_gmcl.engines.attributes import Fixed, Kept
 from monai_gmcl.engines.checks import (
     check_device,
     check_images,
@@ -39,7 +41,8 @@ from monai_gmcl.engines.checks import (
     check_outputs,
     check_uncompiled,
 )
-from monai_gmcl.engines.checks_of_arguments import check_intervals
+from monai_gmcl.engines.checks_of_arguments import check_extra_inputs, check_intervals, check_trained
+from monai_gmcl.engines.checks_of_range import RangeCheck
 from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
 from monai_gmcl.engines.data_order import SeededPasses, derive_seed
 from monai_gmcl.engines.finite_weights import FiniteWeights
@@ -49,18 +52,18 @@ from monai_gmcl.engines.look_ahead import LookAhead
 from monai_gmcl.engines.pending_lessons import PendingLessons
 from monai_gmcl.engines.precision import Precision
 from monai_gmcl.engines.real_batch import RealBatch
-from monai_gmcl.engines.source_buffer import SourceBuffer, drawers_of
-from monai_gmcl.engines.student_pass import StudentPass, correctness, unwrapped
+from monai_gmcl.engines.source_buffer import SourceBuffer
+from monai_gmcl.engines.student_pass import StudentPass, unwrapped
 from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.engines.teacher_pass import TeacherPass
 from monai_gmcl.engines.teacher_step import TeacherStep
 from monai_gmcl.engines.unlabeled_sources import UnlabeledSources
-from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
-from monai_gmcl.hypergradients import HeadHypergradient, Hypergradient
-from monai_gmcl.hypergradients.update_rules import require_update_rule
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError, HeadNotFoundError
+from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients.update_rules import check_optimizer
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.teachers.base import Teacher, draw_latents
+from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting, LookAheadWeighting, PseudoLabeler, UniformWeighting
 from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
@@ -70,7 +73,10 @@ if TYPE_CHECKING:
 __all__ = ["GMCLTrainer"]
 
 
-class GMCLTrainer(Trainer):
+logger = logging.getLogger(__name__)
+
+
+class GMCLTrainer(SupervisedTrainer):
     """Supervised training with a teacher that sets lessons: generative meta curriculum learning (GMCL).
 
     Replaces :class:`monai.engines.SupervisedTrainer`: every argument, event, handler and output of it is kept, and
@@ -92,14 +98,16 @@ class GMCLTrainer(Trainer):
     Args:
         device: as in ``SupervisedTrainer``, like all arguments that are not named here.
         network: the student, images ``(B, C, ...)`` to logits ``(B, K)``.
-        optimizer: the student's: SGD, Adam, AdamW, or one with a rule of its own
+        optimizer: the student's. SGD, Adam, AdamW, NAdam and RMSprop have a rule for the derivative of their step;
+            of another it is taken numerically, which is slow, unless it is taught one
             (:func:`monai_gmcl.register_update_rule`).
         loss_function: the student's, a mean over images.
         teacher: a module ``(images | None, labels, latents, difficulty) -> images``, see
             :class:`monai_gmcl.teachers.Teacher`; on the trainer's device.
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
-        hypergradient: how the teacher hears; the classification head alone by default.
+        hypergradient: how the teacher hears. Default: by the classification head alone; where none is trained, by the
+            whole student (:class:`ExactHypergradient`), which is said once.
         weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
             otherwise all 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
@@ -115,12 +123,49 @@ class GMCLTrainer(Trainer):
             graphs lose the derivatives that hypergradients take.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one is heard.
 
+    What differs from SupervisedTrainer:
+        Attributes set on a built trainer are heard at the next step by real images and lessons alike; ``teacher``,
+        ``teacher_optimizer``, ``device``, ``compile`` and ``seed`` raise ConfigurationError.
+
+        The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError, before any handler
+        could stop the run. After an error, ``run()`` goes on with the next batch at its first call, not at its second;
+        an accumulated gradient and the last lesson are dropped. The optimizer's step is on
+        ``r · g_real + w · g_lesson``; parameters of the loss function learn from real images alone. Class indices
+        ``(B, 1)``, and of any integer type, go with ``CrossEntropyLoss``.
+
+        Refused, though SupervisedTrainer takes it:
+
+        - dense labels (segmentation), labels outside 0 to 1 (regression), those between 0 and 1 with a loss of
+          differences: LabelError; a class index that ``ignore_index`` (or -100) marks is no label, and is accepted;
+        - images out of the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
+        - a network that returns a tuple or a dictionary, unless an inferer picks the logits: StudentOutputError;
+        - logits that are not as many as the teacher's ``num_classes``: StudentOutputError;
+        - a loss that fails on one image alone: ConfigurationError; one that is no mean over images, and none weighted
+          by label, is warned of;
+        - extra inputs of ``prepare_batch`` that are no tensors, numbers, strings, None, lists, tuples or dictionaries,
+          or change their form from batch to batch: DataError;
+        - any extra inputs with a teacher that needs no images: ConfigurationError;
+        - an optimizer that trains nothing of the network: ConfigurationError;
+        - a network that was compiled in place: ConfigurationError (``compile=True`` is accepted);
+        - the state of a SupervisedTrainer, to go on from: CheckpointError; its network and optimizer can be loaded.
+
     Raises:
-        UnsupportedOptimizerError: the student's optimizer has no update rule.
+        UnsupportedOptimizerError: the student's optimizer asks for a closure (LBFGS), as under ``SupervisedTrainer``.
         ConfigurationError: arguments that do not go together.
         LabelError, ImageRangeError, StudentOutputError, TeacherError, NonFiniteLossError, HeadNotFoundError, DataError:
             while running, each on the first batch that shows it.
     """
+
+    # Each has one owner, the part that reads it at each step; what a teacher has learned belongs to the fixed ones.
+    loss_function = Kept("student.loss.function")
+    inferer = Kept("student.inferer")
+    optimizer = Kept("student_step.optimizer", lambda trainer, optimizer: check_optimizer(optimizer))
+    optim_set_to_none = Kept("student_step.set_to_none")
+    accumulation_steps = Kept("student_step.accumulation_steps", lambda t, n: t._check_intervals(steps=n))
+    amp = Kept("precision.enabled", lambda trainer, amp: trainer._check_intervals(amp=amp))
+    amp_kwargs = Kept("precision.options")
+    data_loader = Kept("_passes.loader")
+    device, compile, seed, teacher, teacher_optimizer = Fixed(), Fixed(), Fixed(), Fixed(), Fixed()
 
     def __init__(
         self,
@@ -165,33 +210,33 @@ class GMCLTrainer(Trainer):
     ) -> None:
         # Handlers attach inside super().__init__ and may want to see any of these.
         self.device = torch.device(device)
-        self.network: nn.Module = network
+        self._network: nn.Module = network
         if compile:
-            self.network = torch.compile(network, **(compile_kwargs or {}))  # type: ignore[assignment]
-        self.compile = compile
-        self.optimizer = optimizer
-        self.loss_function = loss_function
-        self.inferer = SimpleInferer() if inferer is None else inferer
-        self.optim_set_to_none = optim_set_to_none
-        self.accumulation_steps = accumulation_steps
+            self._network = torch.compile(network, **(compile_kwargs or {}))  # type: ignore[assignment]
         self.teacher = teacher
         self.teacher_optimizer = teacher_optimizer
         self.curriculum = Curriculum() if curriculum is None else curriculum
-        self.hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
-        check_intervals(self.hypergradient, teacher_interval, accumulation_steps, amp)
+        self._hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
+        self._any_hypergradient = hypergradient is None
+        check_intervals(self._hypergradient, teacher_interval, accumulation_steps, amp)
         if weighting is None:
             weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
-        self.weighting = weighting
-        self.teacher_interval = teacher_interval
+        self._weighting = weighting
+        self._teacher_interval = teacher_interval
         self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
         self.ranks = Ranks()
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
-        self.student = StudentPass(self.network, self.inferer, loss_function, self.precision.autocast)
+        self.student = StudentPass(
+            self.network, SimpleInferer() if inferer is None else inferer, loss_function, self.precision.autocast
+        )
+        check_optimizer(optimizer)
         self.teacher_step = None
-        if teacher_optimizer is not None or self.weighting.hypergradient is not None:
-            require_update_rule(optimizer)
         if teacher_optimizer is not None:
+            owned = {id(p) for group in teacher_optimizer.param_groups for p in group["params"]}
+            check_trained(
+                [p for p in teacher.parameters() if id(p) in owned], teacher_optimizer, teacher, "teacher_optimizer"
+            )
             self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient, self.ranks)
         self.student_step = StudentStep(
             unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
@@ -202,37 +247,140 @@ class GMCLTrainer(Trainer):
         self.finite_weights = FiniteWeights(student=unwrapped(network), teacher=teacher)
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
-        hearing = None if teacher_optimizer is None else self.hypergradient
-        check_ranks(self.ranks, network, teacher, hearing, self.weighting.hypergradient)
+        self._check_ranks()
         self._pending = PendingLessons(self.hypergradient.lookback, self._teach_again, self.device)
-        self._range_checked = False
+        self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
+        self._check_range = RangeCheck(teacher)
         self.dropped_lessons = 0
         super().__init__(
             device=device,
             max_epochs=max_epochs,
-            data_loader=train_data_loader,
+            train_data_loader=train_data_loader,
+            network=self.network,
+            optimizer=optimizer,
+            loss_function=loss_function,
             epoch_length=epoch_length,
             non_blocking=non_blocking,
             prepare_batch=prepare_batch,
             iteration_update=iteration_update,
+            inferer=self.inferer,
             postprocessing=postprocessing,
-            key_metric=key_train_metric,
+            key_train_metric=key_train_metric,
             additional_metrics=additional_metrics,
             metric_cmp_fn=metric_cmp_fn,
-            handlers=train_handlers,
+            train_handlers=train_handlers,
             amp=amp,
-            event_names=[*(event_names or []), GMCLEvents],
+            event_names=[*event_names, GMCLEvents] if isinstance(event_names, list) else event_names or [GMCLEvents],
             event_to_attr=event_to_attr,
             decollate=decollate,
+            optim_set_to_none=optim_set_to_none,
             to_kwargs=to_kwargs,
             amp_kwargs=amp_kwargs,
+            accumulation_steps=accumulation_steps,
         )
-        self.scaler = self.precision.scaler  # type: ignore[assignment]
+        self._compile = compile
         unlabeled = self._unlabeled_sources(unlabeled_data_loader, label_proposal)
         self.sources = LessonSources(SourceBuffer(source_buffer), unlabeled, self.device)
-        self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
         self.state.lesson = None
         self.state.curriculum = {}
+
+    @property
+    def network(self) -> nn.Module:
+        """The student, as it was given. Set another one, and the last lesson is dropped: it belonged to the first."""
+        return self._network
+
+    @network.setter
+    def network(self, network: nn.Module) -> None:
+        if unwrapped(network) is self.student.network:
+            return
+        unlabeled = self.sources.unlabeled
+        if unlabeled is not None and isinstance(unlabeled.propose, PseudoLabeler) and unlabeled.propose.averages:
+            raise ConfigurationError(
+                "network: PseudoLabeler averages the one that GMCLTrainer was built with, and proposes labels by it. "
+                "Build another trainer, or give PseudoLabeler a first student (network=...)."
+            )
+        check_uncompiled(unwrapped(network), self.teacher)
+        self._network = network
+        self.student.network = self.student_step.network = unwrapped(network)
+        self.finite_weights.networks["student"] = unwrapped(network)
+        self.finite_weights.begin()
+        self.student.recomputes = None
+        self.student_step.forget()
+        self._drop_lessons()
+
+    @property
+    def hypergradient(self) -> Hypergradient:
+        """How the teacher hears. Set another one, and the last lesson is dropped: it kept what the first one reads."""
+        return self._hypergradient
+
+    @hypergradient.setter
+    def hypergradient(self, hypergradient: Hypergradient) -> None:
+        self._check_intervals(hypergradient=hypergradient)
+        self._hypergradient, self._any_hypergradient = hypergradient, False
+        self._check_ranks()
+        self._pending.lookback = hypergradient.lookback
+        self._drop_lessons()
+        if self.teacher_step is not None:
+            self.teacher_step.hypergradient = hypergradient
+
+    @property
+    def weighting(self) -> LessonWeighting:
+        """What weighs the images of each lesson."""
+        return self._weighting
+
+    @weighting.setter
+    def weighting(self, weighting: LessonWeighting) -> None:
+        self._weighting = weighting
+        self._check_ranks()
+
+    @property
+    def teacher_interval(self) -> int:
+        """Student steps per teacher step."""
+        return self._teacher_interval
+
+    @teacher_interval.setter
+    def teacher_interval(self, interval: int) -> None:
+        self._check_intervals(interval=interval)
+        self._teacher_interval = interval
+
+    @property  # type: ignore[override]
+    def scaler(self) -> torch.amp.GradScaler:
+        """The loss scale of mixed precision."""
+        return self.precision.scaler
+
+    @scaler.setter
+    def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
+        # MONAI's constructor says None, for "no run yet".
+        if scaler is not None:
+            self.precision.scaler = scaler
+
+    def _check_intervals(
+        self,
+        hypergradient: Hypergradient | None = None,
+        interval: int | None = None,
+        steps: int | None = None,
+        amp: bool | None = None,
+    ) -> None:
+        """Raise where one of these, set on the built trainer, does not go with the others."""
+        check_intervals(
+            self.hypergradient if hypergradient is None else hypergradient,
+            self.teacher_interval if interval is None else interval,
+            self.accumulation_steps if steps is None else steps,
+            self.amp if amp is None else amp,
+        )
+
+    def _check_ranks(self) -> None:
+        hearing = None if self.teacher_step is None else self.hypergradient
+        check_ranks(self.ranks, self.network, self.teacher, hearing, self.weighting.hypergradient)
+
+    def _drop_lessons(self) -> None:
+        self.dropped_lessons += len(self._pending)
+        self._pending.clear()
+
+    def set_data(self, data: Any) -> None:
+        """Go on with other data from the next batch on, in an order that follows from the seed."""
+        self.data_loader = data
+        super().set_data(self._passes)
 
     @property
     def rank_seed(self) -> int:
@@ -251,35 +399,44 @@ class GMCLTrainer(Trainer):
         if propose is None:
             propose = PseudoLabeler()
         if isinstance(propose, PseudoLabeler):
-            propose.attach(self, unwrapped(self.network), self.inferer)
+            propose.attach(self, unwrapped(self.network), lambda *args, **kwargs: self.inferer(*args, **kwargs))
             check_device(propose.network, self.device, "PseudoLabeler's network")
-        return UnlabeledSources(
-            loader, propose, getattr(self.teacher, "num_classes", None), self.rank_seed, self._prepared
-        )
+        return UnlabeledSources(loader, propose, self.teacher, self.rank_seed, self._prepared)
 
     def run(self) -> None:  # type: ignore[override]
-        """Train; called again, go on from where the run stopped.
+        """Train; called again, go on from where the run stopped, with the next batch where an error ended it.
 
         Raises:
-            DataError: there is nothing to train on.
-            ConfigurationError: an error has ended the run before, or ranks have not as many batches.
+            ConfigurationError: ranks have not as many batches.
+            DataError: a loader without a length gives no batch.
         """
-        if self.state.epoch_length == 0:
-            raise DataError("The training data loader is empty: expected at least one batch of labeled images.")
         check_epoch_lengths(self.ranks, self.state.epoch_length)
+        if self.state.epoch_length == 0:
+            logger.warning("The training data loader is empty: there is nothing to train on.")
+            return
         self.finite_weights.begin()
         for module in (self.student.network, self.teacher):
             self.ranks.follow_first([*module.parameters(), *module.buffers()])
         run = self._internal_run_generator
         if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED:
-            # ignite would return at once and say nothing.
-            raise ConfigurationError(
-                f"An error ended this run in iteration {self.state.iteration}. Go on from a checkpoint in a new "
-                "trainer, by monai_gmcl.handlers.CheckpointKeeper(folder, resume=True)."
-            )
+            self._go_on_after_an_error()
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
         self.finite_weights.check(self.state.iteration)
+
+    def _go_on_after_an_error(self) -> None:
+        """Let ignite begin anew in the middle of the epoch: it would return at once and say nothing."""
+        length = self.state.epoch_length
+        epochs = self.state.iteration // length if length else self.state.epoch - 1
+        if epochs >= self.state.max_epochs:
+            return
+        logger.warning("An error ended this run in iteration %d: it goes on after it.", self.state.iteration)
+        self.state.epoch = epochs
+        self._internal_run_generator = self._dataloader_iter = self._init_iter = None
+        self._passes.resuming = True
+        # Half of an iteration is not to be trusted.
+        self._drop_lessons()
+        self.student_step.begin_window()
 
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
         values = self.curriculum.at(self._progress())
@@ -298,6 +455,10 @@ class GMCLTrainer(Trainer):
     def _look_at_real_images(self, batchdata: Any) -> RealBatch:
         """The student's pass on real images: leaves the real gradient of the window in ``p.grad``."""
         real = self._prepare(batchdata, "real")
+        self._check_range(real.images, real.meta)
+        check_extra_inputs(real, self.teacher)
+        self.student_step.read_names()
+        check_trained(self.student_step.names, self.optimizer, self.network)
         output = self.state.output = {Keys.IMAGE: real.images, Keys.LABEL: real.labels}
         self.network.train()
         if self.student_step.window_begins(self.state):
@@ -305,18 +466,28 @@ class GMCLTrainer(Trainer):
         torch.manual_seed(real.seed)
         with self.precision.autocast():
             output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
-            check_outputs(output[Keys.PRED], real.labels, getattr(self.teacher, "num_classes", None))
+            classes = getattr(self.teacher, "num_classes", None)
+            check_outputs(output[Keys.PRED], real.labels, classes, self.student.loss.ignored)
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
-            output[Keys.LOSS] = self.loss_function(output[Keys.PRED], real.labels).mean()
+            output[Keys.LOSS] = self.student.loss.of_batch(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
-        check_loss(output[Keys.LOSS])
-        correct = correctness(output[Keys.PRED], real.labels)
-        classes = torch.tensor(drawers_of(real.labels)).to(correct)
-        classes, correct = self.ranks.joined(torch.stack([classes, correct], 1)).unbind(1)
-        real.accuracy = float(correct.mean())
-        self.curriculum.class_sampler.observe(classes.int().tolist(), correct.tolist())
-        self.student_step.add_real(output[Keys.LOSS], self.ranks.share(len(real.images), len(correct)))
+        check_loss(output[Keys.LOSS], real.labels, self.student.loss.ignored)
+        total = self._see_how_right_it_is(real, output[Keys.PRED])
+        self.student_step.add_real(output[Keys.LOSS], self.ranks.share(len(real.images), total))
         return real
+
+    def _see_how_right_it_is(self, real: RealBatch, outputs: Tensor) -> int:
+        """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
+        task = self.student.loss.task(outputs, real.labels)
+        correct = task.correctness(outputs, real.labels)
+        own = task.classes(real.labels)
+        real.classes = own.tolist()
+        classes, correct = self.ranks.joined(torch.stack([own.to(correct), correct], 1)).unbind(1)
+        known = classes >= 0
+        if known.any():
+            real.accuracy = float(correct[known].mean())
+            self.curriculum.class_sampler.observe(classes[known].int().tolist(), correct[known].tolist())
+        return len(correct)
 
     def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
         """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
@@ -345,31 +516,33 @@ class GMCLTrainer(Trainer):
         lesson.share, lesson_accuracy = self._share_and_accuracy(lesson)
         add = partial(self.student_step.add_lesson, lesson, self._will_be_heard(), values.hardness > 0)
         self.student.held(lesson, add)
-        self.curriculum.observe(real.accuracy, lesson_accuracy)
-        accuracies = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
+        accuracies = {"lesson_accuracy": lesson_accuracy}
+        if real.accuracy is not None:
+            self.curriculum.observe(real.accuracy, lesson_accuracy)
+            accuracies = {"real_accuracy": real.accuracy, **accuracies}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
 
     def _draw_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
-        buffer = self.sources.buffer
         weighed_by_this_batch = self.weighting.hypergradient is not None and self.look_ahead.meta_batches is None
         if not weighed_by_this_batch:
-            buffer.add(real.images, real.labels)
-        lesson = self._lesson(real, values) if values.lesson_weight > 0 and buffer.classes else None
+            self.sources.add(real)
+        lesson = self._lesson(real, values) if values.lesson_weight > 0 and self.sources.buffer.classes else None
         if weighed_by_this_batch:
             # Only now: the gradient that weighs the lesson would favor changes of its own images.
-            buffer.add(real.images, real.labels)
+            self.sources.add(real)
         return lesson
 
     def _lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
         """What a lesson is made from, as large as the real batch, and unlabeled images beside."""
-        n, shape, iteration = len(real.images), real.images.shape[1:], self.state.iteration
+        n, iteration = len(real.images), self.state.iteration
         generator = torch.Generator().manual_seed(derive_seed(self.rank_seed, "lesson", iteration))
         with self.precision.autocast():
-            sources, labels, confidence = self.sources.draw(n, self.curriculum.class_sampler, generator)
+            images, labels, confidence, args, kwargs = self.sources.draw(n, self.curriculum.class_sampler, generator)
+        shape = images.shape[1:]
         return Lesson(
-            sources=sources if getattr(self.teacher, "needs_images", True) else None,
+            sources=images if getattr(self.teacher, "needs_images", True) else None,
             labels=labels,
             latents=draw_latents(self.teacher, len(labels), shape, generator).to(self.device),
             image_shape=(len(labels), *shape),
@@ -380,6 +553,8 @@ class GMCLTrainer(Trainer):
             seed=derive_seed(self.rank_seed, "student", iteration),
             proposed=len(labels) - n,
             unlabeled_difficulty=values.unlabeled_difficulty,
+            args=args,
+            kwargs=kwargs,
             confidence=confidence,
         )
 
@@ -396,7 +571,7 @@ class GMCLTrainer(Trainer):
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
         assert lesson.outputs is not None
-        correct = correctness(lesson.outputs, lesson.labels)
+        correct = self.student.loss.task(lesson.outputs, lesson.labels).correctness(lesson.outputs, lesson.labels)
         given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
         given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
         return self.ranks.share(len(lesson), len(correct)), float(correct[given > 0].mean())
@@ -413,12 +588,16 @@ class GMCLTrainer(Trainer):
         readers = [] if lesson is None else self._readers(heard)
         if lesson is not None and readers:
             self.student_step.derive_update({name for reader in readers for name in reader.reads(lesson)})
+        # What joined the optimizer after the lesson's pass would be changed in place, under the lesson's graph.
+        kept = heard and lesson is not None and self.student_step.changed() <= lesson.parameters.keys()
         if not self.student_step.take():
-            self.dropped_lessons += len(self._pending) + heard
-            self._pending.clear()
+            self.dropped_lessons += heard
+            self._drop_lessons()
         elif lesson is None:
             self._pending.clear()
-        elif heard:
+        elif not kept:
+            self.dropped_lessons += heard
+        else:
             lesson.update = self.student_step.update
             self._pending.add(lesson)
 
@@ -429,7 +608,8 @@ class GMCLTrainer(Trainer):
         output[GMCLKeys.WEIGHT] = values.lesson_weight
         output[GMCLKeys.HARDNESS] = values.hardness
         output[GMCLKeys.DIFFICULTY] = values.difficulty
-        output[GMCLKeys.SYNTHETIC_LOSS] = float("nan")
+        # Not NaN: TerminateOnNan would end a healthy run.
+        output[GMCLKeys.SYNTHETIC_LOSS] = 0.0
         self.state.lesson = lesson
         self.state.curriculum = {**getattr(self.state, "curriculum", {}), **values.as_dict()}
         if lesson is not None:
@@ -445,11 +625,8 @@ class GMCLTrainer(Trainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
-        check_labels(real.labels, getattr(self.teacher, "num_classes", None))
+        check_labels(real.labels, getattr(self.teacher, "num_classes", None), self.student.loss.ignored)
         check_images(real.images, real.meta)
-        if not self._range_checked and isinstance(self.teacher, Teacher):
-            self.teacher.check_range(real.images)
-            self._range_checked = True
         return real
 
     def _prepare_meta(self, batchdata: Any) -> RealBatch:
@@ -460,7 +637,14 @@ class GMCLTrainer(Trainer):
 
     def _teach(self, lesson: Lesson) -> None:
         self.teacher_pass.take(lesson)
-        self.student.take(lesson, self._readers(self.teacher_step is not None))
+        try:
+            self.student.take(lesson, self._readers(self.teacher_step is not None))
+        except HeadNotFoundError as error:
+            if not self._any_hypergradient:
+                raise
+            logger.warning("%s Until one is named, the teacher hears by ExactHypergradient().", error)
+            self.hypergradient = ExactHypergradient()
+            self.student.take(lesson, self._readers(self.teacher_step is not None))
 
     def _teach_again(self, lesson: Lesson) -> None:
         self.teacher_pass.repeat(lesson)
@@ -521,13 +705,16 @@ class GMCLTrainer(Trainer):
         super().load_state_dict({**state_dict, "iteration": counted})
         self.state.iteration = state_dict["iteration"]
         state = state_dict["gmcl"]
-        self.seed = state["seed"]
+        self._seed = state["seed"]
         self._passes.seed = self.rank_seed
         self._passes.began, self._passes.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
         self.state.curriculum = dict(state.get("curriculum_values", {}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
         # What was saved is the first rank's own.
+        if self._any_hypergradient and state["hypergradient"] == [ExactHypergradient.__name__, 1]:
+            # The student has no head to hear by.
+            self.hypergradient = ExactHypergradient()
         if self.ranks.alone and state["hypergradient"] == self._estimator:
             # Another estimator would read what these lessons have not kept.
             self._pending.load_state_dict(state["pending"])

@@ -15,9 +15,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.engines.checks import check_images, check_labels
+from monai_gmcl.engines.checks_of_range import RangeCheck
 from monai_gmcl.engines.data_order import EndlessBatches
 from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.exceptions import LabelError
@@ -32,7 +33,7 @@ class UnlabeledSources:
     Args:
         loader: gives batches of images; labels that come with them are not looked at.
         propose: images to labels and how sure each is.
-        num_classes: how many classes there are, where that is known.
+        teacher: changes the images; may know how many classes there are, and their range of values.
         seed: of the loader's order and transforms.
         prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
     """
@@ -41,28 +42,31 @@ class UnlabeledSources:
         self,
         loader: Iterable[Any],
         propose: LabelProposal,
-        num_classes: int | None,
+        teacher: nn.Module,
         seed: int,
         prepare: Callable[[Any], Any],
     ) -> None:
-        self.num_classes = num_classes
+        self.num_classes = getattr(teacher, "num_classes", None)
+        self.check_range = RangeCheck(teacher)
         self.batches = EndlessBatches(loader, seed, "unlabeled_data_loader")
         self.propose = propose
         self.prepare = prepare
 
-    def draw(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
+    def draw(self, like: Tensor) -> tuple[RealBatch, Tensor, Tensor]:
+        """Return the next batch of images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
 
         Args:
             like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.
 
         Raises:
             LabelError: they have another, or are not among the classes.
+            DataError, ImageRangeError: images that are not finite, or outside the teacher's range.
         """
         batch = RealBatch.of(self.prepare(next(self.batches)), seed=0)
         images = batch.images
         check_images(images, batch.meta)
-        labels, confidence = self.propose(images)
+        self.check_range(images, batch.meta)
+        labels, confidence = self.propose(images, *batch.args, **batch.kwargs)
         wanted = (len(images), *like.shape[1:])
         if labels.numel() == math.prod(wanted):
             # One number an image, in a row or in a column as some losses want it.
@@ -73,7 +77,7 @@ class UnlabeledSources:
                 f"{labels.dtype}. For several labels an image: PseudoLabeler(multi_label=True)."
             )
         check_labels(labels, self.num_classes)
-        return images, labels.to(like.dtype), confidence.to(images.device)
+        return batch, labels.to(like.dtype), confidence.to(images.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the loader, and the average of a :class:`PseudoLabeler`."""

@@ -30,6 +30,7 @@ from monai_gmcl.handlers.output_numbers import numbers_of, output_number
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.tasks import labels_for_teacher
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ class CurriculumLog:
 
     def _observe(self, engine: GMCLTrainer) -> None:
         numbers = {str(key): output_number(engine.state.output, key) for key in LOGGED}
+        if engine.state.lesson is None:
+            # The output says 0 where there is no lesson.
+            numbers[str(GMCLKeys.SYNTHETIC_LOSS)] = math.nan
         for name, number in {**numbers, **numbers_of(engine.state.curriculum)}.items():
             self._seen.setdefault(name, []).append(number)
 
@@ -148,7 +152,7 @@ def _diversity_kept(teacher: nn.Module, lesson: Lesson | None) -> float:
     if not isinstance(teacher, Teacher) or lesson is None or lesson.images is None or lesson.difficulty == 0:
         return float("nan")
     images = lesson.images.detach() if lesson.sources is None else lesson.sources
-    return diversity_kept(teacher, images[:SOURCES], lesson.labels[:SOURCES], lesson.difficulty)
+    return diversity_kept(teacher, images[:SOURCES], labels_for_teacher(lesson.labels[:SOURCES]), lesson.difficulty)
 
 
 def _mean(numbers: list[float]) -> float:

@@ -73,7 +73,7 @@ class LabelLeakLog:
     def _measure(self, engine: GMCLTrainer) -> None:
         images, labels = self._training_images(engine)
         difficulty = float(engine.state.curriculum["difficulty"])
-        leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)  # type: ignore[arg-type]
+        leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(["auc", "unconditioned_auc", "images", "difficulty"])

@@ -64,7 +64,7 @@ class UnrolledHypergradient(Hypergradient):
             weights.append(lesson.weights.detach().requires_grad_())
             real = lesson.real_step.gradient if index == 0 else _real_gradient(lesson.real_step, parameters)
             taught = _lesson_gradient(lesson, parameters, weights[-1])
-            step = _step_of(lesson.real_step.optimizer)
+            step = _step_of(lesson.real_step)
             for name, gradient in real.items():
                 total = lesson.real_step.real_weight * gradient + lesson.lesson_weight * taught[name]
                 options = lesson.real_step.optimizer_options[name]
@@ -137,10 +137,14 @@ STEPS: dict[str, Callable[[Mapping[str, Any], State, Tensor, Tensor], Step]] = {
 }
 
 
-def _step_of(optimizer: str) -> Callable[[Mapping[str, Any], State, Tensor, Tensor], Step]:
-    if optimizer not in STEPS:
+def _step_of(step: RealStep) -> Callable[[Mapping[str, Any], State, Tensor, Tensor], Step]:
+    name = step.optimizer
+    for option in ("amsgrad", "maximize"):
+        if any(options.get(option, False) for options in step.optimizer_options.values()):
+            name = f"{step.optimizer} with {option}=True"
+    if name not in STEPS:
         raise UnsupportedOptimizerError(
             f"UnrolledHypergradient takes the student's own steps once more: expected one of {', '.join(STEPS)}, got "
-            f"{optimizer}. A registered update rule serves the other estimators, such as ExactHypergradient()."
+            f"{name}. The other estimators, such as ExactHypergradient(), take any optimizer's."
         )
-    return STEPS[optimizer]
+    return STEPS[name]

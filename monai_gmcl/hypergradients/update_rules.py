@@ -16,16 +16,22 @@ A step is ``θ' = θ - U(g)``. For the rules here U is elementwise in g, so A ha
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 from monai_gmcl.exceptions import UnsupportedOptimizerError
+from monai_gmcl.hypergradients.numerical_update import numerical_derivative
 
-__all__ = ["UpdateRule", "register_update_rule", "require_update_rule", "update_derivative"]
+__all__ = ["UpdateRule", "check_optimizer", "register_update_rule", "update_derivative"]
+
+logger = logging.getLogger(__name__)
 
 UpdateRule = Callable[[Mapping[str, Any], Mapping[str, Any], Tensor, Tensor], Tensor]
 """``(group options, state of the parameter before the step, parameter, gradient) -> A``."""
@@ -49,9 +55,9 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     denominator g² cancels, with m and v as they were before the step::
 
         η [ ((1 - β1) β2 v - (1 - β2) β1 m g) / ((1 - β1ᵗ)(1 - β2ᵗ) √v̂) + c1 ε ] / (√v̂ + ε)²
+
+    With ``amsgrad``, where an older v is larger, it is the denominator and does not depend on g: ``η c1/(√v̂ + ε)``.
     """
-    if group["amsgrad"]:
-        raise UnsupportedOptimizerError("Expected Adam or AdamW with amsgrad=False, got amsgrad=True.")
     beta1, beta2 = group["betas"]
     step = float(state["step"]) + 1 if "step" in state else 1.0
     coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
@@ -65,10 +71,62 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
     c1 = (1 - beta1) / unbiased1
     derivative: Tensor = group["lr"] * (ratio + c1 * group["eps"]) / (root + group["eps"]) ** 2
+    if group["amsgrad"] and "max_exp_avg_sq" in state:
+        largest = (state["max_exp_avg_sq"] / unbiased2).sqrt()
+        derivative = torch.where(largest > root, group["lr"] * c1 / (largest + group["eps"]), derivative)
     return derivative
 
 
-_RULES: dict[type[Optimizer], UpdateRule] = {SGD: sgd_rule, Adam: adam_rule, AdamW: adam_rule}
+def nadam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
+    """Return A of :class:`torch.optim.NAdam`, whose step is ``(a g + b m) / (√v̂ + ε)`` with g in m and v̂.
+
+    With ``k = a + b (1 - β1)``, on one denominator as for Adam::
+
+        [ (k β2 v - b β1 (1 - β2) m g) / ((1 - β2ᵗ) √v̂) + k ε ] / (√v̂ + ε)²
+    """
+    beta1, beta2 = group["betas"]
+    step = float(state["step"]) + 1 if "step" in state else 1.0
+    coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
+    g = gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
+    m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
+    now, after = (beta1 * (1.0 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
+    product = float(state.get("mu_product", 1.0)) * now
+    a, b = group["lr"] * (1 - now) / (1 - product), group["lr"] * after / (1 - product * after)
+    k, unbiased2 = a + b * (1 - beta1), 1 - beta2**step
+    root = ((beta2 * v + (1 - beta2) * g * g) / unbiased2).sqrt()
+    rest = (k * beta2 * v - b * beta1 * (1 - beta2) * m * g) / unbiased2
+    ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
+    derivative: Tensor = (ratio + k * group["eps"]) / (root + group["eps"]) ** 2
+    return derivative
+
+
+def rmsprop_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
+    """Return A of :class:`torch.optim.RMSprop`: ``η (α s/√w + ε) / (√w + ε)²`` with ``w = α s + (1 - α) g²``.
+
+    ``centered``, with m the mean of gradients before the step and m' after it: ``w - m'²`` instead of w, and
+    ``α (s - m m')`` instead of ``α s``. Momentum adds what does not depend on g.
+    """
+    alpha = group["alpha"]
+    g = gradient + group["weight_decay"] * parameter.detach() if group["weight_decay"] != 0 else gradient
+    s = state.get("square_avg", torch.zeros_like(g))
+    square, rest = alpha * s + (1 - alpha) * g * g, alpha * s
+    if group["centered"]:
+        m = state.get("grad_avg", torch.zeros_like(g))
+        mean = alpha * m + (1 - alpha) * g
+        square, rest = square - mean * mean, alpha * (s - m * mean)
+    root = square.clamp_min(0).sqrt()
+    ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
+    derivative: Tensor = group["lr"] * (ratio + group["eps"]) / (root + group["eps"]) ** 2
+    return derivative
+
+
+_RULES: dict[type[Optimizer], UpdateRule] = {
+    SGD: sgd_rule,
+    Adam: adam_rule,
+    AdamW: adam_rule,
+    NAdam: nadam_rule,
+    RMSprop: rmsprop_rule,
+}
 
 
 def register_update_rule(optimizer_class: type[Optimizer], rule: UpdateRule) -> None:
@@ -78,36 +136,32 @@ def register_update_rule(optimizer_class: type[Optimizer], rule: UpdateRule) -> 
         optimizer_class: the exact class; a subclass may step otherwise and needs a rule of its own.
         rule: ``(group, state, parameter, gradient) -> A``, shaped as the parameter or one number, computed *before* the
             step from the state as it stands then.
+            For ``maximize=True`` it is given the negative gradient.
     """
     _RULES[optimizer_class] = rule
 
 
-def require_update_rule(optimizer: Optimizer) -> UpdateRule:
-    """Return the optimizer's rule.
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Raise for an optimizer that evaluates the loss itself, again and again in one step.
 
     Raises:
-        UnsupportedOptimizerError: none is known, or an option changes the rule.
+        UnsupportedOptimizerError: its step asks for a closure, as that of LBFGS does.
     """
-    rule = _RULES.get(type(optimizer))
-    if rule is None:
-        known = ", ".join(sorted(kind.__name__ for kind in _RULES))
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
         raise UnsupportedOptimizerError(
-            f"The hypergradient needs the update rule of the student's optimizer. Expected one of {known}, got "
-            f"{type(optimizer).__name__}. Pass a rule of your own: monai_gmcl.register_update_rule("
-            f"{type(optimizer).__name__}, rule), where rule(group, state, parameter, gradient) returns the "
-            "derivative of the step by the gradient."
+            f"{type(optimizer).__name__} takes its step by evaluating the loss several times (a closure), which "
+            "SupervisedTrainer and GMCLTrainer do not offer. Use an optimizer that steps on the gradient, such as "
+            "torch.optim.AdamW."
         )
-    for option in ("amsgrad", "maximize"):
-        if any(group.get(option, False) for group in optimizer.param_groups):
-            raise UnsupportedOptimizerError(
-                f"Expected {type(optimizer).__name__} with {option}=False, got {option}=True."
-            )
-    return rule
 
 
 @torch.no_grad()
 def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
     """Return A for the step that the optimizer is about to make with the gradients in ``p.grad``.
+
+    Where no rule is known for its class, A is the difference of two steps on copies
+    (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`): slow, and said once.
 
     Args:
         optimizer: the student's, before its step.
@@ -116,10 +170,35 @@ def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict
     Returns:
         A by name, for the parameters that have a gradient.
     """
-    rule = require_update_rule(optimizer)
+    rule = _RULES.get(type(optimizer))
+    if rule is None:
+        _say_that_it_is_slow(type(optimizer).__name__)
+        return numerical_derivative(optimizer, names)
     return {
-        names[parameter]: rule(group, optimizer.state.get(parameter, {}), parameter, parameter.grad)
+        names[parameter]: _one(rule, group, optimizer.state.get(parameter, {}), parameter)
         for group in optimizer.param_groups
         for parameter in group["params"]
         if parameter in names and parameter.grad is not None
     }
+
+
+def _one(rule: UpdateRule, group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    # To maximize is to step on the gradient's negative.
+    if group.get("maximize", False):
+        return -rule(group, state, parameter, -parameter.grad)
+    return rule(group, state, parameter, parameter.grad)
+
+
+@cache
+def _say_that_it_is_slow(name: str) -> None:
+    known = ", ".join(sorted(one.__name__ for one in _RULES))
+    logger.warning(
+        "No update rule is known for %s: the derivative of its step is taken numerically, by two more steps on copies "
+        "of all its parameters, which is slow. Rules are known for %s; another is taught by "
+        "monai_gmcl.register_update_rule(%s, rule), where rule(group, state, parameter, gradient) returns the "
+        "derivative of the step by the gradient.",
+        name,
+        known,
+        name,
+    )

@@ -154,6 +154,15 @@ class Teacher(nn.Module, ABC):
         """Return a new optimizer that suits the teacher: Adam, learning rate 1e-3, unless a teacher says otherwise."""
         return torch.optim.Adam(self.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
+    def extremes(self, images: Tensor) -> tuple[float, float]:
+        """Return the lowest and the highest value of images ``(B, C, ...)``, un-normalized."""
+        # A channel's extremes are un-normalized, not its pixels: trainers look at every batch.
+        flat = images.flatten(2)
+        ends = torch.stack([flat.amin((0, 2)), flat.amax((0, 2))])
+        values = ends * self.std.flatten().to(images) + self.mean.flatten().to(images)
+        least, most = torch.stack([values.min(), values.max()]).tolist()
+        return least, most
+
     def check_range(self, images: Tensor) -> None:
         """Raise unless the images, un-normalized, lie in ``value_range``.
 
@@ -161,9 +170,8 @@ class Teacher(nn.Module, ABC):
             ImageRangeError: with the remedy.
         """
         low, high = self.value_range
-        values = images * self.std.to(images) + self.mean.to(images)
         slack = 0.01 * (high - low)
-        least, most = float(values.min()), float(values.max())
+        least, most = self.extremes(images)
         if least < low - slack or most > high + slack:
             raise ImageRangeError(
                 f"Expected images with values from {low:g} to {high:g} (the teacher's value_range), "

@@ -27,8 +27,10 @@ from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 
 __all__ = ["LabelProposal", "PseudoLabeler"]
 
-LabelProposal = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Images ``(B, C, ...)`` to labels, int64 ``(B,)`` or float ``(B, K)``, and how sure each is, 0 to 1 ``(B,)``."""
+LabelProposal = Callable[..., tuple[Tensor, Tensor]]
+"""Images ``(B, C, ...)`` to labels, int64 ``(B,)`` or float ``(B, K)``, and how sure each is, 0 to 1 ``(B,)``.
+
+Where ``prepare_batch`` gives extra inputs, they come after the images, as the student gets them."""
 MOMENTUM = "pseudo_label_momentum"
 
 
@@ -84,7 +86,7 @@ class PseudoLabeler:
         Args:
             engine: the trainer.
             network: the student.
-            inferer: ``(images, network) -> outputs``.
+            inferer: ``(images, network, *args, **kwargs) -> outputs``.
         """
         self._inferer = inferer
         if self._first_student is network:
@@ -106,7 +108,13 @@ class PseudoLabeler:
     def _observe(self, engine: Engine) -> None:
         output = engine.state.output
         assert self._alignment is not None and isinstance(output, dict)
-        self._alignment.observe(output[Keys.LABEL], output[Keys.PRED].shape[1])
+        outputs = output[Keys.PRED]
+        self._alignment.observe(output[Keys.LABEL], 1 if outputs.ndim == 1 else outputs.shape[1])
+
+    @property
+    def averages(self) -> bool:
+        """Whether it averages the student that trains, instead of asking a first one."""
+        return self._first_student is None
 
     @property
     def network(self) -> nn.Module:
@@ -122,18 +130,20 @@ class PseudoLabeler:
         return self._handler.ema_model
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Propose labels.
 
         Args:
             images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, as the student sees real ones.
+            args: the student's further inputs, if it has any.
+            kwargs: its further keyword inputs.
 
         Returns:
             Labels, int64 ``(B,)``, or float ``(B, K)`` for one logit and several labels, and confidences ``(B,)``.
         """
         network = self.network.eval()
         assert self._inferer is not None
-        outputs = self._inferer(images, network).float()
+        outputs = self._inferer(images, network, *args, **kwargs).float().reshape(len(images), -1)
         binary = self.multi_label or outputs.shape[1] == 1
         if self._alignment is not None:
             outputs = self._alignment(outputs, binary)

@@ -31,7 +31,8 @@ from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines import trainer as trainer_module
 from monai_gmcl.engines.data_order import derive_seed
-from monai_gmcl.engines.lesson_sources import LessonSources
+from monai_gmcl.engines.lesson_sources import LessonSources, Sources
+from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.engines.source_buffer import SourceBuffer
 from monai_gmcl.handlers import CheckpointKeeper
 from monai_gmcl.hypergradients import ExactHypergradient, FiniteDifferenceHypergradient, HeadHypergradient
@@ -151,20 +152,20 @@ class JoinedSources:
     def classes(self) -> list[int]:
         return self.parts[0].classes
 
-    def add(self, images: Tensor, labels: Tensor) -> None:
-        for part, *own in zip(self.parts, images.split(self.sizes), labels.split(self.sizes), strict=True):
+    def add(self, real: RealBatch) -> None:
+        for part, *own in zip(self.parts, real.images.split(self.sizes), real.labels.split(self.sizes), strict=True):
             part.add(*own)
 
-    def draw(self, n: int, sampler: ClassSampler, _: torch.Generator) -> tuple[Tensor, Tensor, None]:
+    def draw(self, n: int, sampler: ClassSampler, _: torch.Generator) -> Sources:
         drawn, self.generators = [], []
         for rank, (part, size) in enumerate(zip(self.parts, self.sizes, strict=True)):
             seed = derive_seed(SEED, "rank", rank) if rank else SEED
             generator = torch.Generator().manual_seed(derive_seed(seed, "lesson", self.trainer.state.iteration))
-            drawn.append(part.draw(sampler.draw(size, part.classes, generator), generator, self.trainer.device))
+            drawn.append(part.draw(sampler.draw(size, part.classes, generator), generator, self.trainer.device)[:2])
             self.generators.append(generator)
         images, labels = (torch.cat(of_ranks) for of_ranks in zip(*drawn, strict=True))
         assert len(images) == n
-        return images, labels, None
+        return Sources(images, labels, None, (), {})
 
     def latents(self, teacher: Any, n: int, shape: Any, _: torch.Generator) -> Tensor:
         drawn = [draw_latents(teacher, s, shape, g) for s, g in zip(self.sizes, self.generators, strict=True)]

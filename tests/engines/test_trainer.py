@@ -37,7 +37,6 @@ from monai_gmcl import (
     LatentTeacher,
     PolicyTeacher,
 )
-from monai_gmcl.exceptions import ConfigurationError, UnsupportedOptimizerError
 
 Build = Callable[..., GMCLTrainer]
 
@@ -143,17 +142,36 @@ def test_an_iteration_of_ones_own_replaces_the_engines(trainer: Build) -> None:
     assert run.state.output == {"seen": 2} and run.state.lesson is None
 
 
-def test_a_run_that_an_error_ended_does_not_silently_do_nothing_when_it_is_called_again(trainer: Build) -> None:
-    run = trainer()
+@pytest.mark.parametrize("failing", [2, 5, 7])
+@pytest.mark.parametrize("event", [Events.ITERATION_STARTED, Events.ITERATION_COMPLETED, GMCLEvents.LESSON_COMPLETED])
+def test_a_run_that_an_error_ended_goes_on_with_the_next_batch(
+    event: Any, failing: int, trainer: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, whole = trainer(accumulation_steps=2), trainer()
+    seen: dict[GMCLTrainer, list[float]] = {run: [], whole: []}
+    for one in seen:
+        one.add_event_handler(
+            Events.GET_BATCH_COMPLETED, lambda e: seen[e].append(float(torch.as_tensor(e.state.batch["image"]).sum()))
+        )
 
     def fail() -> None:
-        raise RuntimeError("once")
+        if run.state.iteration == failing and not caplog.records:
+            raise RuntimeError("once")
 
-    run.add_event_handler(Events.ITERATION_STARTED(once=2), fail)
+    run.add_event_handler(event, fail)
     with pytest.raises(RuntimeError, match="once"):
         run.run()
-    with pytest.raises(ConfigurationError, match="ended this run in iteration 2. Go on from a checkpoint"):
-        run.run()
+    assert run.state.iteration == failing
+    run.run()
+    assert f"An error ended this run in iteration {failing}: it goes on after it." in caplog.text
+    whole.run()
+    assert (run.state.epoch, run.state.iteration) == (2, 10) and seen[run] == seen[whole]
+
+
+def test_an_empty_loader_is_skipped_with_a_word(trainer: Build, caplog: pytest.LogCaptureFixture) -> None:
+    run = trainer(train_data_loader=[])
+    run.run()
+    assert run.state.iteration == 0 and "loader is empty: there is nothing to train on" in caplog.text
 
 
 def test_an_epoch_may_be_shorter_or_longer_than_the_data(trainer: Build) -> None:
@@ -384,15 +402,6 @@ def test_a_loader_without_length_and_a_prepare_batch_with_arguments(trainer: Bui
     run.run()
     assert run.state.epoch == 2 and run.state.iteration == 10
     assert values == pytest.approx([0.0] * 5 + [0.5, 0.6, 0.7, 0.8, 0.9])
-
-
-def test_an_optimizer_without_an_update_rule_is_refused_where_it_is_needed(trainer: Build, student: Any) -> None:
-    network = student()
-    with pytest.raises(UnsupportedOptimizerError, match="register_update_rule"):
-        trainer(network=network, optimizer=torch.optim.RMSprop(network.parameters()))
-    trainer(network=network, optimizer=torch.optim.RMSprop(network.parameters()), teacher_optimizer=None).run()
-    with pytest.raises(UnsupportedOptimizerError, match="amsgrad=False, got amsgrad=True"):
-        trainer(network=network, optimizer=torch.optim.Adam(network.parameters(), amsgrad=True))
 
 
 def test_no_event_of_an_epoch_is_lost(trainer: Build) -> None:

@@ -1,0 +1,123 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from monai_gmcl.exceptions import UnsupportedOptimizerError
+
+__all__ = ["numerical_derivative"]
+
+RELATIVE_STEP = 1e-4
+HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+
+def numerical_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
+    """Return A of any optimizer by a central difference of its own ``step``, taken twice on copies in double precision.
+
+    Elements of the gradient move by a small share of their own size, and of the size of their tensor, half of them up
+    and half of them down: where the step is elementwise the difference is A; where it is not (a norm of the whole
+    tensor in it), this is the part of its derivative that is. The optimizer, its parameters and their gradients stay
+    as they are, and its hooks are not called.
+
+    Args:
+        optimizer: before its step, with gradients in ``p.grad``.
+        names: name of each parameter to report.
+
+    Returns:
+        A by name, for the parameters that have a gradient.
+
+    Raises:
+        UnsupportedOptimizerError: it cannot be copied, or its copy does not step.
+    """
+    signs = torch.Generator().manual_seed(0)
+    moves: list[Tensor | None] = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            moves.append(None if parameter.grad is None else _move(parameter.grad, signs))
+    try:
+        ends = [_stepped(optimizer, moves, direction) for direction in (1.0, -1.0)]
+    except Exception as error:  # whatever another's step may raise
+        name = type(optimizer).__name__
+        raise UnsupportedOptimizerError(
+            f"No update rule is known for {name}, and a copy of it does not step: {error}. Teach its rule by "
+            f"monai_gmcl.register_update_rule({name}, rule), or use torch.optim.AdamW."
+        ) from error
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    derivative = {}
+    for parameter, move, up, down in zip(parameters, moves, *ends, strict=True):
+        if move is not None and parameter in names:
+            # θ' = θ - U(g)
+            derivative[names[parameter]] = ((down - up) / (2 * move)).to(parameter.dtype)
+    return derivative
+
+
+def _move(gradient: Tensor, signs: torch.Generator) -> Tensor:
+    sign = torch.randint(0, 2, gradient.shape, generator=signs, dtype=torch.float64).to(gradient.device) * 2 - 1
+    size = gradient.double().abs()
+    typical = size.square().mean().sqrt()
+    scale = torch.maximum(size, 0.01 * typical) if typical > 0 else torch.ones_like(size)
+    return sign * RELATIVE_STEP * scale
+
+
+def _stepped(optimizer: Optimizer, moves: list[Tensor | None], direction: float) -> list[Tensor]:
+    """Return where a copy of the optimizer takes its parameters, with moved gradients."""
+    twin = _twin(optimizer)
+    parameters = [p for group in twin.param_groups for p in group["params"]]
+    originals = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter, original, move in zip(parameters, originals, moves, strict=True):
+        parameter.grad = None if move is None else original.grad.double() + direction * move
+    with torch.random.fork_rng(devices=[p.device for p in parameters[:1] if p.device.type == "cuda"]):
+        torch.manual_seed(0)
+        # Not twin.step: schedulers replace it by one that counts, and belongs to the first optimizer.
+        type(twin).step(twin)
+    return [p.detach() for p in parameters]
+
+
+def _twin(optimizer: Optimizer) -> Optimizer:
+    own = {name: value for name, value in vars(optimizer).items() if name not in (*HOOKS, "step")}
+    twin = object.__new__(type(optimizer))
+    twin.__dict__.update(copy.deepcopy(own))
+    twin.__setstate__({})  # hooks, empty
+    _make_double(twin)
+    return twin
+
+
+def _make_double(optimizer: Optimizer) -> None:
+    for name in ("param_groups", "state"):
+        setattr(optimizer, name, _double(getattr(optimizer, name)))
+    for inner in vars(optimizer).values():
+        if isinstance(inner, Optimizer):
+            _make_double(inner)
+
+
+def _double(value: Any) -> Any:
+    """Return the same with floating tensors in double precision; parameters stay the objects that they are."""
+    if isinstance(value, torch.nn.Parameter) or (isinstance(value, Tensor) and value.requires_grad):
+        value.data = value.data.double()
+        return value
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if isinstance(value, defaultdict):
+        return defaultdict(value.default_factory, {_double(k): _double(v) for k, v in value.items()})
+    if isinstance(value, dict):
+        return {_double(k): _double(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_double(item) for item in value)
+    return value

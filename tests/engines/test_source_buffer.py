@@ -1,0 +1,64 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from monai_gmcl.engines.source_buffer import SourceBuffer
+
+CPU = torch.device("cpu")
+
+
+def filled(sizes: list[int], extra: bool = False) -> SourceBuffer:
+    buffer = SourceBuffer(4)
+    for size in sizes:
+        images = torch.full((2, 1, size, size), float(size))
+        also: list[Any] = [torch.tensor([size, -size]), [f"a{size}", f"b{size}"]] if extra else []
+        buffer.add(images, torch.tensor([0, 1]), extra=also)
+    return buffer
+
+
+def test_a_draw_is_of_one_size_and_every_size_is_drawn() -> None:
+    buffer, seen = filled([4, 8, 6]), set()
+    for seed in range(40):
+        images, labels, _ = buffer.draw(torch.tensor([0, 1, 1, 0]), torch.Generator().manual_seed(seed), CPU)
+        assert labels.tolist() == [0, 1, 1, 0] and (images == images.shape[-1]).all()
+        seen.add(images.shape[-1])
+    assert seen == {4, 8, 6}
+
+
+def test_a_class_without_that_size_gives_way() -> None:
+    buffer = filled([4])
+    buffer.add(torch.full((4, 1, 6, 6), 6.0), torch.zeros(4, dtype=torch.int64))
+    labels = buffer.draw(torch.tensor([0, 1]), torch.Generator().manual_seed(0), CPU)[1]
+    assert labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("sizes", [[4, 4], [4, 8, 6]])
+def test_what_belongs_to_an_image_comes_with_it_also_from_a_checkpoint(sizes: list[int], tmp_path: Any) -> None:
+    buffer = filled(sizes, extra=True)
+    torch.save(buffer.state_dict(), tmp_path / "buffer.pt")
+    loaded = SourceBuffer(4)
+    loaded.load_state_dict(torch.load(tmp_path / "buffer.pt", weights_only=True))
+    for one in (buffer, loaded):
+        images, labels, (numbers, names) = one.draw(torch.tensor([0, 1, 0]), torch.Generator().manual_seed(3), CPU)
+        size = images.shape[-1]
+        assert numbers.tolist() == [size, -size, size] and names == [f"a{size}", f"b{size}", f"a{size}"]
+
+
+def test_images_without_a_class_are_not_kept() -> None:
+    buffer = SourceBuffer(4)
+    buffer.add(torch.rand(3, 1, 4, 4), torch.tensor([-100, 2, -100]), classes=[-1, 2, -1])
+    buffer.add(torch.rand(1, 1, 4, 4), torch.tensor([-100]), classes=[-1])
+    assert buffer.classes == [2] and len(buffer.state_dict()["drawers"][2]["images"]) == 1

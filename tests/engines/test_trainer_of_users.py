@@ -1,0 +1,158 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""GMCLTrainer with the labels, losses, networks and optimizers that users bring from SupervisedTrainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from monai.inferers import SimpleInferer
+from monai.optimizers import Novograd
+from torch import Tensor, nn
+
+from monai_gmcl import (
+    ExactHypergradient,
+    GMCLEvents,
+    GMCLTrainer,
+    HeadHypergradient,
+    LookAheadWeighting,
+    PolicyTeacher,
+)
+from monai_gmcl.exceptions import HeadNotFoundError, NonFiniteLossError, UnsupportedOptimizerError
+
+Build = Callable[..., GMCLTrainer]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.RMSprop(p, centered=True),
+        lambda p: torch.optim.NAdam(p),
+        lambda p: torch.optim.AdamW(p, amsgrad=True),
+        lambda p: torch.optim.Adagrad(p),
+        lambda p: torch.optim.Adafactor(p),
+        lambda p: Novograd(p),
+    ],
+)
+def test_the_teacher_hears_whatever_the_students_optimizer_is(make: Any, trainer: Build, student: Any) -> None:
+    network = student()
+    run = trainer(network=network, optimizer=make(network.parameters()))
+    run.run()
+    assert run.teacher_step is not None and run.teacher_step.gradient_norm > 0 and run.teacher_step.skipped == 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_optimizer_that_asks_for_the_loss_again_is_refused(frozen: bool, trainer: Build, student: Any) -> None:
+    network = student()
+    changes: dict[str, Any] = {"teacher_optimizer": None} if frozen else {}
+    with pytest.raises(UnsupportedOptimizerError, match=r"LBFGS takes its step by .*\(a closure\).*torch.optim.AdamW"):
+        trainer(network=network, optimizer=torch.optim.LBFGS(network.parameters()), **changes)
+
+
+def test_images_of_many_sizes_make_lessons_one_by_one(trainer: Build, items: Any) -> None:
+    data = [item for size in (8, 12, 10) for item in items(n=4, shape=(size, 8))]
+    run = trainer(
+        train_data_loader=DataLoader(Dataset(data), batch_size=1, shuffle=True), teacher=PolicyTeacher(2, 3, 2)
+    )
+    shapes = []
+    run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: shapes.append(run.state.lesson.images.shape))
+    run.run()
+    assert len(shapes) == 24 and {shape[2] for shape in shapes} == {8, 12, 10}
+    by_size = [data[i : i + 4] for i in (0, 4, 8)]
+    batches = [{key: torch.stack([item[key] for item in part]) for key in ("image", "label")} for part in by_size]
+    run = trainer(train_data_loader=batches, weighting=LookAheadWeighting())
+    run.run()
+    assert run.state.iteration == 6 and run.state.lesson.images.shape[0] == 4
+
+
+@pytest.mark.parametrize("index", [-100, 255, 1])
+def test_images_whose_label_is_ignored_are_no_sources(index: int, trainer: Build, items: Any) -> None:
+    data = items()
+    for item in data[::3]:
+        item["label"] = torch.tensor(index)
+    loss = nn.CrossEntropyLoss(ignore_index=index)
+    run = trainer(train_data_loader=DataLoader(Dataset(data), batch_size=5), loss_function=loss)
+    run.run()
+    assert index not in run.sources.buffer.classes and index not in run.curriculum.class_sampler.state_dict()["counts"]
+    # A batch may have no label at all for a loss that takes that.
+    none = [{"image": torch.rand(5, 3, 8, 8), "label": torch.full((5,), index)}]
+    known = [{"image": torch.rand(5, 3, 8, 8), "label": torch.zeros(5, dtype=torch.int64)}]
+    summed = nn.CrossEntropyLoss(ignore_index=index, reduction="sum")
+    run = trainer(train_data_loader=known + none + known, loss_function=summed)
+    run.run()
+    assert run.state.iteration == 6
+    with pytest.raises(
+        NonFiniteLossError, match=f"Every label of the batch is the ignored one, {index}: .* mean over none"
+    ):
+        trainer(train_data_loader=none, loss_function=loss).run()
+
+
+def test_further_heads_of_a_student_do_not_mislead_the_teacher(trainer: Build, student: Any) -> None:
+    class Two(student):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = nn.Linear(6, 4)
+
+        def forward(self, images: Tensor) -> Any:
+            features = self.body(images).flatten(2).mean(2)
+            return {"logits": self.head(features), "other": self.other(features)}
+
+    class Picking(SimpleInferer):
+        def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:
+            return network(inputs, *args, **kwargs)["logits"]
+
+    run = trainer(network=Two(), inferer=Picking())
+    run.run()
+    assert run.state.lesson.head.name == "head" and run.teacher_step.gradient_norm > 0
+
+
+def test_without_a_trained_head_the_whole_student_is_heard_by_default(
+    trainer: Build, student: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def frozen() -> Any:
+        network = student()
+        network.head.requires_grad_(False)
+        return network
+
+    run = trainer(network=frozen())
+    run.run()
+    assert isinstance(run.hypergradient, ExactHypergradient) and run.teacher_step.gradient_norm > 0
+    assert caplog.text.count("the teacher hears by ExactHypergradient()") == 1
+    resumed = trainer(network=frozen())
+    resumed.load_state_dict(run.state_dict())
+    assert isinstance(resumed.hypergradient, ExactHypergradient) and len(resumed._pending) == 1
+    with pytest.raises(HeadNotFoundError, match="needs a trained linear layer"):
+        trainer(network=frozen(), hypergradient=HeadHypergradient()).run()
+
+
+def test_a_loss_that_learns_does_so_from_real_images_alone(trainer: Build, student: Any) -> None:
+    class Tempered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.temperature = nn.Parameter(torch.ones(()))
+
+        def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(outputs / self.temperature, labels)
+
+    network, loss = student(), Tempered()
+    run = trainer(
+        network=network,
+        loss_function=loss,
+        optimizer=torch.optim.Adam([*network.parameters(), *loss.parameters()], lr=0.01),
+        hypergradient=ExactHypergradient(),
+    )
+    run.run()
+    assert loss.temperature != 1 and run.teacher_step.gradient_norm > 0

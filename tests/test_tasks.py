@@ -1,0 +1,150 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from monai.losses import FocalLoss
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_gmcl.exceptions import LabelError
+from monai_gmcl.tasks import Task, ignore_index_of, labels_for_loss, labels_for_teacher
+
+LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+ONE_HOT = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
+
+
+class Wrapped(nn.Module):
+    """A user's module with a loss inside."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss, self.calls = loss, 0
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        self.calls += 1
+        found: Tensor = self.loss(outputs, labels)
+        return found
+
+
+OF_CLASSES: dict[str, tuple[Callable[..., Tensor], Tensor]] = {
+    "cross-entropy": (nn.CrossEntropyLoss(), LOGITS),
+    "weighted, in a module": (Wrapped(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]))), LOGITS),
+    "smoothed, in a function": (lambda o, y: functional.cross_entropy(o, y, label_smoothing=0.1), LOGITS),
+    "focal with softmax": (FocalLoss(use_softmax=True), LOGITS),
+    "divergence of log-probabilities": (
+        lambda o, y: functional.kl_div(o, y, reduction="batchmean"),
+        LOGITS.log_softmax(1),
+    ),
+    "likelihood of probabilities": (lambda o, y: -(o.log() * y).sum(1).mean(), LOGITS.softmax(1)),
+}
+OF_SEVERAL: dict[str, tuple[Callable[..., Tensor], Tensor, float]] = {
+    "binary cross-entropy": (nn.BCEWithLogitsLoss(), LOGITS, 0.0),
+    "weighted, in a module": (Wrapped(nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))), LOGITS, 0.0),
+    "focal": (FocalLoss(), LOGITS, 0.0),
+    "of probabilities": (nn.BCELoss(), LOGITS.sigmoid(), 0.5),
+    "of probabilities, in a function": (functional.binary_cross_entropy, LOGITS.sigmoid(), 0.5),
+    "squares": (nn.MSELoss(), LOGITS, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_one_hot_labels_under_a_softmax_are_scored_by_the_largest_output(name: str) -> None:
+    loss, outputs = OF_CLASSES[name]
+    task = Task(loss, outputs, ONE_HOT)
+    assert task.of_classes
+    assert torch.equal(task.correctness(outputs, ONE_HOT), (outputs.argmax(1) == ONE_HOT.argmax(1)).float())
+    assert task.classes(ONE_HOT).tolist() == [0, 1, 2, 0, 1, 2]
+    assert torch.equal(task.correctness(outputs, ONE_HOT.long()), task.correctness(outputs, ONE_HOT))
+
+
+@pytest.mark.parametrize("name", OF_SEVERAL)
+def test_labels_each_for_itself_are_scored_by_the_side_of_each_output(name: str) -> None:
+    loss, outputs, threshold = OF_SEVERAL[name]
+    task = Task(loss, outputs, ONE_HOT)
+    assert not task.of_classes and task.threshold == threshold
+    wanted = ((outputs > threshold) == (ONE_HOT > 0.5)).float().mean(1)
+    assert torch.equal(task.correctness(outputs, ONE_HOT), wanted)
+    assert task.classes(ONE_HOT).tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.int64, torch.bool])
+def test_one_logit_is_scored_by_its_side_whatever_the_labels_shape_and_type(shape: tuple[int, ...], kind: Any) -> None:
+    outputs, labels = torch.tensor([-1.0, 2.0, 3.0, -4.0]), torch.tensor([0, 1, 0, 1]).to(kind)
+    task = Task(lambda o, y: functional.binary_cross_entropy_with_logits(o, y.float()), outputs, labels)
+    assert task.correctness(outputs.view(shape), labels.view(shape)).tolist() == [1, 1, 0, 0]
+    assert task.classes(labels.view(shape)).tolist() == [0, 1, 0, 1]
+
+
+def test_a_tie_of_a_soft_label_is_right_either_way() -> None:
+    labels = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
+    task = Task(nn.CrossEntropyLoss(), LOGITS[:2], labels)
+    assert task.correctness(torch.tensor([[0.0, 9.0, 1.0], [0.0, 9.0, 1.0]]), labels).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss(), nn.HuberLoss(), Wrapped(nn.L1Loss()), lambda o, y: (o - y).square().mean()]
+)
+@pytest.mark.parametrize("columns", [1, 3])
+def test_targets_of_a_regression_between_0_and_1_are_refused(loss: Any, columns: int) -> None:
+    outputs = LOGITS[:, :columns]
+    task = Task(loss, outputs, torch.zeros_like(outputs))
+    task.check(outputs, torch.ones_like(outputs))
+    with pytest.raises(LabelError, match=r"such as 0\.3, with a loss of differences .*regression are not supported"):
+        task.check(outputs, torch.full_like(outputs, 0.3))
+
+
+def test_soft_labels_each_for_itself_are_accepted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    task = Task(nn.BCEWithLogitsLoss(), LOGITS, ONE_HOT)
+    for _ in range(2):
+        task.check(LOGITS, ONE_HOT * 0.9 + 0.05)
+    assert [record.message[:41] for record in caplog.records] == ["Labels between 0 and 1 are taken for soft"]
+    caplog.clear()
+    Task(nn.CrossEntropyLoss(), LOGITS, ONE_HOT).check(LOGITS, ONE_HOT * 0.9 + 0.1 / 3)
+    assert not caplog.records
+
+
+def test_asking_a_loss_what_it_is_leaves_it_as_it_was() -> None:
+    loss = Wrapped(nn.CrossEntropyLoss())
+    Task(loss, LOGITS, ONE_HOT)
+    assert loss.calls == 0
+
+
+def test_the_ignored_index_is_that_of_the_loss_or_of_one_inside_it() -> None:
+    assert ignore_index_of(nn.CrossEntropyLoss(ignore_index=2)) == 2
+    assert ignore_index_of(Wrapped(nn.CrossEntropyLoss(ignore_index=255))) == 255
+    assert ignore_index_of(functional.cross_entropy) == -100
+    task = Task(nn.CrossEntropyLoss(ignore_index=2), LOGITS, torch.tensor([0, 1, 2, 0, 1, 2]))
+    assert task.classes(torch.tensor([0, 1, 2])).tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_class_indices_of_any_type_and_in_a_column_go_with_cross_entropy_and_teachers(kind: Any) -> None:
+    column = torch.tensor([[2], [0]]).to(kind)
+    for made in (labels_for_loss(nn.CrossEntropyLoss(), column), labels_for_teacher(column)):
+        assert made.dtype == torch.int64 and made.tolist() == [2, 0]
+    assert labels_for_loss(FocalLoss(to_onehot_y=True), column) is column
+    assert labels_for_teacher(torch.tensor([0.0, 1.0])).shape == (2, 1)
+    assert labels_for_teacher(ONE_HOT.long()).dtype == torch.float32
+
+
+def test_integer_labels_that_are_not_one_hot_do_not_go_with_cross_entropy() -> None:
+    several = torch.tensor([[1, 1, 0], [0, 0, 1]])
+    with pytest.raises(LabelError, match=r"to be one-hot, got \[1, 1, 0\].*BCEWithLogitsLoss"):
+        Task(nn.CrossEntropyLoss(), LOGITS[:2], several).check(LOGITS[:2], several)
+    Task(lambda o, y: functional.binary_cross_entropy_with_logits(o, y.float()), LOGITS[:2], several).check(
+        LOGITS[:2], several
+    )

@@ -99,7 +99,7 @@ class TeacherStep:
         log_probability = getattr(self.teacher, "choice_log_probability", None)
         if log_probability is None:
             return
-        weights = torch.cat([lesson.weights * lesson.share for lesson in lessons if lesson.weights is not None])
+        weights = torch.cat([lesson.weights for lesson in lessons if lesson.weights is not None])
         everyone = self.ranks.joined(torch.stack([weights * worth, weights], 1))
         scores = self._unit(weights * worth - weights * everyone[:, 0].sum() / everyone[:, 1].sum().clamp_min(1e-12))
         for lesson, own in zip(lessons, torch.split(scores, [len(lesson) for lesson in lessons]), strict=True):

@@ -222,6 +222,9 @@ class CheckpointKeeper:
 
     def _compare(self, path: Path, state: Mapping[str, Any]) -> None:
         """Name what differs from the run that wrote a checkpoint."""
+        if idist.get_rank() != 0:
+            # What was saved is of the first rank, which compares it; each rank may have its own part of the data.
+            return
         if "run" not in state:
             logger.warning("%s is of an older version and does not tell what its run was: nothing is compared.", path)
             return

@@ -135,7 +135,7 @@ class PolicyTeacher(Teacher):
         what images with and without it were worth to the student (score function).
         """
         count = len(self.log_odds)
-        p = self._probabilities(difficulty)[:count].to(latents)
+        p = self._probabilities(difficulty)[:count]
         acts = self.acts(latents, image_shape, difficulty)[:, :count]
         return torch.where(acts, p.log(), (-p).log1p()).sum(1)
 

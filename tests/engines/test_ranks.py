@@ -78,8 +78,8 @@ def test_two_ranks_train_what_one_process_trains_on_the_joined_batches(
     joined = rank_runs.run(case, None, monkeypatch)
     precise = 1e-10 if case.dtype == torch.float64 else 1e-5
     if case.weighed is FiniteDifferenceHypergradient:
-        # Divided by the step, rounding is no longer the last digit.
-        precise = 1e-7
+        # Divided by the step, rounding is no longer the last digit; scores of flips, less their mean, lose another.
+        precise = 1e-6
     assert joined["steps"] == ranks[0][name]["steps"] == {1: 50, 3: 20}[case.accumulation]
     for part in ("student", "teacher"):
         assert farthest(ranks[0][name][part], joined[part]) <= precise

@@ -124,7 +124,7 @@ def _check_numbers(**arguments: Any) -> None:
 
 def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **given: Any) -> dict[str, Any]:
     """How real images are read: as the teacher's file says, or, where it says nothing, as the user does."""
-    told = description.training.get("images")
+    told = description.training.get("image_reading")
     if told is None:
         return given
     names = description.label_names or [str(label) for label in range(teacher.num_classes)]

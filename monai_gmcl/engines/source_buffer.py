@@ -44,7 +44,7 @@ class SourceBuffer:
         Args:
             images: the batch.
             labels: of the batch.
-            classes: the class of each image; one below 0 has none, and is not kept. Default: :func:`drawers_of`.
+            classes: the class of each image; one below 0 has none, and is not kept. Default: ``drawers_of(labels)``.
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
         """
         classes = drawers_of(labels) if classes is None else classes

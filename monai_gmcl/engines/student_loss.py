@@ -58,7 +58,7 @@ class StudentLoss:
         """Return what labels mean: found out on the first batch.
 
         Raises:
-            LabelError: labels that do not mean what the loss makes of them, see :meth:`Task.check`.
+            LabelError: labels that do not mean what the loss makes of them, see ``Task.check``.
         """
         if self._task is None:
             self._task = Task(self.function, outputs, labels)

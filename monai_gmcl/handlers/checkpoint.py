@@ -291,7 +291,10 @@ class CheckpointKeeper:
 
     def _end(self, engine: Engine) -> None:
         self.save(engine, planned=False)
-        if self._entries and idist.get_rank() == 0:
+        # Early stopping ends a run with an epoch; one that is terminated before that is cut off, not at its end.
+        length = engine.state.epoch_length
+        whole = length is None or engine.state.iteration % length == 0
+        if self._entries and whole and idist.get_rank() == 0:
             self._entries = self.checkpoints.complete(self._entries, engine.state.max_epochs or 0)
         if self._signals.received is not None:
             self._signals.leave()

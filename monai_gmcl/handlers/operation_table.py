@@ -79,7 +79,7 @@ class OperationTable:
 
         Args:
             epoch: which one.
-            policy: of :meth:`monai_gmcl.PolicyTeacher.policy`, with effects.
+            policy: of ``PolicyTeacher.policy``, with effects.
 
         Raises:
             DataError: there is a file, and it is no such table.

@@ -93,5 +93,5 @@ class TeacherSaver:
         if self.description is None:
             save_teacher(teacher, path, training=training)
         else:
-            reading = {"images": self.description.reading()}
+            reading = {"image_reading": self.description.reading()}
             save_teacher(teacher, path, self.description.class_names, {**training, **reading})

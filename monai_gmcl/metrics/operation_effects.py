@@ -40,7 +40,7 @@ def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
     """Return what each operation does to the error of an image, from a randomized experiment.
 
     Operations act on images at random and independently of each other
-    (:meth:`monai_gmcl.PolicyTeacher.acts`). With ``X = [1, acts]``, effects and standard errors are
+    (``PolicyTeacher.acts``). With ``X = [1, acts]``, effects and standard errors are
 
         ``b = (X^T X)^-1 X^T e``
         ``V = (X^T X)^-1 X^T diag(r^2 / (1 - h)) X (X^T X)^-1``, ``r = e - X b``, ``h = diag(X (X^T X)^-1 X^T)``

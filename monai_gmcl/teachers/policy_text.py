@@ -22,7 +22,7 @@ def policy_text(policy: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a policy as a table for the screen.
 
     Args:
-        policy: of :meth:`monai_gmcl.PolicyTeacher.policy`, with or without effects.
+        policy: of ``PolicyTeacher.policy``, with or without effects.
     """
     with_effects = any("effect" in row for row in policy.values())
     heading = f"{'operation':<14}{'from':>9}{'to':>9}  {'unit':<12}{'probability':>11}{'share':>7}"

@@ -62,7 +62,9 @@ def run_of(name: str, steps: int = 4) -> Any:
 
 
 def test_only_the_arms_that_learn_change_their_teacher() -> None:
-    shares = {name: run_of(name).teacher.shares for name in ("frozen", "competence", "gmcl", "hardness_only")}
+    # Evidence is gathered for 20 steps before anything moves.
+    arms = ("frozen", "competence", "gmcl", "hardness_only")
+    shares = {name: run_of(name, steps=40).teacher.shares for name in arms}
     assert all(torch.equal(shares[name], torch.ones_like(shares[name])) for name in ("frozen", "competence"))
     assert not torch.equal(shares["gmcl"], shares["frozen"])
     assert not torch.equal(shares["hardness_only"], shares["gmcl"])
@@ -78,12 +80,13 @@ def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.Mo
     signals: list[torch.Tensor] = []
     signal = TeacherStep._signal
 
-    def spy(self: TeacherStep, lessons: Any, look_ahead: Any, hardness: float) -> torch.Tensor:
-        found = signal(self, lessons, look_ahead, hardness)
+    def spy(self: TeacherStep, lessons: Any, look_ahead: Any, hardness: float) -> tuple[torch.Tensor, torch.Tensor]:
+        found, worth = signal(self, lessons, look_ahead, hardness)
         (lesson,) = lessons
         assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
+        assert not worth.any()
         signals.append(found)
-        return found
+        return found, worth
 
     monkeypatch.setattr(TeacherStep, "_signal", spy)
     run_of("hardness_only")

@@ -83,7 +83,7 @@ def test_the_files_of_a_training_tell_what_it_was_made_with(trained: Path) -> No
         "intensity_range": None,
     }
     teacher = describe_teacher(trained / "teacher.safetensors")
-    assert teacher.label_names == student.class_names and teacher.training["images"] == student.reading()
+    assert teacher.label_names == student.class_names and teacher.training["image_reading"] == student.reading()
 
 
 def test_inference_reads_them_and_heads_its_columns_with_the_classes(trained: Path, data: Path, tmp_path: Path) -> None:

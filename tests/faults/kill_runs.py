@@ -42,7 +42,7 @@ from monai.handlers import ValidationHandler
 from monai.networks.nets import Classifier
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 
-from monai_gmcl import Curriculum, GMCLTrainer, ImageTeacher
+from monai_gmcl import Curriculum, GMCLTrainer, ImageTeacher, StudentDescription
 from monai_gmcl.engines.teacher_step import TeacherStep
 from monai_gmcl.handlers import (
     BestModelSaver,
@@ -79,7 +79,7 @@ def run(folder: Path, workers: int, part: Any) -> None:
         DataLoader(data[::3], batch_size=4),
         student,
         key_val_metric={"val_accuracy": Accuracy(columns)},
-        val_handlers=[BestModelSaver(folder / "model.pt", {"model": student, "teacher": teacher})],
+        val_handlers=[BestModelSaver(folder / "model.pt", student, StudentDescription(["even", "odd"], 2, 3))],
     )
     handlers = [
         CurriculumLog(folder, evaluator=validation),

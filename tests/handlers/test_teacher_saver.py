@@ -65,7 +65,7 @@ def test_the_file_tells_what_labels_mean_and_how_images_are_read(make_trainer, t
     make_trainer([TeacherSaver(tmp_path, description=student)]).run()
     told = describe_teacher(tmp_path / "teacher.safetensors")
     assert told.label_names == names and told.training["epoch"] > 0
-    assert told.training["images"] == {
+    assert told.training["image_reading"] == {
         "image_crop": [20, 16],
         "image_size": [24, 24],
         "spacing": None,

@@ -23,9 +23,10 @@ import torch
 from safetensors.torch import save
 
 from monai_gmcl.benchmark.cost import peak_resident_bytes
+from monai_gmcl.content_hash import content_hash
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.teachers import LatentTeacher, load_teacher, save_teacher
-from monai_gmcl.teachers.teacher_file import FORMAT, _digest
+from monai_gmcl.teachers.teacher_file import FORMAT
 
 
 def _file(path: Path, header: bytes, data: bytes = b"", length: int | None = None) -> Path:
@@ -82,7 +83,7 @@ def described(tmp_path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 def _forged(path: Path, told: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Path:
     """A file whose SHA-256 is right: whoever writes it can compute that, too."""
-    told = {**told, "sha256": _digest(told, tensors)}
+    told = {**told, "sha256": content_hash(told, tensors)}
     path.write_bytes(save(tensors, {FORMAT: json.dumps(told)}))
     return path
 

@@ -175,7 +175,7 @@ class PolicyLog:
 
     def _effects(self, engine: GMCLTrainer) -> dict[str, tuple[float, float]]:
         """Of the epoch's images on all ranks, by operation's name."""
-        names = [operation.name for operation in engine.teacher.operations]  # type: ignore[union-attr]
+        names = [operation.name for operation in engine.teacher.operations]
         seen = self._acts if self._epoch == engine.state.epoch else []
         ranks = Ranks()
         # Floats: NCCL gathers no bools.

@@ -64,7 +64,8 @@ class PolicyTeacher(Teacher):
         value_range: lowest and highest value of the (un-normalized) images.
         mean: per-channel mean that was subtracted from the images.
         std: per-channel standard deviation by which the images were divided.
-        include: names of the operations. Default: all that suit the number of channels.
+        include: names of the operations. Default: all that suit the number of channels, but ``quarter_turn``, which is
+            for images without an up and a down: ``[operation.name for operation in OPERATIONS]`` has it, too.
         exclude: names of operations to leave out. Where the label lives in the center of a patch, shift, zoom and
             erasing can make it false.
         bounds: upper limits of strengths, in the operation's own unit (the logarithm for zoom and gamma).
@@ -277,7 +278,8 @@ def _choose_operations(
                 raise ConfigurationError(
                     f"{argument} names {name!r}; known operations for {in_channels} channel(s): {', '.join(accepted)}."
                 )
-    chosen = [name for name in (suitable if include is None else include) if name not in exclude]
+    usual = [operation.name for operation in OPERATIONS if operation.by_default and operation.name in suitable]
+    chosen = [name for name in (usual if include is None else include) if name not in exclude]
     if not chosen:
         raise ConfigurationError("include and exclude leave no operation.")
     return [operation(bounds.get(operation.name)) for operation in OPERATIONS if operation.name in chosen]

@@ -88,7 +88,7 @@ def test_one_source_becomes_many_images():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_log_share_gets_a_gradient(shape):
-    teacher = make(shape)
+    teacher = make(shape, probability=1.0)
     lesson(teacher, shape)[1].square().mean().backward()
     gradient = teacher.log_share.grad
     assert gradient.isfinite().all()
@@ -188,7 +188,7 @@ def test_which_operations_act_is_what_changes_images(shape):
 
 
 def test_operations_act_independently_of_each_other():
-    teacher = PolicyTeacher(2, 3, 2)
+    teacher = PolicyTeacher(2, 3, 2, include=NAMES)
     with torch.no_grad():
         teacher.log_odds[0] = -1.0
     shape = (3, 4, 4)
@@ -286,9 +286,14 @@ def test_another_value_range_only_changes_the_scale():
 
 
 def test_channels_decide_which_operations_there_are():
-    assert list(PolicyTeacher(2, 3, 2).policy()) == list(NAMES)
-    assert set(NAMES) - set(PolicyTeacher(2, 2, 2).policy()) == {"saturation"}
-    assert set(NAMES) - set(PolicyTeacher(2, 1, 2).policy()) == {"saturation", "channel_gain"}
+    usual = [name for name in NAMES if name != "quarter_turn"]
+    assert list(PolicyTeacher(2, 3, 2).policy()) == usual
+    assert set(usual) - set(PolicyTeacher(2, 2, 2).policy()) == {"saturation"}
+    assert set(usual) - set(PolicyTeacher(2, 1, 2).policy()) == {"saturation", "channel_gain"}
+
+
+def test_quarter_turns_are_for_who_names_them():
+    assert list(PolicyTeacher(2, 3, 2, include=NAMES).policy()) == list(NAMES)
 
 
 def test_include_and_exclude_choose_operations():
@@ -340,7 +345,7 @@ def test_a_share_below_a_half_is_turned_down(name, log_share, down):
 
 
 def test_the_printed_teacher_is_its_table():
-    teacher = PolicyTeacher(2, 3, 2)
+    teacher = PolicyTeacher(2, 3, 2, include=NAMES)
     lines = str(teacher).splitlines()
     assert [line.split()[0] for line in lines] == ["operation", *NAMES]
     assert lines[1].split()[1:] == ["–", "–", "probability", "0.50", "1.00"]

@@ -285,7 +285,7 @@ def test_what_is_left_out_is_named_in_list_log_and_file(caplog, tmp_path):
     caplog.clear()
     assert PolicyTeacher(2, 1, 2).to_monai((32, 32)).left_out == [] and caplog.text == ""
     targets = [step["_target_"] for step in policy.config["policy"]["transforms"]]
-    assert len(targets) == 13 + 3 + 1 and all(target.startswith("monai.transforms.") for target in targets)
+    assert len(targets) == 12 + 3 + 1 and all(target.startswith("monai.transforms.") for target in targets)
 
 
 def test_in_a_pipeline_it_is_a_transform_like_others():

@@ -38,6 +38,7 @@ class Operation(ABC):
         name: what users call it.
         unit: unit of the limits.
         usual: strength at difficulty 1, before anything is learned.
+        by_default: whether a policy has the operation where its operations are not named.
 
     Raises:
         ConfigurationError: a bound that is not positive.
@@ -47,6 +48,7 @@ class Operation(ABC):
     unit: ClassVar[str]
     usual: ClassVar[float]
     bound: float
+    by_default: ClassVar[bool] = True
 
     def __init__(self, bound: float | None = None) -> None:
         if bound is not None:

@@ -83,7 +83,7 @@ def compare(
     options = data_options(data_dir, channels, crop, size, upright, centered, spatial_dims, intensity_range)
     out = str(out)  # fire reads 2024 as a number
     # fire reads several names as one text where a colon is among them.
-    arms = arms.split(",") if isinstance(arms, str) else arms
+    arms = [name.strip() for name in arms.split(",")] if isinstance(arms, str) else arms
     run_comparison(options, Path(out), n, arms, seeds, steps, splits, workers, device, command, arms_of(arms))
     report(out, pictures)
 

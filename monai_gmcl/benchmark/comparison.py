@@ -68,7 +68,13 @@ def run_comparison(
     Args:
         options: the data set.
         folder: of the comparison.
-        n, arms, seeds, steps, splits, workers, device: as for ``compare``.
+        n: labeled images in all, one number or several.
+        arms: names of some that are known.
+        seeds: how many, or which; the first two run every strength of a tuned arm.
+        steps: student steps of GMCL.
+        splits: where to measure.
+        workers: processes of one thread each.
+        device: where they train.
         command: a shell line, kept for the report.
         known: arms by their names.
         asked: by arm, the key of one more measure to take.

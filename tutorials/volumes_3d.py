@@ -224,7 +224,7 @@ display(Markdown("\n".join(["| trainer | test AUC | seconds |", "| --- | --- | -
 # %% [markdown]
 # Chance is .5. A step with a lesson passes twice as many volumes through the student, which its time shows. With a
 # dozen volumes of each class the AUC depends much on the seed: in three others, at equal compute and with the strength
-# of the transforms tuned, both had .81 (`tutorials/results/development`).
+# of the transforms tuned, both had .81 (`studies/proof/development`).
 
 # %% [markdown]
 # ## What the teacher does to a volume

@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 PICTURES = {
-    "tutorials/results/proof/figures": "figures",
+    "studies/proof/figures": "figures",
     "bundles/gmcl_classification/docs": "pictures",
 }
 """Folders of the repository whose PNG pictures pages show, and where the pages find them: no picture is kept twice."""

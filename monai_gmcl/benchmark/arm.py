@@ -9,14 +9,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+"""What an arm of a comparison is: one way to stretch a small labeled set."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from monai.engines.trainer import Trainer
 
-from monai_gmcl.benchmark.student_run import Setup
+from monai_gmcl.benchmark.data_sets import Images
+from monai_gmcl.benchmark.student_run import Setup, StudentRun
 
 __all__ = ["Arm"]
 
@@ -34,6 +39,8 @@ class Arm:
         unlabeled: whether it reads unlabeled images.
         share: of GMCL's steps, where the compute is not equal.
         tolerance: AUC on the choosing images that a lower strength may lack to be chosen all the same.
+        synthetic: what the row says of the arm's synthetic images: called after the run with the run, held-out images
+            and the path of a picture, which it may draw. GMCL needs none: its lessons are measured anyway.
     """
 
     title: str
@@ -43,3 +50,4 @@ class Arm:
     unlabeled: bool = False
     share: float = 1.0
     tolerance: float = 0.0
+    synthetic: Callable[[StudentRun, Images, Path], dict[str, Any]] | None = None

@@ -12,44 +12,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
-import torch
 from monai.engines.trainer import SupervisedTrainer, Trainer
-from monai.inferers.inferer import SimpleInferer
-from monai.transforms.regularization.array import CutMix, Mixer, MixUp
-from torch import Tensor, nn
 
 from monai_gmcl.benchmark.arm import Arm
-from monai_gmcl.benchmark.augmentations import (
-    no_augmentation,
-    standard_augmentation,
-    strong_augmentation,
-    trivial_augmentation,
-)
+from monai_gmcl.benchmark.augmentations import standard_augmentation, strong_augmentation, trivial_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.default_teacher import policy_teacher
-from monai_gmcl.benchmark.reused_teacher import reused_teacher
-from monai_gmcl.benchmark.student_run import BATCH, Setup
-from monai_gmcl.benchmark.two_stage_gan import two_stage_gan
-from monai_gmcl.benchmark.unlabeled_arms import UNLABELED_ARMS
+from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import Hypergradient
-from monai_gmcl.lesson import Lesson
-from monai_gmcl.teachers import LatentTeacher, Teacher
-from monai_gmcl.teachers.base import draw_latents
+from monai_gmcl.teachers import Teacher
 
-__all__ = ["ARMS", "STRENGTHS", "gmcl_arm"]
+__all__ = ["ARMS", "STRENGTHS", "WITHIN_BUDGET", "arms_of", "gmcl_arm"]
 
 STRENGTHS = (0.5, 1.0, 2.0)
-"""Times the usual ranges of an augmentation that is tuned, or the usual length of the GAN."""
-
-
-def _none(setup: Setup) -> Trainer:
-    return SupervisedTrainer(**setup.arguments(no_augmentation()))
+"""Times the usual strength of an arm that is tuned."""
+WITHIN_BUDGET = "_tuned_within_budget"
+"""End of the name of a tuned arm whose strengths share the steps of one run."""
 
 
 def _standard(setup: Setup) -> Trainer:
@@ -62,68 +47,6 @@ def _strong(setup: Setup) -> Trainer:
 
 def _trivial(setup: Setup) -> Trainer:
     return SupervisedTrainer(**setup.arguments(trivial_augmentation(setup.options)))
-
-
-def _mixed(mixer: Callable[..., Mixer]) -> Callable[[Setup], Trainer]:
-    def build(setup: Setup) -> Trainer:
-        mix = mixer(batch_size=BATCH)
-        mix.set_random_state(setup.seed)
-
-        def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            # Plain: a MetaTensor of a batch takes no array for an index.
-            images, labels = (part.as_subclass(Tensor) for part in batch)
-            targets = nn.functional.one_hot(labels, setup.options.classes).float()
-            mix.randomize(images)
-            # Not mix(images, targets): MONAI 1.6.1 cuts labels by pixels there, which leaves CutMix's unmixed.
-            if isinstance(mix, CutMix):
-                mixed = mix.apply(images), mix.apply_on_labels(targets)
-            else:
-                mixed = mix.apply(images), mix.apply(targets[..., None, None])[..., 0, 0]
-            return mixed[0].to(device), mixed[1].to(device)
-
-        return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options)), prepare_batch=prepare)
-
-    return build
-
-
-class _Halves(SimpleInferer):
-    """Each half of a batch passes alone, so that each has its own batch statistics."""
-
-    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        return torch.cat([network(half) for half in inputs.chunk(2)])
-
-
-def _doubled_batch(inferer: SimpleInferer | None) -> Callable[[Setup], Trainer]:
-    def build(setup: Setup) -> Trainer:
-        teacher = policy_teacher(setup.options).to(setup.device)
-        generator = torch.Generator().manual_seed(setup.seed)
-
-        def prepare(batch: Any, device: torch.device, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            images, labels = (part.to(device) for part in batch)
-            with torch.no_grad():
-                latents = draw_latents(teacher, len(images), images.shape[1:], generator)
-                changed = teacher(images, labels, latents.to(device), 1.0)
-            return torch.cat([images, changed]), torch.cat([labels, labels])
-
-        arguments = setup.arguments(standard_augmentation(setup.options))
-        return SupervisedTrainer(**arguments, prepare_batch=prepare, inferer=inferer)
-
-    return build
-
-
-class _Deaf(Hypergradient):
-    """Hears nothing of what a lesson was worth."""
-
-    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        images = torch.cat([lesson.images for lesson in lessons if lesson.images is not None])
-        return torch.zeros_like(images), images.new_zeros(len(images))
-
-
-class _OfSeenImages(Competence):
-    """Is not told how right the student is on the images that choose weights."""
-
-    def observe_unseen(self, accuracy: float) -> None:
-        pass
 
 
 def gmcl_arm(
@@ -158,57 +81,41 @@ def gmcl_arm(
     return build
 
 
-def _latent_teacher(options: DataOptions) -> LatentTeacher:
-    return LatentTeacher(options.spatial_dims, options.channels, options.classes, options.image_size)
-
-
-def _frozen(**curriculum: Any) -> Callable[[Setup], Trainer]:
-    return gmcl_arm(learned=False, **curriculum)
-
-
 ARMS: dict[str, Arm] = {
-    "none": Arm("no augmentation", _none),
     "standard": Arm("standard MONAI transforms", _standard, tuned=True),
     "strong": Arm("strong MONAI transforms", _strong, tuned=True),
     "trivial_augment": Arm("TrivialAugment of MONAI transforms", _trivial),
-    "mixup": Arm("MixUp", _mixed(MixUp)),
-    "cutmix": Arm("CutMix", _mixed(CutMix)),
-    # The shortest GAN that is about as good as the best: its time counts.
-    "two_stage_gan": Arm("two-stage GAN", two_stage_gan, tuned=True, tolerance=0.005),
-    "doubled_batch": Arm("frozen teacher, doubled batch", _doubled_batch(None), equal_compute=False),
-    "doubled_batch_split_statistics": Arm(
-        "frozen teacher, doubled batch, statistics of each half", _doubled_batch(_Halves()), equal_compute=False
-    ),
-    "frozen": Arm("GMCL with a frozen random teacher", _frozen(difficulty=1.0), equal_compute=False),
-    "competence": Arm("GMCL with a frozen random teacher led by competence", _frozen(), equal_compute=False),
-    "hardness_only": Arm(
-        "GMCL, hardness only", gmcl_arm(hypergradient=_Deaf, hardness=1.0, difficulty=1.0), equal_compute=False
-    ),
-    "hypergradient_only": Arm("GMCL, hypergradient only", gmcl_arm(difficulty=1.0), equal_compute=False),
-    "frozen_weak_start": Arm("frozen random teacher, a third of the strength", _frozen(difficulty=1 / 3), False),
-    "gmcl_weak_start": Arm(
-        "GMCL from a third of the strength", gmcl_arm(competence=partial(Competence, start=1 / 3)), False
-    ),
-    "frozen_strong_start": Arm("frozen random teacher, three times the strength", _frozen(difficulty=3.0), False),
-    "gmcl_strong_start": Arm(
-        "GMCL from three times the strength", gmcl_arm(competence=partial(Competence, start=3.0)), False
-    ),
+    "frozen": Arm("GMCL with a frozen random teacher", gmcl_arm(learned=False, difficulty=1.0), equal_compute=False),
     "gmcl": Arm("GMCL", gmcl_arm(), equal_compute=False),
-    "gmcl_without_validation": Arm(
-        "GMCL, difficulty by training images alone", gmcl_arm(competence=_OfSeenImages), equal_compute=False
-    ),
-    "latent": Arm(
-        "GMCL with LatentTeacher",
-        gmcl_arm(_latent_teacher),
-        equal_compute=False,
-    ),
-    "reused_teacher_alone": Arm(
-        "trained teacher as a transform, nothing else", reused_teacher(gmcl_arm(), lambda _: no_augmentation())
-    ),
-    "reused_teacher": Arm(
-        "trained teacher as a transform after standard MONAI transforms",
-        reused_teacher(gmcl_arm(), standard_augmentation),
-    ),
-    "gmcl_twice_the_steps": Arm("GMCL, twice the steps", gmcl_arm(), False, share=2.0),
-    **UNLABELED_ARMS,
 }
+"""The arms of ``compare``, by their short names, in the order of tables."""
+
+
+def arms_of(names: Iterable[str]) -> dict[str, Arm]:
+    """Return :data:`ARMS`, and the arms of one's own among the names.
+
+    Args:
+        names: short names, or ``module:NAME`` of an :class:`~monai_gmcl.benchmark.arm.Arm` in a module that can be
+            imported.
+
+    Raises:
+        ConfigurationError: no such module, nothing of that name in it, or something else than an arm.
+    """
+    own = [name.removesuffix(WITHIN_BUDGET) for name in names if ":" in name]
+    return {**ARMS, **{name: _imported(name) for name in own}}
+
+
+def _imported(name: str) -> Arm:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"compare: arms: expected module:NAME of an Arm, got {name!r}: {error}. The module must be importable from "
+            "here: install it, or name its folder in PYTHONPATH."
+        ) from error
+    if not isinstance(found, Arm):
+        raise ConfigurationError(
+            f"compare: arms: expected {name!r} to be a monai_gmcl.benchmark.arm.Arm, found {type(found).__name__}."
+        )
+    return found

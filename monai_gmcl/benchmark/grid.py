@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,27 +26,26 @@ from typing import Any
 
 import torch
 from monai.data.meta_obj import set_track_meta
-from torch import Tensor
 
 from monai_gmcl.atomic_file import write_whole
-from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
+from monai_gmcl.benchmark.arm import Arm
+from monai_gmcl.benchmark.arms import ARMS, STRENGTHS, WITHIN_BUDGET
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
 from monai_gmcl.benchmark.synthetic_images import lesson_measures
-from monai_gmcl.benchmark.two_stage_gan import TwoStageTrainer
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
 
-__all__ = ["Job", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
+__all__ = ["Job", "Measure", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
 
 PROTOCOL = 3
 """Raised when arms or measures change, so that runs of before are not taken for runs of now."""
-WITHIN_BUDGET = "_tuned_within_budget"
-ROBUST_ARMS = ("standard", "strong", "two_stage_gan", "frozen", "gmcl")
-ROBUST_IMAGES = 500
 PICTURED_SEED = 0
+
+Measure = Callable[[StudentRun, Images, int], dict[str, Any]]
+"""What a study measures beside the usual: of a run, on the images of the first part, with the run's seed."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,14 @@ class Job:
         options: the data set.
         n: labeled images in all.
         seed: draws the labeled images and everything random.
-        arm: short name, of :data:`monai_gmcl.benchmark.arms.ARMS`.
+        arm: its name: of :data:`monai_gmcl.benchmark.arms.ARMS`, or ``module:NAME``.
         steps: student steps.
         splits: where to measure: ``held_out`` (images of ``train`` that were not drawn) or folders such as ``test``.
         strength: of a tuned arm's augmentation; None where there is nothing to tune.
         within_budget: a tuned arm whose strengths share the steps of one run.
-        robust: whether to measure under attack and on shifted images, too: chosen weights, 500 images of the first
-            part. No part of the settings, since it changes no other number.
+        tolerance: of the arm, for the choice of its strength. No part of the settings, since it changes no run.
+        measure: key in the row of one more measure that is to be taken, if any. No part of the settings, since it
+            changes no other number.
     """
 
     options: DataOptions
@@ -74,7 +74,8 @@ class Job:
     splits: tuple[str, ...]
     strength: float | None = None
     within_budget: bool = False
-    robust: bool = False
+    tolerance: float = 0.0
+    measure: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -92,15 +93,22 @@ class Job:
         """The arm's name in rows."""
         return self.arm + WITHIN_BUDGET * self.within_budget
 
+    def title(self, arm: Arm) -> str:
+        """Return what a report calls the arm."""
+        return arm.title + ", tuned within the budget" * self.within_budget
+
     def file(self, folder: Path) -> Path:
         """Return where the run is kept; the strengths of a tuned arm in a folder of their own."""
-        name = f"{self.options.name}-n{self.n}-{self.row_arm}-s{self.seed}-{self.digest[:8]}.json"
+        arm = self.row_arm.replace(":", "-")
+        name = f"{self.options.name}-n{self.n}-{arm}-s{self.seed}-{self.digest[:8]}.json"
         return folder / "runs" / ("strengths" if self.strength is not None else "") / name
 
     def is_done(self, folder: Path) -> bool:
         """Return whether the run is kept, with what it is to measure."""
         file = self.file(folder)
-        return file.exists() and (not self.robust or json.loads(file.read_text(encoding="utf-8"))["robust"] is not None)
+        if not file.exists() or self.measure is None:
+            return file.exists()
+        return json.loads(file.read_text(encoding="utf-8")).get(self.measure) is not None
 
 
 def equal_compute_ratio(options: DataOptions) -> float:
@@ -126,29 +134,33 @@ def jobs_of(
     steps: int,
     splits: Sequence[str],
     ratio: float,
-    robust: bool = False,
     strengths: Mapping[tuple[str, int], float] | None = None,
+    known: Mapping[str, Arm] = ARMS,
+    measures: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """Return the runs of a grid, seed by seed, so that a grid that is stopped has whole seeds.
 
     Args:
         options: the data set.
         n: numbers of labeled images in all, multiples of the number of classes.
-        arms: short names.
+        arms: names of some that are known.
         seeds: of each arm.
         steps: student steps of GMCL.
         splits: where to measure.
         ratio: of :func:`equal_compute_ratio`.
-        robust: whether to measure under attack and on shifted images, too, the arms in :data:`ROBUST_ARMS`.
         strengths: of tuned arms, by arm and n, where they are chosen already; all are run where not.
+        known: arms by their names; see :func:`monai_gmcl.benchmark.arms.arms_of`.
+        measures: by arm, the key of one more measure to take.
 
     Raises:
         ConfigurationError: an unknown arm, or a number of images that classes cannot share evenly.
     """
-    known = [*ARMS, *(name + WITHIN_BUDGET for name, arm in ARMS.items() if arm.tuned)]
+    names = [*known, *(name + WITHIN_BUDGET for name, arm in known.items() if arm.tuned)]
     for name in arms:
-        if name not in known:
-            raise ConfigurationError(f"compare: arms must be among {', '.join(known)}, got {name!r}.")
+        if name not in names:
+            raise ConfigurationError(
+                f"compare: arms must be among {', '.join(names)}, or module:NAME of your own, got {name!r}."
+            )
     classes = options.classes
     if any(number < classes or number % classes for number in n):
         raise ConfigurationError(
@@ -159,18 +171,25 @@ def jobs_of(
         for number in n:
             for name in arms:
                 within = name.endswith(WITHIN_BUDGET)
-                arm = ARMS[name.removesuffix(WITHIN_BUDGET)]
+                arm = known[name.removesuffix(WITHIN_BUDGET)]
                 own = round(steps * (ratio if arm.equal_compute else arm.share))
                 base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
                 chosen = (strengths or {}).get((name, number))
                 for strength in (None,) if not arm.tuned else STRENGTHS if chosen is None else (chosen,):
                     share = own // len(STRENGTHS) if within else own
-                    attacked = robust and name in ROBUST_ARMS
-                    jobs.append(Job(*base, share, tuple(splits), strength, within, attacked))
+                    measure = (measures or {}).get(name)
+                    jobs.append(Job(*base, share, tuple(splits), strength, within, arm.tolerance, measure))
     return jobs
 
 
-def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, device: str = "cpu") -> Iterator[Job]:
+def run_jobs(
+    jobs: Sequence[Job],
+    folder: Path,
+    workers: int,
+    device: str = "cpu",
+    known: Mapping[str, Arm] = ARMS,
+    measures: Mapping[str, Measure] | None = None,
+) -> Iterator[Job]:
     """Run what is not on disk yet, in processes of their own, and yield each run when it is kept.
 
     Args:
@@ -178,19 +197,31 @@ def run_jobs(jobs: Sequence[Job], folder: Path, workers: int, device: str = "cpu
         folder: of the comparison.
         workers: processes, one thread each.
         device: where to train, the same for all: no part of the settings, so that a grid can go on elsewhere.
+        known: arms by their names.
+        measures: by key, those that jobs ask for.
     """
     missing = [job for job in jobs if not job.is_done(folder)]
     for job in missing:
         # Read before the processes split, so that they share it.
         _data(job.options).read(name for name in job.splits if name != "held_out")
-    # A fresh process for each run: its peak memory is the run's.
-    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+    # Arms reach the processes by the fork: they cannot be pickled. A fresh process for each run: its peak memory is
+    # the run's.
+    given = (known, measures or {})
+    with multiprocessing.get_context("fork").Pool(workers, _tell, given, maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(_run, [(job, folder, device) for job in missing])
 
 
 @lru_cache(maxsize=4)
 def _data(options: DataOptions) -> BenchmarkData:
     return BenchmarkData(options)
+
+
+_TOLD: dict[str, Any] = {}
+"""What a worker knows: arms by their names, and measures by their keys."""
+
+
+def _tell(arms: Mapping[str, Arm], measures: Mapping[str, Measure]) -> None:
+    _TOLD.update(arms=arms, measures=measures)
 
 
 def _run(task: tuple[Job, Path, str]) -> Job:
@@ -200,7 +231,7 @@ def _run(task: tuple[Job, Path, str]) -> Job:
     data = _data(job.options)
     per_class = job.n // job.options.classes
     labeled, held_out = data.draw(per_class, job.seed)
-    arm, own = ARMS[job.arm], (job.seed, job.steps, job.strength or 1.0)
+    arm, own = _TOLD["arms"][job.arm], (job.seed, job.steps, job.strength or 1.0)
     unlabeled = data.unlabeled(per_class, job.seed, "held_out" in job.splits) if arm.unlabeled else None
     run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled, device)
     run.run()
@@ -208,21 +239,21 @@ def _run(task: tuple[Job, Path, str]) -> Job:
     picture = f"pictures/{job.file(folder).stem}.png" if job.seed == PICTURED_SEED else None
     if picture:
         write_picture(folder / picture, run.seen)
-    pictures = folder / "pictures"
     row = {
         "data": job.options.name,
-        **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "settings": job.settings},
+        **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "title": job.title(arm), "settings": job.settings},
         "hash": job.digest,
         "splits": list(job.splits),
         "commit": _commit(),
         "machine": _machine(run.device),
         "measures": {name: _measures(run, images) for name, images in parts.items()},
         "valid_auc": run.valid_auc,
-        "robust": _robust(run, *parts[job.splits[0]], job.seed) if job.robust else None,
-        "synthetic": _synthetic(run, labeled, held_out, job.seed, pictures / f"{job.file(folder).stem}-samples.png"),
+        "synthetic": _synthetic(arm, run, labeled, held_out, job, folder),
         "cost": {**run.cost, "tuning": None},
         "picture": picture,
     }
+    if job.measure:
+        row[job.measure] = _TOLD["measures"][job.measure](run, parts[job.splits[0]], job.seed)
     keep_row(job.file(folder), row)
     return job
 
@@ -231,23 +262,14 @@ def _measures(run: StudentRun, images: Images) -> dict[str, dict[str, float]]:
     return {which: classification_measures(run.probabilities(which, images[0]), images[1]) for which in run.weights}
 
 
-def _robust(run: StudentRun, images: Tensor, labels: Tensor, seed: int) -> dict[str, Any]:
-    # Here: captum is only needed for attacks.
-    from monai_gmcl.metrics.robust_accuracy import robust_measures
-
-    # A random part: images come class by class.
-    some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:ROBUST_IMAGES]
-    images, labels = (part[some].to(run.device) for part in (images, labels))
-    return robust_measures(run.with_weights("chosen"), images, labels, seed)
-
-
-def _synthetic(run: StudentRun, labeled: Images, held_out: Images, seed: int, picture: Path) -> dict[str, Any] | None:
-    """What the arm's synthetic images are like, where it has some; a sample of a set of them is drawn."""
-    if isinstance(run.trainer, TwoStageTrainer):
-        write_picture(picture, run.trainer.stage.samples())
-        return run.trainer.stage.measures(held_out)
+def _synthetic(
+    arm: Arm, run: StudentRun, labeled: Images, held_out: Images, job: Job, folder: Path
+) -> dict[str, Any] | None:
+    """What the arm's synthetic images are like, where it has some; it may draw a sample of them."""
+    if arm.synthetic is not None:
+        return arm.synthetic(run, held_out, folder / "pictures" / f"{job.file(folder).stem}-samples.png")
     if isinstance(run.trainer, GMCLTrainer):
-        return lesson_measures(run.trainer, labeled, seed)
+        return lesson_measures(run.trainer, labeled, job.seed)
     return None
 
 

@@ -27,9 +27,9 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader, RandomSampler
 
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
-from monai_gmcl.benchmark.cost import peak_resident_bytes
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.flops import FlopCounter
+from monai_gmcl.benchmark.peak_memory import peak_resident_bytes
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.metrics.classification import mean_auc
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai_gmcl.benchmark.arms import ARMS, STRENGTHS
+from monai_gmcl.benchmark.arms import STRENGTHS
 from monai_gmcl.benchmark.grid import Job, keep_row
 
 __all__ = ["PILOTS", "chosen_strengths", "keep_chosen_strengths"]
@@ -39,7 +39,7 @@ def chosen_strengths(jobs: Sequence[Job], folder: Path) -> dict[tuple[str, int],
     It has the best mean AUC on the choosing images over the pilots' seeds; where the arm has a tolerance, it is the
     lowest strength that is so near to the best.
     """
-    return {(cell[0].row_arm, cell[0].n): _chosen(rows, cell[0].arm) for cell, rows in _tuned_cells(jobs, folder)}
+    return {(cell[0].row_arm, cell[0].n): _chosen(rows, cell[0].tolerance) for cell, rows in _tuned_cells(jobs, folder)}
 
 
 def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
@@ -48,7 +48,7 @@ def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
     What the other strengths cost stands under ``cost.tuning``: a seed's own where it ran them, or the pilots' mean.
     """
     for cell, rows in _tuned_cells(jobs, folder):
-        chosen = _chosen(rows, cell[0].arm)
+        chosen = _chosen(rows, cell[0].tolerance)
         spent: dict[int, dict[str, float]] = {}
         for seed in _pilots(rows):
             others = [rows[seed, strength]["cost"] for strength in STRENGTHS if strength != chosen]
@@ -79,12 +79,12 @@ def _pilots(rows: Rows) -> list[int]:
     return sorted(seed for seed in seeds if all((seed, strength) in rows for strength in STRENGTHS))
 
 
-def _chosen(rows: Rows, arm: str) -> float:
+def _chosen(rows: Rows, tolerance: float) -> float:
     aucs = {
         strength: statistics.mean(rows[seed, strength]["valid_auc"]["chosen"] for seed in _pilots(rows))
         for strength in STRENGTHS
     }
-    least = max(aucs.values()) - ARMS[arm].tolerance
+    least = max(aucs.values()) - tolerance
     return min(strength for strength, auc in aucs.items() if auc >= least)
 
 

@@ -12,21 +12,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shlex
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
-from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, run_jobs
-from monai_gmcl.benchmark.tuning import PILOTS, chosen_strengths, keep_chosen_strengths
+from monai_gmcl.benchmark.arms import arms_of
 from monai_gmcl.commands.report import check_installed, report
-from monai_gmcl.data import class_folder_datalist
-from monai_gmcl.data.intensities import check_intensity_range
 
 __all__ = ["compare"]
 
@@ -47,7 +38,6 @@ def compare(
     upright: bool = False,
     centered: bool = False,
     spatial_dims: int = 2,
-    robust: bool = False,
     pictures: bool = False,
     workers: int = 2,
     device: str = "cpu",
@@ -63,7 +53,8 @@ def compare(
         out: folder of the results: ``runs/*.json``, one a run, and the report. ``pictures`` in it holds what each arm
             trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
-        arms: which ways, by their short names.
+        arms: which ways: ``standard``, ``strong``, ``trivial_augment``, ``frozen``, ``gmcl``, or ``module:NAME`` of
+            one's own, a :class:`monai_gmcl.benchmark.arm.Arm` in a module that can be imported.
         seeds: how many, or which. The first two run every strength of a tuned arm; the one with the best mean AUC on
             validation is the strength of all.
         steps: student steps of GMCL, 32 real images each; arms of equal compute get more.
@@ -75,8 +66,6 @@ def compare(
         upright: the images have an up and a down (X-rays): small moves instead of flips and quarter turns.
         centered: the centre makes the label (PCam): nothing shifts or zooms.
         spatial_dims: 2, or 3 for NIfTI volumes.
-        robust: whether to measure some arms under attack (FGSM, PGD) and on shifted images, too; two classes in
-            2-D only. Runs that were kept without it are run again.
         pictures: whether the report shows images of the data set.
         workers: processes of one thread each.
         device: where they train, ``cpu`` or ``cuda``. Times are compared only among runs on one kind of machine.
@@ -87,33 +76,15 @@ def compare(
             package that is not installed.
     """
     command = _command(**locals())
-    check_installed("scipy", *(["captum"] if robust else []))
+    check_installed("scipy")
     # Here: the other commands of monai_gmcl do without the packages that reports need.
-    from monai_gmcl.benchmark.report import keep_command
+    from monai_gmcl.benchmark.comparison import data_options, run_comparison
 
-    _, names = class_folder_datalist(f"{data_dir}/train")
-    limits = check_intensity_range(intensity_range)
-    options = DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names), limits)
+    options = data_options(data_dir, channels, crop, size, upright, centered, spatial_dims, intensity_range)
     out = str(out)  # fire reads 2024 as a number
-    folder = Path(out)
-    # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
-    with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:
-        ratio = pool.apply(equal_compute_ratio, (options,))
-    print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")
-    n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms
-    seeds, splits = range(seeds) if isinstance(seeds, int) else seeds, [splits] if isinstance(splits, str) else splits
-    jobs: list[Job] = []
-    for some in filter(None, (seeds[:PILOTS], seeds[PILOTS:])):
-        jobs += jobs_of(options, n, arms, some, steps, splits, ratio, robust, chosen_strengths(jobs, folder))
-        keep_chosen_strengths(jobs, folder)
-        done = sum(job.is_done(folder) for job in jobs)
-        with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
-            for job in run_jobs(jobs, folder, workers, device):
-                bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
-                bar.update()
-                keep_command(folder, command)
-                # After each run, so that a report of a grid that runs has whatever can be compared.
-                keep_chosen_strengths(jobs, folder)
+    # fire reads several names as one text where a colon is among them.
+    arms = [name.strip() for name in arms.split(",")] if isinstance(arms, str) else arms
+    run_comparison(options, Path(out), n, arms, seeds, steps, splits, workers, device, command, arms_of(arms))
     report(out, pictures)
 
 

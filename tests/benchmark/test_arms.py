@@ -11,15 +11,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.arm import Arm
+from monai_gmcl.benchmark.arms import ARMS, arms_of
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
-from monai_gmcl.engines.teacher_step import TeacherStep
+from monai_gmcl.exceptions import ConfigurationError
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)
 
@@ -28,14 +32,8 @@ def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(n) % 2
 
 
-BATCHES = dict.fromkeys(
-    (
-        *("none", "standard", "strong", "trivial_augment", "mixup", "cutmix", "two_stage_gan", "self_training"),
-        *("reused_teacher_alone", "reused_teacher"),
-    ),
-    1,
-) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5}
-"""Batches that the student looks at in a step: with lessons 2, unlabeled ones in them 3, a look-ahead of its own 5."""
+BATCHES = dict.fromkeys(("standard", "strong", "trivial_augment"), 1)
+"""Batches that the student looks at in a step: with lessons 2."""
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -43,14 +41,12 @@ def test_every_arm_trains_the_same_student_on_the_same_number_of_real_images(nam
     seen: list[int] = []
     runs = []
     for _ in range(2):
-        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=3, steps=4, unlabeled=labeled(40))
+        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=3, steps=4)
         before = {key: value.clone() for key, value in run.network.state_dict().items()}
         run.run()
         seen.append(run.passes_per_step)
         runs.append(run)
-    assert (
-        seen == [BATCHES.get(name, 3 if name.startswith(("gmcl_unlabeled", "gmcl_first_student")) else 2) * BATCH] * 2
-    )
+    assert seen == [BATCHES.get(name, 2) * BATCH] * 2
     assert any(not torch.equal(before[key], value) for key, value in run.weights["final"].items())
     assert all(torch.equal(a, b) for a, b in zip(*(run.weights["final"].values() for run in runs), strict=True))
 
@@ -61,67 +57,11 @@ def run_of(name: str, steps: int = 4) -> Any:
     return run.trainer
 
 
-def test_only_the_arms_that_learn_change_their_teacher() -> None:
+def test_only_the_arm_that_learns_changes_its_teacher() -> None:
     # Evidence is gathered for 20 steps before anything moves.
-    arms = ("frozen", "competence", "gmcl", "hardness_only")
-    shares = {name: run_of(name, steps=40).teacher.shares for name in arms}
-    assert all(torch.equal(shares[name], torch.ones_like(shares[name])) for name in ("frozen", "competence"))
+    shares = {name: run_of(name, steps=40).teacher.shares for name in ("frozen", "gmcl")}
+    assert torch.equal(shares["frozen"], torch.ones_like(shares["frozen"]))
     assert not torch.equal(shares["gmcl"], shares["frozen"])
-    assert not torch.equal(shares["hardness_only"], shares["gmcl"])
-
-
-def test_validation_leads_the_difficulty_unless_the_arm_does_without() -> None:
-    told = {name: run_of(name).curriculum.state_dict() for name in ("gmcl", "gmcl_without_validation")}
-    unseen = {name: state["difficulty"]["unseen"] for name, state in told.items()}
-    assert 0 <= unseen["gmcl"] <= 1 and unseen["gmcl_without_validation"] is None
-
-
-def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    signals: list[torch.Tensor] = []
-    signal = TeacherStep._signal
-
-    def spy(self: TeacherStep, lessons: Any, look_ahead: Any, hardness: float) -> tuple[torch.Tensor, torch.Tensor]:
-        found, worth = signal(self, lessons, look_ahead, hardness)
-        (lesson,) = lessons
-        assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
-        assert not worth.any()
-        signals.append(found)
-        return found, worth
-
-    monkeypatch.setattr(TeacherStep, "_signal", spy)
-    run_of("hardness_only")
-    assert len(signals) == 3
-
-
-@pytest.mark.parametrize(("end", "strength"), [("weak_start", 1 / 3), ("strong_start", 3.0)])
-def test_a_wrong_start_is_the_same_for_both_teachers(end: str, strength: float) -> None:
-    for arm in ("frozen", "gmcl"):
-        trainer = StudentRun(ARMS[f"{arm}_{end}"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1).trainer
-        assert trainer.curriculum.at(0.0).difficulty == pytest.approx(strength)  # type: ignore[union-attr, operator]
-
-
-def test_mixed_labels_follow_the_mixed_images() -> None:
-    images = torch.arange(BATCH, dtype=torch.float32)[:, None, None, None].remainder(2).expand(BATCH, 3, 16, 16)
-    labels = torch.arange(BATCH) % 2
-    for name in ("mixup", "cutmix"):
-        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
-        mixed, targets = run.trainer.prepare_batch((images, labels), torch.device("cpu"))
-        assert torch.allclose(targets.sum(1), torch.ones(BATCH))
-        assert ((targets > 0.01) & (targets < 0.99)).any()
-        if name == "mixup":
-            assert torch.allclose(mixed.mean((1, 2, 3)), targets[:, 1], atol=1e-5)
-        else:
-            # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
-            assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
-
-
-def test_halves_of_a_doubled_batch_have_statistics_of_their_own() -> None:
-    run = StudentRun(ARMS["doubled_batch_split_statistics"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
-    images = torch.cat([labeled(8)[0], 5 * labeled(8)[0]])
-    network = run.network.train()
-    found = run.trainer.inferer(images, network)
-    assert torch.allclose(found[:8], network(images[:8]), atol=1e-6)
-    assert not torch.allclose(found[:8], network(images)[:8], atol=1e-2)
 
 
 def test_a_teacher_of_centered_images_does_not_move_them() -> None:
@@ -133,10 +73,49 @@ def test_a_teacher_of_centered_images_does_not_move_them() -> None:
 VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)
 
 
-@pytest.mark.parametrize("name", [name for name in ARMS if not name.endswith(("_start", "_only", "_true"))])
+@pytest.mark.parametrize("name", ARMS)
 def test_every_arm_trains_on_volumes_of_three_classes(name: str) -> None:
     images = torch.rand(24, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
-    run = StudentRun(ARMS[name].build, VOLUMES, images, images, seed=0, steps=3, unlabeled=images)
+    run = StudentRun(ARMS[name].build, VOLUMES, images, images, seed=0, steps=3)
     run.run()
     probabilities = run.probabilities("final", images[0])
     assert probabilities.shape == (24, 3) and probabilities.isfinite().all()
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module that can be imported, with arms and something else in it."""
+    lines = ["from dataclasses import replace", "from monai_gmcl.benchmark.arms import ARMS"]
+    lines += [
+        "MINE = replace(ARMS['standard'], title='mine')",
+        "PLAIN = replace(ARMS['gmcl'], title='plain')",
+        "SIZE = 3",
+    ]
+    (tmp_path / "arms_of_somebody.py").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "broken_arms.py").write_text("import no_such_package_at_all\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "arms_of_somebody"
+    sys.modules.pop("arms_of_somebody", None)
+
+
+def test_arms_of_ones_own_are_known_by_module_and_name(own_module: str) -> None:
+    found = arms_of(["gmcl", f"{own_module}:MINE", f"{own_module}:PLAIN", f"{own_module}:MINE_tuned_within_budget"])
+    assert list(found) == [*ARMS, f"{own_module}:MINE", f"{own_module}:PLAIN"]
+    assert all(isinstance(arm, Arm) for arm in found.values()) and found[f"{own_module}:MINE"].title == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no_such_module:ARM", "got 'no_such_module:ARM': No module named"),
+        ("broken_arms:ARM", "got 'broken_arms:ARM': No module named 'no_such_package_at_all'"),
+        ("arms_of_somebody:YOURS", "got 'arms_of_somebody:YOURS': .*no attribute 'YOURS'"),
+        ("arms_of_somebody:", "got 'arms_of_somebody:'"),
+        (":MINE", "got ':MINE'"),
+        ("arms_of_somebody:SIZE", "to be a monai_gmcl.benchmark.arm.Arm, found int"),
+    ],
+)
+@pytest.mark.usefixtures("own_module")
+def test_what_is_no_arm_is_named(name: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        arms_of(["gmcl", name])

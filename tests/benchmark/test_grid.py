@@ -14,11 +14,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, run_jobs
+from monai_gmcl.benchmark.picture import write_picture
+from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.benchmark.tuning import keep_chosen_strengths
 from monai_gmcl.exceptions import ConfigurationError
 
@@ -32,7 +36,7 @@ def test_an_iteration_of_gmcl_costs_between_two_and_three_supervised_ones() -> N
 
 
 def test_arms_of_equal_compute_get_more_steps_and_tuned_ones_their_strengths() -> None:
-    arms = ("mixup", "strong", "strong_tuned_within_budget", "gmcl")
+    arms = ("trivial_augment", "strong", "strong_tuned_within_budget", "gmcl")
     jobs = jobs_of(DataOptions("shades"), [10, 20], arms, [0, 1], 100, ["test"], ratio=2.4)
     assert len(jobs) == 2 * 2 * (1 + 3 + 3 + 1)
     assert [job.seed for job in jobs] == sorted(job.seed for job in jobs)
@@ -53,7 +57,10 @@ def test_a_strength_that_is_chosen_is_the_only_one_to_run() -> None:
 
 @pytest.mark.parametrize(
     ("arms", "n", "found"),
-    [(("gan",), [10], "arms must be among none, .*got 'gan'"), (("none",), [11], r"2 classes share evenly.*\[11\]")],
+    [
+        (("gan",), [10], "arms must be among standard, .*got 'gan'"),
+        (("frozen",), [11], r"2 classes share evenly.*\[11\]"),
+    ],
 )
 def test_unknown_arms_and_odd_numbers_are_named(arms: tuple[str, ...], n: list[int], found: str) -> None:
     with pytest.raises(ConfigurationError, match=found):
@@ -61,7 +68,7 @@ def test_unknown_arms_and_odd_numbers_are_named(arms: tuple[str, ...], n: list[i
 
 
 def test_every_setting_names_another_file(folder: Path) -> None:
-    job = Job(options_of(folder), 8, 0, "none", 4, ("test",))
+    job = Job(options_of(folder), 8, 0, "strong", 4, ("test",))
     others = [
         replace(job, options=DataOptions(str(folder), channels=1, size=8)),
         *(replace(job, **change) for change in ({"n": 10}, {"seed": 1}, {"arm": "gmcl"}, {"steps": 5})),
@@ -70,23 +77,23 @@ def test_every_setting_names_another_file(folder: Path) -> None:
     assert len({one.file(Path()).name for one in [job, *others]}) == 8
 
 
-def test_some_arms_are_measured_under_attack_and_runs_of_before_are_run_again_for_it(
+def test_one_more_measure_is_taken_where_it_is_asked_for_and_runs_of_before_are_run_again_for_it(
     folder: Path, tmp_path: Path
 ) -> None:
-    plain, robust = (
-        jobs_of(options_of(folder), [8], ["gmcl", "none"], [0], 4, ["test"], 1.0, robust=robust)
-        for robust in (False, True)
+    names, measures = ["gmcl", "trivial_augment"], {"bright": lambda run, part, seed: {"mean": float(part[0].mean())}}
+    plain, more = (
+        jobs_of(options_of(folder), [8], names, [0], 4, ["test"], 1.0, measures=asked)
+        for asked in ({}, {"gmcl": "bright"})
     )
-    assert [job.robust for job in robust] == [True, False]
+    assert [job.measure for job in more] == ["bright", None]
     list(run_jobs(plain, tmp_path, workers=1))
     before = json.loads(plain[0].file(tmp_path).read_text())
-    assert list(run_jobs(robust, tmp_path, workers=1)) == robust[:1]
-    assert not list(run_jobs([*plain, *robust], tmp_path, workers=1))
-    attacked, other = (json.loads(job.file(tmp_path).read_text()) for job in robust)
-    assert before["robust"] is None and other["robust"] is None
-    assert attacked["measures"] == before["measures"]
-    assert set(attacked["robust"]["pgd"]) == {"1/255", "2/255", "4/255"}
-    assert 0 <= attacked["robust"]["pgd"]["4/255"] <= attacked["robust"]["accuracy"] <= 1
+    assert list(run_jobs(more, tmp_path, workers=1, measures=measures)) == more[:1]
+    assert not list(run_jobs([*plain, *more], tmp_path, workers=1, measures=measures))
+    measured, other = (json.loads(job.file(tmp_path).read_text()) for job in more)
+    assert "bright" not in before and "bright" not in other
+    assert measured["measures"] == before["measures"]
+    assert 0.3 < measured["bright"]["mean"] < 0.6
 
 
 def test_runs_are_kept_and_not_run_again(folder: Path, tmp_path: Path) -> None:
@@ -103,7 +110,7 @@ def test_runs_are_kept_and_not_run_again(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_first_seed_leaves_a_picture_that_git_does_not_take(folder: Path, tmp_path: Path) -> None:
-    jobs = [Job(options_of(folder), 8, seed, "none", 4, ("test",)) for seed in (0, 1)]
+    jobs = [Job(options_of(folder), 8, seed, "trivial_augment", 4, ("test",)) for seed in (0, 1)]
     list(run_jobs(jobs, tmp_path, workers=1))
     first, second = (json.loads(job.file(tmp_path).read_text())["picture"] for job in jobs)
     assert second is None
@@ -120,12 +127,17 @@ def test_a_run_gives_the_same_figures_again(folder: Path, tmp_path: Path) -> Non
     assert rows[0]["measures"] == rows[1]["measures"] and rows[0]["valid_auc"] == rows[1]["valid_auc"]
 
 
-def test_the_gan_tells_of_its_images_and_shows_some(folder: Path, tmp_path: Path) -> None:
-    jobs = jobs_of(options_of(folder), [8], ["two_stage_gan"], [1], 4, ["test"], 2.0)
-    assert len(set(run_jobs(jobs, tmp_path, workers=1))) == 3
+def test_an_arm_of_ones_own_is_run_under_its_name_and_tells_of_its_images(folder: Path, tmp_path: Path) -> None:
+    def told(run: StudentRun, held_out: Images, picture: Path) -> dict[str, Any]:
+        write_picture(picture, [held_out[0][:4]])
+        return {"diversity": 0.25}
+
+    known = {**ARMS, "mine:LONG": replace(ARMS["standard"], title="long", tolerance=0.1, synthetic=told)}
+    jobs = jobs_of(options_of(folder), [8], ["mine:LONG"], [1], 4, ["test"], 1.0, known=known)
+    assert len(set(run_jobs(jobs, tmp_path, workers=1, known=known))) == 3
     keep_chosen_strengths(jobs, tmp_path)
     (file,) = (tmp_path / "runs").glob("*.json")
     row = json.loads(file.read_text())
-    assert row["synthetic"]["gan"]["length"] == 16 * row["settings"]["strength"]
-    assert row["cost"]["tuning"]["flops"] > row["cost"]["flops"]
-    assert len(list((tmp_path / "pictures").glob("shades-n8-two_stage_gan-s1-*-samples.png"))) == 3
+    assert (row["arm"], row["title"]) == ("mine:LONG", "long") and row["synthetic"] == {"diversity": 0.25}
+    assert ":" not in file.name
+    assert len(list((tmp_path / "pictures").glob("shades-n8-mine-LONG-s1-*-samples.png"))) == 3

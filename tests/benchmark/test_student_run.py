@@ -33,9 +33,13 @@ def images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return 0.5 * noise + 0.5 * labels[:, None, None, None], labels
 
 
+def plain(setup: Setup) -> SupervisedTrainer:
+    return SupervisedTrainer(**setup.arguments(no_augmentation()))
+
+
 @pytest.fixture(scope="module")
 def run() -> StudentRun:
-    found = StudentRun(ARMS["none"].build, OPTIONS, images(20, 0), images(30, 1), seed=0, steps=40)
+    found = StudentRun(plain, OPTIONS, images(20, 0), images(30, 1), seed=0, steps=40)
     found.run()
     return found
 

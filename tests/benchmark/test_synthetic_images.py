@@ -14,11 +14,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.arms import ARMS, gmcl_arm
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.benchmark.synthetic_images import diversity_of_some, lesson_measures
 from monai_gmcl.metrics import diversity
+from monai_gmcl.teachers import LatentTeacher
 
 OPTIONS = DataOptions("shades", 3, size=16)
 IMAGES = torch.rand(24, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 2
@@ -30,9 +31,16 @@ def test_diversity_is_measured_of_all_images_where_they_are_few_and_of_some_wher
     assert diversity_of_some(many) == diversity(many[::3])
 
 
-@pytest.mark.parametrize("arm", ["gmcl", "frozen", "latent"])
+def latent_teacher(options: DataOptions) -> LatentTeacher:
+    return LatentTeacher(2, options.channels, options.classes, options.image_size)
+
+
+BUILDERS = {"gmcl": ARMS["gmcl"].build, "frozen": ARMS["frozen"].build, "latent": gmcl_arm(latent_teacher)}
+
+
+@pytest.mark.parametrize("arm", BUILDERS)
 def test_lessons_of_every_teacher_are_measured_and_the_seed_decides(arm: str) -> None:
-    run = StudentRun(ARMS[arm].build, OPTIONS, IMAGES, IMAGES, seed=0, steps=4)
+    run = StudentRun(BUILDERS[arm], OPTIONS, IMAGES, IMAGES, seed=0, steps=4)
     run.run()
     measures = lesson_measures(run.trainer, IMAGES, 0)
     assert measures == lesson_measures(run.trainer, IMAGES, 0) != lesson_measures(run.trainer, IMAGES, 1)

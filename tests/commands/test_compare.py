@@ -52,7 +52,7 @@ def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsy
     assert (out / "report.html").is_file() and (out / "summary.md").is_file()
     assert (out / rows[0]["picture"]).is_file()
     before = {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("*gmcl*.json")}
-    compare(str(folder), str(out), arms=("gmcl", "none"), **arguments)  # type: ignore[arg-type]
+    compare(str(folder), str(out), arms=("gmcl", "trivial_augment"), **arguments)  # type: ignore[arg-type]
     assert len(list((out / "runs").glob("*.json"))) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
     commands = (out / "commands.txt").read_text().splitlines()
@@ -72,10 +72,24 @@ def test_a_grid_that_was_stopped_is_reported_with_the_strengths_that_are_complet
             if len(list((out / "runs" / "strengths").glob("*.json"))) == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_gmcl.commands.compare.run_jobs", stopped)
+    monkeypatch.setattr("monai_gmcl.benchmark.comparison.run_jobs", stopped)
     with pytest.raises(KeyboardInterrupt):
-        compare(str(folder), str(out), 8, ("standard", "none"), 1, 4, channels=1, size=16, workers=1)
+        compare(str(folder), str(out), 8, ("standard", "trivial_augment"), 1, 4, channels=1, size=16, workers=1)
     (file,) = (out / "runs").glob("*.json")
     assert json.loads(file.read_text())["arm"] == "standard"
     report(str(out))
-    assert "Not run: no augmentation; " in (out / "report.html").read_text()
+    assert "Not run: standard MONAI transforms, tuned within the budget; " in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("given", ["gmcl,own_arms:PLAIN", ["own_arms:PLAIN", "gmcl"]])
+def test_an_arm_of_ones_own_is_compared_by_its_module_and_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    lines = ["from monai.engines import SupervisedTrainer", "from monai_gmcl.benchmark.arm import Arm"]
+    lines += ["PLAIN = Arm('nothing at all', lambda setup: SupervisedTrainer(**setup.arguments(lambda image: image)))"]
+    (tmp_path / "own_arms.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    compare(str(folder), str(tmp_path / "out"), 8, given, 1, 4, channels=1, size=16, workers=1)
+    rows = [json.loads(file.read_text()) for file in sorted((tmp_path / "out" / "runs").glob("*.json"))]
+    assert sorted(row["arm"] for row in rows) == ["gmcl", "own_arms:PLAIN"]
+    assert "nothing at all" in (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")

@@ -130,8 +130,8 @@ def test_the_second_configuration_of_the_bundle_page_builds_what_it_says() -> No
 
 def test_numbers_on_the_page_of_concepts_are_those_of_the_tables_that_they_come_from() -> None:
     figure = re.compile(r"(?<![\d.])\.\d{3}(?!\d)")
-    results = ROOT / "tutorials" / "results"
-    tables = (ROOT / "README.md", *(results / name / "summary.md" for name in ("development", "proof")))
+    proof = ROOT / "studies" / "proof"
+    tables = (ROOT / "README.md", proof / "summary.md", proof / "development" / "summary.md")
     known = {number for table in tables for number in figure.findall(table.read_text(encoding="utf-8"))}
     quoted = set(figure.findall((DOCS / "concepts.md").read_text(encoding="utf-8")))
     assert quoted and quoted <= known

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,20 +26,18 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from scipy.stats import sem
 from scipy.stats import t as student_t
 
-from monai_gmcl.benchmark.report.rows import ORDER, Cell, Results, arm_title, auc
+from monai_gmcl.benchmark.report.rows import Cell, Results, auc
 from monai_gmcl.page import Picture
 
-__all__ = ["cost_figure", "difference_figure", "efficiency_figure"]
+__all__ = ["COLORS", "cost_figure", "difference_figure", "efficiency_figure"]
 
 BOTH = ("chosen", "final")
 """Weights of the panels."""
-COLORS = {
+COLORS: Mapping[str, str] = {
     "gmcl": "#c2410c",
     "frozen": "#0f7a55",
     "standard": "#1d5fc4",
     "strong": "#3f9be0",
-    "two_stage_gan": "#a0399b",
-    "doubled_batch": "#b88a00",
 }
 """Arms that stand out; the others are grey, and told apart by their markers."""
 GREY, INK, FAINT = "#8a919c", "#1d2128", "#d9dde3"
@@ -76,7 +74,7 @@ TITLE_WIDTH = 4.2
 """Of a column of a legend, inches."""
 
 
-def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
     """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms.
 
     Arms with one or two of three sizes or more are left to the tables.
@@ -94,8 +92,8 @@ def efficiency_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                 # Apart, so that intervals do not hide each other.
                 x = [n * 1.008 ** (i - len(arms) / 2) for n in values]
                 y = [statistics.fmean(found) for found in values.values()]
-                half = [_half(found) for found in values.values()] if arm in COLORS else None
-                axes.errorbar(x, y, half, elinewidth=0.8, **_style(arm))
+                half = [_half(found) for found in values.values()] if arm in colors else None
+                axes.errorbar(x, y, half, elinewidth=0.8, **_style(results, arm, colors))
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(xticks=sizes, xticklabels=[str(n) for n in sizes])
@@ -129,7 +127,7 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                     marker=CELL_MARKERS[k % len(CELL_MARKERS)],
                     markersize=4,
                 )
-            axes.set(yticks=range(len(arms)), yticklabels=[arm_title(arm) for arm in arms])
+            axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
             axes.locator_params(axis="x", nbins=5)
             axes.set(title=f"{weights} weights", xlabel="AUC of GMCL − that of the arm")
@@ -139,7 +137,7 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
     return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, 1))
 
 
-def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
+def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
     """Draw mean AUC of chosen weights over the counted operations of each arm, tuning included; a panel for each n.
 
     Where one arm stands alone there is nothing to compare, and no panel.
@@ -154,7 +152,7 @@ def cost_figure(results: Results, cells: Sequence[Cell]) -> Picture:
                 whole = cost and cost + (results.mean(cell, arm, "cost", "tuning", "flops") or 0.0)
                 # Drawn where it is missing, too, so that each panel has the whole legend.
                 there = [(whole, value)] if whole and value is not None else []
-                style = {**_style(arm), "linestyle": "", "markersize": 7}
+                style = {**_style(results, arm, colors), "linestyle": "", "markersize": 7}
                 axes.plot([x for x, _ in there], [y for _, y in there], **style)
             axes.set_xscale("log")
             # Wide enough for two of the ticks below.
@@ -198,15 +196,16 @@ def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lin
     return stored.getvalue()
 
 
-def _style(arm: str) -> dict[str, Any]:
-    marker = ARM_MARKERS[ORDER.index(arm) % len(ARM_MARKERS)] if arm in ORDER else "."
+def _style(results: Results, arm: str, colors: Mapping[str, str]) -> dict[str, Any]:
+    known = list(results.titles)
+    marker = ARM_MARKERS[known.index(arm) % len(ARM_MARKERS)] if arm in known else "."
     marker = "o" if arm == "gmcl" else marker
-    if arm in COLORS:
-        style = {"color": COLORS[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
+    if arm in colors:
+        style = {"color": colors[arm], "linestyle": "-", "linewidth": 2.2 if arm == "gmcl" else 1.4}
     else:
         style = {"color": GREY, "linestyle": ":", "linewidth": 1.0}
-    zorder = 4 if arm == "gmcl" else 3 if arm in COLORS else 2
-    return {**style, "marker": marker, "markersize": 5, "label": arm_title(arm), "zorder": zorder}
+    zorder = 4 if arm == "gmcl" else 3 if arm in colors else 2
+    return {**style, "marker": marker, "markersize": 5, "label": results.title(arm), "zorder": zorder}
 
 
 def _half(values: Sequence[float]) -> float:

@@ -16,33 +16,22 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.arm import Arm
+from monai_gmcl.benchmark.arms import ARMS, WITHIN_BUDGET
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.metrics.paired_statistics import PairedDifference, paired_difference, pooled_difference
 
-__all__ = ["ORDER", "PRIMARY", "WEIGHTS", "Cell", "Results", "arm_title", "auc"]
+__all__ = ["PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "auc", "titles_of"]
 
 WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
 PRIMARY = "chosen"
 """The weights that a user would keep: those that validation chose."""
-ORDER = (
-    *("none", "standard", "standard_tuned_within_budget", "strong", "strong_tuned_within_budget", "trivial_augment"),
-    *("mixup", "cutmix", "two_stage_gan", "doubled_batch", "doubled_batch_split_statistics", "latent", "frozen"),
-    *("frozen_weak_start", "frozen_strong_start", "competence", "hardness_only", "hypergradient_only"),
-    *("gmcl_weak_start", "gmcl_strong_start", "gmcl_without_validation", "gmcl", "gmcl_twice_the_steps"),
-    *("reused_teacher_alone", "reused_teacher"),
-    *("self_training", "mean_teacher", "mean_teacher_longer", "fixmatch", "fixmatch_longer"),
-    *("gmcl_unlabeled_uniform", "gmcl_unlabeled_confidence", "gmcl_unlabeled_head", "gmcl_unlabeled"),
-    *("gmcl_first_student_uniform", "gmcl_first_student_head", "gmcl_unlabeled_true"),
-)
-"""Arms as tables list them; others follow by name."""
 SPLITS = ("test", "test_shifted", "held_out")
-WITHIN_BUDGET = "_tuned_within_budget"
 NEEDED = ("data", "n", "seed", "arm", "measures")
 
 
@@ -60,11 +49,18 @@ def auc(cell: Cell, weights: str = PRIMARY) -> tuple[str, ...]:
     return ("measures", cell.split, weights, "auc")
 
 
-def arm_title(arm: str) -> str:
-    """Return what the report calls an arm."""
-    known = arm.removesuffix(WITHIN_BUDGET)
-    title = ARMS[known].title if known in ARMS else known.replace("_", " ")
-    return title + (", tuned within the budget" if arm != known else "")
+def titles_of(arms: Mapping[str, Arm]) -> dict[str, str]:
+    """Return what a report calls arms, in their order; tuned ones also as tuned within the budget of one run."""
+    found = {}
+    for name, arm in arms.items():
+        found[name] = arm.title
+        if arm.tuned:
+            found[name + WITHIN_BUDGET] = f"{arm.title}, tuned within the budget"
+    return found
+
+
+TITLES = titles_of(ARMS)
+"""Arms as tables list them; others follow by name."""
 
 
 class Results:
@@ -72,16 +68,19 @@ class Results:
 
     Args:
         rows: as runs leave them, each with the file that it comes from.
+        titles: of arms that are known, in the order of tables; others have those of their rows, and follow by name.
 
     Attributes:
         rows: those of the newest protocol.
+        titles: as given.
         left_out: how many rows of older protocols were left out.
 
     Raises:
         DataError: a row without what is needed, or two rows of the same cell, arm and seed; names the files.
     """
 
-    def __init__(self, rows: Iterable[tuple[Path, dict[str, Any]]]) -> None:
+    def __init__(self, rows: Iterable[tuple[Path, dict[str, Any]]], titles: Mapping[str, str] = TITLES) -> None:
+        self.titles = titles
         found = list(rows)
         for file, row in found:
             if missing := [name for name in NEEDED if name not in row]:
@@ -90,6 +89,7 @@ class Results:
         kept = [(file, row) for file, row in found if _protocol(row) == newest]
         self.rows = [row for _, row in kept]
         self.left_out = len(found) - len(kept)
+        self._own_titles = {row["arm"]: row["title"] for row in self.rows if "title" in row}
         self._by_arm: dict[tuple[Cell, str], dict[int, dict[str, Any]]] = {}
         files: dict[tuple[Cell, str, int], Path] = {}
         for file, row in kept:
@@ -104,8 +104,8 @@ class Results:
                 self._by_arm.setdefault((cell, arm), {})[seed] = row
 
     @classmethod
-    def read(cls, folder: Path) -> Results:
-        """Read ``<folder>/runs/*.json``.
+    def read(cls, folder: Path, titles: Mapping[str, str] = TITLES) -> Results:
+        """Read ``<folder>/runs/*.json``; titles as for the class.
 
         Raises:
             DataError: no runs, a file that is no JSON object, and as for the class.
@@ -113,7 +113,11 @@ class Results:
         files = sorted((folder / "runs").glob("*.json"))
         if not files:
             raise DataError(f"Expected runs of a comparison in {str(folder / 'runs')!r}, found no JSON file.")
-        return cls((file, _read(file)) for file in files)
+        return cls(((file, _read(file)) for file in files), titles)
+
+    def title(self, arm: str) -> str:
+        """Return what the report calls an arm."""
+        return self.titles.get(arm) or self._own_titles.get(arm) or arm.replace("_", " ")
 
     def places(self) -> list[tuple[str, str]]:
         """Return data sets and measured parts, the test set first."""
@@ -135,7 +139,7 @@ class Results:
     def arms(self, cells: Sequence[Cell] | None = None) -> list[str]:
         """Return the arms with a run in some of the cells, by default in any."""
         found = {arm for cell, arm in self._by_arm if cells is None or cell in cells}
-        return sorted(found, key=lambda arm: _rank(ORDER, arm))
+        return sorted(found, key=lambda arm: _rank(list(self.titles), arm))
 
     def seeds(self, cell: Cell, arm: str) -> list[int]:
         """Return the seeds that an arm was run with."""

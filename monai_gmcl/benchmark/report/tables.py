@@ -16,31 +16,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, sized
-from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, arm_title, auc
+from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, auc
 from monai_gmcl.page import Table
 
 __all__ = [
     "ARM_NOTE",
-    "SHARES",
     "arm_table",
     "cost_table",
     "difference_table",
     "measure_table",
-    "robust_table",
-    "share_table",
     "synthetic_table",
+    "table_by_arm",
 ]
 
-SHARES = (
-    ("transform: doubled batch − strong transforms", "doubled_batch", "strong"),
-    ("structure: frozen teacher − doubled batch", "frozen", "doubled_batch"),
-    ("of it batch statistics: own statistics − doubled batch", "doubled_batch_split_statistics", "doubled_batch"),
-    ("learning: GMCL − frozen teacher", "gmcl", "frozen"),
-    ("together: GMCL − strong transforms", "gmcl", "strong"),
-)
-"""What the gain is made of; transform, structure and learning add up where they have the same seeds."""
 MEASURES = ("accuracy", "sensitivity", "specificity", "ece")
-RADII = ("1/255", "2/255", "4/255")
 GMCL = "gmcl"
 TERA, MEBI = 1e12, 2**20
 
@@ -64,7 +53,7 @@ def arm_table(results: Results, cell: Cell) -> Table:
         }
         seeds = str(len(results.seeds(cell, arm)))
         own = [means["chosen"], gaps["chosen"], means["final"], gaps["final"]]
-        return [arm_title(arm), seeds, *own, means["ema_chosen"], means["ema_final"]]
+        return [results.title(arm), seeds, *own, means["ema_chosen"], means["ema_final"]]
 
     columns = ["arm", "seeds", "chosen", "chosen − GMCL", "final", "final − GMCL", "EMA, chosen", "EMA, final"]
     return Table(
@@ -78,7 +67,7 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
     """Return the paired difference of each arm to one, by numbers of labeled images and pooled over them."""
     rows = [
         [
-            arm_title(arm),
+            results.title(arm),
             *(difference_text(results.difference(cell, arm, theirs, *auc(cell, weights))) for cell in cells),
             difference_text(results.pooled(cells, arm, theirs, weights)),
         ]
@@ -86,30 +75,16 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
         if arm != theirs
     ]
     return Table(
-        f"AUC minus that of {arm_title(theirs)}, {weights.replace('_', ' ')} weights",
+        f"AUC minus that of {results.title(theirs)}, {weights.replace('_', ' ')} weights",
         ["arm", *(f"n = {cell.n}" for cell in cells), "all n"],
         rows,
         "Paired, with 95 % intervals; all n: mean over them.",
     )
 
 
-def share_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
-    """Return what the gain is made of, with intervals."""
-    rows = [
-        [
-            name,
-            *(difference_text(results.difference(cell, ours, theirs, *auc(cell, weights))) for cell in cells),
-            difference_text(results.pooled(cells, ours, theirs, weights)),
-        ]
-        for name, ours, theirs in SHARES
-    ]
-    title = f"Shares of the gain in AUC, {weights.replace('_', ' ')} weights"
-    return Table(title, ["share", *(f"n = {cell.n}" for cell in cells), "all n"], rows)
-
-
 def measure_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
     """Return accuracy, sensitivity, specificity and calibration error."""
-    return _by_arm(
+    return table_by_arm(
         results,
         cells,
         f"Other measures, {weights.replace('_', ' ')} weights",
@@ -152,7 +127,7 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
             here("peak_memory_bytes", MEBI),
         ]
 
-    return _by_arm(
+    return table_by_arm(
         results,
         cells,
         "Cost of a run",
@@ -162,72 +137,33 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
         ],
         texts,
         "Means over seeds. Counted operations of everything that is trained. Arms without a teacher get the steps that "
-        "GMCL's operations buy, those with lessons GMCL's steps, those with unlabeled images as many student passes as "
-        "GMCL whose weights need none, half as long again as many as GMCL weighed by the whole student. "
+        "GMCL's operations buy, those with lessons GMCL's steps. "
         "Tuning: the other strengths that a user would have to run; it comes on top. Times and memory (of "
         "a GPU: its own) are those of runs on one kind of "
         f"machine: {machine or 'unknown'}.",
     )
 
 
-def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
-    """Return the accuracy under attack and the AUC under shifts, of arms that were attacked."""
-
-    def texts(cell: Cell, arm: str) -> list[str]:
-        attacked = results.numbers(cell, arm, "robust", "accuracy")
-        paths = [("accuracy",), *((attack, radius) for attack in ("fgsm", "pgd") for radius in RADII)]
-        shifts: list[tuple[str, ...]] = [("stain_shift",), ("blur",), ("jpeg",)]
-        found = [mean_text(results.numbers(cell, arm, "robust", *path).values()) for path in [*paths, *shifts]]
-        unchanged = [value for seed, value in results.numbers(cell, arm, *auc(cell)).items() if seed in attacked]
-        return [str(len(attacked)), *found, mean_text(unchanged)]
-
-    attacks = [f"{attack} {radius}" for attack in ("FGSM", "PGD") for radius in RADII]
-    return _by_arm(
-        results,
-        cells,
-        "Accuracy under attack, AUC under shifts",
-        [
-            "seeds",
-            "accuracy",
-            *attacks,
-            "AUC, stain or contrast",
-            "AUC, blur",
-            "AUC, JPEG",
-            "AUC, unchanged, all images",
-        ],
-        texts,
-        "Of the seeds that were attacked, on 500 images of the test set; the last column on all of it.",
-        only=lambda row: row.get("robust") is not None,
-    )
-
-
 def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
-    """Return how diverse the synthetic images are, how near to the labeled ones, and how far a GAN's are from real."""
-    kids = ("kid", "kid_drawn", "kid_real")
+    """Return how diverse the synthetic images are, and how near to the labeled ones."""
 
     def texts(cell: Cell, arm: str) -> list[str]:
-        def of(*path: str) -> str:
-            return mean_text(results.numbers(cell, arm, "synthetic", *path).values())
+        names = ("diversity", "diversity_real", "memorization")
+        return [mean_text(results.numbers(cell, arm, "synthetic", name).values()) for name in names]
 
-        real = of("diversity_real")
-        real = of("gan", "diversity_real") if real == NONE else real
-        length = sized(results.mean(cell, arm, "synthetic", "gan", "length"), 1)
-        return [of("diversity"), real, of("memorization"), *(of("gan", name) for name in kids), length]
-
-    titles = [f"KID of {which}" for which in ("selected images", "all drawn", "labeled images")]
-    return _by_arm(
+    return table_by_arm(
         results,
         cells,
         "Synthetic images",
-        ["diversity", "diversity of labeled images", "memorization", *titles, "GAN, steps"],
+        ["diversity", "diversity of labeled images", "memorization"],
         texts,
         "Memorization: share of images nearer to a labeled one than 5 % of those are to another; lessons, changed real "
-        "images, are near by design. KID: kernel distance to held-out images, by features of the selecting classifier.",
+        "images, are near by design.",
         only=lambda row: row.get("synthetic") is not None,
     )
 
 
-def _by_arm(
+def table_by_arm(
     results: Results,
     cells: Sequence[Cell],
     title: str,
@@ -236,8 +172,19 @@ def _by_arm(
     note: str = "",
     only: Callable[[dict[str, Any]], bool] = lambda _: True,
 ) -> Table:
+    """Return a table of a line for each arm and number of labels.
+
+    Args:
+        results: of the runs.
+        cells: to list.
+        title: of the table.
+        columns: after those of arm and n.
+        texts: of these columns, for a cell and an arm.
+        note: below the table.
+        only: which rows an arm must have one of to be listed.
+    """
     rows = [
-        [arm_title(arm), str(cell.n), *texts(cell, arm)]
+        [results.title(arm), str(cell.n), *texts(cell, arm)]
         for cell in cells
         for arm in results.arms([cell])
         if any(map(only, results.of(cell, arm)))

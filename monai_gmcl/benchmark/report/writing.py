@@ -13,15 +13,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_gmcl.benchmark.report import tables
-from monai_gmcl.benchmark.report.figures import cost_figure, difference_figure, efficiency_figure
-from monai_gmcl.benchmark.report.rows import ORDER, PRIMARY, Cell, Results, arm_title
-from monai_gmcl.benchmark.report.targets import SIZES, Target, targets
-from monai_gmcl.benchmark.report.unlabeled_targets import unlabeled_targets
+from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
+from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
 from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
@@ -30,7 +28,6 @@ TITLE = "Ways to stretch a small labeled set, at equal compute"
 COMMANDS = "commands.txt"
 NOTE = "note.txt"
 FINAL = "final"
-DEVELOPMENT = "held_out"
 
 
 def keep_command(folder: Path, command: str) -> None:
@@ -46,7 +43,14 @@ def keep_command(folder: Path, command: str) -> None:
         (folder / COMMANDS).write_text("\n".join([*kept, command]) + "\n", encoding="utf-8")
 
 
-def write_report(folder: str | Path, pictures: bool = False) -> Path:
+def write_report(
+    folder: str | Path,
+    pictures: bool = False,
+    results: Results | None = None,
+    first: Sequence[Section] = (),
+    last: Sequence[Section] = (),
+    colors: Mapping[str, str] = COLORS,
+) -> Path:
     """Write what the runs in a folder say: ``report.html``, ``summary.md``, ``results.csv``.
 
     Reads ``runs/*.json``, as ``compare`` leaves them, ``pictures`` that the rows name, ``commands.txt``
@@ -58,6 +62,10 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
         folder: of the comparison.
         pictures: whether the page shows the pictures of what arms trained on. They hold images of the data set,
             perhaps of patients.
+        results: the runs, where they are not those in the folder.
+        first: sections before those of the report.
+        last: sections after them.
+        colors: of the arms that stand out in figures.
 
     Returns:
         Path of ``report.html``.
@@ -66,9 +74,10 @@ def write_report(folder: str | Path, pictures: bool = False) -> Path:
         DataError: no runs, files that are none, or two runs of the same cell.
     """
     folder = Path(folder)
-    results = Results.read(folder)
+    results = results or Results.read(folder)
     note = _lines(folder / NOTE)
-    sections = [*([Section("To know of these runs", note)] if note else []), *_sections(results)]
+    own = _sections(results, colors)
+    sections = [*([Section("To know of these runs", note)] if note else []), *first, *own, *last]
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
@@ -101,43 +110,23 @@ def _lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
-def _sections(results: Results) -> Iterator[Section]:
-    if any(data in SIZES for data, _ in results.places()):
-        yield _target_section(results)
+def _sections(results: Results, colors: Mapping[str, str]) -> Iterator[Section]:
     for data, split in results.places():
-        yield _auc_section(results, results.cells(data, split))
+        yield _auc_section(results, results.cells(data, split), colors)
     for data, split in results.primary_places():
-        yield _cost_section(results, results.cells(data, split))
-    yield _robust_section(results)
+        yield _cost_section(results, results.cells(data, split), colors)
+    yield from _synthetic_section(results)
 
 
-def _target_section(results: Results) -> Section:
-    tables = [_target_table("Wanted and found", targets(results))]
-    if "gmcl_unlabeled" in results.arms():
-        tables.append(_target_table("Wanted of unlabeled images and found", unlabeled_targets(results)))
-    text = ["AUC with the weights that validation chose; mean paired difference and its 95 % interval."]
-    if any(split == DEVELOPMENT for _, split in results.primary_places()):
-        text.append("Development: held-out training images stand in for a test set that was not read.")
-    return Section("Targets", text, tables)
-
-
-def _target_table(title: str, found: Sequence[Target]) -> Table:
-    rows = [[target.what, target.state, target.found, target.wanted] for target in found]
-    return Table(title, ["target", "state", "found", "wanted"], rows)
-
-
-def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
+def _auc_section(results: Results, cells: Sequence[Cell], colors: Mapping[str, str]) -> Section:
     arms = results.arms(cells)
-    figures = [efficiency_figure(results, cells)]
+    figures = [efficiency_figure(results, cells, colors)]
     if "gmcl" in arms and len(arms) > 1:
         figures.append(difference_figure(results, cells))
     return Section(
         f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",
         [tables.ARM_NOTE, *_gaps(results, cells)],
-        [
-            *(tables.arm_table(results, cell) for cell in cells),
-            *(tables.share_table(results, cells, weights) for weights in (PRIMARY, FINAL) if _has_shares(arms)),
-        ],
+        [tables.arm_table(results, cell) for cell in cells],
         figures,
         folded=[
             *(tables.measure_table(results, cells, weights) for weights in (PRIMARY, FINAL)),
@@ -146,18 +135,13 @@ def _auc_section(results: Results, cells: Sequence[Cell]) -> Section:
     )
 
 
-def _has_shares(arms: Sequence[str]) -> bool:
-    """Whether two arms are there that stand for a part of the gain."""
-    return any({ours, theirs} <= set(arms) for _, ours, theirs in tables.SHARES)
-
-
 def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
     """Sentences on what is missing: arms without runs, and arms with a single one."""
     arms = results.arms(cells)
-    never = [arm_title(arm) for arm in ORDER if arm not in arms]
+    never = [title for arm, title in results.titles.items() if arm not in arms]
     missing, single = (
         [
-            f"{arm_title(arm)} (n = {', '.join(map(str, found))})"
+            f"{results.title(arm)} (n = {', '.join(map(str, found))})"
             for arm in arms
             if (found := [cell.n for cell in cells if len(results.seeds(cell, arm)) == seeds])
         ]
@@ -167,22 +151,22 @@ def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
     return [f"{what}: {'; '.join(which)}." for what, which in sentences.items() if which]
 
 
-def _cost_section(results: Results, cells: Sequence[Cell]) -> Section:
+def _cost_section(results: Results, cells: Sequence[Cell], colors: Mapping[str, str]) -> Section:
     return Section(
         f"{cells[0].data}: cost",
         tables=[tables.cost_table(results, cells)],
-        pictures=[cost_figure(results, cells)],
+        pictures=[cost_figure(results, cells, colors)],
     )
 
 
-def _robust_section(results: Results) -> Section:
+def _synthetic_section(results: Results) -> Iterator[Section]:
     found = []
     for data, split in results.primary_places():
-        cells = results.cells(data, split)
-        for table in (tables.robust_table(results, cells), tables.synthetic_table(results, cells)):
-            if table.rows:
-                found.append(Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
-    return Section("Robustness and synthetic images", [] if found else ["No run was attacked or looked at yet."], found)
+        table = tables.synthetic_table(results, results.cells(data, split))
+        if table.rows:
+            found.append(Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
+    if found:
+        yield Section("Synthetic images", [], found)
 
 
 def _image_section(results: Results, folder: Path) -> Section:
@@ -193,9 +177,9 @@ def _image_section(results: Results, folder: Path) -> Section:
             rows = [row for cell in cells for row in results.of(cell, arm) if row.get("picture")]
             row = next((row for row in rows if (folder / row["picture"]).is_file()), None)
             if row is None:
-                missing.append(f"{arm_title(arm)} ({data})")
+                missing.append(f"{results.title(arm)} ({data})")
                 continue
-            caption = f"{data}: {arm_title(arm)} (n = {row['n']}, seed {row['seed']})"
+            caption = f"{data}: {results.title(arm)} (n = {row['n']}, seed {row['seed']})"
             file = folder / row["picture"]
             photos.append(Picture(arm, caption, file.read_bytes()))
             samples = file.with_name(f"{file.stem}-samples.png")

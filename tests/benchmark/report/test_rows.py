@@ -20,7 +20,7 @@ import pytest
 from scipy import stats
 
 from monai_gmcl.benchmark.arms import ARMS
-from monai_gmcl.benchmark.report.rows import ORDER, Cell, Results, arm_title, auc
+from monai_gmcl.benchmark.report.rows import TITLES, Cell, Results, auc
 from monai_gmcl.exceptions import DataError
 
 CELL = Cell("pcam", "test", 500)
@@ -36,10 +36,10 @@ def test_differences_are_those_of_a_paired_t_test(results_of: Callable[..., Resu
 
 
 def test_only_shared_seeds_are_compared(results_of: Callable[..., Results]) -> None:
-    results = results_of({"gmcl": OURS, "frozen": THEIRS[:2], "none": []})
+    results = results_of({"gmcl": OURS, "frozen": THEIRS[:2], "strong": []})
     found = results.difference(CELL, "gmcl", "frozen", *auc(CELL))
     assert found is not None and found.pairs == 2 and found.mean == pytest.approx(0.015)
-    assert results.difference(CELL, "gmcl", "none", *auc(CELL)) is None
+    assert results.difference(CELL, "gmcl", "strong", *auc(CELL)) is None
 
 
 def test_pooling_leaves_out_cells_without_two_shared_seeds(rows: Any) -> None:
@@ -53,13 +53,27 @@ def test_pooling_leaves_out_cells_without_two_shared_seeds(rows: Any) -> None:
 
 
 def test_arms_stand_in_one_order_and_strangers_last(results_of: Callable[..., Results]) -> None:
-    assert results_of({"zebra": [0.5], "gmcl": [0.5], "none": [0.5]}).arms() == ["none", "gmcl", "zebra"]
-    assert set(ARMS) <= set(ORDER)
+    found = results_of({"zebra": [0.5], "gmcl": [0.5], "standard": [0.5]})
+    assert found.arms() == ["standard", "gmcl", "zebra"]
+    assert set(ARMS) <= set(TITLES)
 
 
-def test_titles_are_those_of_the_arms() -> None:
-    assert arm_title("gmcl") == "GMCL" and arm_title("a_stranger") == "a stranger"
-    assert arm_title("strong_tuned_within_budget") == "strong MONAI transforms, tuned within the budget"
+def test_a_study_gives_its_own_order(results_of: Callable[..., Results]) -> None:
+    titles = {"zebra": "a zebra", "gmcl": "ours"}
+    found = results_of({"zebra": [0.5], "gmcl": [0.5], "standard": [0.5]}, titles=titles)
+    assert found.arms() == ["zebra", "gmcl", "standard"]
+    assert [found.title(arm) for arm in found.arms()] == ["a zebra", "ours", "standard"]
+
+
+def test_titles_are_those_of_the_arms_or_else_of_their_rows(rows: Any) -> None:
+    made = rows(sizes=(500,), seeds=1, **{"mine:ARM": 0.8})
+    for row in made:
+        if row["arm"] == "mine:ARM":
+            row["title"] = "my arm"
+    results = Results((Path(str(i)), row) for i, row in enumerate(made))
+    assert results.title("gmcl") == "GMCL" and results.title("a_stranger") == "a stranger"
+    assert results.title("mine:ARM") == "my arm"
+    assert results.title("strong_tuned_within_budget") == "strong MONAI transforms, tuned within the budget"
 
 
 def test_parts_are_cells_of_their_own_and_test_comes_first(rows: Any) -> None:

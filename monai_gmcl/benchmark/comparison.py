@@ -1,0 +1,104 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A comparison: pilots choose the strengths of tuned arms, then all runs that are not on disk yet are made."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from monai_gmcl.benchmark.arm import Arm
+from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.grid import Job, Measure, equal_compute_ratio, jobs_of, run_jobs
+from monai_gmcl.benchmark.report import keep_command
+from monai_gmcl.benchmark.tuning import PILOTS, chosen_strengths, keep_chosen_strengths
+from monai_gmcl.data import class_folder_datalist
+from monai_gmcl.data.intensities import check_intensity_range
+
+__all__ = ["data_options", "run_comparison"]
+
+
+def data_options(
+    data_dir: str,
+    channels: int,
+    crop: int | None,
+    size: int | None,
+    upright: bool,
+    centered: bool,
+    spatial_dims: int,
+    intensity_range: Sequence[float] | None = None,
+) -> DataOptions:
+    """Return how a data set is read, its classes counted; arguments as for ``compare``."""
+    _, names = class_folder_datalist(f"{data_dir}/train")
+    limits = check_intensity_range(intensity_range)
+    return DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names), limits)
+
+
+def run_comparison(
+    options: DataOptions,
+    folder: Path,
+    n: int | Sequence[int],
+    arms: str | Sequence[str],
+    seeds: int | Sequence[int],
+    steps: int,
+    splits: str | Sequence[str],
+    workers: int,
+    device: str,
+    command: str,
+    known: Mapping[str, Arm] = ARMS,
+    asked: Mapping[str, str] | None = None,
+    measures: Mapping[str, Measure] | None = None,
+) -> None:
+    """Run the jobs of a comparison that are not kept yet, and keep them.
+
+    Args:
+        options: the data set.
+        folder: of the comparison.
+        n: labeled images in all, one number or several.
+        arms: names of some that are known.
+        seeds: how many, or which; the first two run every strength of a tuned arm.
+        steps: student steps of GMCL.
+        splits: where to measure.
+        workers: processes of one thread each.
+        device: where they train.
+        command: a shell line, kept for the report.
+        known: arms by their names.
+        asked: by arm, the key of one more measure to take.
+        measures: these measures, by key.
+
+    Raises:
+        ConfigurationError: see :func:`monai_gmcl.benchmark.grid.jobs_of`.
+    """
+    # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
+    with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:
+        ratio = pool.apply(equal_compute_ratio, (options,))
+    print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")
+    n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms
+    seeds, splits = range(seeds) if isinstance(seeds, int) else seeds, [splits] if isinstance(splits, str) else splits
+    jobs: list[Job] = []
+    for some in filter(None, (seeds[:PILOTS], seeds[PILOTS:])):
+        chosen = chosen_strengths(jobs, folder)
+        jobs += jobs_of(options, n, arms, some, steps, splits, ratio, chosen, known, asked)
+        keep_chosen_strengths(jobs, folder)
+        done = sum(job.is_done(folder) for job in jobs)
+        with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar:
+            for job in run_jobs(jobs, folder, workers, device, known, measures):
+                bar.set_postfix_str(f"n={job.n} {job.row_arm} seed {job.seed} at {time.strftime('%H:%M')}")
+                bar.update()
+                keep_command(folder, command)
+                # After each run, so that a report of a grid that runs has whatever can be compared.
+                keep_chosen_strengths(jobs, folder)

@@ -1,0 +1,45 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Rows of a study, a JSON object a line; packed (``.jsonl.xz``) where they are kept."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.atomic_file import write_whole
+
+__all__ = ["append_row", "read_rows", "write_rows"]
+
+
+def append_row(row: dict[str, Any], file: str | None) -> None:
+    """Print a row, and append it to a file of a JSON object a line, if one is named."""
+    line = json.dumps(row)
+    print(line, flush=True)
+    if file:
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(line + "\n")
+
+
+def read_rows(file: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a file, packed if its name ends in ``.xz``."""
+    data = Path(file).read_bytes()
+    text = (lzma.decompress(data) if Path(file).suffix == ".xz" else data).decode()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def write_rows(file: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows in place of what a file held, packed if its name ends in ``.xz``: same rows, same bytes."""
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    write_whole(Path(file), lzma.compress(data, preset=9) if Path(file).suffix == ".xz" else data)

@@ -1,0 +1,58 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from monai_gmcl.exceptions import DataError
+from studies.cost import check_speed as module
+from studies.cost.check_speed import check_speed
+
+
+@pytest.fixture(autouse=True)
+def _all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests keeps its cores."""
+    monkeypatch.setattr(module.os, "sched_setaffinity", lambda process, cores: None, raising=False)
+
+
+def test_the_check_and_bare_decoding_are_timed_on_the_same_images(capsys: pytest.CaptureFixture[str]) -> None:
+    check_speed(images=40, size=32, runs=2)
+    first, *rates, last = capsys.readouterr().out.splitlines()
+    assert first == "40 images, 2 cores, 2 runs"
+    assert [re.match(r"(bare decoding|data check) +[\d,]+ images/s", line)[1] for line in rates] == [  # type: ignore[index]
+        "bare decoding",
+        "data check",
+    ]
+    assert float(re.search(r"at ([\d.]+) times", last)[1]) > 0  # type: ignore[index]
+
+
+def test_a_folder_of_ones_own_can_be_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match="a folder of images, found none"):
+        check_speed(str(tmp_path), runs=1)
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat" / "a.png")
+    check_speed(str(tmp_path), runs=1)
+    assert capsys.readouterr().out.startswith("1 images")
+
+
+@pytest.mark.slow
+def test_patches_are_checked_at_1500_a_second_or_half_as_fast_as_they_are_decoded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check_speed(images=3000, runs=3)
+    text = capsys.readouterr().out
+    rate = float(re.search(r"data check +([\d,]+) images/s", text)[1].replace(",", ""))  # type: ignore[index]
+    assert rate >= 1500 or float(re.search(r"at ([\d.]+) times", text)[1]) >= 0.5, text  # type: ignore[index]

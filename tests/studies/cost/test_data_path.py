@@ -1,0 +1,38 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from monai_gmcl.data import make_phantom
+from monai_gmcl.exceptions import ConfigurationError
+from studies.cost.data_path import data_path
+
+
+def test_the_time_that_a_training_waits_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_phantom(tmp_path / "phantom", {"train": 3, "valid": 1, "test": 1}, size=32)
+    data_path(str(folder), size=16, batch=4, workers=0, iterations=3)
+    told = capsys.readouterr().out
+    found = re.search(r"training: 12 images in ([\d.]+) s, of which it waited ([\d.]+) s, ([\d.]+)%", told)
+    assert found
+    whole, waited, share = map(float, found.groups())
+    # Without workers it waits while it reads.
+    assert 0 < share < 100 and waited <= whole
+    assert "loader alone: " in told
+
+
+def test_one_iteration_has_nothing_to_wait_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="at least 2 iterations, got 1"):
+        data_path(str(tmp_path), iterations=1)

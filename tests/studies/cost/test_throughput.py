@@ -1,0 +1,53 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import studies.cost.throughput as throughput_module
+from monai_gmcl.exceptions import ConfigurationError
+from studies.cost.throughput import throughput
+
+
+def test_each_trainer_stands_beside_the_supervised_one(capsys: pytest.CaptureFixture[str]) -> None:
+    throughput(device="cpu", size=16, batch=2, iterations=4, warm_up=1, rounds=2)
+    told = capsys.readouterr().out
+    assert "MONAI resnet18, 3 x 16 x 16, B = 2, 4 iterations, 2 rounds" in told
+    for name in throughput_module.TRAINERS:
+        assert told.count(f", {name}: ") == 2
+        found = re.search(rf"^{name} +([\d.]+) +([\d.]+) +([\d.]+) +- +\(\d+-\d+\)$", told, re.MULTILINE)
+        assert found, told
+        rate, ratio, time = map(float, found.groups())
+        assert rate > 0 and ratio * time == pytest.approx(1, rel=0.3)
+        if name == "supervised":
+            assert ratio == time == 1
+
+
+def test_an_error_stands_in_its_own_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(name: str, *_: object) -> tuple[float, float]:
+        if name == "GAN stage":
+            raise RuntimeError("out of memory\nand more")
+        return {"supervised": 100.0}.get(name, 25.0), 512.0
+
+    monkeypatch.setattr(throughput_module, "_measure", measure)
+    throughput(device="cpu", size=2, batch=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert "GAN stage                       failed: RuntimeError: out of memory" in lines
+    assert "GMCL, teacher every 4th               25.0    0.25    4.00      512   (25-25)" in lines
+    assert sum("GAN stage" in line for line in lines) == 2
+
+
+def test_without_an_iteration_there_is_nothing_to_time() -> None:
+    with pytest.raises(ConfigurationError, match="at least one iteration and one to warm up, got 0 and 10"):
+        throughput(device="cpu", iterations=0)

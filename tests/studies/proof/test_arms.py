@@ -1,0 +1,145 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.arms import ARMS as USUAL
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.engines.teacher_step import TeacherStep
+from studies.proof.arms import ARMS, TITLES
+
+OPTIONS = DataOptions("shades", 3, size=16, centered=True)
+
+
+def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(n) % 2
+
+
+BATCHES = dict.fromkeys(
+    (
+        *("none", "standard", "strong", "trivial_augment", "mixup", "cutmix", "two_stage_gan", "self_training"),
+        *("reused_teacher_alone", "reused_teacher"),
+    ),
+    1,
+) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5}
+"""Batches that the student looks at in a step: with lessons 2, unlabeled ones in them 3, a look-ahead of its own 5."""
+
+
+OWN = [name for name in ARMS if name not in USUAL]
+
+
+def test_the_arms_of_the_package_are_the_same_here_and_all_have_a_title() -> None:
+    assert all(ARMS[name] is arm for name, arm in USUAL.items())
+    assert set(TITLES) == {*ARMS, "standard_tuned_within_budget", "strong_tuned_within_budget"}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_arm_trains_the_same_student_on_the_same_number_of_real_images(name: str) -> None:
+    seen: list[int] = []
+    runs = []
+    for _ in range(2):
+        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=3, steps=4, unlabeled=labeled(40))
+        before = {key: value.clone() for key, value in run.network.state_dict().items()}
+        run.run()
+        seen.append(run.passes_per_step)
+        runs.append(run)
+    assert (
+        seen == [BATCHES.get(name, 3 if name.startswith(("gmcl_unlabeled", "gmcl_first_student")) else 2) * BATCH] * 2
+    )
+    assert any(not torch.equal(before[key], value) for key, value in run.weights["final"].items())
+    assert all(torch.equal(a, b) for a, b in zip(*(run.weights["final"].values() for run in runs), strict=True))
+
+
+def run_of(name: str, steps: int = 4) -> Any:
+    run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=steps)
+    run.run()
+    return run.trainer
+
+
+def test_only_the_arms_that_learn_change_their_teacher() -> None:
+    # Evidence is gathered for 20 steps before anything moves.
+    arms = ("frozen", "competence", "gmcl", "hardness_only")
+    shares = {name: run_of(name, steps=40).teacher.shares for name in arms}
+    assert all(torch.equal(shares[name], torch.ones_like(shares[name])) for name in ("frozen", "competence"))
+    assert not torch.equal(shares["gmcl"], shares["frozen"])
+    assert not torch.equal(shares["hardness_only"], shares["gmcl"])
+
+
+def test_validation_leads_the_difficulty_unless_the_arm_does_without() -> None:
+    told = {name: run_of(name).curriculum.state_dict() for name in ("gmcl", "gmcl_without_validation")}
+    unseen = {name: state["difficulty"]["unseen"] for name, state in told.items()}
+    assert 0 <= unseen["gmcl"] <= 1 and unseen["gmcl_without_validation"] is None
+
+
+def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[torch.Tensor] = []
+    signal = TeacherStep._signal
+
+    def spy(self: TeacherStep, lessons: Any, look_ahead: Any, hardness: float) -> tuple[torch.Tensor, torch.Tensor]:
+        found, worth = signal(self, lessons, look_ahead, hardness)
+        (lesson,) = lessons
+        assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
+        assert not worth.any()
+        signals.append(found)
+        return found, worth
+
+    monkeypatch.setattr(TeacherStep, "_signal", spy)
+    run_of("hardness_only")
+    assert len(signals) == 3
+
+
+@pytest.mark.parametrize(("end", "strength"), [("weak_start", 1 / 3), ("strong_start", 3.0)])
+def test_a_wrong_start_is_the_same_for_both_teachers(end: str, strength: float) -> None:
+    for arm in ("frozen", "gmcl"):
+        trainer = StudentRun(ARMS[f"{arm}_{end}"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1).trainer
+        assert trainer.curriculum.at(0.0).difficulty == pytest.approx(strength)  # type: ignore[union-attr, operator]
+
+
+def test_mixed_labels_follow_the_mixed_images() -> None:
+    images = torch.arange(BATCH, dtype=torch.float32)[:, None, None, None].remainder(2).expand(BATCH, 3, 16, 16)
+    labels = torch.arange(BATCH) % 2
+    for name in ("mixup", "cutmix"):
+        run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
+        mixed, targets = run.trainer.prepare_batch((images, labels), torch.device("cpu"))
+        assert torch.allclose(targets.sum(1), torch.ones(BATCH))
+        assert ((targets > 0.01) & (targets < 0.99)).any()
+        if name == "mixup":
+            assert torch.allclose(mixed.mean((1, 2, 3)), targets[:, 1], atol=1e-5)
+        else:
+            # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
+            assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
+
+
+def test_halves_of_a_doubled_batch_have_statistics_of_their_own() -> None:
+    run = StudentRun(ARMS["doubled_batch_split_statistics"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
+    images = torch.cat([labeled(8)[0], 5 * labeled(8)[0]])
+    network = run.network.train()
+    found = run.trainer.inferer(images, network)
+    assert torch.allclose(found[:8], network(images[:8]), atol=1e-6)
+    assert not torch.allclose(found[:8], network(images)[:8], atol=1e-2)
+
+
+VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if not name.endswith(("_start", "_only", "_true"))])
+def test_every_arm_trains_on_volumes_of_three_classes(name: str) -> None:
+    images = torch.rand(24, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
+    run = StudentRun(ARMS[name].build, VOLUMES, images, images, seed=0, steps=3, unlabeled=images)
+    run.run()
+    probabilities = run.probabilities("final", images[0])
+    assert probabilities.shape == (24, 3) and probabilities.isfinite().all()

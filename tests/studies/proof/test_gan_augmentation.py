@@ -1,0 +1,66 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import torch
+
+from studies.proof.gan_augmentation import augment
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_each_image_is_changed_in_its_own_way_and_the_seed_repeats_it() -> None:
+    images = torch.rand(1, 3, 16, 16).expand(8, 3, 16, 16)
+    found = augment(images, generator(), orientations=True)
+    assert torch.equal(found, augment(images, generator(), orientations=True))
+    assert found.shape == images.shape and len(torch.unique(found.flatten(1), dim=0)) == 8
+
+
+def test_gradients_reach_the_images() -> None:
+    images = torch.rand(64, 1, 8, 8, requires_grad=True)
+    augment(images, generator(), orientations=True).square().sum().backward()
+    assert images.grad is not None and torch.isfinite(images.grad).all()
+    assert ((images.grad != 0).flatten(1).double().mean(1) > 0.2).all()
+
+
+def test_upright_images_stay_upright_and_others_are_turned() -> None:
+    images = torch.linspace(0, 1, 16)[:, None].expand(200, 1, 16, 16)
+    slopes = {}
+    for orientations in (False, True):
+        rows = augment(images, generator(), orientations)
+        slopes[orientations] = rows[:, 0, 8:].mean((1, 2)) - rows[:, 0, :8].mean((1, 2))
+    assert (slopes[False] > 0).all()
+    # An eighth of each orientation: a quarter point up, a quarter down, half sideways.
+    assert 0.15 < (slopes[True] > 0.1).double().mean() < 0.35 and 0.15 < (slopes[True] < -0.1).double().mean() < 0.35
+
+
+def test_a_square_of_at_most_half_the_size_is_hidden() -> None:
+    found = augment(torch.full((200, 1, 16, 16), 3.0), generator(), orientations=False)
+    gray = (found == 0.5)[:, 0]
+    # What a shift uncovers is gray as well: at most 2 rows or columns at each border.
+    inner = gray[:, 2:-2, 2:-2]
+    assert 0.5 < inner.any((1, 2)).double().mean() < 0.75
+    assert inner.any(2).sum(1).max() <= 8 and inner.any(1).sum(1).max() <= 8
+
+
+def test_some_images_are_left_as_they_are_so_that_no_change_shows_in_all_of_them() -> None:
+    images = torch.rand(1000, 3, 8, 8, generator=generator())
+    found = augment(images, generator(), orientations=False)
+    untouched = (found == images).flatten(1).all(1).double().mean()
+    # Three changes, each left out for 30 % of the images.
+    assert 0.01 < untouched < 0.05
+
+
+def test_volumes_are_changed_too() -> None:
+    assert augment(torch.rand(2, 1, 8, 8, 4), generator(), orientations=True).shape == (2, 1, 8, 8, 4)

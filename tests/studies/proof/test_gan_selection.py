@@ -1,0 +1,60 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from studies.proof.gan_selection import probabilities_and_features, select
+
+
+class Classifier(nn.Module):
+    """Features are the two pixels; the first says how sure class 1 is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(2, 2)
+        self.last.weight.data = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+        self.last.bias.data.zero_()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.last(images.flatten(1))
+        return found
+
+
+def images(*pixels: tuple[float, float]) -> torch.Tensor:
+    return torch.tensor(pixels)[:, None, None]
+
+
+def test_features_are_what_enters_the_last_linear_layer() -> None:
+    pixels = images(*((float(i), 1.0) for i in range(300)))
+    network = Classifier().train()
+    probabilities, features = probabilities_and_features(network, pixels)
+    assert torch.equal(features, pixels[:, 0, 0])
+    assert torch.allclose(probabilities[:, 1], torch.sigmoid(2 * features[:, 0])) and network.training
+
+
+def test_the_sure_and_typical_images_of_each_class_are_kept() -> None:
+    real = images((1.0, 0.0), (1.0, 2.0), (-1.0, 0.0)), torch.tensor([1, 1, 0])
+    # Class 1, center (1, 1): unsure; sure but far; sure and near; surest but farthest. Class 0: the last is near.
+    drawn = (
+        images((-2.0, 1.0), (2.0, 3.0), (1.5, 1.0), (3.0, -5.0), (-1.0, 9.0), (5.0, 0.0), (-2.0, 0.0), (-1.0, 8.0)),
+        torch.tensor([1, 1, 1, 1, 0, 0, 0, 0]),
+    )
+    assert select(drawn, real, Classifier(), keep=0.25).tolist() == [1, 6]
+    assert select(drawn, real, Classifier(), keep=0.5).tolist() == [1, 2, 6, 7]
+    assert select(drawn, real, Classifier(), keep=1.0).tolist() == list(range(8))
+
+
+def test_one_image_of_a_class_is_kept_at_least() -> None:
+    real = images((1.0, 0.0), (-1.0, 0.0)), torch.tensor([1, 0])
+    assert select(real, real, Classifier(), keep=0.1).tolist() == [0, 1]

@@ -1,0 +1,69 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.flops import FlopCounter
+from studies.proof.gan_training import GanOptions, TrainedGenerator, draw, train_gan
+
+SMALL = GanOptions(channels=4, batch=16, learning_rate=5e-3, average=0.05)
+
+
+def labeled() -> tuple[torch.Tensor, torch.Tensor]:
+    """Dark images of class 0 and light ones of class 1."""
+    labels = torch.arange(20) % 2
+    noise = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return 0.3 * noise + 0.7 * labels[:, None, None, None], labels
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedGenerator:
+    return train_gan(*labeled(), 2, 300, seed=0, options=SMALL)
+
+
+def test_the_generator_learns_what_the_classes_look_like(trained: TrainedGenerator) -> None:
+    labels = torch.arange(40) % 2
+    levels = draw(trained.network, labels, seed=1).mean((1, 2, 3))
+    assert levels[labels == 0].max() < 0.4 and levels[labels == 1].min() > 0.5
+
+
+def test_draws_are_repeated_by_their_seed_whatever_stands_beside_them(trained: TrainedGenerator) -> None:
+    labels = torch.arange(300) % 2
+    found = draw(trained.network, labels, seed=1)
+    assert torch.equal(found, draw(trained.network, labels, seed=1))
+    assert not torch.equal(found, draw(trained.network, labels, seed=2))
+    # In evaluation mode: an image does not depend on its batch.
+    assert torch.allclose(found[:10], draw(trained.network, labels[:10], seed=1), atol=1e-5)
+    assert not any(parameter.requires_grad for parameter in trained.network.parameters())
+
+
+def test_training_is_repeated_by_its_seed_and_leaves_the_global_one_alone() -> None:
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(7 + len(weights))
+        before = torch.get_rng_state()
+        network = train_gan(*labeled(), 2, 5, seed, SMALL).network
+        assert torch.equal(before, torch.get_rng_state())
+        weights.append(torch.cat([parameter.flatten() for parameter in network.parameters()]))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_the_flops_of_a_step_stand_for_all() -> None:
+    longer, shorter = (train_gan(*labeled(), 2, steps, 0, SMALL).flops for steps in (40, 4))
+    assert longer == 10 * shorter
+    with FlopCounter() as counter:
+        train_gan(*labeled(), 2, 12, 0, SMALL)
+    with FlopCounter() as fewer:
+        train_gan(*labeled(), 2, 4, 0, SMALL)
+    assert 2 * shorter == counter.total - fewer.total

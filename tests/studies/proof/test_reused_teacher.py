@@ -1,0 +1,59 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import StudentRun
+from monai_gmcl.transforms import RandTeacherAugment
+from studies.proof.arms import ARMS
+
+OPTIONS = DataOptions("shades", 3, size=16, centered=True)
+
+
+def labeled(n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(n) % 2
+
+
+def run_of(name: str, steps: int) -> StudentRun:
+    run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=steps)
+    run.run()
+    return run
+
+
+def reuse_of(run: StudentRun) -> RandTeacherAugment:
+    last = run.trainer.data_loader.dataset.augmentation.transforms[-1]
+    assert isinstance(last, RandTeacherAugment)
+    return last
+
+
+@pytest.mark.parametrize("name", ["reused_teacher_alone", "reused_teacher"])
+def test_the_teacher_is_the_one_that_gmcl_leaves_at_the_strength_where_it_ended(name: str) -> None:
+    gmcl, run = run_of("gmcl", 4).trainer, run_of(name, 10)
+    reuse = reuse_of(run)
+    assert torch.equal(reuse.teacher.module.shares, gmcl.teacher.shares)
+    assert reuse.difficulty == (gmcl.state.curriculum["difficulty"],) * 2
+
+
+def test_half_of_the_images_are_synthetic() -> None:
+    augmentation = run_of("reused_teacher_alone", 10).trainer.data_loader.dataset.augmentation
+    image = labeled()[0][0]
+    changed = sum(not torch.equal(augmentation(image), image) for _ in range(200))
+    assert 70 < changed < 130
+
+
+def test_the_first_run_counts() -> None:
+    plain, run, gmcl = run_of("standard", 10), run_of("reused_teacher", 10), run_of("gmcl", 4)
+    for name in ("flops", "student_passes"):
+        assert run.cost[name] == pytest.approx(plain.cost[name] + gmcl.cost[name], rel=0.01)

@@ -1,0 +1,132 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.metrics.rocauc import compute_roc_auc
+from torch import nn
+
+from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
+from monai_gmcl.metrics.image_shifts import SHIFTS
+from studies.proof.robust_accuracy import RADII, attack_accuracy, robust_measures, shifted_auc
+
+
+def linear(scale: float = 1.0, classes: int = 2) -> nn.Sequential:
+    """A network whose worst case is known: the margin shrinks by the radius times the 1-norm of the weights."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, classes))
+    generator = torch.Generator().manual_seed(0)
+    network[1].weight.data = scale * torch.randn(network[1].weight.shape, generator=generator)
+    network[1].bias.data = torch.zeros(classes)
+    return network
+
+
+def examples(count: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images away from black and white, and labels that the linear network mostly finds."""
+    generator = torch.Generator().manual_seed(1)
+    images = 0.2 + 0.6 * torch.rand(count, 3, 8, 8, generator=generator)
+    labels = linear()(images).argmax(1)
+    return images, torch.where(torch.rand(count, generator=generator) < 0.1, 1 - labels, labels)
+
+
+def worst_case(radius: float) -> float:
+    network, (images, labels) = linear(), examples()
+    logits = network(images)
+    margin = logits.gather(1, labels[:, None]) - logits.gather(1, 1 - labels[:, None])
+    reach = radius * (network[1].weight[0] - network[1].weight[1]).abs().sum()
+    return float((margin > reach).float().mean())
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+@pytest.mark.parametrize("radius", RADII.values())
+def test_a_linear_network_is_attacked_as_well_as_can_be(attack: str, radius: float) -> None:
+    assert attack_accuracy(linear(), *examples(), attack, radius) == pytest.approx(worst_case(radius))
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+@pytest.mark.parametrize("scale", [1e-8, 1e4])
+def test_a_network_is_no_more_robust_for_being_sure_or_unsure(attack: str, scale: float) -> None:
+    # Cross-entropy's gradient vanishes at a scale of 1e4; captum ignores gradients below 1e-6.
+    assert attack_accuracy(linear(scale), *examples(), attack, 2 / 255) == pytest.approx(worst_case(2 / 255))
+
+
+class Recorder(nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.shown = network, []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shown.append((images.detach(), self.training))
+        return self.network(images)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_changed_images_stay_within_the_radius_and_within_images(attack: str) -> None:
+    recorder = Recorder(linear())
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(2)).round()
+    before = images.clone()
+    attack_accuracy(recorder, images, torch.tensor([0, 1] * 3), attack, 4 / 255)
+    assert torch.equal(images, before) and not images.requires_grad
+    for shown, training in recorder.shown:
+        assert (shown - images).abs().max() <= 4 / 255 + 1e-6
+        assert shown.min() >= 0 and shown.max() <= 1 and not training
+    assert len(recorder.shown) == (2 if attack == "fgsm" else 11)
+    assert recorder.training
+
+
+def test_an_attack_is_the_same_for_the_same_seed_and_leaves_the_random_stream_alone() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    recorder, (images, labels), state = Recorder(network), examples(5), torch.get_rng_state()
+    for seed in (0, 0, 1):
+        attack_accuracy(recorder, images, labels, "pgd", 4 / 255, seed)
+    starts = [recorder.shown[11 * i][0] for i in range(3)]
+    assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_more_than_two_classes_are_attacked_towards_the_nearest_wrong_one() -> None:
+    network, (images, _) = linear(classes=3), examples()
+    labels = network(images).argmax(1)
+    assert attack_accuracy(network, images, labels, "fgsm", 1e-6) == 1
+    assert attack_accuracy(network, images, labels, "fgsm", 4 / 255) < 0.8
+
+
+def test_the_auc_under_a_shift_is_that_of_the_shifted_images() -> None:
+    (images, labels), network = examples(), linear()
+    for name, shift in SHIFTS.items():
+        logits = network(shift(images, 3)).detach()
+        assert shifted_auc(network, images, labels, name, 3) == compute_roc_auc(logits[:, 1] - logits[:, 0], labels)
+
+
+def test_all_measures_have_the_names_of_a_row() -> None:
+    images, labels = examples(60)
+    found = robust_measures(linear(), images, labels)
+    assert found["accuracy"] == pytest.approx(float((linear()(images).argmax(1) == labels).double().mean()))
+    assert 0.8 < found["accuracy"] < 1
+    assert list(found) == ["accuracy", "fgsm", "pgd", "stain_shift", "blur", "jpeg"]
+    for attack in ("fgsm", "pgd"):
+        assert list(found[attack]) == ["1/255", "2/255", "4/255"]
+        assert found[attack]["1/255"] >= found[attack]["4/255"]
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    images, labels = examples(4)
+    with pytest.raises(ConfigurationError, match="one of fgsm, pgd, got 'cw'"):
+        attack_accuracy(linear(), images, labels, "cw", 1 / 255)
+    with pytest.raises(ConfigurationError, match="one of stain_shift, blur, jpeg, got 'fog'"):
+        shifted_auc(linear(), images, labels, "fog")
+    with pytest.raises(ImageRangeError, match="from 0 to 1, the scale of radii, found 5.* to 2"):
+        attack_accuracy(linear(), images * 255, labels, "pgd", 1 / 255)
+    with pytest.raises(ConfigurationError, match=r"two logits of each image, found shape \(4, 3\)"):
+        shifted_auc(linear(classes=3), images, labels, "blur")

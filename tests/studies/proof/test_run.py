@@ -1,0 +1,36 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from studies.proof.run import run
+
+
+def test_a_grid_of_the_proof_is_run_attacked_where_asked_for_and_reported(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    own = {"n": 8, "seeds": 1, "steps": 4, "splits": "test", "channels": 1, "size": 16, "workers": 1}
+    run(str(folder), str(out), arms=["gmcl", "none"], **own)  # type: ignore[arg-type]
+    plain = {row["arm"]: row for row in map(json.loads, (file.read_text() for file in (out / "runs").glob("*.json")))}
+    assert set(plain) == {"gmcl", "none"} and not any("robust" in row for row in plain.values())
+    run(str(folder), str(out), arms=["gmcl", "none", "two_stage_gan"], robust=True, **own)  # type: ignore[arg-type]
+    rows = {row["arm"]: row for row in map(json.loads, (file.read_text() for file in (out / "runs").glob("*.json")))}
+    assert rows["gmcl"]["measures"] == plain["gmcl"]["measures"] and "robust" not in rows["none"]
+    assert 0 <= rows["gmcl"]["robust"]["pgd"]["4/255"] <= rows["gmcl"]["robust"]["accuracy"] <= 1
+    gan = rows["two_stage_gan"]
+    assert gan["synthetic"]["gan"]["length"] == 2 * gan["settings"]["steps"] * gan["settings"]["strength"]
+    assert gan["cost"]["tuning"]["flops"] > 0
+    assert len(list((out / "pictures").glob("shades-n8-two_stage_gan-s0-*-samples.png"))) == 3
+    summary = (out / "summary.md").read_text(encoding="utf-8")
+    assert "shades: Images of the GAN" in summary and "shades: Accuracy under attack, AUC under shifts" in summary
+    assert "python -m studies.proof.run" in summary

@@ -1,0 +1,100 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from studies.proof.two_stage_gan import ADDED, CLASSIFIER_LENGTH, KEEP, LENGTH, TwoStageTrainer, two_stage_gan
+
+OPTIONS = DataOptions("shades", 1, size=8)
+STEPS = 8
+
+
+def labeled(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.arange(n) % 2
+    noise = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return 0.5 * noise + 0.5 * labels[:, None, None, None], labels
+
+
+def run_of(strength: float) -> StudentRun:
+    found = StudentRun(two_stage_gan, OPTIONS, labeled(20, 0), labeled(20, 1), 0, STEPS, strength)
+    found.run()
+    return found
+
+
+@pytest.fixture(scope="module")
+def run() -> StudentRun:
+    return run_of(1.0)
+
+
+def stage_of(run: StudentRun) -> TwoStageTrainer:
+    assert isinstance(run.trainer, TwoStageTrainer)
+    return run.trainer
+
+
+def test_the_student_trains_on_real_and_selected_images(run: StudentRun) -> None:
+    trainer = stage_of(run)
+    dataset = trainer.data_loader.dataset  # type: ignore[union-attr]
+    images, labels = trainer.stage.added
+    assert len(images) == 20 * ADDED and (labels == 1).sum() == len(labels) / 2
+    assert len(trainer.stage.drawn[0]) == len(images) / KEEP
+    assert len(dataset) == 20 + len(images)
+    assert len(trainer.data_loader) == STEPS  # type: ignore[arg-type]
+
+
+def test_all_that_is_trained_is_counted(run: StudentRun) -> None:
+    classifier = stage_of(run).stage.classifier
+    assert classifier.steps == CLASSIFIER_LENGTH * STEPS
+    assert run.cost["student_passes"] == (1 + CLASSIFIER_LENGTH) * STEPS * BATCH
+    students = (1 + CLASSIFIER_LENGTH) * STEPS * run.flops_per_step
+    longer = run_of(2.0)
+    # Twice the GAN's steps cost as much again as it did; what is left is selection.
+    gan = longer.cost["flops"] - run.cost["flops"]
+    selection = run.cost["flops"] - students - gan
+    assert gan > 0 and 0 < selection < students
+    assert stage_of(run).stage.steps == LENGTH * STEPS and stage_of(longer).stage.steps == 2 * LENGTH * STEPS
+    assert run.cost["wall_seconds"] > classifier.cost["wall_seconds"]
+
+
+def test_a_row_says_what_the_synthetic_images_are_like(run: StudentRun) -> None:
+    stage = stage_of(run).stage
+    found = stage.measures(labeled(30, 2))
+    gan = found["gan"]
+    assert gan["length"] == LENGTH * STEPS and gan["selected_share"] == KEEP
+    # Hardly trained: its images are nothing like the real ones, which are like the held-out ones.
+    assert gan["kid_drawn"] > gan["kid_real"] and gan["kid"] != gan["kid_drawn"]
+    assert 0 <= found["memorization"] <= 1
+    assert 0 < found["diversity"] < 1 and 0 < gan["diversity"] < 1 and 0 < gan["diversity_real"] < 1
+
+
+def test_without_held_out_images_there_is_no_distance(run: StudentRun) -> None:
+    gan = stage_of(run).stage.measures(labeled(0, 2))["gan"]
+    assert gan["kid"] is gan["kid_drawn"] is gan["kid_real"] is None
+
+
+def test_samples_are_blocks_of_one_class_each(run: StudentRun) -> None:
+    stage = stage_of(run).stage
+    dark, light, real_dark, real_light = stage.samples()
+    assert torch.equal(dark, stage.added[0][stage.added[1] == 0])
+    assert torch.equal(light, stage.added[0][stage.added[1] == 1])
+    assert torch.equal(real_dark, labeled(20, 0)[0][::2]) and torch.equal(real_light, labeled(20, 0)[0][1::2])
+
+
+def test_the_second_stage_begins_the_same_whatever_the_first_one_drew(run: StudentRun) -> None:
+    orders = []
+    for strength in (0.5, 1.0):
+        other = StudentRun(two_stage_gan, OPTIONS, labeled(20, 0), labeled(20, 1), 0, STEPS, strength)
+        orders.append(list(stage_of(other).data_loader.sampler))  # type: ignore[union-attr]
+    assert orders[0] == orders[1]

@@ -1,0 +1,47 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studies.json_lines import append_row, read_rows, write_rows
+
+
+def test_a_row_is_a_line_of_output_and_of_the_file(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "rows.jsonl"
+    for row in ({"way": "first"}, {"way": "second"}):
+        append_row(row, str(file))
+    assert file.read_text() == capsys.readouterr().out == '{"way": "first"}\n{"way": "second"}\n'
+    assert [json.loads(line)["way"] for line in file.read_text().splitlines()] == ["first", "second"]
+
+
+def test_without_a_file_a_row_is_only_printed(tmp_path: Path, capsys: Any) -> None:
+    append_row({"auc": 0.5}, None)
+    assert capsys.readouterr().out == '{"auc": 0.5}\n' and not list(tmp_path.iterdir())
+
+
+def test_packed_rows_come_back_and_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
+    rows = [{"way": "first", "auc": 0.1}, {"way": "zweite: ä", "parts": [None, {"a": 1}]}]
+    for name in ("rows.jsonl", "rows.jsonl.xz", "again.jsonl.xz"):
+        write_rows(tmp_path / name, rows)
+        assert read_rows(tmp_path / name) == rows
+    assert (tmp_path / "rows.jsonl.xz").read_bytes() == (tmp_path / "again.jsonl.xz").read_bytes()
+    assert (tmp_path / "rows.jsonl.xz").read_bytes() != (tmp_path / "rows.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(("study", "count"), [("proof", 1829), ("wrong_labels", 102), ("random_policies", 100)])
+def test_the_rows_of_each_study_are_kept(study: str, count: int) -> None:
+    assert len(read_rows(Path(__file__).parents[2] / "studies" / study / "rows.jsonl.xz")) == count

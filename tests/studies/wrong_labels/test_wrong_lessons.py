@@ -1,0 +1,119 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from monai_gmcl.benchmark import data_sets
+from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
+from monai_gmcl.benchmark.student_run import StudentRun
+from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.weighting import UniformWeighting
+from studies.wrong_labels.weights_by_mark import WeightsByMark
+from studies.wrong_labels.wrong_lessons import (
+    WEIGHTINGS,
+    _with_foreign,
+    _with_pool,
+    _with_trusted,
+    flipped,
+    foreign,
+)
+
+WAYS = ("own images", "30 % foreign")
+
+
+@pytest.fixture(autouse=True)
+def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_sets, "HELD_OUT", 20)
+
+
+def rows_of(report: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def test_flipped_labels_are_compared_with_right_ones(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    report = tmp_path / "runs.jsonl"
+    flipped(str(folder), n=20, trusted=8, seeds=1, steps=6, report=str(report), channels=1, size=16)
+    rows = rows_of(report)
+    assert [row["way"] for row in rows] == [
+        "right labels, all equal",
+        "right labels, by the look-ahead",
+        "30 % flipped, all equal",
+        "30 % flipped, by the look-ahead",
+    ]
+    assert [math.isnan(row["told_apart"]) for row in rows] == [True, True, False, False]
+    assert rows[2]["told_apart"] == 0.5
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("chosen", "final"))
+    assert "30 % flipped, by the look-ahead" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_foreign_images_are_compared_with_own_ones(elsewhere: bool, folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "runs.jsonl"
+    others = str(folder / "test") if elsewhere else None
+    foreign(str(folder), others, n=20, seeds=[1], steps=6, report=str(report), channels=1, size=16)
+    rows = rows_of(report)
+    assert [row["way"] for row in rows] == [f"{pool}, {name}" for pool in WAYS for name in WEIGHTINGS]
+    assert [math.isnan(row["told_apart"]) for row in rows] == [True] * 4 + [False] * 4
+    assert {row["seed"] for row in rows} == {1}
+
+
+def test_some_weightings_may_be_left_out(folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "runs.jsonl"
+    own = {"report": str(report), "channels": 1, "size": 16}
+    foreign(str(folder), n=20, seeds=1, steps=6, weightings=["by the look-ahead"], **own)
+    assert [row["way"] for row in rows_of(report)] == [f"{pool}, by the look-ahead" for pool in WAYS]
+    flipped(str(folder), n=20, trusted=8, seeds=1, steps=6, weightings=["all equal"], **own)
+    assert [row["way"] for row in rows_of(report)[2:]] == ["right labels, all equal", "30 % flipped, all equal"]
+
+
+@pytest.mark.parametrize("command", [foreign, flipped])
+def test_a_weighting_of_another_name_is_an_error(command: Callable[..., None], folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="weightings must be among all equal, .* got by luck"):
+        command(str(folder), weightings=["by luck"], channels=1, size=16)
+
+
+def test_a_folder_without_foreign_images_is_an_error(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Expected a folder of images, found none"):
+        foreign(str(folder), str(tmp_path), n=20, seeds=1, steps=6, channels=1, size=16)
+
+
+def test_three_of_ten_images_are_replaced_and_marked() -> None:
+    own, others = torch.zeros(20, 1, 4, 4), torch.full((3, 1, 4, 4), 0.5)
+    pool, marks = _with_foreign(own, others, seed=0)
+    assert (marks == 0).sum() == 6
+    assert torch.equal(pool[marks == 0], torch.full((6, 1, 4, 4), 0.5))
+    assert torch.equal(pool[marks == 1], own[:14])
+    noise = _with_foreign(own, None, seed=0)[0][marks == 0]
+    assert noise.std() > 0.2 and noise.min() >= 0 and noise.max() <= 1
+    assert torch.equal(own, torch.zeros_like(own))
+
+
+@pytest.mark.parametrize("trusts", [False, True])
+def test_every_lesson_of_marked_images_is_kept(trusts: bool, folder: Path) -> None:
+    options = DataOptions(str(folder), 1, size=16)
+    labeled, pool = BenchmarkData(options).draw(8, 0)
+    watched = WeightsByMark()
+    build = _with_trusted(pool, torch.arange(16) % 2) if trusts else _with_pool
+    run = StudentRun(
+        lambda setup: build(setup, UniformWeighting(), watched), options, labeled, labeled, 0, 6, unlabeled=pool
+    )
+    run.run()
+    assert [len(marks) for marks, _ in watched.seen] == [32] * 6
+    assert watched.told_apart() == 0.5

@@ -26,7 +26,7 @@ from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["LabeledData", "open_data"]
+__all__ = ["LabeledData", "image_kind", "open_data"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +118,11 @@ def open_data(
     absent = [name for label, name in enumerate(names) if label not in known]
     if absent and len(whole["training"]) < len(parts["training"]):
         logger.warning("Too few images to split: training has none of %s. List validation and test yourself.", absent)
-    dims, channels = _kind(item["image"] for items in whole.values() for item in items)
+    dims, channels = image_kind(item["image"] for items in whole.values() for item in items)
     return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels)
 
 
-def _kind(paths: Iterable[str]) -> tuple[int, int]:
+def image_kind(paths: Iterable[str]) -> tuple[int, int]:
     """Return the dimensions and the channels of all images by their headers: 3 where one image has colors.
 
     Raises:

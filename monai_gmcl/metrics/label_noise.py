@@ -154,8 +154,8 @@ def false_label_share(
 
     The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
     would differ for other images; it does not say how far a student that knows the classes badly misleads it: images
-    that the student surely takes for another class count as false labels. Where one class alone is mislabeled, a part of
-    its false labels, up to a third in simulations, is missed.
+    that the student surely takes for another class count as false labels. Where one class alone is mislabeled, a part
+    of its false labels, up to a third in simulations, is missed.
 
     Args:
         probabilities: of the classes, ``(N, K)``; rows sum to 1.

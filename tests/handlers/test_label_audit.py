@@ -135,7 +135,7 @@ def test_each_run_begins_anew(tmp_path: Path) -> None:
             ["a", "b"],
             {"label": torch.tensor(7)},
             LabelError,
-            "'a.png' has the label 7; expected 0 to 1, a class of a, b",
+            "has the label 7; expected 0 to 1, a class of a, b",
         ),
         (["a", "b"], {"label": torch.tensor(-1)}, LabelError, "'a.png' has the label -1"),
     ],

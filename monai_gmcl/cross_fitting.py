@@ -78,6 +78,7 @@ def cross_fit(
     on_judged: Judged,
     further: Sequence[Item] = (),
     twins: Mapping[str, Hashable] | None = None,
+    always: Sequence[Item] = (),
 ) -> None:
     """Train a student for each fold of images on the others, and let it judge the fold.
 
@@ -88,22 +89,25 @@ def cross_fit(
         on_judged: called once for each item.
         further: items that no student trains on: judged by the mean of all.
         twins: of each path, something equal for images that show the same, which stay in one fold.
+        always: items that every student trains on, and that are not judged: their labels are sure.
 
     Raises:
         ConfigurationError: no number of folds.
         DataError: too few images, patients or slides for as many folds.
     """
     numbers = folds_of(items, folds, fitting.seed, twins)
-    plain = [{"image": item["image"], "label": item["label"]} for item in (*items, *further)]
+    plain = [{"image": item["image"], "label": item["label"]} for item in (*items, *further, *always)]
     images = CacheDataset(plain, Compose([fitting.load]), progress=False)
-    others = range(len(items), len(plain))
+    others = range(len(items), len(items) + len(further))
+    sure = range(len(items) + len(further), len(plain))
     sums: dict[int, Tensor] = {}
     # What is random here is so by the seed, and leaves the caller's generators alone.
     devices = [fitting.device] if fitting.device.type == "cuda" else []
     for fold in tqdm(range(folds), desc="cross-fitting", unit="fold"):
         with torch.random.fork_rng(devices):
             torch.manual_seed(fitting.seed + fold)
-            student = _fitted(fitting, images, [i for i, number in enumerate(numbers) if number != fold])
+            learned = [*(i for i, number in enumerate(numbers) if number != fold), *sure]
+            student = _fitted(fitting, images, learned)
         held_out = [i for i, number in enumerate(numbers) if number == fold]
         for index, found, image in class_probabilities(student, images, held_out, fitting.device):
             on_judged(items[index], found, image)

@@ -94,6 +94,15 @@ def test_further_images_are_judged_by_the_mean_of_all_students_none_of_which_lea
     assert all(torch.equal(alone[name], found[name]) for name in alone)
 
 
+def test_images_whose_labels_are_sure_teach_every_student_and_are_not_judged() -> None:
+    # Half of the labels that are judged are false: students learn from the sure ones.
+    doubtful = [{"image": str(index), "label": index // 2 % 2} for index in range(24)]
+    found: dict[int, int] = {}
+    sure = [{"image": str(500 + index), "label": index % 2} for index in range(40)]
+    cross_fit(doubtful, 3, FITTING, lambda item, p, _: found.update({int(item["image"]): int(p.argmax())}), always=sure)
+    assert found == {index: index % 2 for index in range(24)}
+
+
 def test_the_same_seed_gives_the_same_numbers_and_leaves_the_callers_generator_alone() -> None:
     runs = []
     for seed in (0, 0, 1):

@@ -49,6 +49,7 @@ def audit(
     folds: int | None = None,
     model_file: str | None = None,
     config_file: str | None = None,
+    trusted_dir: str = "",
     overwrite: bool = False,
     **override: Any,
 ) -> None:
@@ -68,6 +69,8 @@ def audit(
             trained on, where the data set is that of its training.
         config_file: the bundle's training configuration, which says how images are read and builds the student.
             Default: that of the bundle that comes with monai_gmcl.
+        trusted_dir: images whose labels are sure, as in the bundle's training; tables and lists can say so in a column
+            ``trusted``. Every student learns from them; they are not listed.
         overwrite: whether an earlier audit in ``out`` gives way.
         override: values of the configuration to replace, such as ``--image_size 96``, ``--group_column patient``,
             ``--max_epochs 30`` (default here: 20) or ``--network_def#layers "[2, 2, 2, 2]"``.
@@ -78,7 +81,12 @@ def audit(
             data, settings that are not those of the student's training.
         DataError: data that a training would refuse, or too few of them.
     """
-    check_paths(dataset_dir=dataset_dir, out=out, **({} if model_file is None else {"model_file": model_file}))
+    check_paths(
+        dataset_dir=dataset_dir,
+        out=out,
+        trusted_dir=trusted_dir,
+        **({} if model_file is None else {"model_file": model_file}),
+    )
     if not str(dataset_dir):
         raise ConfigurationError("audit: expected a folder, a CSV table or a JSON datalist as dataset_dir, got ''.")
     _check_settings(override, folds, model_file)
@@ -86,7 +94,7 @@ def audit(
     earlier = folder / LabelAudit.FILE_NAME
     if earlier.exists() and not overwrite:
         raise ConfigurationError(f"audit: there is an audit, {str(earlier)!r}, already: --overwrite, or another out.")
-    parser = _configuration(config_file, override)
+    parser = _configuration(config_file, {**override, "trusted_dir": str(trusted_dir)})
     found = (
         _by_cross_fitting(parser, str(dataset_dir), folder, 5 if folds is None else folds)
         if model_file is None
@@ -131,6 +139,9 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
     )
     parts = _each_once(data.parts)
     students = f"cross-fitting: each image by one of {folds} students that did not train on its label"
+    trusted = parts.pop("trusted", [])
+    if trusted:
+        students += f"; all of them trained on {len(trusted)} trusted images, which are not judged"
     further = parts.get("test", [])
     if further:
         students += "; images of the test part by the mean of all, none of which trained on them"
@@ -143,6 +154,7 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
         lambda item, probabilities, image: listed.add(item["image"], item["label"], probabilities, image),
         further,
         data.twins,
+        trusted,
     )
     return listed.write()
 
@@ -174,7 +186,9 @@ def _data(parser: ConfigParser, source: str, class_names: Any, group_column: Any
     """The labeled images, every file looked at."""
     names = [class_names] if isinstance(class_names, str) else class_names
     limits = (parser.get_parsed_content(name) for name in ("pixel_limit", "intensity_range"))
-    data = look_over(source, group_column, names and list(map(str, names)), *limits, bar_after=1.0)
+    data = look_over(
+        source, group_column, names and list(map(str, names)), *limits, 1.0, parser.get_parsed_content("trusted_dir")
+    )
     data.report.stop()
     if len(data.class_names) < 2:
         raise DataError(f"audit: expected images of two classes or more in {source!r}, found {data.class_names}.")

@@ -109,6 +109,14 @@ def test_images_of_the_test_part_teach_no_student_and_the_same_run_gives_the_sam
     assert first == third and len(first) == 27
 
 
+def test_trusted_images_teach_every_student_and_are_not_listed(tmp_path: Path) -> None:
+    rows = [{**row, "trusted": "yes" if index < 8 else ""} for index, row in enumerate(draw(tmp_path / "images", 30))]
+    audit(str(write(tmp_path / "noisy.csv", rows)), str(tmp_path / "out"), 2, **SMALL)
+    assert {row["part"] for row in table(tmp_path / "out")} == {"training"} and len(table(tmp_path / "out")) == 22
+    told = json.loads((tmp_path / "out" / "label_audit.json").read_text())
+    assert told["students"].endswith("; all of them trained on 8 trusted images, which are not judged")
+
+
 def student(path: Path, names: list[str], size: int = 16) -> Path:
     """The file of an untrained student of the bundle."""
     parser = ConfigParser()

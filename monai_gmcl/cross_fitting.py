@@ -172,7 +172,8 @@ def class_probabilities(
 def _fitted(fitting: Fitting, images: Any, indices: Sequence[int]) -> nn.Module:
     """A student that trained on some of the images."""
     network = copy.deepcopy(fitting.network).to(fitting.device)
-    data = Dataset(Subset(images, indices), Compose(list(fitting.random_transforms)))
+    chosen: Any = Subset(images, indices)
+    data = Dataset(chosen, Compose(list(fitting.random_transforms)))
     # A batch of one image has no variance for batch normalization.
     alone = len(indices) % fitting.batch_size == 1
     loader = DataLoader(data, batch_size=fitting.batch_size, shuffle=True, num_workers=0, drop_last=alone)
@@ -181,7 +182,7 @@ def _fitted(fitting: Fitting, images: Any, indices: Sequence[int]) -> nn.Module:
     optimizer = torch.optim.AdamW(network.parameters(), lr=fitting.learning_rate)
     # One step more than the run has: ignite's last event comes after the last step.
     steps = fitting.max_epochs * len(loader) + 1
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fitting.learning_rate, total_steps=steps)
+    schedule: Any = torch.optim.lr_scheduler.OneCycleLR(optimizer, fitting.learning_rate, total_steps=steps)
     trainer = SupervisedTrainer(
         device=fitting.device,
         max_epochs=fitting.max_epochs,

@@ -185,10 +185,8 @@ def _by_file(
 def _data(parser: ConfigParser, source: str, class_names: Any, group_column: Any) -> DataSet:
     """The labeled images, every file looked at."""
     names = [class_names] if isinstance(class_names, str) else class_names
-    limits = (parser.get_parsed_content(name) for name in ("pixel_limit", "intensity_range"))
-    data = look_over(
-        source, group_column, names and list(map(str, names)), *limits, 1.0, parser.get_parsed_content("trusted_dir")
-    )
+    given = {name: parser.get_parsed_content(name) for name in ("pixel_limit", "intensity_range", "trusted_dir")}
+    data = look_over(source, group_column, names and list(map(str, names)), bar_after=1.0, **given)
     data.report.stop()
     if len(data.class_names) < 2:
         raise DataError(f"audit: expected images of two classes or more in {source!r}, found {data.class_names}.")

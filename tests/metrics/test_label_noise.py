@@ -121,7 +121,7 @@ def test_false_labels_of_simulated_noise_are_ranked_and_their_share_is_in_the_in
         probabilities, given, true = noisy(600, flips, seed=seed)
         false = given != true
         for score in (self_confidence, normalized_margin):
-            assert float(compute_roc_auc(-score(probabilities, given), false.long())) > 0.95
+            assert torch.as_tensor(compute_roc_auc(-score(probabilities, given), false.long())) > 0.95
         found = false_label_share(probabilities, given, 200, seed=seed)
         assert found.low <= found.share <= found.high and found.high - found.low < 0.12
         assert found.share == pytest.approx(float(false.double().mean()), abs=0.03)
@@ -135,7 +135,7 @@ def test_false_labels_of_one_class_alone_are_rather_too_few_than_too_many() -> N
     for seed in range(5):
         probabilities, given, true = noisy(600, flips, seed=seed)
         false = given != true
-        assert float(compute_roc_auc(-normalized_margin(probabilities, given), false.long())) > 0.95
+        assert torch.as_tensor(compute_roc_auc(-normalized_margin(probabilities, given), false.long())) > 0.95
         missed = float(false.double().mean()) - false_label_share(probabilities, given, 10).share
         assert 0 < missed < 0.05
         assert int(label_joint(probabilities, given).fill_diagonal_(0).argmax()) == 1  # given 0, truly 1

@@ -15,6 +15,7 @@ import sys
 
 import fire
 
+from monai_gmcl.commands.audit import audit
 from monai_gmcl.commands.check import check
 from monai_gmcl.commands.compare import compare
 from monai_gmcl.commands.export import export
@@ -28,6 +29,7 @@ __all__ = ["main"]
 
 
 COMMANDS = {
+    "audit": audit,
     "check": check,
     "compare": compare,
     "export": export,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_gmcl.data.faults import Fault, alike, stop_at_errors, tell
@@ -26,7 +26,7 @@ from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["LabeledData", "open_data"]
+__all__ = ["LabeledData", "image_kind", "open_data"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class LabeledData:
         class_names: in the order of the labels.
         spatial_dims: 2 or 3.
         channels: of 2-D images 1 where all are grey, or else 3; of volumes their own.
+        trusted: images whose labels are sure, in no other part: they judge lessons (``meta_data_loader``).
     """
 
     training: list[Item]
@@ -50,6 +51,7 @@ class LabeledData:
     class_names: list[str]
     spatial_dims: int
     channels: int
+    trusted: list[Item] = field(default_factory=list)
 
     @property
     def num_classes(self) -> int:
@@ -67,6 +69,7 @@ def open_data(
     check: bool = True,
     pixel_limit: int | None = None,
     intensity_range: tuple[float, float] | None = None,
+    trusted_dir: str | Path = "",
 ) -> LabeledData:
     """Open what the user has, or the phantom.
 
@@ -88,6 +91,9 @@ def open_data(
             that show the same together.
         pixel_limit: most pixels of an image, or voxels of a volume; see :func:`image_transforms`.
         intensity_range: with which the images will be read: the check compares their values with it.
+        trusted_dir: a folder of class folders with images whose labels are sure, of each class at least one; tables and
+            lists can say so of training images by ``yes`` in a column, or key, ``trusted``. They come into no other
+            part; images or patients that stand in another part, too, are errors (without a check: files and patients).
 
     Raises:
         ConfigurationError: a limit or a range that is none.
@@ -100,11 +106,12 @@ def open_data(
     path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
     class_names = [class_names] if isinstance(class_names, str) else class_names
     if check and str(dataset_dir):
-        looked = look_over(path, group_column, class_names, pixel_limit, intensity_range, bar_after=1.0)
+        rest = pixel_limit, intensity_range, 1.0, trusted_dir
+        looked = look_over(path, group_column, class_names, *rest)
         parts, names, twins, faults = looked.parts, looked.class_names, looked.twins, looked.report.faults
     else:
         listed: list[Fault] = []
-        parts, names = list_parts(path, group_column, class_names, listed.append)
+        parts, names = list_parts(path, group_column, class_names, listed.append, trusted_dir)
         # Which images show the same must be known where a split could put them into two parts.
         split = [] if str(dataset_dir) == "" or all(map(parts.get, PARTS)) else parts["training"]
         twins, faults = find_twins([item["image"] for item in split], pixel_limit), tuple(listed)
@@ -113,16 +120,20 @@ def open_data(
         for same in alike(faults):
             logger.warning(tell(same))
     whole = split_off(parts, fractions, seed, twins)
-    check_no_leakage(whole)
+    trusted = parts.get("trusted", [])
+    check_no_leakage({**whole, "trusted": trusted})
+    unjudged = [name for label, name in enumerate(names) if label not in classes_in(trusted)] if trusted else []
+    if unjudged or (str(trusted_dir) and not trusted):
+        raise DataError(f"Expected trusted images of each class, found none of {', '.join(unjudged or names)}.")
     known = classes_in(whole["training"])
     absent = [name for label, name in enumerate(names) if label not in known]
     if absent and len(whole["training"]) < len(parts["training"]):
         logger.warning("Too few images to split: training has none of %s. List validation and test yourself.", absent)
-    dims, channels = _kind(item["image"] for items in whole.values() for item in items)
-    return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels)
+    dims, channels = image_kind(item["image"] for items in (*whole.values(), trusted) for item in items)
+    return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels, trusted)
 
 
-def _kind(paths: Iterable[str]) -> tuple[int, int]:
+def image_kind(paths: Iterable[str]) -> tuple[int, int]:
     """Return the dimensions and the channels of all images by their headers: 3 where one image has colors.
 
     Raises:

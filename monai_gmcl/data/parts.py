@@ -23,6 +23,7 @@ from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.listing import Item, folder_entries, is_image
 from monai_gmcl.data.part_names import part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
+from monai_gmcl.data.trusted_rows import is_trusted, no_trusted
 
 __all__ = ["list_parts"]
 
@@ -36,11 +37,14 @@ def list_parts(
     group_column: str | None = None,
     class_names: Sequence[str] | None = None,
     on_fault: OnFault = stop,
+    trusted_dir: str | Path = "",
 ) -> tuple[dict[str, list[Item]], list[str]]:
     """List a data set by its parts, as it stands.
 
     Parts have their usual names, in small or capital letters: ``train``, ``Training``, ``val``, ``valid``,
     ``Testing``, ...
+
+    Images of the training part whose row says yes in the column, or key, ``trusted`` are a part of their own.
 
     Args:
         path: a folder of parts, each of class folders; a folder of class folders; a CSV table, with a column ``split``
@@ -49,9 +53,10 @@ def list_parts(
         class_names: the classes in the order of their labels. Default: those of the training part, numbers first, as
             numbers.
         on_fault: called with each fault. Default: errors raise.
+        trusted_dir: a folder of class folders with further images of the part ``trusted``. Empty: none.
 
     Returns:
-        Items of ``training`` and, where there are any, of ``validation`` and ``test``; and the class names.
+        Items of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``; and the class names.
 
     Raises:
         DataError: naming what was found instead.
@@ -72,6 +77,10 @@ def list_parts(
     else:
         accepted = "a folder of class folders, a .csv table or a .json datalist"
         on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    if str(trusted_dir):
+        classes = names or list(dict.fromkeys(str(entry.item["label"]) for entry in parts["training"]))
+        further, _ = class_folder_entries(Path(str(trusted_dir)), classes, on_fault)
+        parts["trusted"] = [*parts.get("trusted", []), *further]
     return name_parts(parts, names, path, on_fault)
 
 
@@ -112,12 +121,18 @@ def _table_parts(path: Path, group_column: str | None, class_names: list[str] | 
     rows = table_rows(table, group=group_column)
     column = _part_column(table, path, on_fault)
     listed: dict[str, list[tuple[int, Any]]] = {} if rows else {"training": []}
+    marks = table.column("trusted")
     for (number, row), (_, values) in zip(rows, table.rows, strict=True):
-        listed.setdefault(part_name(values[column]) or "" if column else "training", []).append((number, row))
+        part = part_name(values[column]) or "" if column else "training"
+        trusted = marks is not None and is_trusted(values[marks], part, path, number, on_fault)
+        listed.setdefault("trusted" if trusted else part, []).append((number, row))
+    if marks is not None and "trusted" not in listed:
+        on_fault(no_trusted(path))
     if "training" not in listed:
-        on_fault(Fault("table", str(path), f"rows of the part 'training' in the column {column!r}", ", ".join(listed)))
+        wanted = f"rows of the part 'training' in the column {column!r}" if column else "images that are not trusted"
+        on_fault(Fault("table", str(path), wanted, ", ".join(listed)))
         return {"training": []}
-    order = [part for part in ("training", "validation", "test") if part in listed]
+    order = [part for part in ("training", "validation", "test", "trusted") if part in listed]
     return {part: row_entries(listed[part], path, class_names, on_fault) for part in order}
 
 
@@ -155,11 +170,22 @@ def _json_parts(path: Path, group_key: str | None, class_names: list[str] | None
         name = lists[part][0]
         if len(lists[part]) > 1:
             on_fault(Fault("table", str(path), f"one list of {part}", ", ".join(lists[part])))
-        parts[part] = row_entries(_json_rows(content[name], group_key), path, class_names, on_fault)
+        rows = _json_rows(content[name], group_key)
+        marked = any(isinstance(row, Mapping) and "trusted" in row for _, row in rows)
+        sure = {number for number, row in rows if marked and _marked(row, part, path, number, on_fault)}
+        parts[part] = row_entries([row for row in rows if row[0] not in sure], path, class_names, on_fault)
+        if sure:
+            parts["trusted"] = row_entries([row for row in rows if row[0] in sure], path, class_names, on_fault)
+        elif marked and part == "training":
+            on_fault(no_trusted(path))
         if any(isinstance(row, Mapping) and "fold" in row for row in content[name]):
             wanted = f"lists of training and validation, not {name!r} in folds"
             on_fault(Fault("unread_column", str(path), wanted, "'fold'"))
     return parts
+
+
+def _marked(row: Any, part: str, path: Path, number: int, on_fault: OnFault) -> bool:
+    return isinstance(row, Mapping) and is_trusted(row.get("trusted"), part, path, number, on_fault)
 
 
 def _json_rows(rows: Sequence[Any], group_key: str | None) -> list[tuple[int, Any]]:

@@ -38,7 +38,7 @@ class DataSet(NamedTuple):
     """A data set as it stands on disk, looked at.
 
     Attributes:
-        parts: items by part; ``training`` and, where there are any, ``validation`` and ``test``.
+        parts: items by part; ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``.
         class_names: in the order of the labels.
         report: all faults.
         twins: of each path, something equal for files that show the same.
@@ -57,6 +57,7 @@ def look_over(
     pixel_limit: int | None = None,
     intensity_range: tuple[float, float] | None = None,
     bar_after: float = 0.0,
+    trusted_dir: str | Path = "",
 ) -> DataSet:
     """List a data set and look at every file: what ``validate`` reports and what :func:`open_data` opens.
 
@@ -67,12 +68,13 @@ def look_over(
         pixel_limit: see there.
         intensity_range: see there.
         bar_after: seconds until there is a progress bar: a small data set needs none.
+        trusted_dir: a folder of class folders with images whose labels are sure. Empty: none.
 
     Raises:
         ConfigurationError: a limit that is no count of pixels, a range that is none.
     """
     listed: list[Fault] = []
-    parts, names = list_parts(source, group_column, class_names, listed.append)
+    parts, names = list_parts(source, group_column, class_names, listed.append, trusted_dir)
     return _looked_at(parts, names, source, pixel_limit, listed, intensity_range, False, bar_after)
 
 

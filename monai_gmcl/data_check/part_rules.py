@@ -47,7 +47,9 @@ def twin_faults(parts: Parts, looks: Mapping[str, Look]) -> list[Fault]:
 def _twin_fault(part: str, item: Item, other_part: str, other: Item) -> Fault:
     what = "the same file" if item["image"] == other["image"] else f"the pixels of {item['image']!r}"
     if part != other_part:
-        return Fault("leak", other["image"], f"images that only {other_part} has", f"{what} in {part}")
+        differ = "trusted" in (part, other_part) and item["label"] != other["label"]
+        labels = f", with label {item['label']} and not {other['label']}" if differ else ""
+        return Fault("leak", other["image"], f"images that only {other_part} has", f"{what} in {part}{labels}")
     if item["label"] != other["label"]:
         labels = f"{what} labeled {item['label']} and {other['label']}"
         return Fault("two_labels", other["image"], "one label for an image", labels)
@@ -95,7 +97,7 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
         for label, name in enumerate(class_names):
             where = f"images of {name!r} in {part}"
             # a column of a multi-label task that has no name is no class that someone asked for
-            asked = part == "training" and not (name == str(label) and _is_row(items))
+            asked = part in ("training", "trusted") and not (name == str(label) and _is_row(items))
             if counts[label] == 0:
                 faults.append(Fault("empty_class" if asked else "absent_class", source, where, "none"))
             elif counts[label] == 1:

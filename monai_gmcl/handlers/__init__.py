@@ -19,6 +19,7 @@ from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.harm_guard import HarmGuard
 from monai_gmcl.handlers.image_grid import ImageGridHandler
+from monai_gmcl.handlers.label_audit import LabelAudit
 from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
 from monai_gmcl.handlers.policy_log import PolicyLog
@@ -38,6 +39,7 @@ __all__ = [
     "CurvesHandler",
     "HarmGuard",
     "ImageGridHandler",
+    "LabelAudit",
     "LabelLeakLog",
     "LazySummaryWriter",
     "LessonProgressBar",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["calibration_error", "classification_measures", "mean_auc"]
+__all__ = ["calibration_error", "check_probabilities", "classification_measures", "mean_auc"]
 
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
@@ -40,7 +40,7 @@ def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, 
     Raises:
         ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
     """
-    _check(probabilities, labels)
+    check_probabilities(probabilities, labels)
     classes = probabilities.shape[1]
     predicted, wanted = (nn.functional.one_hot(part, classes) for part in (probabilities.argmax(1), labels))
     counts = get_confusion_matrix(predicted, wanted).sum(0)[_findings(classes)]
@@ -70,7 +70,16 @@ def _findings(classes: int) -> slice:
     return slice(1, 2) if classes == 2 else slice(None)
 
 
-def _check(probabilities: Tensor, labels: Tensor) -> None:
+def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
+    """Raise where class probabilities and labels are none, or do not go together.
+
+    Args:
+        probabilities: of the classes, ``(N, K)``, K of 2 or more; rows sum to 1.
+        labels: int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Raises:
+        ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
+    """
     if probabilities.ndim != 2 or probabilities.shape[1] < 2 or labels.shape != probabilities.shape[:1]:
         raise ConfigurationError(
             f"Expected probabilities (N, K), K of 2 or more, and labels (N,), found shapes "

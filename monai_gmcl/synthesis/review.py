@@ -18,10 +18,10 @@ from pathlib import Path
 
 from monai.utils.type_conversion import convert_to_tensor
 
+from monai_gmcl.contact_sheet import contact_sheet
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.metrics import Memorization
 from monai_gmcl.names import csv_cell
-from monai_gmcl.synthesis.contact_sheet import contact_sheet
 from monai_gmcl.synthesis.image_files import read_image
 from monai_gmcl.synthesis.out_folder import write_atomically
 from monai_gmcl.synthesis.real_images import RealImages

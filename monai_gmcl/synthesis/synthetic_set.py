@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_gmcl.contact_sheet import COLUMNS, contact_sheet
 from monai_gmcl.data.labeled_sources import Label, read_label
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
 from monai_gmcl.names import csv_cell, shown_name
 from monai_gmcl.synthesis.card import card
-from monai_gmcl.synthesis.contact_sheet import COLUMNS, contact_sheet
 from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
 from monai_gmcl.synthesis.measures import measure
 from monai_gmcl.synthesis.out_folder import CARD, CONTACT_SHEET, DATALIST, IMAGES, MANIFEST, OutFolder

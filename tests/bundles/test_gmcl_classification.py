@@ -31,6 +31,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 import monai_gmcl
 from monai_gmcl import (
     ConfidenceWeighting,
+    FiniteDifferenceHypergradient,
     LessonWeighting,
     LookAheadWeighting,
     UniformWeighting,
@@ -284,6 +285,33 @@ def test_unlabeled_volumes_join_the_lessons(tmp_path: Path) -> None:
     assert load_teacher(tmp_path / "output" / "teacher.safetensors").spatial_dims == 3
     assert all(float(row["mean_proposed"]) >= 0 for row in _rows(tmp_path / "output" / "lesson_weights.csv"))
     assert (tmp_path / "output" / "weights" / "epoch_0002.png").is_file()
+
+
+def test_trusted_images_judge_the_lessons_by_the_look_ahead_of_the_whole_student(data: Path, tmp_path: Path) -> None:
+    sure = make_phantom(tmp_path / "sure", {"images": 2}, size=32, seed=1) / "images"
+    options = {"dataset_dir": str(data), "output_dir": str(tmp_path / "output"), "trusted_dir": str(sure)}
+    workflow = _workflow("train.yaml", "train", max_epochs=1, **options)
+    workflow.initialize()
+    parser = workflow.parser
+    trainer = parser.get_parsed_content("train#trainer")
+    assert isinstance(trainer.weighting, LookAheadWeighting)
+    assert isinstance(trainer.weighting.hypergradient, FiniteDifferenceHypergradient)
+    judging, *teaching = (
+        {item["image"] for item in parser.get_parsed_content(f"{name}#dataset").data}
+        for name in ("trusted", "train", "validate")
+    )
+    assert len(judging) == 8 and not judging & set.union(*teaching)
+    assert trainer.look_ahead.meta_batches is not None
+    workflow.run()
+    assert trainer.state.iteration == 2
+    workflow.finalize()
+
+
+def test_without_trusted_images_all_count_alike_and_the_next_batch_judges(data: Path, tmp_path: Path) -> None:
+    workflow = _workflow("train.yaml", "train", dataset_dir=str(data), output_dir=str(tmp_path))
+    workflow.initialize()
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    assert isinstance(trainer.weighting, UniformWeighting) and trainer.look_ahead.meta_batches is None
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_gmcl.synthesis.contact_sheet import COLUMNS, GAP, HEADING, TILE, contact_sheet
+from monai_gmcl.contact_sheet import COLUMNS, GAP, HEADING, TILE, contact_sheet
 
 
 def page_of(*rows):

@@ -1,0 +1,211 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``python -m monai_gmcl audit``: which labels of a data set are probably false, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle.config_parser import ConfigParser
+from monai.data.dataset import Dataset
+from monai.transforms.compose import Compose
+
+from monai_gmcl.commands.init import bundle_folder
+from monai_gmcl.cross_fitting import Fitting, class_probabilities, cross_fit
+from monai_gmcl.data.listing import Item
+from monai_gmcl.data.opening import image_kind
+from monai_gmcl.data.splits import split_off
+from monai_gmcl.data_check.check import DataSet, look_over
+from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.handlers.label_audit import LabelAudit
+from monai_gmcl.metrics.label_noise import FalseLabelShare
+from monai_gmcl.paths import check_paths
+from monai_gmcl.student_file import describe_student, load_student
+
+__all__ = ["audit"]
+
+READING = ("image_crop", "image_size", "spacing", "intensity_range")
+TRAINING = ("max_epochs", "batch_size", "learning_rate", "train")
+SETTINGS = (*READING, *TRAINING, "group_column", "class_names", "pixel_limit", "seed", "device", "network_def")
+"""Of the configuration that can be replaced: the others have no effect on an audit."""
+FRACTIONS = (0.6, 0.2, 0.2)
+"""Of the bundle's split."""
+
+
+def audit(
+    dataset_dir: str,
+    out: str,
+    folds: int | None = None,
+    model_file: str | None = None,
+    config_file: str | None = None,
+    trusted_dir: str = "",
+    overwrite: bool = False,
+    **override: Any,
+) -> None:
+    """List the labels of a data set that are probably false, and estimate how many there are.
+
+    Each image is judged by a student that did not train on its label: of the images of training and validation one
+    fold after the other is left out, and a small student learns the rest. Images of the test part are judged by all of
+    them; no student learns from them. Writes ``label_audit.csv``, ``label_audit.png`` and ``label_audit.json``; see
+    :class:`monai_gmcl.handlers.LabelAudit`.
+
+    Args:
+        dataset_dir: what the bundle's training takes: a folder, a CSV table or a MONAI JSON datalist.
+        out: folder of the files; made if there is none.
+        folds: number of students, 2 or more. Default: 5.
+        model_file: ``model.pt`` of a training, such as a weighed one: that student judges all images instead, also
+            those that it trained on. What it has learned by heart it does not doubt. The column ``part`` tells what it
+            trained on, where the data set is that of its training.
+        config_file: the bundle's training configuration, which says how images are read and builds the student.
+            Default: that of the bundle that comes with monai_gmcl.
+        trusted_dir: images whose labels are sure, as in the bundle's training; tables and lists can say so in a column
+            ``trusted``. Every student learns from them; they are not listed.
+        overwrite: whether an earlier audit in ``out`` gives way.
+        override: values of the configuration to replace, such as ``--image_size 96``, ``--group_column patient``,
+            ``--max_epochs 30`` (default here: 20) or ``--network_def#layers "[2, 2, 2, 2]"``.
+
+    Raises:
+        CheckpointError: a student's file that cannot be used.
+        ConfigurationError: arguments that cannot be or do not go together, an earlier audit in ``out``, multi-label
+            data, settings that are not those of the student's training.
+        DataError: data that a training would refuse, or too few of them.
+    """
+    check_paths(
+        dataset_dir=dataset_dir,
+        out=out,
+        trusted_dir=trusted_dir,
+        **({} if model_file is None else {"model_file": model_file}),
+    )
+    if not str(dataset_dir):
+        raise ConfigurationError("audit: expected a folder, a CSV table or a JSON datalist as dataset_dir, got ''.")
+    _check_settings(override, folds, model_file)
+    folder = Path(out)
+    earlier = folder / LabelAudit.FILE_NAME
+    if earlier.exists() and not overwrite:
+        raise ConfigurationError(f"audit: there is an audit, {str(earlier)!r}, already: --overwrite, or another out.")
+    parser = _configuration(config_file, {**override, "trusted_dir": str(trusted_dir)})
+    found = (
+        _by_cross_fitting(parser, str(dataset_dir), folder, 5 if folds is None else folds)
+        if model_file is None
+        else _by_file(parser, str(dataset_dir), folder, str(model_file), override)
+    )
+    print(
+        f"{found.share:.1%} of the labels are probably false (95 % interval {found.low:.1%} to {found.high:.1%}): the "
+        f"most suspicious ones first in {str(earlier)!r}, pictures in {LabelAudit.SHEET_NAME}."
+    )
+
+
+def _check_settings(given: Mapping[str, Any], folds: int | None, model_file: str | None) -> None:
+    for name in given:
+        if name.split("#")[0] not in SETTINGS:
+            known = ", ".join(SETTINGS)
+            raise ConfigurationError(f"audit: expected one of the settings {known}; it does not use {name!r}.")
+    unused = [name for name in given if name.split("#")[0] in TRAINING] + ([] if folds is None else ["folds"])
+    if model_file is not None and unused:
+        raise ConfigurationError(f"audit: with a model_file nothing is trained: leave out {', '.join(unused)}.")
+
+
+def _configuration(config_file: str | None, override: Mapping[str, Any]) -> ConfigParser:
+    file = Path(config_file) if config_file is not None else bundle_folder() / "configs" / "train.yaml"
+    if not file.is_file():
+        raise ConfigurationError(f"audit: expected a bundle configuration (JSON or YAML), found no file {str(file)!r}.")
+    parser = ConfigParser()
+    parser.read_config(file)
+    parser.update({"bundle_root": str(file.resolve().parent.parent), "max_epochs": 20, **override})
+    return parser
+
+
+def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: int) -> FalseLabelShare:
+    data = _data(parser, source, parser.get_parsed_content("class_names"), parser.get_parsed_content("group_column"))
+    _built_for(parser, data)
+    torch.manual_seed(parser.get_parsed_content("seed"))
+    fitting = Fitting(
+        network=parser.get_parsed_content("network_def"),
+        load=Compose(list(parser.get_parsed_content("load_image"))),
+        random_transforms=parser.get_parsed_content("train#random_transforms"),
+        device=torch.device(parser.get_parsed_content("device")),
+        **{name: parser.get_parsed_content(name) for name in ("max_epochs", "batch_size", "learning_rate", "seed")},
+    )
+    parts = _each_once(data.parts)
+    students = f"cross-fitting: each image by one of {folds} students that did not train on its label"
+    trusted = parts.pop("trusted", [])
+    if trusted:
+        students += f"; all of them trained on {len(trusted)} trusted images, which are not judged"
+    further = parts.get("test", [])
+    if further:
+        students += "; images of the test part by the mean of all, none of which trained on them"
+    listed = LabelAudit(folder, data.class_names, students, _part_of(parts), seed=fitting.seed)
+    learned = [item for part, items in parts.items() if part != "test" for item in items]
+    cross_fit(
+        learned,
+        folds,
+        fitting,
+        lambda item, probabilities, image: listed.add(item["image"], item["label"], probabilities, image),
+        further,
+        data.twins,
+        trusted,
+    )
+    return listed.write()
+
+
+def _by_file(
+    parser: ConfigParser, source: str, folder: Path, model_file: str, given: Mapping[str, Any]
+) -> FalseLabelShare:
+    student = describe_student(model_file)
+    student.check(**{name: given[name] for name in (*READING, "class_names") if name in given})
+    parser.update(student.reading())
+    split = student.split
+    data = _data(parser, source, student.class_names, given.get("group_column", split.get("group_column")))
+    dims, channels = _built_for(parser, data)
+    student.check(spatial_dims=dims, channels=channels, class_names=data.class_names, task="classification")
+    device = torch.device(parser.get_parsed_content("device"))
+    network = load_student(parser.get_parsed_content("network_def"), model_file).to(device)
+    whole = split_off(data.parts, FRACTIONS, given.get("seed", split.get("seed", 0)), data.twins)
+    parts = _each_once(whole)
+    students = f"the student of {model_file}: it trained on the labels of the part 'training', as data are split for it"
+    listed = LabelAudit(folder, data.class_names, students, _part_of(parts))
+    items = [item for part in parts.values() for item in part]
+    images = Dataset(items, Compose(list(parser.get_parsed_content("load_image"))))
+    for index, probabilities, image in class_probabilities(network, images, range(len(items)), device):
+        listed.add(items[index]["image"], items[index]["label"], probabilities, image)
+    return listed.write()
+
+
+def _data(parser: ConfigParser, source: str, class_names: Any, group_column: Any) -> DataSet:
+    """The labeled images, every file looked at."""
+    names = [class_names] if isinstance(class_names, str) else class_names
+    given = {name: parser.get_parsed_content(name) for name in ("pixel_limit", "intensity_range", "trusted_dir")}
+    data = look_over(source, group_column, names and list(map(str, names)), bar_after=1.0, **given)
+    data.report.stop()
+    if len(data.class_names) < 2:
+        raise DataError(f"audit: expected images of two classes or more in {source!r}, found {data.class_names}.")
+    if any(isinstance(item["label"], list) for items in data.parts.values() for item in items):
+        raise ConfigurationError(f"audit: expected one class an image, found several labels an image in {source!r}.")
+    return data
+
+
+def _built_for(parser: ConfigParser, data: DataSet) -> tuple[int, int]:
+    """Have the configuration read these images and build their student; return their dimensions and channels."""
+    dims, channels = image_kind(item["image"] for items in data.parts.values() for item in items)
+    parser.update({"spatial_dims": dims, "channels": channels, "num_classes": len(data.class_names)})
+    return dims, channels
+
+
+def _each_once(parts: Mapping[str, list[Item]]) -> dict[str, list[Item]]:
+    """The same without the files that are listed again, of which the check has warned."""
+    return {part: list({item["image"]: item for item in items}.values()) for part, items in parts.items()}
+
+
+def _part_of(parts: Mapping[str, list[Item]]) -> dict[str, str]:
+    return {item["image"]: part for part, items in parts.items() for item in items}

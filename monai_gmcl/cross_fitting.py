@@ -1,0 +1,197 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Students that judge images whose labels they did not train on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.data.dataloader import DataLoader
+from monai.data.dataset import CacheDataset, Dataset
+from monai.engines.trainer import SupervisedTrainer
+from monai.handlers.lr_schedule_handler import LrScheduleHandler
+from monai.transforms.compose import Compose
+from torch import Tensor, nn
+from torch.utils.data import Subset
+from tqdm import tqdm
+
+from monai_gmcl.data.listing import Item
+from monai_gmcl.data.splits import classes_in, grouped_stratified_split
+from monai_gmcl.exceptions import ConfigurationError, DataError
+
+__all__ = ["Fitting", "class_probabilities", "cross_fit", "folds_of"]
+
+Judged = Callable[[Item, Tensor, Tensor], None]
+"""Called with an item, the class probabilities ``(K,)`` of its image, and the image."""
+JUDGED_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the student of each fold is trained: AdamW with a one-cycle schedule, cross-entropy, all labels alike.
+
+    Attributes:
+        network: the untrained student, images to logits; each fold begins with a copy.
+        load: from an item to one whose ``image`` is a tensor ``(C, ...)`` with values from 0 to 1.
+        random_transforms: of the training's images.
+        max_epochs: 1 or more.
+        batch_size: 2 or more.
+        learning_rate: the highest of the schedule, above 0.
+        seed: of everything random.
+        device: where to train.
+    """
+
+    network: nn.Module
+    load: Callable[[Any], Any]
+    random_transforms: Sequence[Callable[[Any], Any]] = ()
+    max_epochs: int = 20
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_epochs", 1), ("batch_size", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigurationError(f"{name}: expected a whole number from {least}, got {value!r}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ConfigurationError(f"learning_rate: expected a number above 0, got {self.learning_rate!r}.")
+
+
+def cross_fit(
+    items: Sequence[Item],
+    folds: int,
+    fitting: Fitting,
+    on_judged: Judged,
+    further: Sequence[Item] = (),
+    twins: Mapping[str, Hashable] | None = None,
+    always: Sequence[Item] = (),
+) -> None:
+    """Train a student for each fold of images on the others, and let it judge the fold.
+
+    Args:
+        items: with ``image`` (path), ``label`` (a class) and, where known, ``group``, which stays in one fold.
+        folds: number of students, 2 or more.
+        fitting: how each is trained.
+        on_judged: called once for each item.
+        further: items that no student trains on: judged by the mean of all.
+        twins: of each path, something equal for images that show the same, which stay in one fold.
+        always: items that every student trains on, and that are not judged: their labels are sure.
+
+    Raises:
+        ConfigurationError: no number of folds.
+        DataError: too few images, patients or slides for as many folds.
+    """
+    numbers = folds_of(items, folds, fitting.seed, twins)
+    plain = [{"image": item["image"], "label": item["label"]} for item in (*items, *further, *always)]
+    images = CacheDataset(plain, Compose([fitting.load]), progress=False)
+    others = range(len(items), len(items) + len(further))
+    sure = range(len(items) + len(further), len(plain))
+    sums: dict[int, Tensor] = {}
+    # What is random here is so by the seed, and leaves the caller's generators alone.
+    devices = [fitting.device] if fitting.device.type == "cuda" else []
+    for fold in tqdm(range(folds), desc="cross-fitting", unit="fold"):
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(fitting.seed + fold)
+            learned = [*(i for i, number in enumerate(numbers) if number != fold), *sure]
+            student = _fitted(fitting, images, learned)
+        held_out = [i for i, number in enumerate(numbers) if number == fold]
+        for index, found, image in class_probabilities(student, images, held_out, fitting.device):
+            on_judged(items[index], found, image)
+        for index, found, image in class_probabilities(student, images, others, fitting.device):
+            sums[index] = sums.get(index, 0) + found.double()
+            if fold == folds - 1:
+                on_judged(further[index - len(items)], sums[index] / folds, image)
+
+
+def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, Hashable] | None = None) -> list[int]:
+    """Return the number of each item's fold: patients, slides and equal images stay together, classes keep their share.
+
+    Args:
+        items: with ``image``, ``label`` and, where known, ``group``.
+        folds: how many, 2 or more.
+        seed: deals equal groups in another order.
+        twins: of each path, something equal for images that show the same. Default: the path.
+
+    Raises:
+        ConfigurationError: no number of folds.
+        DataError: too few images, patients or slides: a fold would stay empty, or a class stands in one fold alone, so
+            that the student that is to judge it has never seen it.
+    """
+    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+        raise ConfigurationError(f"folds: expected a whole number from 2, got {folds!r}.")
+    numbered = [{**item, "position": position} for position, item in enumerate(items)]
+    parts = grouped_stratified_split(numbered, [1 / folds] * folds, seed, twins=twins)
+    known = classes_in(items)
+    numbers = [0] * len(items)
+    for number, part in enumerate(parts):
+        absent = known - classes_in([item for other in parts if other is not part for item in other])
+        if absent:
+            raise DataError(
+                f"Expected each class in two folds or more, found class {min(absent)} in one alone: its images are of "
+                "too few patients or slides. Add images, or take the class out."
+            )
+        for item in part:
+            numbers[item["position"]] = number
+    return numbers
+
+
+@torch.no_grad()
+def class_probabilities(
+    network: nn.Module, images: Any, indices: Sequence[int], device: torch.device
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield for each index its class probabilities ``(K,)`` by a student of one class an image, and the image.
+
+    Args:
+        network: images to logits; it is put into evaluation mode.
+        images: a data set of mappings with ``image``.
+        indices: in the data set.
+        device: of the network.
+    """
+    network.eval()
+    for start in range(0, len(indices), JUDGED_AT_ONCE):
+        chosen = indices[start : start + JUDGED_AT_ONCE]
+        batch = torch.stack([torch.as_tensor(images[index]["image"]).as_subclass(Tensor) for index in chosen])
+        found = network(batch.to(device)).double().softmax(1).cpu()
+        yield from zip(chosen, found, batch, strict=True)
+
+
+def _fitted(fitting: Fitting, images: Any, indices: Sequence[int]) -> nn.Module:
+    """A student that trained on some of the images."""
+    network = copy.deepcopy(fitting.network).to(fitting.device)
+    chosen: Any = Subset(images, indices)
+    data = Dataset(chosen, Compose(list(fitting.random_transforms)))
+    # A batch of one image has no variance for batch normalization.
+    alone = len(indices) % fitting.batch_size == 1
+    loader = DataLoader(data, batch_size=fitting.batch_size, shuffle=True, num_workers=0, drop_last=alone)
+    if not len(loader):
+        raise DataError(f"Expected two images or more to train on in each fold, found {len(indices)}.")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=fitting.learning_rate)
+    # One step more than the run has: ignite's last event comes after the last step.
+    steps = fitting.max_epochs * len(loader) + 1
+    schedule: Any = torch.optim.lr_scheduler.OneCycleLR(optimizer, fitting.learning_rate, total_steps=steps)
+    trainer = SupervisedTrainer(
+        device=fitting.device,
+        max_epochs=fitting.max_epochs,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=nn.CrossEntropyLoss(),
+        decollate=False,
+        train_handlers=[LrScheduleHandler(schedule, print_lr=False, epoch_level=False)],
+    )
+    trainer.run()
+    return network

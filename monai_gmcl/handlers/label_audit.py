@@ -1,0 +1,236 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which of the given labels are probably false, by what a student says of the images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data.meta_tensor import MetaTensor
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.contact_sheet import COLUMNS, contact_sheet
+from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
+from monai_gmcl.handlers.pictures import optional_picture
+from monai_gmcl.metrics.label_noise import (
+    FalseLabelShare,
+    confident_classes,
+    false_label_share,
+    label_joint,
+    normalized_margin,
+    self_confidence,
+)
+from monai_gmcl.names import csv_cell, shown_name
+from monai_gmcl.ranks import Ranks
+
+__all__ = ["LabelAudit"]
+
+MOST_ROWS = 20
+"""Of the contact sheet: pairs of given label and student's class."""
+Pair = tuple[int, int]
+
+
+class _Judged(NamedTuple):
+    file: str
+    label: int
+    probabilities: Tensor
+
+
+class LabelAudit:
+    """Lists labeled images, those whose label is probably false first, after an evaluator has run over them.
+
+    Writes three files. ``label_audit.csv``: each image with its given label, the student's class, the probability of
+    the given label (``self_confidence``), the ``score`` by which it is sorted (:func:`normalized_margin`, -1 to 1, the
+    most suspicious first), and, as ``suspected_class``, the class as which it counts where that is not the given one
+    (:func:`confident_classes`). ``label_audit.png``: the most suspicious images by given label and student's class.
+    ``label_audit.json``: the estimated share of false labels with its interval, the joint of given and true labels,
+    and whose probabilities they come from.
+
+    The probabilities should come from students that did not train on the image's label, as
+    ``python -m monai_gmcl audit`` makes them. What a student has learned by heart it does not doubt.
+
+    Args:
+        output_dir: folder of the files; made if there is none.
+        class_names: in the order of the outputs, 2 or more.
+        students: whose probabilities they are, in words: stands in the JSON file.
+        parts: of each image's file, the part of the data set that it is in: a column of the table. Default: none.
+        resamples: of the interval's bootstrap.
+        seed: of the bootstrap.
+
+    Shape:
+        ``engine.state.output`` after decollating: ``image`` with MONAI's meta data, values from 0 to 1; ``pred``
+        probabilities ``(K,)``; ``label`` a class, or one-hot ``(K,)``.
+
+    Raises:
+        ConfigurationError: fewer than two classes; while running: another number of outputs than of names, outputs that
+            are no probabilities, images that do not know their file, a class without images, or several ranks.
+        LabelError: while running: a label of no class.
+        DataError: while running: there was no image, or one came twice.
+    """
+
+    FILE_NAME = "label_audit.csv"
+    SHEET_NAME = "label_audit.png"
+    SUMMARY_NAME = "label_audit.json"
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        class_names: Sequence[str],
+        students: str = "the evaluator's network",
+        parts: Mapping[str, str] | None = None,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.class_names = [str(name) for name in class_names]
+        if len(self.class_names) < 2:
+            raise ConfigurationError(f"LabelAudit: expected two classes or more, got {self.class_names}.")
+        self.folder = Path(output_dir)
+        self.students = students
+        self.parts = parts
+        self.resamples, self.seed = resamples, seed
+        self._judged: dict[str, _Judged] = {}
+        self._suspects: dict[Pair, list[tuple[float, Tensor]]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
+        engine.add_event_handler(Events.COMPLETED, lambda: self.write())
+
+    def add(self, file: str, label: int, probabilities: Tensor, image: Tensor) -> None:
+        """Take down what a student says of an image.
+
+        Args:
+            file: of the image.
+            label: as given, 0 to K - 1.
+            probabilities: of the classes, ``(K,)``.
+            image: to be shown, ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1.
+
+        Raises:
+            ConfigurationError: another number of probabilities than of class names.
+            LabelError: a label of no class.
+            DataError: the file was taken down already.
+        """
+        if probabilities.shape != (len(self.class_names),):
+            raise ConfigurationError(
+                f"LabelAudit: {len(self.class_names)} class names ({', '.join(self.class_names)}) for probabilities of "
+                f"shape {tuple(probabilities.shape)}; expected as many."
+            )
+        if not 0 <= label < len(self.class_names):
+            raise LabelError(
+                f"LabelAudit: {file!r} has the label {label}; expected 0 to {len(self.class_names) - 1}, "
+                f"a class of {', '.join(self.class_names)}."
+            )
+        if file in self._judged:
+            raise DataError(f"LabelAudit: {file!r} came twice; expected each image once.")
+        probabilities = probabilities.detach().double().cpu()
+        self._judged[file] = _Judged(file, label, probabilities)
+        said = int(probabilities.argmax())
+        if said != label:
+            # The most suspicious of each pair alone: a data set's images may not fit into memory.
+            doubts = self._suspects.setdefault((label, said), [])
+            doubts.append((float(probabilities[label] - probabilities[said]), image.detach().cpu().float()))
+            doubts.sort(key=lambda doubt: doubt[0])
+            del doubts[COLUMNS:]
+
+    def write(self) -> FalseLabelShare:
+        """Write the three files; return the estimated share of false labels.
+
+        Raises:
+            ConfigurationError: no probabilities, or a class without images.
+            DataError: no image was taken down.
+            OutputError: the disk is full or cannot be written to.
+        """
+        if not self._judged:
+            raise DataError("LabelAudit: there was no image to judge; expected at least one of each class.")
+        probabilities = torch.stack([judged.probabilities for judged in self._judged.values()])
+        labels = torch.tensor([judged.label for judged in self._judged.values()])
+        share = false_label_share(probabilities, labels, self.resamples, seed=self.seed)
+        make_folder(self.folder)
+        write_whole(self.folder / self.FILE_NAME, self._table(probabilities, labels))
+        with optional_picture(self.folder / self.SHEET_NAME):
+            write_whole(self.folder / self.SHEET_NAME, contact_sheet(self._rows()))
+        summary = json.dumps(self._summary(probabilities, labels, share), indent=1)
+        write_whole(self.folder / self.SUMMARY_NAME, summary + "\n")
+        return share
+
+    def _begin(self) -> None:
+        if not Ranks().alone:
+            raise ConfigurationError("LabelAudit: what several ranks judge is not joined; use one process.")
+        self._judged, self._suspects = {}, {}
+
+    def _observe(self, engine: Engine) -> None:
+        for item in engine.state.output:  # type: ignore[union-attr]
+            image, label = item[Keys.IMAGE], torch.as_tensor(item[Keys.LABEL])
+            name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+            if name is None:
+                raise ConfigurationError(
+                    "LabelAudit: an image does not know its file; expected MONAI's meta data, as "
+                    "monai_gmcl.data.image_transforms and MONAI's LoadImaged keep them."
+                )
+            label = label.argmax() if label.numel() > 1 else label.reshape(())
+            self.add(str(name), int(label), torch.as_tensor(item[Keys.PRED]), torch.as_tensor(image))
+
+    def _table(self, probabilities: Tensor, labels: Tensor) -> str:
+        margins, own = normalized_margin(probabilities, labels), self_confidence(probabilities, labels)
+        said, counted = probabilities.argmax(1), confident_classes(probabilities, labels)
+        files, names = list(self._judged), [csv_cell(shown_name(name)) for name in self.class_names]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        part = ["part"] if self.parts is not None else []
+        writer.writerow(["image", *part, "given_label", "student_class", "self_confidence", "score", "suspected_class"])
+        for i in margins.argsort(stable=True).tolist():
+            suspected = int(counted[i]) not in (-1, int(labels[i]))
+            writer.writerow(
+                [
+                    csv_cell(files[i]),
+                    *([self.parts.get(files[i], "")] if self.parts is not None else []),
+                    names[labels[i]],
+                    names[said[i]],
+                    f"{own[i]:.6f}",
+                    f"{margins[i]:.6f}",
+                    names[counted[i]] if suspected else "",
+                ]
+            )
+        return text.getvalue()
+
+    def _rows(self) -> list[tuple[str, list[Tensor]]]:
+        """Rows of the contact sheet, the most suspicious first."""
+        pairs = sorted(self._suspects, key=lambda pair: self._suspects[pair][0][0])[:MOST_ROWS]
+        if not pairs:
+            return [("The student says the given label of every image.", [])]
+        names = self.class_names
+        return [
+            (f"given {names[label]}, student says {names[said]}", [image for _, image in self._suspects[label, said]])
+            for label, said in pairs
+        ]
+
+    def _summary(self, probabilities: Tensor, labels: Tensor, share: FalseLabelShare) -> dict[str, Any]:
+        counted = confident_classes(probabilities, labels)
+        return {
+            "students": self.students,
+            "images": len(labels),
+            "suspected": int(((counted >= 0) & (counted != labels)).sum()),
+            "false_label_share": share._asdict(),
+            "interval": f"95 % percentile bootstrap, {self.resamples} resamples, seed {self.seed}",
+            "class_names": self.class_names,
+            "joint": label_joint(probabilities, labels).tolist(),
+        }

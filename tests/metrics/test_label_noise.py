@@ -1,0 +1,194 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics.rocauc import compute_roc_auc
+from torch import Tensor
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.metrics.label_noise import (
+    class_thresholds,
+    confident_classes,
+    confident_joint,
+    false_label_share,
+    label_joint,
+    normalized_margin,
+    self_confidence,
+)
+
+# Six images, two classes. Thresholds: class 0: (.9 + .6 + .1) / 3 = 8/15; class 1: (.8 + .7 + .3) / 3 = .6.
+BY_HAND = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.7, 0.3]], dtype=torch.float64)
+GIVEN = torch.tensor([0, 0, 0, 1, 1, 1])
+
+
+def independent_joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and joint distribution, image by image, as the paper's equations read."""
+    classes = probabilities.shape[1]
+    limits = [np.mean([p[j] for p, y in zip(probabilities, labels, strict=True) if y == j]) for j in range(classes)]
+    counts = np.zeros((classes, classes))
+    for p, y in zip(probabilities, labels, strict=True):
+        reached = [j for j in range(classes) if p[j] >= limits[j]]
+        if reached:
+            counts[y, max(reached, key=lambda j: p[j])] += 1
+    scaled = np.array([counts[i] / counts[i].sum() * (labels == i).sum() for i in range(classes)])
+    return counts, scaled / scaled.sum()
+
+
+def noisy(images: int, flips: Tensor, sharpness: float = 3.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities of a student that knows the classes, given labels and true labels.
+
+    ``flips`` holds in row i the shares of the given labels of images whose true label is i. The student has the
+    posterior of the *given* labels, as one that learned from them on other images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    classes = len(flips)
+    true = torch.arange(images) % classes
+    logits = torch.randn(images, classes, generator=generator, dtype=torch.float64)
+    logits[torch.arange(images), true] += 2 * sharpness
+    given = torch.multinomial(flips[true], 1, generator=generator)[:, 0]
+    return logits.softmax(1) @ flips, given, true
+
+
+def uniform_flips(classes: int, share: float) -> Tensor:
+    flips = torch.full((classes, classes), share / (classes - 1), dtype=torch.float64)
+    return flips.fill_diagonal_(1 - share)
+
+
+def test_scores_of_a_matrix_by_hand() -> None:
+    expected = torch.tensor([0.9, 0.6, 0.1, 0.8, 0.7, 0.3], dtype=torch.float64)
+    assert torch.equal(self_confidence(BY_HAND, GIVEN), expected)
+    torch.testing.assert_close(normalized_margin(BY_HAND, GIVEN), 2 * expected - 1)
+    three = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], dtype=torch.float64)
+    margins = torch.tensor([0.2, -0.2, -0.3], dtype=torch.float64)
+    torch.testing.assert_close(normalized_margin(three, torch.tensor([0, 1, 2])), margins)
+
+
+def test_the_joint_of_a_matrix_by_hand() -> None:
+    torch.testing.assert_close(class_thresholds(BY_HAND, GIVEN), torch.tensor([8 / 15, 0.6], dtype=torch.float64))
+    assert confident_classes(BY_HAND, GIVEN).tolist() == [0, 0, 1, 1, 1, 0]
+    assert confident_joint(BY_HAND, GIVEN).tolist() == [[2, 1], [1, 2]]
+    torch.testing.assert_close(
+        label_joint(BY_HAND, GIVEN), torch.tensor([[1 / 3, 1 / 6], [1 / 6, 1 / 3]], dtype=torch.float64)
+    )
+    assert false_label_share(BY_HAND, GIVEN).share == pytest.approx(1 / 3, abs=1e-12)
+
+
+def test_an_image_of_which_the_student_is_sure_of_no_class_does_not_count() -> None:
+    # Thresholds .8 and .8: the last two images reach none.
+    unsure = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.4], [0.4, 0.6]], dtype=torch.float64)
+    labels = torch.tensor([0, 1, 0, 1])
+    assert confident_classes(unsure, labels).tolist() == [0, 1, -1, -1]
+    assert confident_joint(unsure, labels).tolist() == [[1, 0], [0, 1]]
+    torch.testing.assert_close(label_joint(unsure, labels), torch.eye(2, dtype=torch.float64) / 2)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_the_joint_is_that_of_a_computation_image_by_image(classes: int) -> None:
+    probabilities, given, _ = noisy(40 * classes, uniform_flips(classes, 0.25), 0.7, classes)
+    counts, joint = independent_joint(probabilities.numpy(), given.numpy())
+    assert np.array_equal(confident_joint(probabilities, given).numpy(), counts)
+    np.testing.assert_allclose(label_joint(probabilities, given).numpy(), joint, rtol=1e-12)
+    assert false_label_share(probabilities, given, 10).share == pytest.approx(1 - np.trace(joint), abs=1e-12)
+
+
+def test_images_that_are_all_alike_count_somewhere() -> None:
+    # The mean of such numbers can be rounded above each of them.
+    for value in np.linspace(0.01, 0.99, 99):
+        alike = torch.tensor([[value, 1 - value]] * 7, dtype=torch.float64)
+        joint = label_joint(alike, torch.tensor([0, 0, 0, 1, 1, 1, 1]))
+        assert torch.isfinite(joint).all() and float(joint.sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "flips",
+    [uniform_flips(2, 0.1), uniform_flips(2, 0.3), uniform_flips(4, 0.3)],
+    ids=["two classes, .1", "two classes, .3", "four classes, .3"],
+)
+def test_false_labels_of_simulated_noise_are_ranked_and_their_share_is_in_the_interval(flips: Tensor) -> None:
+    inside = 0
+    for seed in range(10):
+        probabilities, given, true = noisy(600, flips, seed=seed)
+        false = given != true
+        for score in (self_confidence, normalized_margin):
+            assert torch.as_tensor(compute_roc_auc(-score(probabilities, given), false.long())) > 0.95
+        found = false_label_share(probabilities, given, 200, seed=seed)
+        assert found.low <= found.share <= found.high and found.high - found.low < 0.12
+        assert found.share == pytest.approx(float(false.double().mean()), abs=0.03)
+        inside += found.low <= float(false.double().mean()) <= found.high
+    assert inside >= 9
+
+
+def test_false_labels_of_one_class_alone_are_rather_too_few_than_too_many() -> None:
+    # Of images that are all labeled rightly as class 1, those below their own mean do not count, nor do flipped ones.
+    flips = torch.tensor([[1.0, 0.0], [0.3, 0.7]], dtype=torch.float64)
+    for seed in range(5):
+        probabilities, given, true = noisy(600, flips, seed=seed)
+        false = given != true
+        assert torch.as_tensor(compute_roc_auc(-normalized_margin(probabilities, given), false.long())) > 0.95
+        missed = float(false.double().mean()) - false_label_share(probabilities, given, 10).share
+        assert 0 < missed < 0.05
+        assert int(label_joint(probabilities, given).fill_diagonal_(0).argmax()) == 1  # given 0, truly 1
+
+
+def test_right_labels_of_a_student_that_knows_them_have_no_share_of_false_ones() -> None:
+    probabilities, given, _ = noisy(300, uniform_flips(3, 0.0), 6.0)
+    assert false_label_share(probabilities, given, 50) == (0, 0, 0)
+
+
+def test_the_interval_comes_again_with_its_seed_widens_with_its_level_and_narrows_with_more_images() -> None:
+    probabilities, given, _ = noisy(200, uniform_flips(2, 0.3))
+    first = false_label_share(probabilities, given, 300, seed=4)
+    assert false_label_share(probabilities, given, 300, seed=4) == first
+    assert false_label_share(probabilities, given, 300, seed=5) != first
+    narrow = false_label_share(probabilities, given, 300, 0.5, seed=4)
+    assert first.low < narrow.low < narrow.high < first.high
+    many = false_label_share(*noisy(5000, uniform_flips(2, 0.3))[:2], 300)
+    assert many.high - many.low < (first.high - first.low) / 3
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        (BY_HAND * 3, GIVEN, "rows of numbers from 0 that sum to 1"),
+        (torch.full((6, 2), torch.nan), GIVEN, "rows of numbers from 0"),
+        (BY_HAND[:, :1], GIVEN, "K of 2 or more"),
+        (BY_HAND, GIVEN[:5], "labels .N,., found shapes"),
+        (BY_HAND, torch.zeros(6, dtype=torch.int64), "images of each class, 0 to 1, found classes .0."),
+        (BY_HAND, GIVEN + 1, "images of each class, 0 to 1, found classes .1, 2."),
+        (BY_HAND[:0], GIVEN[:0], "images of each class, 0 to 1, found classes .."),
+    ],
+    ids=["logits", "NaN", "one class", "fewer labels", "a class missing", "labels from 1", "no image"],
+)
+def test_what_are_no_probabilities_or_labels_is_refused_by_all(
+    probabilities: Tensor, labels: Tensor, message: str
+) -> None:
+    for function in (
+        self_confidence,
+        normalized_margin,
+        class_thresholds,
+        confident_classes,
+        confident_joint,
+        label_joint,
+        false_label_share,
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            function(probabilities, labels)
+
+
+@pytest.mark.parametrize(
+    "options", [{"resamples": 0}, {"resamples": True}, {"resamples": 1.5}, {"level": 1.0}, {"level": float("nan")}]
+)
+def test_an_interval_that_cannot_be_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(options))}: expected"):
+        false_label_share(BY_HAND, GIVEN, **options)  # type: ignore[arg-type]

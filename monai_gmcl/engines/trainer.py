@@ -248,7 +248,7 @@ class GMCLTrainer(SupervisedTrainer):
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
         self._check_ranks()
-        self._pending = PendingLessons(self.hypergradient.lookback, self._teach_again, self.device)
+        self._pending = PendingLessons(self.hypergradient.lookback, teacher, self._teach_again, self.device)
         self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
         self._check_range = RangeCheck(teacher)
         self.dropped_lessons = 0
@@ -711,16 +711,16 @@ class GMCLTrainer(SupervisedTrainer):
         self.curriculum.load_state_dict(state["curriculum"])
         self.state.curriculum = dict(state.get("curriculum_values", {}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
+        self.dropped_lessons = state["dropped_lessons"]
         # What was saved is the first rank's own.
         if self._any_hypergradient and state["hypergradient"] == [ExactHypergradient.__name__, 1]:
             # The student has no head to hear by.
             self.hypergradient = ExactHypergradient()
         if self.ranks.alone and state["hypergradient"] == self._estimator:
             # Another estimator would read what these lessons have not kept.
-            self._pending.load_state_dict(state["pending"])
+            self.dropped_lessons += self._pending.load_state_dict(state["pending"])
         self.student_step.load_state_dict(state["student_step"], self.device)
         self.weighting.load_state_dict(state["weighting"], self.device)
         self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
-        self.dropped_lessons = state["dropped_lessons"]

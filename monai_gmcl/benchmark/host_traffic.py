@@ -101,11 +101,11 @@ class Watch:
 
     def __enter__(self) -> None:
         for mode in self._modes:
-            mode.__enter__()
+            mode.__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: Any) -> None:
         for mode in reversed(self._modes):
-            mode.__exit__(*error)
+            mode.__exit__(*error)  # type: ignore[no-untyped-call]
 
 
 class _OnDevice(Tensor):
@@ -115,7 +115,7 @@ class _OnDevice(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> _OnDevice:
-        made: _OnDevice = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: _OnDevice = torch.Tensor._make_wrapper_subclass(
             cls,
             held.size(),
             strides=held.stride(),
@@ -131,15 +131,15 @@ class _OnDevice(Tensor):
         return f"_OnDevice({self.held!r})"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return _computed(func, args, kwargs or {})
 
 
-class _Dispatch(TorchDispatchMode):
+class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, traffic: HostTraffic) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.traffic = traffic
 
     def __torch_dispatch__(
@@ -188,7 +188,9 @@ def _computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not where:
         return result
     wrapped = tree_map(lambda one: _OnDevice(one) if type(one) is Tensor else one, result)
-    return wrapped if wanted is not None else return_and_correct_aliasing(func, args, kwargs, wrapped)
+    if wanted is not None:
+        return wrapped
+    return return_and_correct_aliasing(func, args, kwargs, wrapped)  # type: ignore[no-untyped-call]
 
 
 def _held(value: Any) -> Any:

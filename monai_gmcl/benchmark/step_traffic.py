@@ -61,7 +61,7 @@ def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepT
             if trainer.state.iteration <= WARM_UP:
                 return
             output = trainer.state.output
-            images += len(output) if isinstance(output, list) else len(output["label"])  # type: ignore[index, call-overload, arg-type]
+            images += len(output) if isinstance(output, list) else len(output["label"])
             without_waiting += not traffic.waits
             for name, counter in vars(traffic).items():
                 getattr(total, name).update(counter)

@@ -467,7 +467,7 @@ class GMCLTrainer(SupervisedTrainer):
         with self.precision.autocast():
             output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
             classes = getattr(self.teacher, "num_classes", None)
-            check_outputs(output[Keys.PRED], real.labels, classes, self.student.loss.ignored)
+            check_outputs(output[Keys.PRED], real.labels_on_host, classes, self.student.loss.ignored)
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             output[Keys.LOSS] = self.student.loss.of_batch(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
@@ -480,9 +480,10 @@ class GMCLTrainer(SupervisedTrainer):
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
         task = self.student.loss.task(outputs, real.labels)
         correct = task.correctness(outputs, real.labels)
-        own = task.classes(real.labels)
-        real.classes = own.tolist()
-        classes, correct = self.ranks.joined(torch.stack([own.to(correct), correct], 1)).unbind(1)
+        # One copy: the host reads classes and answers together.
+        own = torch.stack([task.classes(real.labels).to(correct), correct], 1).cpu()
+        real.classes = own[:, 0].int().tolist()
+        classes, correct = self.ranks.joined(own).unbind(1)
         known = classes >= 0
         if known.any():
             real.accuracy = float(correct[known].mean())
@@ -571,7 +572,8 @@ class GMCLTrainer(SupervisedTrainer):
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
         assert lesson.outputs is not None
-        correct = self.student.loss.task(lesson.outputs, lesson.labels).correctness(lesson.outputs, lesson.labels)
+        task = self.student.loss.task(lesson.outputs, lesson.labels)
+        correct = task.correctness(lesson.outputs, lesson.labels).cpu()
         given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
         given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
         return self.ranks.share(len(lesson), len(correct)), float(correct[given > 0].mean())
@@ -625,7 +627,7 @@ class GMCLTrainer(SupervisedTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
-        check_labels(real.labels, getattr(self.teacher, "num_classes", None), self.student.loss.ignored)
+        check_labels(real.labels_on_host, getattr(self.teacher, "num_classes", None), self.student.loss.ignored)
         check_images(real.images, real.meta)
         return real
 

@@ -53,7 +53,7 @@ class HostTraffic:
         bytes_to_device: bytes copied to the device, by line.
         bytes_to_host: bytes copied from the device, by line.
         waits: how often the host waited for the device, by line: numbers that are read from it, shapes that hang on
-            them (``nonzero``, boolean indices), copies to the host that block.
+            them (``nonzero``, boolean indices), copies in either direction without ``non_blocking``.
     """
 
     numbers: Counter[str] = field(default_factory=Counter)
@@ -90,7 +90,10 @@ class HostTraffic:
             self.bytes_to_device[_line()] += size
         elif isinstance(source, _OnDevice) and not isinstance(target, _OnDevice):
             self.bytes_to_host[_line()] += size
-            self.waits[_line()] += blocks
+        else:
+            return
+        if blocks:
+            self.waits[_line()] += 1
 
 
 class Watch:

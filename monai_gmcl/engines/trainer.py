@@ -545,7 +545,7 @@ class GMCLTrainer(SupervisedTrainer):
         return Lesson(
             sources=images if getattr(self.teacher, "needs_images", True) else None,
             labels=labels,
-            latents=draw_latents(self.teacher, len(labels), shape, generator).to(self.device),
+            latents=draw_latents(self.teacher, len(labels), shape, generator).to(self.device, non_blocking=True),
             image_shape=(len(labels), *shape),
             difficulty=values.difficulty,
             lesson_weight=values.lesson_weight,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -154,7 +155,8 @@ class ImageTeacher(Teacher):
         for_warp, for_residual = bank_noise(of_warp, self.sizes[1]), bank_noise(of_residual, self.sizes[2])
         vectors = label_vectors(labels, self.num_classes, images.dtype) if self.condition_on_label else None
         # half precision would round pixel values, and torch's matrix_exp is wrong in it
-        with torch.autocast(images.device.type, enabled=False):
+        device = images.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             plan = self.network(images, vectors)
             changed = self._mix_colors(images, for_color, plan, difficulty)
             changed = changed + self._draw_residual(for_residual, plan, difficulty)

@@ -34,8 +34,9 @@ def test_a_function_made_by_hand_is_counted_exactly() -> None:
     def work() -> None:
         drawn = torch.rand(3, 4)  # 12 numbers
         permuted = torch.randperm(5)  # 5 numbers
-        there = drawn.to(DEVICE)  # 48 bytes to the device
-        index = torch.tensor([0, 2], device=DEVICE)  # 16 bytes to the device
+        there = drawn.to(DEVICE)  # 48 bytes to the device, and a wait
+        index = torch.tensor([0, 2], device=DEVICE)  # 16 bytes to the device, and a wait
+        torch.ones(2).to(DEVICE, non_blocking=True)  # 8 bytes to the device
         torch.rand(7, device=DEVICE)  # the device's own
         some = there[index] + 1
         some[some > 0].sum().item()  # waits for the number of values, and for the sum
@@ -43,7 +44,7 @@ def test_a_function_made_by_hand_is_counted_exactly() -> None:
         permuted.tolist()  # the host's own
         float(permuted[0])
 
-    assert of(work) == (17, 64, 32, 3)
+    assert of(work) == (17, 72, 32, 5)
 
 
 ON_DEVICE: dict[str, tuple[Callable[[Tensor], object], int]] = {

@@ -15,14 +15,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle.config_parser import ConfigParser
 
 from monai_gmcl.benchmark.check import EstimatorReport, check_estimators
 from monai_gmcl.benchmark.cost_model import cost_of_passes, cost_table
+from monai_gmcl.benchmark.host_traffic import DEVICE
+from monai_gmcl.benchmark.step_traffic import traffic_of_steps, traffic_table
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["check"]
+
+MODULES = ("network", "teacher", "loss_function")
+"""Arguments of the trainer that must be on its device."""
 
 
 def check(
@@ -40,7 +46,8 @@ def check(
         bundle_root: the bundle's folder. Default: the parent of the configuration's folder.
         iterations: student steps before a lesson is judged.
         repeats: estimates to take the median time of.
-        cost: print instead what the passes of an iteration cost, counted and measured, beside a supervised one.
+        cost: print instead what the passes of an iteration cost, counted and measured, beside a supervised one; and,
+            counted on a pretended device, what the host draws, copies and waits for in a step, by line of code.
         override: values of the configuration to replace, such as ``--train#trainer#device cpu``.
 
     Raises:
@@ -50,22 +57,37 @@ def check(
     for file in files:
         if not Path(file).is_file():
             raise ConfigurationError(f"check: expected a bundle configuration (JSON or YAML), found no file {file!r}.")
+    root = bundle_root or str(Path(files[0]).resolve().parent.parent)
+    trainer = _trainer(files, {"bundle_root": root, **override})
+    if cost:
+        print(cost_table(cost_of_passes(trainer, max(iterations, 10), repeats)))
+        values = {"bundle_root": root, **override}
+        print(traffic_table(traffic_of_steps(lambda: _trainer(files, values, DEVICE), max(iterations, 10))))
+    else:
+        print(report_table(check_estimators(trainer, iterations, repeats)))
+
+
+def _trainer(files: list[str], values: dict[str, Any], device: torch.device | None = None) -> GMCLTrainer:
+    """Build the configuration's trainer, alone, on a device of its own where one is given."""
     parser = ConfigParser()
     parser.read_config(files)
-    root = bundle_root or str(Path(files[0]).resolve().parent.parent)
-    parser.update({"bundle_root": root, **override})
+    parser.update(values)
     # Nothing is to be written or validated: the trainer runs alone.
     parser.update({"train#trainer#train_handlers": [], "train#trainer#accumulation_steps": 1})
+    if device is not None:
+        parser.update({"device": device, "train#trainer#device": device})
     parser.get_parsed_content("initialize", default=None)
+    for part in MODULES if device is not None else ():
+        module = parser.get_parsed_content(f"train#trainer#{part}", default=None)
+        if isinstance(module, torch.nn.Module):
+            # Before optimizers are built from its parameters.
+            module.to(device)
     trainer = parser.get_parsed_content("train#trainer", default=None)
     if not isinstance(trainer, GMCLTrainer):
         raise ConfigurationError(
             f"check: expected train#trainer of {json.dumps(files)} to be a GMCLTrainer, got {type(trainer).__name__}."
         )
-    if cost:
-        print(cost_table(cost_of_passes(trainer, max(iterations, 10), repeats)))
-    else:
-        print(report_table(check_estimators(trainer, iterations, repeats)))
+    return trainer
 
 
 def report_table(reports: list[EstimatorReport]) -> str:

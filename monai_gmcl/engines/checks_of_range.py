@@ -54,13 +54,14 @@ class RangeCheck:
         if not isinstance(teacher, Teacher):
             return
         low, high = teacher.value_range
-        if self._beyond(teacher, images) > OVERSHOOT * (high - low):
+        beyond = self._beyond(teacher, images)
+        if beyond > OVERSHOOT * (high - low):
             index = max(range(len(images)), key=lambda i: self._beyond(teacher, images[i : i + 1]))
             try:
                 teacher.check_range(images[index : index + 1])
             except ImageRangeError as error:
                 raise ImageRangeError(f"Image {index} of a batch{image_name(index, meta)}: {error}") from None
-        elif not self._said and self._beyond(teacher, images) > 0.01 * (high - low):
+        elif not self._said and beyond > 0.01 * (high - low):
             self._said = True
             logger.warning(
                 "Images go beyond the teacher's value_range, %g to %g, by %.2g: lessons cut that off. Noise and "
@@ -68,7 +69,7 @@ class RangeCheck:
                 "value_range.",
                 low,
                 high,
-                self._beyond(teacher, images),
+                beyond,
             )
 
     @staticmethod

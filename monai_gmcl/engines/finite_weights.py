@@ -60,6 +60,10 @@ class FiniteWeights:
 
 def not_finite(network: nn.Module) -> Iterator[str]:
     """Yield the names of weights and buffers that hold NaN or infinite values."""
-    for key, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if not is_lazy(tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            yield key
+    named = [*network.named_parameters(), *network.named_buffers()]
+    floats = {key: tensor for key, tensor in named if not is_lazy(tensor) and tensor.is_floating_point()}
+    if floats:
+        device = next(iter(floats.values())).device
+        # Read at once: each answer alone would let the host wait for the device.
+        finite = torch.stack([torch.isfinite(tensor).all().to(device) for tensor in floats.values()]).tolist()
+        yield from (key for key, is_finite in zip(floats, finite, strict=True) if not is_finite)

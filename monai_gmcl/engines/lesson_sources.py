@@ -63,7 +63,7 @@ class LessonSources:
     def add(self, real: RealBatch) -> None:
         """Keep the images of a batch whose class is known, with the student's extra inputs for each."""
         extra = self.extra.split(real.args, real.kwargs, len(real.images))
-        self.buffer.add(real.images, real.labels, real.classes, extra)
+        self.buffer.add(real.images, real.labels_on_host, real.classes, extra)
 
     def draw(self, n: int, class_sampler: ClassSampler, generator: torch.Generator) -> Sources:
         """Draw ``n`` real images, and join the next unlabeled ones to them.

@@ -116,8 +116,8 @@ def _class_weight_scale(loss_function: LossFunction, losses: Tensor, labels: Ten
         return 1.0
     kept = labels != loss_function.ignore_index
     weight = loss_function.weight
-    counts = kept.to(losses.dtype) if weight is None else weight[labels.where(kept, 0)] * kept
-    if weight is None and bool(kept.all()):
-        return 1.0
+    # At least float32: half precision cannot count beyond 2048.
+    precision = torch.promote_types(losses.dtype, torch.float32)
+    counts = kept.to(precision) if weight is None else weight[labels.where(kept, 0)] * kept
     scale: Tensor = labels.numel() / counts.sum()
     return scale

@@ -56,9 +56,10 @@ class Precision:
             self._begin()
 
     def _begin(self) -> None:
-        given = self._options.get("dtype", torch.get_autocast_dtype(self.device_type))
-        dtype = given if self._enabled else torch.float32
-        self.scaler = torch.amp.GradScaler(self.device_type, enabled=self._enabled and dtype == torch.float16)
+        dtype = torch.float32
+        if self._enabled:
+            dtype = self._options.get("dtype", torch.get_autocast_dtype(self.device_type))
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context for a pass of the student."""

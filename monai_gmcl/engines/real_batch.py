@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from monai.data.meta_tensor import MetaTensor
@@ -55,6 +56,11 @@ class RealBatch:
         metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
         args, kwargs = rest if rest else ((), {})
         return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
+
+    @cached_property
+    def labels_on_host(self) -> Any:
+        """The labels on the CPU, for checks: copied once, before the device has work that a copy would wait for."""
+        return self.labels.cpu() if isinstance(self.labels, Tensor) else self.labels
 
     @property
     def meta(self) -> dict[str, Any]:

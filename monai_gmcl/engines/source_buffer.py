@@ -22,11 +22,16 @@ from monai_gmcl.engines.extra_inputs import joined
 
 __all__ = ["SourceBuffer"]
 
+MOST_BYTES = 2**30
+"""How much memory of the device sources may take."""
+
 
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Kept on the CPU. Rare classes can so be drawn more often than they come. Multi-label images share one drawer.
+    Rare classes can so be drawn more often than they come. Multi-label images share one drawer. Images stay on the
+    device they came on, and cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a
+    state, they are on the CPU.
 
     Args:
         size: how many images to keep for each class.
@@ -52,15 +57,18 @@ class SourceBuffer:
         for place, drawer in enumerate(classes):
             if drawer >= 0:
                 latest.setdefault(drawer, deque(maxlen=self.size)).append(place)
-        # Of a large batch on a GPU, only what is kept comes to the CPU.
+        drawers = len(self._drawers.keys() | latest.keys())
+        fits = drawers * self.size * images[0].numel() * images.element_size() <= MOST_BYTES
+        keep = images.device if fits else torch.device("cpu")
+        # Of a large batch, only what is kept is copied.
         places = [place for kept in latest.values() for place in kept]
         if not places:
             return
-        some = torch.tensor(places, device=images.device)
-        for place, image, label in zip(places, images.detach()[some].cpu(), labels.detach()[some].cpu(), strict=True):
+        own_images, own_labels = (_taken(values, places) for values in (images, labels))
+        for place, image, label in zip(places, own_images.to(keep), own_labels.cpu(), strict=True):
             # Clones: a view would keep its whole batch alive.
             kept = self._drawers.setdefault(classes[place], deque(maxlen=self.size))
-            kept.append((image.clone(), label.clone(), tuple(_own(values[place]) for values in extra)))
+            kept.append((image.clone(), label.clone(), tuple(_own(values[place], keep) for values in extra)))
 
     @property
     def classes(self) -> list[int]:
@@ -96,9 +104,11 @@ class SourceBuffer:
         # Each goes to the device once, however often it was drawn.
         order = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
         images, labels, extra = zip(*(self._drawers[drawer][i] for drawer, i in order), strict=True)
-        index = torch.tensor([order[one] for one in chosen], device=device)
+        places_in_order = [order[one] for one in chosen]
         found = [joined([extra[order[one]][k] for one in chosen], device) for k in range(len(extra[0]))]
-        return torch.stack(images).to(device)[index], torch.stack(labels).to(device)[index], found
+        # After a load some may still be on the CPU.
+        moved = torch.stack([image.to(device, non_blocking=True) for image in images])
+        return _taken(moved, places_in_order), torch.stack(labels)[places_in_order].to(device, non_blocking=True), found
 
     def _image(self, place: tuple[int, int]) -> Tensor:
         drawer, i = place
@@ -126,12 +136,18 @@ KEPT = ("images", "labels", "extra")
 
 def _packed(of_all: Sequence[Any]) -> Any:
     """Return tensors of one size as one, others as a list."""
+    of_all = [one.cpu() if isinstance(one, Tensor) else one for one in of_all]
     one_size = isinstance(of_all[0], Tensor) and len({one.shape for one in of_all}) == 1
-    return torch.stack(list(of_all)) if one_size else list(of_all)
+    return torch.stack(of_all) if one_size else of_all
 
 
-def _own(value: Any) -> Any:
-    return value.detach().cpu().clone() if isinstance(value, Tensor) else value
+def _taken(values: Tensor, places: Sequence[int]) -> Tensor:
+    """Return these rows; the host does not wait until the device knows which."""
+    return values.detach()[torch.tensor(places).to(values.device, non_blocking=True)]
+
+
+def _own(value: Any, device: torch.device) -> Any:
+    return value.detach().to(device).clone() if isinstance(value, Tensor) else value
 
 
 def drawers_of(labels: Tensor) -> list[int]:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ class TeacherStep:
         self.ranks.total([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None])
         # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
-        if not (torch.isfinite(norm) and self.ranks.joined(torch.isfinite(signal).all()[None]).all()):
+        finite = self.ranks.joined(torch.isfinite(signal).all()[None]).all()
+        signal_is_finite, gradient_norm = torch.stack([finite.to(norm), norm]).tolist()
+        if not (signal_is_finite and math.isfinite(gradient_norm)):
             self.skipped += 1
             logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
             return False
@@ -78,7 +81,7 @@ class TeacherStep:
             parameter.grad = gradient
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.gradient_norm = float(norm)
+        self.gradient_norm = gradient_norm
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,7 +126,8 @@ class TeacherStep:
     def _unit(self, gradient: Tensor) -> Tensor:
         """Divide by the norm over the images of all ranks."""
         norm = self.ranks.joined(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
-        return torch.zeros_like(gradient) if norm == 0 else gradient / norm
+        # Chosen on the device: the host does not wait for the norm.
+        return torch.where(norm == 0, torch.zeros_like(gradient), gradient / norm)
 
 
 def _accumulate(gradients: list[Tensor | None], added: Sequence[Tensor | None]) -> None:

@@ -248,7 +248,7 @@ class GMCLTrainer(SupervisedTrainer):
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
         self._check_ranks()
-        self._pending = PendingLessons(self.hypergradient.lookback, self._teach_again, self.device)
+        self._pending = PendingLessons(self.hypergradient.lookback, teacher, self._teach_again, self.device)
         self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
         self._check_range = RangeCheck(teacher)
         self.dropped_lessons = 0
@@ -467,7 +467,7 @@ class GMCLTrainer(SupervisedTrainer):
         with self.precision.autocast():
             output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
             classes = getattr(self.teacher, "num_classes", None)
-            check_outputs(output[Keys.PRED], real.labels, classes, self.student.loss.ignored)
+            check_outputs(output[Keys.PRED], real.labels_on_host, classes, self.student.loss.ignored)
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             output[Keys.LOSS] = self.student.loss.of_batch(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
@@ -480,9 +480,10 @@ class GMCLTrainer(SupervisedTrainer):
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
         task = self.student.loss.task(outputs, real.labels)
         correct = task.correctness(outputs, real.labels)
-        own = task.classes(real.labels)
-        real.classes = own.tolist()
-        classes, correct = self.ranks.joined(torch.stack([own.to(correct), correct], 1)).unbind(1)
+        # One copy: the host reads classes and answers together.
+        own = torch.stack([task.classes(real.labels).to(correct), correct], 1).cpu()
+        real.classes = own[:, 0].int().tolist()
+        classes, correct = self.ranks.joined(own).unbind(1)
         known = classes >= 0
         if known.any():
             real.accuracy = float(correct[known].mean())
@@ -544,7 +545,7 @@ class GMCLTrainer(SupervisedTrainer):
         return Lesson(
             sources=images if getattr(self.teacher, "needs_images", True) else None,
             labels=labels,
-            latents=draw_latents(self.teacher, len(labels), shape, generator).to(self.device),
+            latents=draw_latents(self.teacher, len(labels), shape, generator).to(self.device, non_blocking=True),
             image_shape=(len(labels), *shape),
             difficulty=values.difficulty,
             lesson_weight=values.lesson_weight,
@@ -571,7 +572,8 @@ class GMCLTrainer(SupervisedTrainer):
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
         assert lesson.outputs is not None
-        correct = self.student.loss.task(lesson.outputs, lesson.labels).correctness(lesson.outputs, lesson.labels)
+        task = self.student.loss.task(lesson.outputs, lesson.labels)
+        correct = task.correctness(lesson.outputs, lesson.labels).cpu()
         given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
         given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
         return self.ranks.share(len(lesson), len(correct)), float(correct[given > 0].mean())
@@ -625,7 +627,7 @@ class GMCLTrainer(SupervisedTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
-        check_labels(real.labels, getattr(self.teacher, "num_classes", None), self.student.loss.ignored)
+        check_labels(real.labels_on_host, getattr(self.teacher, "num_classes", None), self.student.loss.ignored)
         check_images(real.images, real.meta)
         return real
 
@@ -711,16 +713,16 @@ class GMCLTrainer(SupervisedTrainer):
         self.curriculum.load_state_dict(state["curriculum"])
         self.state.curriculum = dict(state.get("curriculum_values", {}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
+        self.dropped_lessons = state["dropped_lessons"]
         # What was saved is the first rank's own.
         if self._any_hypergradient and state["hypergradient"] == [ExactHypergradient.__name__, 1]:
             # The student has no head to hear by.
             self.hypergradient = ExactHypergradient()
         if self.ranks.alone and state["hypergradient"] == self._estimator:
             # Another estimator would read what these lessons have not kept.
-            self._pending.load_state_dict(state["pending"])
+            self.dropped_lessons += self._pending.load_state_dict(state["pending"])
         self.student_step.load_state_dict(state["student_step"], self.device)
         self.weighting.load_state_dict(state["weighting"], self.device)
         self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
-        self.dropped_lessons = state["dropped_lessons"]

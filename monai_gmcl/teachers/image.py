@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher, whole_number
 from monai_gmcl.teachers.label_vectors import label_vectors
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
+from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 from monai_gmcl.teachers.operations import Warp
 from monai_gmcl.teachers.operations.geometry import Elastic
@@ -85,7 +87,7 @@ class ImageTeacher(Teacher):
 
     Shape:
         images ``(B, C, H, W)`` or ``(B, C, D, H, W)``, one side at least 3; labels ``(B,)`` int64 or float
-        ``(B, num_classes)``, not looked at without ``condition_on_label``; latents ``(B, L)``, normal.
+        ``(B, num_classes)``, not looked at without ``condition_on_label``; latents ``(B, L)`` of :meth:`draw_latents`.
 
     Raises:
         ConfigurationError: a strength that is not positive, or channels below 4 or no multiple of 4; in use, no
@@ -117,10 +119,9 @@ class ImageTeacher(Teacher):
         self.condition_on_label = condition_on_label
         self.elastic = Elastic()
         nodes = RESIDUAL_NODES[spatial_dims]
-        shape = (in_channels,) + (1,) * spatial_dims
         self.sizes = (
             in_channels * (in_channels + 1),
-            self.elastic.latent_size(shape),
+            self.elastic.count(spatial_dims),
             in_channels * sum(n**spatial_dims for n in nodes),
         )
         self.magnitude = nn.Parameter(torch.zeros(3))
@@ -135,8 +136,10 @@ class ImageTeacher(Teacher):
         return dict(zip(("color", "warp", "residual"), gains, strict=True))
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``(n, L)`` normal numbers: of the color mixing, the warp and the residual, for any image size."""
-        return normal_latents(self, n, sum(self.sizes), image_shape, generator)
+        """Draw ``(n, L)``: normal numbers of the color mixing, then four uniform ones each of warp and residual."""
+        color = normal_latents(self, n, self.sizes[0], image_shape, generator)
+        uniform = torch.rand(n, 2 * DRAWS, generator=generator, device=color.device)
+        return torch.cat([color, uniform], 1)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Mix colors, add the residual, warp the result."""
@@ -148,10 +151,12 @@ class ImageTeacher(Teacher):
             )
         low, high = self.value_range
         images = (images - low) / (high - low)
-        for_color, for_warp, for_residual = split_latents(latents.to(images), self.sizes)
+        for_color, of_warp, of_residual = split_latents(latents.to(images), [self.sizes[0], DRAWS, DRAWS])
+        for_warp, for_residual = bank_noise(of_warp, self.sizes[1]), bank_noise(of_residual, self.sizes[2])
         vectors = label_vectors(labels, self.num_classes, images.dtype) if self.condition_on_label else None
         # half precision would round pixel values, and torch's matrix_exp is wrong in it
-        with torch.autocast(images.device.type, enabled=False):
+        device = images.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             plan = self.network(images, vectors)
             changed = self._mix_colors(images, for_color, plan, difficulty)
             changed = changed + self._draw_residual(for_residual, plan, difficulty)
@@ -186,8 +191,7 @@ class ImageTeacher(Teacher):
 
     def _warp(self, images: Tensor, latents: Tensor, plan: _Plan, difficulty: float) -> Tensor:
         amounts = squash(difficulty * self.warp * latents, WARP_BOUND) * learned_gain(self.magnitude[1] + plan.warp)
-        # the operation takes draws in 0..1 and a strength: with strength 1 these draws give displacements of amounts
-        warp = self.elastic.apply(Warp.identity(images), (amounts + 1) / 2, images.new_ones(len(images)))
+        warp = self.elastic.displace(Warp.identity(images), amounts)
         return warp.sample(images)
 
 

@@ -258,8 +258,7 @@ class PolicyTeacher(Teacher):
         if latents.ndim != 2 or latents.shape[1] != sum(sizes):
             raise ConfigurationError(
                 f"Images of shape {tuple(image_shape)} take latents (n, {sum(sizes)}), got {tuple(latents.shape)}: "
-                "draw them with draw_latents for this shape. Images of different sizes cannot share latents: "
-                "bring them to one size (image_transforms(size=...), image_size in a configuration)."
+                "draw them with draw_latents of this teacher."
             )
         gates, *draws = torch.split(latents, sizes, 1)
         return gates, draws

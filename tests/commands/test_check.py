@@ -60,6 +60,11 @@ def test_check_prints_the_cost_of_each_pass(tmp_path: Path, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["pass,", "with", "HeadHypergradient", "GFLOP", "share", "ms", "share"]
     assert any(line.split()[:3] == ["estimator", "expected", "measured"] for line in lines)
+    traffic = lines[lines.index(next(line for line in lines if line.startswith("the host, a step"))) :]
+    (numbers,) = [line for line in traffic if line.startswith("random numbers drawn")]
+    assert 0 < float(numbers.split()[-1]) <= 64
+    assert any("teachers/policy.py" in line for line in traffic)
+    assert traffic[-1].startswith("no point of synchronization in ")
 
 
 def test_check_prints_each_estimator_and_runs_no_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 
+from monai_gmcl.benchmark.host_traffic import DEVICE, HostTraffic
+from monai_gmcl.engines import source_buffer
 from monai_gmcl.engines.source_buffer import SourceBuffer
 
 CPU = torch.device("cpu")
@@ -55,6 +57,26 @@ def test_what_belongs_to_an_image_comes_with_it_also_from_a_checkpoint(sizes: li
         images, labels, (numbers, names) = one.draw(torch.tensor([0, 1, 0]), torch.Generator().manual_seed(3), CPU)
         size = images.shape[-1]
         assert numbers.tolist() == [size, -size, size] and names == [f"a{size}", f"b{size}", f"a{size}"]
+
+
+def test_images_stay_on_their_device_within_a_bound_and_a_state_holds_them_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = torch.rand(4, 1, 4, 4)
+    traffic = HostTraffic()
+    with traffic.watch():
+        there = images.to(DEVICE)
+        for most, bytes_copied in ((2 * 4 * 64, 0), (2 * 4 * 64 - 1, 4 * 64)):
+            monkeypatch.setattr(source_buffer, "MOST_BYTES", most)
+            buffer, loaded = SourceBuffer(4), SourceBuffer(4)
+            traffic.clear()
+            buffer.add(there, torch.tensor([0, 1, 1, 0]))
+            assert sum(traffic.bytes_to_host.values()) == bytes_copied
+            loaded.load_state_dict(buffer.state_dict())
+            assert type(loaded.state_dict()["drawers"][0]["images"]) is torch.Tensor
+            for one in (buffer, loaded):
+                drawn, labels, _ = one.draw(torch.tensor([1, 0]), torch.Generator().manual_seed(0), DEVICE)
+                assert labels.tolist() == [1, 0] and any(torch.equal(drawn[0].cpu(), image) for image in images[1:3])
 
 
 def test_images_without_a_class_are_not_kept() -> None:

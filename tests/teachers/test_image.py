@@ -20,7 +20,7 @@ from torch import Tensor
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
 from monai_gmcl.metrics import diversity_kept, teacher_diversity
-from monai_gmcl.teachers import load_teacher, save_teacher
+from monai_gmcl.teachers import image, load_teacher, save_teacher
 from monai_gmcl.teachers.image import ImageTeacher
 
 LABELS = torch.tensor([0, 1, 1, 0])
@@ -49,6 +49,15 @@ def images_like(*shape: int, seed: int = 3) -> Tensor:
 def latents_of(teacher: ImageTeacher, n: int = 4, seed: int = 1, size: int = 16) -> Tensor:
     shape = (teacher.in_channels, *[size] * teacher.spatial_dims)
     return teacher.draw_latents(n, shape, torch.Generator().manual_seed(seed))
+
+
+def silent(teacher: ImageTeacher, monkeypatch: pytest.MonkeyPatch, **numbers: list[float]) -> Tensor:
+    """Latents of one image, all 0; its warp and its residual take these numbers, 0 by default, not the bank's."""
+    _, warp, residual = teacher.sizes
+    taken = [numbers.get("warp", [0.0] * warp), numbers.get("residual", [0.0] * residual)]
+    by_count = {len(values): torch.tensor([values]) for values in taken}
+    monkeypatch.setattr(image, "bank_noise", lambda draws, count: by_count[count])
+    return torch.zeros_like(latents_of(teacher, 1))
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 16, 16), (4, 1, 17, 30), (4, 1, 6, 6), (4, 2, 9, 12, 10)])
@@ -99,9 +108,9 @@ def test_every_parameter_gets_a_gradient_from_the_images(spatial_dims, condition
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
-def test_one_channel_is_stretched_around_its_mean_and_moved():
+def test_one_channel_is_stretched_around_its_mean_and_moved(monkeypatch):
     teacher, images = neutral(), images_like(1, 1, 16, 16)
-    latents = torch.zeros(1, sum(teacher.sizes))
+    latents = silent(teacher, monkeypatch)
     latents[0, :2] = torch.tensor([0.8, -0.4])
     # squash(.5 z) with bound 1.5, by hand; the offset counts .15 of that
     factor = math.exp(1.5 * math.tanh(0.5 * 0.8 / 1.5))
@@ -110,9 +119,9 @@ def test_one_channel_is_stretched_around_its_mean_and_moved():
     torch.testing.assert_close(teacher(images, LABELS[:1], latents), expected.clamp(0, 1), atol=1e-5, rtol=0)
 
 
-def test_channels_are_mixed_by_the_exponential_of_a_matrix():
+def test_channels_are_mixed_by_the_exponential_of_a_matrix(monkeypatch):
     teacher, images = neutral(2), images_like(1, 2, 8, 8)
-    latents = torch.zeros(1, sum(teacher.sizes))
+    latents = silent(teacher, monkeypatch)
     latents[0, 1] = 0.9  # what the first channel gets of the second: exp([[0, a], [0, 0]]) = [[1, a], [0, 1]]
     amount = 1.5 * math.tanh(0.5 * 0.9 / 1.5) / math.sqrt(2)
     pixels = images.numpy()
@@ -121,27 +130,25 @@ def test_channels_are_mixed_by_the_exponential_of_a_matrix():
     np.testing.assert_allclose(teacher(images, LABELS[:1], latents).detach().numpy(), expected.clip(0, 1), atol=1e-5)
 
 
-def test_equal_displacements_shift_the_image():
+def test_equal_displacements_shift_the_image(monkeypatch):
     teacher, images = neutral(), images_like(1, 1, 32, 32)
-    latents = torch.zeros(1, sum(teacher.sizes))
     one_pixel = 0.06 / 0.025 * math.atanh(1 / 32 / 0.06)
-    latents[0, 2 : 2 + 16] = one_pixel  # the first 16 nodes displace along x
+    # the first 16 nodes displace along x
+    latents = silent(teacher, monkeypatch, warp=[one_pixel] * 16 + [0.0] * 16)
     changed = teacher(images, LABELS[:1], latents)
     torch.testing.assert_close(changed[..., :-1], images[..., 1:], atol=1e-4, rtol=0)
 
 
-def test_equal_noise_on_all_lattices_brightens_by_its_sum():
+def test_equal_noise_on_all_lattices_brightens_by_its_sum(monkeypatch):
     teacher, images = neutral(), images_like(1, 1, 16, 16)
-    latents = torch.zeros(1, sum(teacher.sizes))
-    latents[0, sum(teacher.sizes[:2]) :] = 1.0
+    latents = silent(teacher, monkeypatch, residual=[1.0] * teacher.sizes[2])
     added = 3 * 0.3 * math.tanh(0.05 / math.sqrt(3) / 0.3)
     torch.testing.assert_close(teacher(images, LABELS[:1], latents), images + added, atol=1e-5, rtol=0)
 
 
-def test_a_learned_magnitude_multiplies_its_change():
+def test_a_learned_magnitude_multiplies_its_change(monkeypatch):
     teacher, images = neutral(), images_like(1, 1, 16, 16)
-    latents = torch.zeros(1, sum(teacher.sizes))
-    latents[0, sum(teacher.sizes[:2]) :] = 1.0
+    latents = silent(teacher, monkeypatch, residual=[1.0] * teacher.sizes[2])
     before = teacher(images, LABELS[:1], latents) - images
     teacher.magnitude.data[2] = math.atanh(0.5)
     after = teacher(images, LABELS[:1], latents) - images

@@ -324,9 +324,9 @@ def test_images_and_latents_of_another_shape_raise():
     teacher = PolicyTeacher(2, 1, 2)
     with pytest.raises(ConfigurationError, match=r"1 channels and 2 spatial dimensions, got .* \(3, 8, 8\)"):
         teacher.draw_latents(2, (3, 8, 8))
-    latents = teacher.draw_latents(2, (1, 8, 8))
-    with pytest.raises(ConfigurationError, match="draw them with draw_latents for this shape"):
-        teacher(torch.rand(2, 1, 9, 8), torch.zeros(2), latents)
+    latents = PolicyTeacher(3, 1, 2).draw_latents(2, (1, 8, 8, 8))
+    with pytest.raises(ConfigurationError, match=r"take latents \(n, 37\), got \(2, 45\): draw them with draw_latents"):
+        teacher(torch.rand(2, 1, 8, 8), torch.zeros(2), latents)
     with pytest.raises(ConfigurationError, match="needs sources, got None"):
         teacher(None, torch.zeros(2), latents)
 

@@ -14,12 +14,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from monai_gmcl.teachers import PolicyTeacher
+from monai_gmcl.teachers.operations import geometry, texture
 from monai_gmcl.teachers.policy_of_version_2 import policy_of_version_2
 from monai_gmcl.teachers.teacher_file import describe_teacher, load_teacher, save_teacher
 
@@ -54,10 +56,29 @@ def test_a_policy_keeps_its_operations_and_its_shares_up_to_2(path):
     assert {name: found[name] for name in within} == pytest.approx(within, rel=1e-5)
 
 
-def test_it_makes_the_same_images_from_the_same_latents():
+def _latents_of_version_2(teacher, monkeypatch):
+    """Version 2 drew the elastic lattice, and the noise of each pixel, among the latents."""
+    generator = torch.Generator().manual_seed(5)
+    parts = [torch.rand(3, len(teacher.operations), generator=generator)]
+    for operation in teacher.operations:
+        if operation.name == "elastic":
+            uniform = torch.rand(3, 32, generator=generator)
+            lattice = math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+            monkeypatch.setattr(geometry, "bank_noise", lambda draws, count, lattice=lattice: lattice)
+            parts.append(torch.zeros(3, 4))
+        elif operation.name == "noise":
+            parts += [torch.rand(3, 1, generator=generator), torch.zeros(3, 4)]
+            noise = torch.randn(3, 3 * 8 * 8, generator=generator)
+            monkeypatch.setattr(texture, "bank_noise", lambda draws, count, noise=noise: noise)
+        else:
+            parts.append(operation.draw(3, (3, 8, 8), generator, torch.device("cpu")))
+    return torch.cat(parts, 1)
+
+
+def test_it_makes_the_same_images_from_the_same_numbers(monkeypatch):
     teacher = load_teacher(RGB)
     images = torch.linspace(0.05, 0.95, 3 * 8 * 8).view(1, 3, 8, 8).expand(3, -1, -1, -1)
-    latents = teacher.draw_latents(3, (3, 8, 8), torch.Generator().manual_seed(5))
+    latents = _latents_of_version_2(teacher, monkeypatch)
     with torch.no_grad():
         changed = teacher(images, torch.zeros(3), latents, 1.3)
     torch.testing.assert_close(changed.mean((1, 2, 3)), torch.tensor([0.49779, 0.52241, 0.69159]), rtol=0, atol=2e-5)

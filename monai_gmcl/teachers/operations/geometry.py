@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.operations.base import GeometryOperation, signed
 from monai_gmcl.teachers.operations.warp import Warp, along_axes
 
@@ -134,12 +135,21 @@ class Elastic(GeometryOperation):
     nodes = 4
 
     def latent_size(self, image_shape: Sequence[int]) -> int:
-        dimensions = len(image_shape) - 1
+        return DRAWS
+
+    def count(self, dimensions: int) -> int:
+        """Return how many displacements the lattice has, one for each axis and node."""
         return int(dimensions * self.nodes**dimensions)
 
     def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
+        # erf makes of normal numbers uniform ones, from -1 to 1
+        uniform = torch.erf(bank_noise(draws, self.count(len(warp.spatial_size))) / math.sqrt(2))
+        return self.displace(warp, strength[:, None] * uniform)
+
+    def displace(self, warp: Warp, displacements: Tensor) -> Warp:
+        """Add displacements of the lattice's nodes ``(B, count)``, as fractions of the size, axis by axis."""
         dimensions = len(warp.spatial_size)
-        lattice = (2 * signed(draws, strength)).view(len(draws), dimensions, *[self.nodes] * dimensions)
+        lattice = (2 * displacements).view(-1, dimensions, *[self.nodes] * dimensions)
         smooth = along_axes(lattice, [_interpolation(size, self.nodes, lattice) for size in warp.spatial_size])
         return warp.displace(smooth.movedim(1, -1))
 

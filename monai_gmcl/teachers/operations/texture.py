@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.operations.base import PixelOperation, broadcast
 from monai_gmcl.teachers.operations.warp import along_axes
 
@@ -69,17 +70,11 @@ class Noise(OneSidedOperation):
     name, unit, usual, bound = "noise", "of range", 0.05, 0.25
 
     def latent_size(self, image_shape: Sequence[int]) -> int:
-        return 1 + math.prod(image_shape)
-
-    def draw(
-        self, n: int, image_shape: Sequence[int], generator: torch.Generator | None, device: torch.device
-    ) -> Tensor:
-        """Draw a uniform number and then a standard normal one for each pixel."""
-        uniform = torch.rand(n, 1, generator=generator, device=device)
-        return torch.cat([uniform, torch.randn(n, math.prod(image_shape), generator=generator, device=device)], 1)
+        return 1 + DRAWS
 
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
-        return images + broadcast(strength * draws[:, 0], images) * draws[:, 1:].view_as(images)
+        noise = bank_noise(draws[:, 1:], math.prod(images.shape[1:])).view_as(images)
+        return images + broadcast(strength * draws[:, 0], images) * noise
 
     def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandGaussianNoise", "std": strength}

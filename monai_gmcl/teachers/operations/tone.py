@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from monai_gmcl.teachers.operations.base import PixelOperation, broadcast, signed
@@ -114,7 +115,8 @@ class Saturation(ToneOperation):
         return in_channels == 3
 
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
-        luma = images.new_tensor(LUMA).view(-1, *[1] * (images.ndim - 2))
+        luma = torch.tensor(LUMA, dtype=images.dtype).to(images.device, non_blocking=True)
+        luma = luma.view(-1, *[1] * (images.ndim - 2))
         gray = (images * luma).sum(1, keepdim=True)
         return images + broadcast(signed(draws, strength), images) * (images - gray)
 

@@ -55,7 +55,8 @@ class Warp:
 
     def sample(self, images: Tensor) -> Tensor:
         """Resample images ``(B, C, *spatial)``, once, linearly, reflecting at the borders."""
-        scale = images.new_tensor([2 / size for size in reversed(self.spatial_size)] + [1.0])
+        scale = torch.tensor([2 / size for size in reversed(self.spatial_size)] + [1.0], dtype=images.dtype)
+        scale = scale.to(images.device, non_blocking=True)
         matrix = torch.linalg.matrix_exp(self.logarithm) * scale[:, None] / scale
         grid = functional.affine_grid(matrix[:, :-1], list(images.shape), align_corners=False)
         if self.displacement is not None:

@@ -82,16 +82,30 @@ def test_shift_is_a_fraction_of_each_axis():
 @pytest.mark.parametrize("size", [(16, 24), (8, 10, 12)])
 def test_elastic_displacement_is_smooth_and_never_beyond_its_strength(size):
     operation, images = Elastic(), coordinates(size)
-    draws = torch.rand(1, operation.latent_size((1, *size)), generator=torch.Generator().manual_seed(0)).double()
-    strength = torch.tensor([0.1], dtype=torch.float64)
-    fraction = operation.apply(Warp.identity(images), draws.round(), strength).displacement / 2
-    assert fraction.abs().max().item() == pytest.approx(0.1)
+    draws = torch.rand(50, operation.latent_size((1, *size)), generator=torch.Generator().manual_seed(0)).double()
+    strength = torch.full((50,), 0.1, dtype=torch.float64)
+    warp = Warp.identity(images.expand(50, -1, *[-1] * len(size)))
+    fraction = operation.apply(warp, draws, strength).displacement / 2
+    assert 0.09 < fraction.abs().max().item() <= 0.1
     steps = fraction.diff(dim=2)
     assert 0 < steps.abs().max() < 0.2 * 1.5 * operation.nodes / (size[1] - 1)
 
 
-def test_elastic_with_equal_draws_is_a_shift():
-    draws = [1.0] * 16 + [0.0] * 16
-    (x_from, y_from), (x, y) = source_points(Elastic(), draws, 0.125, (16, 24))
+def test_elastic_with_equal_displacements_is_a_shift():
+    images = coordinates((16, 24))
+    displacements = torch.tensor([[0.125] * 16 + [-0.125] * 16], dtype=torch.float64)
+    center = (..., slice(6, 10), slice(10, 14))
+    x_from, y_from = Elastic().displace(Warp.identity(images), displacements).sample(images)[center][0]
+    x, y = images[center][0]
     torch.testing.assert_close(x_from, x + 3)
     torch.testing.assert_close(y_from, y - 2)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (4, 4, 4)])
+def test_displacements_of_the_elastic_lattice_are_uniform(size):
+    # as many pixels as nodes: each pixel shows its node
+    images = torch.zeros(400, 1, *size, dtype=torch.float64)
+    draws = torch.rand(400, Elastic().latent_size((1, *size)), generator=torch.Generator().manual_seed(0)).double()
+    warp = Elastic().apply(Warp.identity(images), draws, torch.full((400,), 0.5, dtype=torch.float64))
+    found = warp.displacement.flatten().sort().values
+    assert (found - torch.linspace(-1, 1, len(found), dtype=torch.float64)).abs().max() < 2 * 1.63 / len(found) ** 0.5

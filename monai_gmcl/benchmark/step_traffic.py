@@ -1,0 +1,91 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ignite.engine import Events
+
+from monai_gmcl.benchmark.host_traffic import HostTraffic
+from monai_gmcl.engines import GMCLTrainer
+
+__all__ = ["StepTraffic", "traffic_of_steps", "traffic_table"]
+
+WARM_UP = 2
+"""Iterations that are not like those that follow: the first has no lesson to hear of."""
+
+
+@dataclass(frozen=True)
+class StepTraffic:
+    """What the host drew, copied and waited for in a number of steps.
+
+    Attributes:
+        total: of all these steps, by line of code.
+        steps: how many there were.
+        images: of real images in them.
+        without_waiting: in how many of them the host waited for nothing.
+    """
+
+    total: HostTraffic
+    steps: int
+    images: int
+    without_waiting: int
+
+
+def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepTraffic:
+    """Train a few steps on a pretended device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
+
+    Args:
+        build: builds a trainer with all of its networks on that device; it is called where the device computes. What
+            the loader of real images does is not counted.
+        steps: how many to count, the first two not among them; the last one ends an epoch.
+    """
+    traffic, total = HostTraffic(), HostTraffic()
+    images = without_waiting = 0
+    with traffic.watch():
+        trainer = build()
+
+        def count() -> None:
+            nonlocal images, without_waiting
+            if trainer.state.iteration <= WARM_UP:
+                return
+            output = trainer.state.output
+            images += len(output) if isinstance(output, list) else len(output["label"])
+            without_waiting += not traffic.waits
+            for name, counter in vars(traffic).items():
+                getattr(total, name).update(counter)
+
+        trainer.state.max_epochs, trainer.state.epoch_length = 1, WARM_UP + steps
+        trainer.add_event_handler(Events.ITERATION_STARTED, traffic.clear)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, count)
+        trainer.run()
+    return StepTraffic(total, steps, images, without_waiting)
+
+
+def traffic_table(traffic: StepTraffic) -> str:
+    """Return the counts as text: what comes of which line, each a step."""
+    total, per_image = traffic.total, traffic.steps / traffic.images
+    lines = [f"{'the host, a step':<28}{'a step':>12}{'an image':>12}"]
+    parts: list[tuple[str, Counter[str]]] = [
+        ("random numbers drawn", total.numbers),
+        ("bytes to the device", total.bytes_to_device),
+        ("bytes to the host", total.bytes_to_host),
+        ("points of synchronization", total.waits),
+    ]
+    for name, counter in parts:
+        mean = sum(counter.values()) / traffic.steps
+        lines.append(f"{name:<28}{mean:>12.1f}{mean * per_image:>12.2f}")
+        lines += [f"    {count / traffic.steps:>12.1f}  {line}" for line, count in counter.most_common()]
+    lines.append(f"no point of synchronization in {traffic.without_waiting} of {traffic.steps} steps")
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+# Copyright (c) monai_gmcl contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+__all__ = ["DRAWS", "bank_noise"]
+
+DRAWS = 4
+"""How many uniform numbers an image gives for its noise, however much of it there is."""
+ROWS, WIDTH = 2**14, 64
+SIGNS = 16381
+"""A prime: signs come again after other lengths than rows do."""
+SEED = 26
+
+
+def bank_noise(draws: Tensor, count: int) -> Tensor:
+    """Return ``count`` standard normal numbers an image, ``(B, count)``, from four uniform ones of each.
+
+    A bank of 2^20 normal numbers, made once, stays on the device. An image walks through its rows of 64 numbers from an
+    offset by an odd stride, and through a list of signs likewise: row j is
+    ``sign[(c + d j) mod 16381] * bank[(a + b j) mod 2^14]``. No row comes twice below 2^20 numbers. The same draws give
+    the same bits on every CPU, and nothing is drawn, copied to the device or read from it.
+
+    Args:
+        draws: ``(B, 4)``, uniform in [0, 1).
+        count: numbers an image.
+    """
+    bank, signs = _bank(draws.device, draws.dtype)
+    # In float32, as they were drawn: a walk must not depend on the precision of the images.
+    offset, stride, sign_offset, sign_stride = draws.detach().float().unsqueeze(-1).unbind(1)
+    step = torch.arange(math.ceil(count / WIDTH), device=draws.device)
+    rows = _whole(offset, ROWS) + (2 * _whole(stride, ROWS // 2) + 1) * step
+    turns = _whole(sign_offset, SIGNS) + (1 + _whole(sign_stride, SIGNS - 1)) * step
+    noise = bank[rows % ROWS] * signs[turns % SIGNS].unsqueeze(-1)
+    return noise.flatten(1)[:, :count]
+
+
+def _whole(uniform: Tensor, count: int) -> Tensor:
+    return (uniform * count).long() % count
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _bank(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return normal numbers ``(2^14, 64)`` and signs ``(16381,)``, drawn on the CPU: all devices have the same."""
+    generator = torch.Generator("cpu").manual_seed(SEED)
+    # Rounded from float64: what the last bits of a logarithm are is a processor's own affair.
+    bank = torch.randn(ROWS, WIDTH, generator=generator, dtype=torch.float64, device="cpu").float()
+    signs = 2 * torch.randint(2, (SIGNS,), generator=generator, device="cpu") - 1
+    return bank.to(device, dtype), signs.to(device, dtype)

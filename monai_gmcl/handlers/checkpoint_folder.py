@@ -186,8 +186,14 @@ class CheckpointFolder:
 
     def _free_name(self, iteration: int) -> str:
         # Never over a listed file: between the two writes the manifest would tell another hash than the file has.
+        # One that a killed process wrote and did not list is no checkpoint.
+        try:
+            taken = {entry.file for entry in self.entries()}
+        except CheckpointError:
+            # What a damaged manifest lists is not known.
+            taken = {path.name for path in self.folder.iterdir()}
         name, copy = f"checkpoint_{iteration:08d}.pt", 0
-        while (self.folder / name).exists():
+        while name in taken:
             copy += 1
             name = f"checkpoint_{iteration:08d}-{copy}.pt"
         return name

@@ -108,6 +108,9 @@ class TeacherStep:
         for lesson, own in zip(lessons, torch.split(scores, [len(lesson) for lesson in lessons]), strict=True):
             for part, difficulty in lesson.parts():
                 chosen = log_probability(lesson.latents[part], lesson.image_shape[1:], difficulty)
+                if not chosen.requires_grad:
+                    # Nothing is chosen by learned probabilities.
+                    return
                 _accumulate(gradients, torch.autograd.grad(chosen, parameters, -own[part], allow_unused=True))
 
     def _signal(

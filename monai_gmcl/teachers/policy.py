@@ -142,9 +142,11 @@ class PolicyTeacher(Teacher):
 
     def _probabilities(self, difficulty: float) -> Tensor:
         """How often each operation acts ``(K,)``; what is learned of orientation, fixed for the others."""
-        count = len(self.log_odds)
-        fixed = self.log_share.new_full((len(self.log_share),), self.probability)
-        return torch.cat([self.strengths(difficulty)[:count], fixed])
+        fixed = self.log_share.new_full((), self.probability)
+        pairs = zip(self.operations, self.shares.unbind(), strict=True)
+        return torch.stack(
+            [o.strength(share, difficulty) if isinstance(o, OrientationOperation) else fixed for o, share in pairs]
+        )
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Draw ``(n, L)``: for each operation a number that decides whether it acts, then each one's own numbers."""

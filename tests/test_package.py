@@ -1,13 +1,5 @@
-# Copyright (c) monai_gmcl contributors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -75,7 +67,9 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_every_source_begins_with_the_licence(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").startswith("# Copyright (c) monai_gmcl contributors\n# Licensed under")
+    assert path.read_text(encoding="utf-8").startswith(
+        "# SPDX-FileCopyrightText: monai_gmcl contributors\n# SPDX-License-Identifier: Apache-2.0\n"
+    )
 
 
 def test_the_console_entry_exists() -> None:

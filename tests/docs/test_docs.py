@@ -24,7 +24,7 @@ import monai_gmcl
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGE = Path(monai_gmcl.__file__).parent
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +88,7 @@ def fenced(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if fenced(page, "python")], ids=lambda page: page.relative_to(DOCS).as_posix()
+    "page", [page for page in PAGES if fenced(page, "python")], ids=lambda page: page.relative_to(ROOT).as_posix()
 )
 def test_the_snippets_of_a_page_run_one_after_the_other(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 
-TITLE = "Ways to stretch a small labeled set, at equal compute"
+TITLE = "Small-data methods at equal compute"
 COMMANDS = "commands.txt"
 NOTE = "note.txt"
 FINAL = "final"
@@ -69,7 +69,7 @@ def write_report(
     results = results or Results.read(folder)
     note = _lines(folder / NOTE)
     own = _sections(results, colors)
-    sections = [*([Section("To know of these runs", note)] if note else []), *first, *own, *last]
+    sections = [*([Section("Notes on these runs", note)] if note else []), *first, *own, *last]
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
@@ -179,7 +179,7 @@ def _image_section(results: Results, folder: Path) -> Section:
                 photos.append(Picture(f"{arm}-samples", f"{caption}: selected images", samples.read_bytes()))
     text = ["A block for each pass of the student's last step."]
     text += [f"No picture of {', '.join(missing)}."] if missing else []
-    return Section("Images that the arms train on", text, photos=photos)
+    return Section("Images that the methods train on", text, photos=photos)
 
 
 def _result_rows(results: Results) -> Iterator[dict[str, Any]]:

@@ -30,7 +30,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
 def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> Picture:
-    """Draw how often images of each class are taken for each class.
+    """Draw the confusion matrix: true class by predicted class.
 
     Args:
         probabilities: ``(N, K)``.
@@ -50,15 +50,15 @@ def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequen
             axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink)
     axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right")
     axes.set_yticks(range(len(class_names)), class_names)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("class of the image")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     return Picture(
-        "confusion", "Confusion matrix: images of each class, and what the student takes them for", figure_png(figure)
+        "confusion", "Confusion matrix: images of each class by predicted class", figure_png(figure)
     )
 
 
 def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
-    """Draw how often the student is right beside how sure it is, in ten bins of its confidence.
+    """Draw the reliability diagram: accuracy over confidence, in ten bins.
 
     Args:
         probabilities: ``(N, K)``.
@@ -74,14 +74,14 @@ def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
     )
     error = float(((sure - found).abs() * counts[used]).sum() / counts.sum())
     figure, axes = _figure(4.4, 4.0)
-    axes.plot([0, 1], [0, 1], color="#8a919c", linewidth=1, linestyle="--", label="as right as it is sure")
+    axes.plot([0, 1], [0, 1], color="#8a919c", linewidth=1, linestyle="--", label="perfect calibration")
     axes.bar((used + 0.5) / BINS, found, 0.9 / BINS, color="#1d5fc4", alpha=0.35)
     axes.plot(sure, found, "o-", color="#1d5fc4", label="student")
     for x, y, count in zip(sure, found, counts[used], strict=True):
         axes.annotate(
             str(int(count)), (float(x), float(y)), (0, 6), textcoords="offset points", ha="center", fontsize=8
         )
-    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share that is right")
+    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="accuracy")
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     alt = f"Reliability: numbers count images; expected calibration error {error:.3f}"
     return Picture("reliability", alt, figure_png(figure))
@@ -90,7 +90,7 @@ def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
 def attention_picture(
     network: nn.Module, images: Tensor, shown: Tensor, titles: Sequence[str], value_range: tuple[float, float] | None
 ) -> Picture:
-    """Draw images, and over each where the student looks for the class that it takes it for (Grad-CAM).
+    """Draw images, and over each where the student looks for its predicted class (Grad-CAM).
 
     Selvaraju et al. 2017, arXiv 1610.02391, by ``monai.visualize.GradCAM`` at the last convolution.
 

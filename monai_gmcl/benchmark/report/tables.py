@@ -131,7 +131,8 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
         texts,
         "Means over seeds. FLOPs of all networks that are trained. Methods without a teacher get as many steps as "
         "GMCL's FLOPs buy; methods with lessons get GMCL's steps. Tuning: the runs at other strengths, excluded from "
-        f"the cost of a run. Times and memory (of the GPU, if there is one) are those of one machine: {machine or 'unknown'}.",
+        "the cost of a run. Times and memory (of the GPU, if there is one) are those of one machine: "
+        f"{machine or 'unknown'}.",
     )
 
 

@@ -57,8 +57,8 @@ def audit(
         out: folder of the files; made if there is none.
         folds: number of students, 2 or more. Default: 5.
         model_file: ``model.pt`` of a training, such as one with weights by the look-ahead: that student judges all
-            images instead, including those that it was trained on. It does not suspect labels that it has memorized. The
-            column ``part`` says what it was trained on, if the data set is that of its training.
+            images instead, including those that it was trained on. It does not suspect labels that it has memorized.
+            The column ``part`` says what it was trained on, if the data set is that of its training.
         config_file: the bundle's training configuration, which says how images are read and builds the student.
             Default: that of the bundle that comes with monai_gmcl.
         trusted_dir: images whose labels are sure, as in the bundle's training; tables and lists can say so in a column

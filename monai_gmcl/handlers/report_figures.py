@@ -52,9 +52,7 @@ def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequen
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    return Picture(
-        "confusion", "Confusion matrix: images of each class by predicted class", figure_png(figure)
-    )
+    return Picture("confusion", "Confusion matrix: images of each class by predicted class", figure_png(figure))
 
 
 def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:

@@ -108,8 +108,8 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
         classes: other Teacher subclasses by their names, plain (``"MyTeacher"``) or dotted.
 
     Raises:
-        CheckpointError: no such file, a damaged or changed file, another kind of file, another format version, an unknown
-            class, or arguments or tensors that do not fit the class.
+        CheckpointError: no such file, a damaged or changed file, another kind of file, another format version, an
+            unknown class, or arguments or tensors that do not fit the class.
     """
     path = Path(path)
     description, tensors, version = _read(path)

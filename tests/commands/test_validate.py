@@ -88,7 +88,7 @@ def test_a_single_class_name_is_a_list_of_one(data: Path, capsys: pytest.Capture
 
 
 def test_a_limit_is_taken_and_a_senseless_one_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DataError, match="10 of the faults"):
+    with pytest.raises(DataError, match="10 of the problems"):
         validate(str(data), pixel_limit=63)
     assert "cat/0.png and 9 more" in capsys.readouterr().out
     with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number from 1, got 'all'"):

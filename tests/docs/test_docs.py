@@ -133,13 +133,28 @@ def test_the_second_configuration_of_the_bundle_page_builds_what_it_says() -> No
     assert built == ["DenseNet121", "ImageTeacher", "FiniteDifferenceHypergradient"]
 
 
-def test_numbers_on_the_page_of_concepts_are_those_of_the_tables_that_they_come_from() -> None:
-    figure = re.compile(r"(?<![\d.])\.\d{3}(?!\d)")
-    proof = ROOT / "studies" / "proof"
-    tables = (ROOT / "README.md", proof / "summary.md", proof / "development" / "summary.md")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_figures_on_a_page_are_those_of_the_studies(page: Path) -> None:
+    figure = re.compile(r"(?<![\d.])\.\d{3,4}(?!\d)")
+    tables = (ROOT / "studies").rglob("*.md")
     known = {number for table in tables for number in figure.findall(table.read_text(encoding="utf-8"))}
-    quoted = set(figure.findall((DOCS / "concepts.md").read_text(encoding="utf-8")))
-    assert quoted and quoted <= known
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert set(figure.findall(text)) <= known
+
+
+def test_the_readme_is_short_and_most_of_it_is_about_use() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (results,) = re.findall(r"^## Results\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert len(text.splitlines()) <= 150
+    assert len(results.split()) <= 0.15 * len(text.split())
+
+
+def test_the_names_that_the_readme_lists_are_in_the_package() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1] for row in text.split("## The API in ten names")[1].split("\n\n")[1].splitlines()[2:]]
+    names = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    assert len(rows) == 10
+    assert [name for name in names if found(f"monai_gmcl.{name}") is None] == []
 
 
 def test_imports_point_the_way_that_the_page_on_architecture_says() -> None:

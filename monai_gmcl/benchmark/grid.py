@@ -104,9 +104,7 @@ class Job:
         return json.loads(file.read_text(encoding="utf-8")).get(self.measure) is not None
 
 
-def equal_compute_ratio(
-    options: DataOptions, make_network: Callable[[DataOptions], nn.Module] = small_resnet
-) -> float:
+def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] = small_resnet) -> float:
     """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
 
     Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.

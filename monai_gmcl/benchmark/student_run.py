@@ -128,6 +128,7 @@ class StudentRun:
         unlabeled: images that an arm may use without their labels.
         device: where to train.
         learning_rate: the highest of the one-cycle schedule, above 0.
+        make_network: makes the student, images to logits, with one for each class.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class StudentRun:
         unlabeled: Images | None = None,
         device: str | torch.device = "cpu",
         learning_rate: float = LEARNING_RATE,
+        make_network: Callable[[DataOptions], nn.Module] = small_resnet,
     ) -> None:
         # From here, because an arm may train more than the student before its trainer stands.
         self.device = torch.device(device)
@@ -149,7 +151,7 @@ class StudentRun:
         torch.manual_seed(seed)
         self.choosing = choosing
         self.steps = steps
-        self.network = small_resnet(options).to(self.device)
+        self.network = make_network(options).to(self.device)
         optimizer = AdamW(self.network.parameters(), lr=learning_rate)
         own = self.device, seed, steps, self.network, optimizer
         setup = Setup(options, labeled, *own, strength, choosing, unlabeled)

@@ -8,6 +8,7 @@ know false labels by heart.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,12 +21,14 @@ __all__ = [
     "FalseLabelShare",
     "class_thresholds",
     "confident_classes",
-    "confident_joint",
     "false_label_share",
     "label_joint",
     "normalized_margin",
     "self_confidence",
 ]
+
+SUREST_SHARE, LEAST_SUREST = 0.3, 10
+"""How many of the images that are labeled as a class are taken to be surely of it, and at the least."""
 
 
 class FalseLabelShare(NamedTuple):
@@ -106,27 +109,14 @@ def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
     return _counted(probabilities.double(), labels)
 
 
-def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how many images with each given label (rows) count as each class (columns), int64 ``(K, K)``.
-
-    ``C_{ỹ=i, y*=j}`` of Northcutt et al. 2021, equation 1: images with ỹ = i whose :func:`confident_classes` is j.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    return _counts(probabilities.double(), labels)
-
-
 def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the estimated joint distribution of given (rows) and true labels (columns), float64 ``(K, K)``, sum 1.
 
-    Each row of :func:`confident_joint` is scaled to the number of images with that given label, then all to 1
-    (Northcutt et al. 2021, equation 3).
+    The images that the student takes most surely for class k, 30 % of as many as are labeled so, are taken to be of
+    class k: the labels that they were given tell how images of class k are labeled, ``T[k, j] = P(ỹ = j | y = k)``
+    (Patrini et al. 2017, arXiv 1609.03683). How often each class is true follows from ``P(ỹ) = Tᵀ P(y)``. Confident
+    learning (Northcutt et al. 2021) takes about half of the images for sure, and so counts the mistakes of a weak
+    student as false labels.
 
     Args:
         probabilities: of the classes, ``(N, K)``; rows sum to 1.
@@ -145,9 +135,9 @@ def false_label_share(
     """Estimate the share of labels that are false: 1 minus the diagonal of :func:`label_joint`.
 
     The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
-    would differ for other images; it does not say how far a student that knows the classes badly misleads it: images
-    that the student surely takes for another class count as false labels. Where one class alone is mislabeled, a part
-    of its false labels, up to a third in simulations, is missed.
+    would differ for other images; it does not say how far a student that knows the classes badly misleads it: an image
+    that is among those it is surest of, and is of another class, counts as a false label. Labels that are false on hard
+    images alone are missed, since the surest images are easy ones.
 
     Args:
         probabilities: of the classes, ``(N, K)``; rows sum to 1.
@@ -193,19 +183,23 @@ def _counted(probabilities: Tensor, labels: Tensor) -> Tensor:
     return torch.where(sure.any(1), probabilities.masked_fill(~sure, -1.0).argmax(1), -1)
 
 
-def _counts(probabilities: Tensor, labels: Tensor) -> Tensor:
-    classes = probabilities.shape[1]
-    counted = _counted(probabilities, labels)
-    pairs = labels[counted >= 0] * classes + counted[counted >= 0]
-    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
-
-
 def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
-    # No row is empty: at least the image that is surest of its own label reaches that label's threshold.
-    counts = _counts(probabilities, labels).double()
-    rows = counts / counts.sum(1, keepdim=True) * labels.bincount(minlength=len(counts))[:, None]
-    return rows / rows.sum()
+    classes = probabilities.shape[1]
+    counts = labels.bincount(minlength=classes)
+    rows = []
+    for label, count in enumerate(counts.tolist()):
+        own = probabilities[:, label]
+        surest = max(math.ceil(SUREST_SHARE * count), min(LEAST_SUREST, count))
+        # Whoever is as sure as the last of them belongs to them.
+        reached = own >= own.topk(surest).values[-1]
+        rows.append(labels[reached].bincount(minlength=classes).double() / reached.sum())
+    transitions = torch.stack(rows)
+    given = counts.double()[:, None] / counts.sum()
+    # Never negative, and of least norm where the student cannot tell classes apart.
+    true = torch.linalg.lstsq(transitions.T.cpu(), given.cpu(), driver="gelsd").solution[:, 0].clamp(min=0)
+    joint = transitions.T * (true / true.sum()).to(transitions)
+    return joint / joint.sum()
 
 
 def _share(probabilities: Tensor, labels: Tensor) -> float:
-    return float(1 - _joint(probabilities, labels).trace())
+    return float(_joint(probabilities, labels).fill_diagonal_(0).sum())

@@ -39,6 +39,12 @@ def test_arms_are_left_out_where_they_do_not_suit() -> None:
     assert set(ARMS) - arms["phantom"] == {"oracle"}
 
 
+def test_a_task_has_its_own_number_of_steps_unless_one_is_given() -> None:
+    own = {"arms": ["gmcl"], "n": [40], "seeds": [0], "part": "held_out", "ratios": RATIOS}
+    for steps, wanted in ((None, [800, 150]), (3, [3, 3])):
+        assert [job.student_steps for job in jobs_of(["pcam", "pcam_pretrained"], steps=steps, **own)] == wanted
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -48,10 +48,10 @@ def audit(
     """List the labels of a data set that are probably wrong, and estimate how many there are.
 
     Each image is judged by students that did not train on its label: of the images of training and validation one
-    fold after the other is left out, and a small student learns the rest; three times, with other folds. Images of the
-    test part are judged by all of them; no student learns from them. Students that train for long memorize wrong labels,
-    so that three lengths of training are tried first. Writes ``label_audit.csv``, ``label_audit.png`` and
-    ``label_audit.json``; see :class:`monai_gmcl.handlers.LabelAudit`.
+    fold after the other is left out, and a small student learns the rest; three times, with other folds. Images of
+    the test part are judged by all of them; no student learns from them. Students that train for long memorize
+    wrong labels, so that three lengths of training are tried first. Writes ``label_audit.csv``, ``label_audit.png``
+    and ``label_audit.json``; see :class:`monai_gmcl.handlers.LabelAudit`.
 
     Args:
         dataset_dir: what the bundle's training takes: a folder, a CSV table or a MONAI JSON datalist.

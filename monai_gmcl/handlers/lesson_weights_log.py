@@ -109,13 +109,13 @@ class LessonWeightsLog:
     def _observe(self, engine: GMCLTrainer) -> None:
         lesson = engine.state.lesson
         weights, places = lesson.weights.cpu(), _places_by_label(lesson.labels)
-        parts = {"given": weights[: lesson.labeled], "proposed": weights[lesson.labeled :]}
+        parts = {"given": weights[: lesson.num_labeled], "proposed": weights[lesson.num_labeled :]}
         parts |= {self._name(label): weights[of_class] for label, of_class in places.items()}
         for name, part in parts.items():
             self._weights.setdefault(name, []).append(part)
         if lesson.sources is None or engine.state.epoch % self.interval:
             return
-        first = lesson.labeled if lesson.proposed else 0
+        first = lesson.num_labeled if lesson.num_pseudo_labeled else 0
         for label, of_class in places.items():
             of_class = of_class[of_class >= first]
             if not len(of_class):

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Proposed labels, as often of each class as labeled images have it."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class DistributionAlignment:
             labels: classes, int64 ``(B,)`` or ``(B, 1)``, or float ``(B, K)`` for one logit and several labels.
             outputs: K, how many logits the student has.
         """
-        labels = Ranks().joined(labels)
+        labels = Ranks().all_gather(labels)
         rows = labels if labels.is_floating_point() else nn.functional.one_hot(labels.flatten(), outputs)
         total = rows.float().sum(0)
         self._given = total if self._given is None else self._given.to(total) + total
@@ -68,7 +69,7 @@ class DistributionAlignment:
             Logits ``(B, K)`` of the aligned proposals.
         """
         proposals = logits.float().sigmoid() if binary else logits.float().softmax(1)
-        mean = Ranks().joined(proposals).mean(0)
+        mean = Ranks().all_gather(proposals).mean(0)
         self._batches += 1
         if self._mean is None:
             self._mean = mean

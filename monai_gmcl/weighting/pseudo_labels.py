@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Labels of unlabeled images, by an average of the student or a first one."""
 
 from __future__ import annotations
 

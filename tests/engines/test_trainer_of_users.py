@@ -125,7 +125,7 @@ def test_without_a_trained_head_the_whole_student_is_heard_by_default(
     assert caplog.text.count("the teacher hears by ExactHypergradient()") == 1
     resumed = trainer(network=frozen())
     resumed.load_state_dict(run.state_dict())
-    assert isinstance(resumed.hypergradient, ExactHypergradient) and len(resumed._pending) == 1
+    assert isinstance(resumed.hypergradient, ExactHypergradient) and len(resumed.pending_lessons) == 1
     with pytest.raises(HeadNotFoundError, match="needs a trained linear layer"):
         trainer(network=frozen(), hypergradient=HeadHypergradient()).run()
 

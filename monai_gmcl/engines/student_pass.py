@@ -223,9 +223,6 @@ class StudentLoss:
     Args:
         function: the user's, ``(outputs, labels) -> loss``; another one may be set at any time.
         task: the user's; None: chosen by the first batch.
-
-    Attributes:
-        task: what labels mean; None before the first batch.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
@@ -241,11 +238,18 @@ class StudentLoss:
     def function(self, function: Callable[[Any, Any], Tensor]) -> None:
         self._function = function
         self._compared = _is_stock(function)
-        if self._given is None:
-            self.task: Task | None = None
-        else:
-            self.task = self._given
-            self._given.follow(function)
+        self.task = self._given
+
+    @property
+    def task(self) -> Task | None:
+        """What labels mean; None before the first batch, unless it was given."""
+        return self._task
+
+    @task.setter
+    def task(self, task: Task | None) -> None:
+        self._given = self._task = task
+        if task is not None:
+            task.follow(self.function)
 
     def task_of(self, labels: object, outputs: Tensor | None = None) -> Task:
         """Return what labels mean: the task that was given, or is chosen by the first batch with outputs.
@@ -254,11 +258,11 @@ class StudentLoss:
             labels: of a batch.
             outputs: of the student; without them, before the first batch, the task is good for checks alone.
         """
-        if self.task is not None:
-            return self.task
+        if self._task is not None:
+            return self._task
         task = choose_task(self.function, labels, outputs)
         if outputs is not None:
-            self.task = task
+            self._task = task
         return task
 
     def checked_task(self, outputs: Any, real: RealBatch, num_classes: int | None) -> Task:

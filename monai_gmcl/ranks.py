@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from monai.utils.dist import evenly_divisible_all_gather
 from torch import Tensor
 
 __all__ = ["Ranks", "on_first_rank"]
@@ -43,16 +44,8 @@ class Ranks:
         """Return the rows of all ranks, rank by rank: ``(n, ...)`` of each to ``(N, ...)``; n may differ."""
         if self.alone:
             return rows
-        own = rows.to(self._device(rows))
-        count = torch.tensor([len(own)], device=own.device)
-        counts = [torch.zeros_like(count) for _ in range(self.size)]
-        dist.all_gather(counts, count)
-        padded = own.new_zeros(max(int(n) for n in counts), *own.shape[1:])
-        padded[: len(own)] = own
-        gathered = [torch.zeros_like(padded) for _ in range(self.size)]
-        dist.all_gather(gathered, padded)
-        parts = [part[: int(n)] for part, n in zip(gathered, counts, strict=True)]
-        return torch.cat(parts).to(rows.device)
+        gathered = evenly_divisible_all_gather(rows.to(self._device(rows)))
+        return cast(Tensor, gathered).to(rows.device)
 
     def rank_weight(self, own: int, of_all: int) -> float:
         """Return this rank's number of images as a multiple of the mean over ranks."""

@@ -40,7 +40,7 @@ EXPLAINED = (
     "supervised one on 2 B (forward, backward, step). Counted: convolutions, matrix products, attention.",
 )
 WARM_UP = 2
-"""Iterations that are not like those that follow: the first has no lesson to hear of."""
+"""Iterations that are not like those that follow: the first has no lesson before it."""
 
 
 @dataclass

@@ -21,8 +21,8 @@ from monai_gmcl.exceptions import (
     TeacherError,
 )
 from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.labels import IGNORED
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.tasks import IGNORED
 from monai_gmcl.teachers.base import Teacher
 
 __all__ = [
@@ -267,7 +267,7 @@ def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
 
 
 def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
-    """Raise where the estimator could not hear lessons that are set as often as this.
+    """Raise where the estimator could not read lessons that are set as often as this.
 
     Args:
         hypergradient: the teacher's estimator.
@@ -307,7 +307,7 @@ def check_ranks(
         ranks: the processes.
         student: as the user gave it.
         teacher: as the user gave it.
-        hypergradient: the estimator that the teacher hears by, if it learns.
+        hypergradient: the estimator that updates the teacher, if it learns.
         weighing: the estimator that lessons are weighed by, if they are.
 
     Raises:

@@ -16,7 +16,8 @@ from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines.batches import CyclingLoader, ExtraInputs, RealBatch, stacked
 from monai_gmcl.engines.checks import RangeCheck, check_images
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.tasks import Task, class_ids
+from monai_gmcl.labels import class_ids
+from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
 __all__ = ["LessonSources", "SourceBuffer", "Sources", "UnlabeledSources"]

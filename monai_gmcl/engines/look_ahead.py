@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,6 @@ from monai_gmcl.engines.checks import check_lesson
 from monai_gmcl.engines.student_pass import StudentPass
 from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.lesson import Lesson
-from monai_gmcl.ranks import Ranks
 from monai_gmcl.weighting import LessonWeighting
 
 __all__ = ["LookAhead"]
@@ -29,10 +28,8 @@ class LookAhead:
         weighting: weighs the images of a lesson, by v if it wants.
         student: passes meta images.
         student_step: has the real gradient.
-        meta_data_loader: labeled images for v; None for the real ones.
-        prepare: the trainer's, from one of the loader's batches to its images and labels.
-        seed: of the loader's order and transforms.
-        ranks: the processes that train this student.
+        meta_batches: labeled images for v; None for the real ones.
+        prepare: the trainer's, from one of those batches to its images and labels.
 
     Attributes:
         gradient: v, unscaled, by parameter name; empty after the student's step.
@@ -43,20 +40,16 @@ class LookAhead:
         weighting: LessonWeighting,
         student: StudentPass,
         student_step: StudentStep,
-        meta_data_loader: Iterable[Any] | None,
+        meta_batches: CyclingLoader | None,
         prepare: Callable[[Any], RealBatch],
-        seed: int,
-        ranks: Ranks,
     ) -> None:
         self.weighting = weighting
         self.student = student
         self.student_step = student_step
+        self.meta_batches = meta_batches
         self.prepare = prepare
-        self.ranks = ranks
+        self.ranks = student_step.ranks
         self.gradient: dict[str, Tensor] = {}
-        self.meta_batches = None
-        if meta_data_loader is not None:
-            self.meta_batches = CyclingLoader(meta_data_loader, seed, "meta_data_loader")
 
     @property
     def weighs_by_this_batch(self) -> bool:

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from monai_gmcl.engines.checks import check_generated, check_trained
 from monai_gmcl.engines.student_pass import seeded
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
+from monai_gmcl.labels import labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.tasks import labels_for_teacher
 from monai_gmcl.teachers.base import draw_latents
 
 __all__ = ["PendingLessons", "TeacherPass", "TeacherStep"]
@@ -308,7 +308,7 @@ class PendingLessons:
             if found != expected:
                 logger.warning(
                     "This state holds %d lesson(s) with latents %s, where %s draws %s now: an earlier version, or "
-                    "another teacher, drew them. They are dropped: the teacher hears of the next lesson first.",
+                    "another teacher, drew them. They are dropped: the teacher learns from the next lesson first.",
                     *(len(self), found, type(self.teacher).__name__, expected),
                 )
                 return self.drop()

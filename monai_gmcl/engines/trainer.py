@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.attributes import Fixed, Kept
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
-from monai_gmcl.engines.batches import RealBatch, SeededLoader, derive_seed
+from monai_gmcl.engines.batches import CyclingLoader, RealBatch, SeededLoader, derive_seed
 from monai_gmcl.engines.checks import (
     RangeCheck,
     check_device,
@@ -67,8 +67,8 @@ class GMCLTrainer(SupervisedTrainer):
 
     Replaces :class:`monai.engines.SupervisedTrainer`: every argument, event, handler and output of it is kept, and
     ``network``, ``optimizer``, ``inferer`` and ``loss_function`` are the student's. In each iteration the student looks
-    at real images, the teacher hears how its last lesson went, the teacher sets the next lesson, and the student learns
-    from both::
+    at real images, the teacher is updated by what its last lesson was worth, it sets the next lesson, and the student
+    learns from both::
 
         g_real   = ∇θ L(S(x), y)
         φ        ← φ - α · ∂/∂φ [loss of the student on this batch, after the last lesson]
@@ -92,8 +92,8 @@ class GMCLTrainer(SupervisedTrainer):
             :class:`monai_gmcl.teachers.Teacher`; on the trainer's device.
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
-        hypergradient: how the teacher hears. Default: by the classification head alone; where none is trained, by the
-            whole student (:class:`ExactHypergradient`), which is said once.
+        hypergradient: how the teacher learns what its lessons were worth. Default: by the classification head alone;
+            where none is trained, by the whole student (:class:`ExactHypergradient`), which is said once.
         weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
             otherwise all 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
@@ -109,10 +109,10 @@ class GMCLTrainer(SupervisedTrainer):
             Default: found out on the first batch, see :func:`monai_gmcl.tasks.choose_task`.
         compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
             graphs lose the derivatives that hypergradients take.
-        accumulation_steps: micro-batches per student step. Each has a lesson; the last one is heard.
+        accumulation_steps: micro-batches per student step. Each has a lesson; the last one updates the teacher.
 
     What differs from SupervisedTrainer:
-        Attributes set on a built trainer are heard at the next step by real images and lessons alike; ``teacher``,
+        Attributes set on a built trainer act from the next step on, on real images and lessons alike; ``teacher``,
         ``teacher_optimizer``, ``device``, ``compile`` and ``seed`` raise ConfigurationError.
 
         The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError, before any handler
@@ -213,23 +213,21 @@ class GMCLTrainer(SupervisedTrainer):
         self.ranks = Ranks()
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
-        self.student = StudentPass(
-            *(self.network, SimpleInferer() if inferer is None else inferer, loss_function),
-            *(self.precision.autocast, task),
-        )
+        student_inferer = SimpleInferer() if inferer is None else inferer
+        self.student = StudentPass(self.network, student_inferer, loss_function, self.precision.autocast, task)
         check_optimizer(optimizer)
         self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
         self.teacher_step = None if teacher_optimizer is None else TeacherStep(teacher, teacher_optimizer, self.ranks)
         self.pending_lessons = PendingLessons(hypergradient, teacher_interval, teacher, self._teach_again, self.device)
         self.student_step = StudentStep(
-            *(self.student.network, optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks)
+            self.student.network, optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
         )
         if weighting is None:
             weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
-        self.look_ahead = LookAhead(
-            *(weighting, self.student, self.student_step, meta_data_loader, self._prepare_meta),
-            *(self.rank_seed, self.ranks),
-        )
+        meta = None
+        if meta_data_loader is not None:
+            meta = CyclingLoader(meta_data_loader, self.rank_seed, "meta_data_loader")
+        self.look_ahead = LookAhead(weighting, self.student, self.student_step, meta, self._prepare_meta)
         self.finite_weights = FiniteWeights(student=self.student.network, teacher=teacher)
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
@@ -562,7 +560,7 @@ class GMCLTrainer(SupervisedTrainer):
         except HeadNotFoundError as error:
             if not self.pending_lessons.is_default:
                 raise
-            logger.warning("%s Until one is named, the teacher hears by ExactHypergradient().", error)
+            logger.warning("%s Until one is named, the teacher is updated by ExactHypergradient().", error)
             self.hypergradient = ExactHypergradient()
             lesson.graph = self.student.forward_lesson(lesson, generated, self._active_estimators(learns))
 
@@ -608,7 +606,7 @@ class GMCLTrainer(SupervisedTrainer):
         """Go on exactly where a run was saved, at any iteration.
 
         Several ranks begin anew what is each one's own: the next lesson's sources, and the lesson that the teacher was
-        about to hear of.
+        about to learn from.
 
         Raises:
             CheckpointError: the state is not a GMCLTrainer's.

@@ -19,8 +19,8 @@ from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.pictures import optional_picture
+from monai_gmcl.labels import class_ids, is_multi_label
 from monai_gmcl.ranks import on_first_rank
-from monai_gmcl.tasks import class_ids, is_multi_label
 from monai_gmcl.teachers.base import Teacher
 
 if TYPE_CHECKING:

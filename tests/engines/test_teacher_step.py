@@ -72,7 +72,7 @@ def taught_gain(run: GMCLTrainer, gain: Tensor, windows: Sequence[Any], look_ahe
         gradients = torch.autograd.grad(total / len(micro_batches), list(parameters.values()), create_graph=True)
         parameters = {n: p - RATE * g for (n, p), g in zip(parameters.items(), gradients, strict=True)}
     after = torch.stack([loss_of(run.network, parameters, *batch) for batch in look_ahead]).mean()
-    # The teacher hears the last lesson of each window.
+    # The teacher is updated by the last lesson of each window.
     heard = [i for i in range(len(made)) if (i + 1) % len(windows[0][1]) == 0]
     assert all(torch.equal(made[i], leaves[i]) for i in heard)
     signal = torch.cat(torch.autograd.grad(after, [leaves[i] for i in heard], retain_graph=True))

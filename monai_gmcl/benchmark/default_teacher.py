@@ -10,6 +10,11 @@ __all__ = ["policy_teacher"]
 
 
 def policy_teacher(options: DataOptions) -> PolicyTeacher:
-    """Return the default teacher; where the centre makes the label, it may not move or zoom."""
+    """Return the default teacher, told of the images what the standard transforms are told.
+
+    Where the center makes the label, it may not move or zoom.
+    """
     exclude = ("shift", "zoom") if options.centered else ()
-    return PolicyTeacher(options.spatial_dims, options.channels, options.classes, exclude=exclude)
+    return PolicyTeacher(
+        options.spatial_dims, options.channels, options.classes, exclude=exclude, upright=options.upright
+    )

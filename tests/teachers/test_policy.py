@@ -284,7 +284,8 @@ def test_channels_decide_which_operations_there_are():
     assert set(usual) - set(PolicyTeacher(2, 1, 2).policy()) == {"saturation", "channel_gain"}
 
 
-def test_quarter_turns_are_for_who_names_them():
+def test_quarter_turns_are_for_images_without_an_up_and_a_down():
+    assert list(PolicyTeacher(2, 3, 2, upright=False).policy()) == list(NAMES)
     assert list(PolicyTeacher(2, 3, 2, include=NAMES).policy()) == list(NAMES)
 
 

@@ -23,9 +23,8 @@ from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS, WITHIN_BUDGET
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
-from monai_gmcl.benchmark.synthetic_images import lesson_measures
+from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 from pathlib import Path
@@ -19,6 +17,7 @@ from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.data_order import derive_seed, seed_loader
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.metrics import label_leak
+from monai_gmcl.names import csv_text
 from monai_gmcl.ranks import on_first_rank
 
 if TYPE_CHECKING:
@@ -66,12 +65,10 @@ class LabelLeakLog:
         images, labels = self._training_images(engine)
         difficulty = float(engine.state.curriculum["difficulty"])
         leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["auc", "unconditioned_auc", "images", "difficulty"])
-        writer.writerow([leak.auc, leak.unconditioned_auc, len(images), difficulty])
+        header = ["auc", "unconditioned_auc", "images", "difficulty"]
+        row = [leak.auc, leak.unconditioned_auc, len(images), difficulty]
         make_folder(self.path.parent)
-        write_whole(self.path, text.getvalue())
+        write_whole(self.path, csv_text(header, [row], "\r\n"))
         self.logger.info("Label leak: AUC %.3f, unconditioned %.3f.", leak.auc, leak.unconditioned_auc)
 
     def _training_images(self, engine: GMCLTrainer) -> tuple[Tensor, Tensor]:

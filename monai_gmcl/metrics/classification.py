@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,14 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["calibration_error", "check_probabilities", "classification_measures", "mean_auc"]
+__all__ = [
+    "calibration_bins",
+    "calibration_error",
+    "check_probabilities",
+    "class_report",
+    "classification_measures",
+    "mean_auc",
+]
 
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
@@ -101,9 +109,61 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
         labels: int64 ``(N,)``.
         bins: number of bins.
     """
+    _, confidence, right = calibration_bins(probabilities, labels, bins)
+    return float((right - confidence).abs().sum() / len(labels))
+
+
+def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of equal bins of the highest probability: images, summed confidence, right ones; ``(bins,)`` each."""
     confidence, predicted = probabilities.max(1)
-    bin_of = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(
-        0, bin_of, (predicted == labels).double() - confidence.double()
-    )
-    return float(gaps.abs().sum() / len(labels))
+    places = (confidence * bins).long().clamp(max=bins - 1)
+    sums = [
+        torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(0, places, values.double())
+        for values in (confidence, predicted == labels)
+    ]
+    return places.bincount(minlength=bins), *sums
+
+
+def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return how right the predictions are, for each class and for all.
+
+    For a class: ``accuracy`` is the share of its images that are predicted as it (sensitivity), ``precision`` the share
+    of images predicted as it that are, ``auc`` the area under the ROC curve of it against the rest. For all: the share
+    of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is nothing to count.
+
+    Args:
+        probabilities: ``(N, K)``.
+        labels: ``(N,)`` int64.
+        class_names: K names.
+    """
+    predicted = probabilities.argmax(1)
+    rows: list[dict[str, Any]] = []
+    for index, name in enumerate(class_names):
+        of_class, named = labels == index, predicted == index
+        right = of_class & named
+        rows.append(
+            {
+                "class": name,
+                "images": int(of_class.sum()),
+                "predicted": int(named.sum()),
+                "accuracy": _share(right, of_class),
+                "precision": _share(right, named),
+                "auc": _auc(probabilities[:, index], of_class),
+            }
+        )
+    means = {
+        name: float(torch.tensor([row[name] for row in rows], dtype=torch.float64).nanmean())
+        for name in ("precision", "auc")
+    }
+    accuracy = int((predicted == labels).sum()) / len(labels)
+    return [*rows, {"class": "all", "images": len(labels), "predicted": len(labels), "accuracy": accuracy, **means}]
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    return int(part.sum()) / int(whole.sum()) if whole.any() else float("nan")
+
+
+def _auc(scores: Tensor, of_class: Tensor) -> float:
+    if of_class.all() or not of_class.any():
+        return float("nan")
+    return float(torch.as_tensor(compute_roc_auc(scores, of_class.long())))

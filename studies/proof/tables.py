@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from monai_gmcl.benchmark.report.formats import difference_text, mean_text, sized
 from monai_gmcl.benchmark.report.rows import Cell, Results, auc
 from monai_gmcl.benchmark.report.tables import table_by_arm
-from monai_gmcl.page import Table
+from monai_gmcl.reporting.page import Table
 
 __all__ = ["SHARES", "gan_table", "robust_table", "share_table"]
 

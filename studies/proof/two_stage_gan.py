@@ -15,9 +15,8 @@ from torch import Tensor
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.data_sets import Images
 from monai_gmcl.benchmark.flops import FlopCounter
-from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import Setup, StudentRun
-from monai_gmcl.benchmark.synthetic_images import diversity_of_some
+from monai_gmcl.benchmark.synthetic_images import diversity_of_some, write_picture
 from monai_gmcl.metrics import memorization, small_pixels
 from studies.proof.gan_distance import kernel_distance
 from studies.proof.gan_selection import probabilities_and_features, select

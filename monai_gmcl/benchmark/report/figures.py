@@ -19,7 +19,7 @@ from scipy.stats import sem
 from scipy.stats import t as student_t
 
 from monai_gmcl.benchmark.report.rows import Cell, Results, auc
-from monai_gmcl.page import Picture
+from monai_gmcl.reporting.page import Picture
 
 __all__ = ["COLORS", "cost_figure", "difference_figure", "efficiency_figure"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, sized
 from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, auc
-from monai_gmcl.page import Table
+from monai_gmcl.reporting.page import Table
 
 __all__ = [
     "ARM_NOTE",

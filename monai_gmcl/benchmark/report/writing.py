@@ -12,7 +12,7 @@ from typing import Any
 from monai_gmcl.benchmark.report import tables
 from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
-from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
+from monai_gmcl.reporting.page import Picture, Section, Table, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 

@@ -159,8 +159,10 @@ def test_the_proposed_images_at_both_ends_are_drawn(
     (grid,) = drawn
     assert [file.name for file in (tmp_path / "weights").iterdir()] == ["epoch_0002.png"]
     assert [row.name for row in grid] == ["1, highest: 0.9 to 1", "1, lowest: 0 to 0"]
-    assert grid[0].real.flatten(1).mean(1).tolist() == pytest.approx([1.0, 0.9])
-    assert set(grid[1].real.flatten(1).mean(1).round(decimals=3).tolist()) < set(torch.tensor([0.1, 0.3, 0.5]).tolist())
+    assert grid[0].blocks[0].flatten(1).mean(1).tolist() == pytest.approx([1.0, 0.9])
+    assert set(grid[1].blocks[0].flatten(1).mean(1).round(decimals=3).tolist()) < set(
+        torch.tensor([0.1, 0.3, 0.5]).tolist()
+    )
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

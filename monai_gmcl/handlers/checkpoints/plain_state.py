@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""States as plain tensors, numbers and texts, as ``torch.load`` reads them with ``weights_only``."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
             for i, arm in enumerate(arms):
-                values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights)).values()) for cell in cells}
+                values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights))) for cell in cells}
                 values = {n: found for n, found in values.items() if found}
                 # Apart, so that intervals do not hide each other.
                 x = [n * 1.008 ** (i - len(arms) / 2) for n in values]

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from monai_gmcl.benchmark.report import tables
 from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
@@ -73,7 +74,8 @@ def write_report(
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
-    _write_csv(folder / "results.csv", list(_result_rows(results)))
+    rows = pd.DataFrame(list(_result_rows(results)), dtype=object)
+    rows.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     facts = _facts(results, folder)
     (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
     page = folder / "report.html"
@@ -188,10 +190,10 @@ def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
             for arm in results.arms([cell]):
                 for row in results.of(cell, arm):
                     about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
-                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
                     chosen = {name: row.get("settings", {}).get(name) for name in ("steps", "strength")}
+                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
                     origin = {name: row.get(name) for name in ("hash", "commit", "machine")}
-                    yield {**about, **chosen, **_flat(row["measures"][split]), **_flat(parts), **origin}
+                    yield {**about, **chosen, **_flat({**row["measures"][split], **parts}), **origin}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -200,11 +202,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _write_csv(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

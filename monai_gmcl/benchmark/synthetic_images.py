@@ -35,11 +35,6 @@ def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[st
 
     A teacher that changes images stays near them: its share of memorization is high because it may be, and low where
     changes are strong. ``diversity_real`` is that of the labeled images.
-
-    Args:
-        trainer: after its run.
-        labeled: images and labels that it was trained on.
-        seed: of the latents.
     """
     images, labels = (part.to(trainer.device) for part in labeled)
     generator = torch.Generator().manual_seed(seed)
@@ -57,12 +52,8 @@ def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[st
 def write_picture(path: Path, passes: Sequence[Tensor]) -> None:
     """Write what a student learned from in one step: a block of images for each of its passes, twice their size.
 
-    The images may be patients': the folder gets a ``.gitignore`` that keeps it out of repositories.
-
-    Args:
-        path: of the PNG; its folder is made.
-        passes: images ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice is shown, from 0 to 1; what is
-            outside is clipped.
+    Images are ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice is shown, clipped to 0 to 1. They may
+    be patients': the folder, which is made, gets a ``.gitignore`` that keeps it out of repositories.
     """
     starts = range(0, ROWS * COLUMNS, COLUMNS)
     rows = [SheetRow("", [images[start : start + COLUMNS] for images in passes]) for start in starts]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""A data set by its parts, as it stands in folders, a table or a list."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from monai_gmcl.data.datalists import row_entries, table_rows
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.listing import Item, folder_entries, is_image
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
-from monai_gmcl.data.trusted_rows import is_trusted, no_trusted
 
 __all__ = ["list_parts"]
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Splits by patient and slide that keep the shares of classes, and small labeled sets by seed."""
 
 from __future__ import annotations
 

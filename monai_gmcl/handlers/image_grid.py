@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Pictures of what the teacher makes of the same images, epoch by epoch."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``label_leak.csv``: whether the teacher has written labels into images."""
 
 from __future__ import annotations
 

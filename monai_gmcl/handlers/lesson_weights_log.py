@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``lesson_weights.csv``: how the images of lessons were weighed, with pictures."""
 
 from __future__ import annotations
 

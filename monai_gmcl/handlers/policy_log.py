@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``policy.csv``: what a policy learns, and what its operations do to the student."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 """``report.html``: a run on one page."""
 
 from __future__ import annotations

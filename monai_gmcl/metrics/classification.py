@@ -54,12 +54,7 @@ def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, 
 
 
 def mean_auc(probabilities: Tensor, labels: Tensor) -> float:
-    """Return the AUC of class 1 of two classes, or the mean AUC of more, of each against the rest.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``, K of 2 or more.
-        labels: int64 ``(N,)``.
-    """
+    """Return the AUC of class 1 of two classes, or the mean AUC of more, of each against the rest."""
     classes = probabilities.shape[1]
     wanted, findings = nn.functional.one_hot(labels, classes), _findings(classes)
     auc: Any = compute_roc_auc(probabilities[:, findings], wanted[:, findings], average="macro")
@@ -71,11 +66,7 @@ def _findings(classes: int) -> slice:
 
 
 def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    """Raise where class probabilities and labels are none, or do not go together.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``, K of 2 or more; rows sum to 1.
-        labels: int64 ``(N,)``, 0 to K - 1, each of them at least once.
+    """Raise where class probabilities and labels are not as :func:`classification_measures` takes them.
 
     Raises:
         ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
@@ -103,11 +94,6 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
     ``Σ_b |b| / N · |accuracy(b) - confidence(b)|`` over ``bins`` equal bins of the highest probability (Naeini et al.
     2015; Guo et al. 2017, arXiv 1706.04599).
-
-    Args:
-        probabilities: of the classes, ``(N, K)``.
-        labels: int64 ``(N,)``.
-        bins: number of bins.
     """
     _, confidence, right = calibration_bins(probabilities, labels, bins)
     return float((right - confidence).abs().sum() / len(labels))
@@ -130,11 +116,6 @@ def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[st
     For a class: ``accuracy`` is the share of its images that are predicted as it (sensitivity), ``precision`` the share
     of images predicted as it that are, ``auc`` the area under the ROC curve of it against the rest. For all: the share
     of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is nothing to count.
-
-    Args:
-        probabilities: ``(N, K)``.
-        labels: ``(N,)`` int64.
-        class_names: K names.
     """
     predicted = probabilities.argmax(1)
     rows: list[dict[str, Any]] = []

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What each operation of a policy does to a student's error."""
 
 from __future__ import annotations
 

@@ -33,14 +33,7 @@ def card(
 ) -> str:
     """Return the card of a set of synthetic images, in Markdown. The same set gives the same card: it bears no date.
 
-    Args:
-        teacher: what its file says.
-        changes_sources: whether it changes real images.
-        record: the arguments of the set.
-        counts: synthetic images by class.
-        real_counts: real images by class; empty where there are none.
-        shapes: of the images, as text.
-        measures: of the set.
+    The record holds the arguments of the set; ``real_counts`` is empty where there are no real images.
     """
     found = measures.memorization
     return render(

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What a person must look at before a set of synthetic images is shared."""
 
 from __future__ import annotations
 
@@ -46,13 +47,6 @@ def write_review(
 
     ``closest_pairs.png`` shows the twelve closest pairs, ``closest_pairs.csv`` lists all synthetic images with the file
     of the nearest real one, the closest first. This folder holds real images and their names: it is not to be shared.
-
-    Args:
-        folder: outside of the shared one.
-        found: distances of ``files`` to the images of ``real``.
-        files: the synthetic images.
-        real: the real ones.
-        intensity_range: with which images were written.
     """
     order = found.closest(len(files))
     nearest = found.nearest.tolist()

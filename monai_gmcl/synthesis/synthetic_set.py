@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A set of synthetic images on its way into a folder."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def two_stage_gan(setup: Setup) -> TwoStageTrainer:
     joined = tuple(torch.cat(pair) for pair in zip(setup.labeled, stage.added, strict=True))
     # So that the student sees the same order whatever the first stage drew.
     torch.manual_seed(setup.seed)
-    arguments = setup.with_labeled((joined[0], joined[1])).arguments(standard_augmentation(setup.options))
+    arguments = replace(setup, labeled=(joined[0], joined[1])).arguments(standard_augmentation(setup.options))
     trainer = TwoStageTrainer(**arguments)
     trainer.stage = stage
     return trainer

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from monai_gmcl.benchmark.report import tables
 from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
-from monai_gmcl.reporting.page import Picture, Section, Table, html_page, markdown_page
+from monai_gmcl.reporting.page import Picture, Section, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 
@@ -24,12 +25,7 @@ FINAL = "final"
 
 
 def keep_command(folder: Path, command: str) -> None:
-    """Note a command that made runs, for the report to name; once, however often it is given.
-
-    Args:
-        folder: of the comparison; made if there is none.
-        command: a shell line.
-    """
+    """Note a shell line that made runs, for the report to name; once, however often it is given."""
     kept = _commands(folder)
     if command not in kept:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,8 +153,7 @@ def _synthetic_section(results: Results) -> Iterator[Section]:
     found = []
     for data, split in results.primary_places():
         table = tables.synthetic_table(results, results.cells(data, split))
-        if table.rows:
-            found.append(Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
+        found += [replace(table, title=f"{data}: {table.title}")] if table.rows else []
     if found:
         yield Section("Synthetic images", [], found)
 

@@ -47,11 +47,8 @@ class HandlerStates:
 
     A handler takes part when it has ``state_dict`` and ``load_state_dict``; so do metrics of ignite and of MONAI, whose
     numbers would otherwise be those of the iterations since the run was resumed. Metrics of several ranks are left out:
-    each rank's are its own. Handlers of the validation take part, too; its metrics begin anew each time.
-
-    Args:
-        engine: with all handlers attached.
-        known: objects that are saved by themselves already.
+    each rank's are its own. Handlers of the validation take part, too; its metrics begin anew each time. Objects that
+    are ``known`` are saved by themselves already.
     """
 
     def __init__(self, engine: Engine, known: Mapping[str, Any]) -> None:

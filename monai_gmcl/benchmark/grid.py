@@ -155,13 +155,12 @@ def jobs_of(
             for name in arms:
                 within = name.endswith(WITHIN_BUDGET)
                 arm = known[name.removesuffix(WITHIN_BUDGET)]
-                own = round(steps * (ratio if arm.equal_compute else arm.share))
-                base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
+                own = round(steps * (ratio if arm.equal_compute else arm.share)) // (len(STRENGTHS) if within else 1)
+                base = (options, number, seed, name.removesuffix(WITHIN_BUDGET), own, tuple(splits))
                 chosen = (strengths or {}).get((name, number))
+                measure = (measures or {}).get(name)
                 for strength in (None,) if not arm.tuned else STRENGTHS if chosen is None else (chosen,):
-                    share = own // len(STRENGTHS) if within else own
-                    measure = (measures or {}).get(name)
-                    jobs.append(Job(*base, share, tuple(splits), strength, within, arm.tolerance, measure))
+                    jobs.append(Job(*base, strength, within, arm.tolerance, measure))
     return jobs
 
 

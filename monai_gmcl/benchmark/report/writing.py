@@ -64,9 +64,8 @@ def write_report(
     """
     folder = Path(folder)
     results = results or Results.read(folder)
-    note = _lines(folder / NOTE)
-    own = _sections(results, colors)
-    sections = [*([Section("To know of these runs", note)] if note else []), *first, *own, *last]
+    note = [Section("To know of these runs", lines)] if (lines := _lines(folder / NOTE)) else []
+    sections = [*note, *first, *_sections(results, colors), *last]
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
@@ -74,10 +73,9 @@ def write_report(
     rows.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     facts = _facts(results, folder)
     (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
-    page = folder / "report.html"
     shown = [_image_section(results, folder)] if pictures else []
-    page.write_text(html_page(TITLE, facts, [*sections, *shown]), encoding="utf-8")
-    return page
+    (folder / "report.html").write_text(html_page(TITLE, facts, [*sections, *shown]), encoding="utf-8")
+    return folder / "report.html"
 
 
 def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:

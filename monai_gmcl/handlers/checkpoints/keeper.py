@@ -17,10 +17,10 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.handlers.checkpoints.folder import CheckpointFolder, Entry
 from monai_gmcl.handlers.checkpoints.handler_states import HandlerStates
+from monai_gmcl.handlers.checkpoints.parts import check_parts, parts_of
 from monai_gmcl.handlers.checkpoints.plain_state import check_finite, plain, random_state, set_random_state
 from monai_gmcl.handlers.checkpoints.schedules import check_length, merged_plan
 from monai_gmcl.handlers.checkpoints.settings import RunSettings
@@ -31,15 +31,6 @@ from monai_gmcl.handlers.passed_on import pass_on_exceptions
 __all__ = ["CheckpointKeeper"]
 
 logger = logging.getLogger(__name__)
-
-OF_ENGINE = {
-    "model": "network",
-    "optimizer": "optimizer",
-    "teacher": "teacher",
-    "teacher_optimizer": "teacher_optimizer",
-    "scaler": "scaler",
-}
-"""Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
 
 
 class CheckpointKeeper:
@@ -90,14 +81,7 @@ class CheckpointKeeper:
     ) -> None:
         if interval < 1:
             raise ConfigurationError(f"interval must be at least 1, got {interval!r}.")
-        for key, part in (save_dict or {}).items():
-            if key in (*OF_ENGINE, "trainer", "random"):
-                raise ConfigurationError(f"save_dict must not have the key {key!r}: it is taken from the engine.")
-            if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                raise ConfigurationError(
-                    f"save_dict[{key!r}] is a {type(part).__name__}; expected an object with state_dict and "
-                    "load_state_dict."
-                )
+        check_parts(save_dict or {})
         self.checkpoints = CheckpointFolder(folder, keep)
         self.save_dict = dict(save_dict or {})
         self.interval = interval
@@ -129,7 +113,7 @@ class CheckpointKeeper:
         iteration = engine.state.iteration
         if idist.get_rank() > 0 or (self._entries and self._entries[-1].iteration == iteration):
             return
-        parts = self._parts(engine)
+        parts = parts_of(engine, self.save_dict)
         for key, part in parts.items():
             if isinstance(part, nn.Module):
                 check_finite(part, key)
@@ -143,7 +127,7 @@ class CheckpointKeeper:
         self._stand_last(engine)
         if engine.state.iteration == 0:
             self._entries = []
-        self._handlers, self._of_handlers = HandlerStates(engine, self._parts(engine)), None
+        self._handlers, self._of_handlers = HandlerStates(engine, parts_of(engine, self.save_dict)), None
         if not self._entries:
             self._run = self._described(engine)
         if self.resume and not self._entries:
@@ -194,7 +178,7 @@ class CheckpointKeeper:
             logger.warning("%s holds no checkpoint: the run begins anew.", self.checkpoints.folder)
             return
         path, state, self._entries = found
-        parts = self._parts(engine)
+        parts = parts_of(engine, self.save_dict)
         missing = [key for key in (*parts, "random") if key not in state]
         if missing:
             raise CheckpointError(f"{path} has no {', '.join(missing)}; it holds {', '.join(state)}.")
@@ -240,11 +224,6 @@ class CheckpointKeeper:
                 *(path, state.epoch, state.iteration, completed),
             )
             engine.terminate(skip_completed=True)
-
-    def _parts(self, engine: Engine) -> dict[str, Any]:
-        found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
-        parts = {**{key: part for key, part in found.items() if part is not None}, **self.save_dict, "trainer": engine}
-        return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}
 
     def _end_iteration(self, engine: Engine) -> None:
         length = engine.state.epoch_length

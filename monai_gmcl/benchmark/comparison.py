@@ -57,20 +57,8 @@ def run_comparison(
 ) -> None:
     """Run the jobs of a comparison that are not kept yet, and keep them.
 
-    Args:
-        options: the data set.
-        folder: of the comparison.
-        n: labeled images in all, one number or several.
-        arms: names of some that are known.
-        seeds: how many, or which; the first two run every strength of a tuned arm.
-        steps: student steps of GMCL.
-        splits: where to measure.
-        workers: processes of one thread each.
-        device: where they train.
-        command: a shell line, kept for the report.
-        known: arms by their names.
-        asked: by arm, the key of one more measure to take.
-        measures: these measures, by key.
+    Arguments are those of ``compare``, the arms that are ``known`` by name, the key of one more measure that is
+    ``asked`` of an arm, and these ``measures`` by key. The ``command`` is a shell line for the report.
 
     Raises:
         ConfigurationError: see :func:`monai_gmcl.benchmark.grid.jobs_of`.

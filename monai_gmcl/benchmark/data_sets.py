@@ -76,9 +76,6 @@ class DataOptions:
 class BenchmarkData:
     """A data set in memory, split as a study of few labels needs it.
 
-    Args:
-        options: where the images lie and how to read them.
-
     Raises:
         DataError: naming what is missing in the folder, or another number of classes.
     """

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``python -m monai_gmcl check``: what each hypergradient estimator does on a user's own student."""
 
 from __future__ import annotations
 

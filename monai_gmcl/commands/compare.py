@@ -68,7 +68,7 @@ def compare(
             package that is not installed.
     """
     command = _command(**locals())
-    check_installed("scipy")
+    check_installed("scipy", "pandas")
     # Here: the other commands of monai_gmcl do without the packages that reports need.
     from monai_gmcl.benchmark.comparison import data_options, run_comparison
 

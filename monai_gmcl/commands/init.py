@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``python -m monai_gmcl init``: a copy of the bundle, to change and to train."""
 
 from __future__ import annotations
 

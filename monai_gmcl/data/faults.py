@@ -131,11 +131,7 @@ def tell(same: Sequence[Fault]) -> str:
 
 
 def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
-    """Raise the first error, with how many there are.
-
-    Args:
-        faults: also warnings, which do not count.
-        source: of the data set that ``python -m monai_gmcl validate`` can tell more of.
+    """Raise the first error, with how many there are; ``validate`` can tell more of a source. Warnings do not count.
 
     Raises:
         DataError: there is an error among the faults.

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Image files, read whole and checked as their header is read: PNG, JPEG, TIFF and NIfTI."""
 
 from __future__ import annotations
 
@@ -41,16 +42,10 @@ DEEPEST = 65535
 
 
 def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -> Image.Image | Fault:
-    """Read a PNG, JPEG or TIFF image whole and upright, or say what is wrong with it.
+    """Read a PNG, JPEG or TIFF image whole and upright (EXIF), or say what is wrong with it.
 
-    The header is looked at before anything is decoded: an image over the limit costs no memory.
-
-    Args:
-        path: of the file.
-        pixel_limit: most pixels. Default: ``PIXEL_LIMITS[2]``.
-
-    Returns:
-        The image in the file's own mode, turned as its EXIF orientation says; a mode that :func:`picture_array` takes.
+    The header is looked at before anything is decoded: an image over the limit of pixels costs no memory. The mode is
+    the file's own, one that :func:`picture_array` takes.
     """
     limit = PIXEL_LIMITS[2] if pixel_limit is None else pixel_limit
 
@@ -159,17 +154,12 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
 def read_volume(
     path: str | os.PathLike[str], pixel_limit: int | None = None
 ) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read a NIfTI volume, or say what is wrong with it.
-
-    Args:
-        path: of the file.
-        pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
+    """Read a NIfTI volume of at most so many voxels, channels included, or say what is wrong with it.
 
     Returns:
         The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data;
-        axes of length 1 after the first three are left out.
-        Axes go to the right, to the front and up (RAS), as near as turning and flipping brings them; the affine
-        follows.
+        axes of length 1 after the first three are left out. Axes go to the right, to the front and up (RAS), as near as
+        turning and flipping brings them; the affine follows.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
     unfit = file_fault(path, VOLUMES)

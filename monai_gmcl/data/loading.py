@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""From the path of an image to a tensor from 0 to 1."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A labeled data set in three parts, whatever the user has."""
 
 from __future__ import annotations
 

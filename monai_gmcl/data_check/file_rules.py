@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Faults of files beside each other: names, kinds of pixels, sizes, links."""
 
 from __future__ import annotations
 

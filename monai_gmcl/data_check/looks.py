@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""One look at a file: what the check keeps of it."""
 
 from __future__ import annotations
 

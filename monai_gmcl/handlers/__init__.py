@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Handlers of ignite and MONAI for a run of GMCL."""
 
 from __future__ import annotations
 
-from monai_gmcl.handlers.checkpoint import CheckpointKeeper
-from monai_gmcl.handlers.checkpoint_best import BestModelSaver
-from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, newest_checkpoint
+from monai_gmcl.handlers.checkpoints import BestModelSaver, CheckpointFolder, CheckpointKeeper, newest_checkpoint
 from monai_gmcl.handlers.class_report import ClassReport
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from monai_gmcl.benchmark.peak_memory import peak_resident_bytes
+from monai_gmcl.benchmark.student_run import peak_resident_bytes
 from monai_gmcl.content_hash import content_hash
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.teachers import LatentTeacher, load_teacher, save_teacher

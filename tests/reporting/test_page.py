@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
+from monai_gmcl.reporting.page import Picture, Section, Table, html_page, markdown_page
 
 TABLE = Table("AUC <all>", ["arm", "gain"], [["a|b", "+.012 [+.003, +.021] ▲"], ["c", "missed"]], "A note.")
 FOLDED = Table("Behind", ["x"], [["y"]])

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_gmcl.contact_sheet import COLUMNS, GAP, HEADING, TILE, contact_sheet
+from monai_gmcl.reporting.image_sheet import COLUMNS, GAP, HEADING, TILE, SheetRow, image_sheet
 
 
 def page_of(*rows):
-    return np.asarray(Image.open(io.BytesIO(contact_sheet(rows))))
+    return np.asarray(Image.open(io.BytesIO(image_sheet([SheetRow(name, [images]) for name, images in rows]))))
 
 
 def tile(page, row, column):
@@ -48,3 +48,17 @@ def test_of_a_volume_the_middle_slice_is_drawn():
     volume = torch.zeros(1, 5, 4, 4)
     volume[:, 2] = 1
     assert (tile(page_of(("volume", [volume])), 0, 0) == 255).all()
+
+
+def test_blocks_stand_beside_each_other_under_their_headings():
+    black, white = torch.zeros(2, 1, 4, 4), torch.ones(3, 1, 4, 4)
+    rows = [SheetRow("a", [black, white]), SheetRow("b", [black[:1], white])]
+    page = np.asarray(Image.open(io.BytesIO(image_sheet(rows, "title", ("left", "right")))))
+    assert page.shape[:2] == (2 * HEADING + GAP + 2 * (HEADING + TILE + GAP), GAP + 5 * (TILE + GAP) + 16)
+    assert ((page == 0).all(2).sum() - 3 * TILE**2) < 0.1 * TILE**2
+
+
+def test_without_a_range_black_and_white_are_those_of_the_first_block():
+    rows = [SheetRow("", [torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1), torch.tensor([1.0]).view(1, 1, 1, 1)])]
+    page = np.asarray(Image.open(io.BytesIO(image_sheet(rows, value_range=None))))
+    assert {tuple(color) for color in page.reshape(-1, 3)} == {(0,) * 3, (128,) * 3, (255,) * 3}

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Figures of matplotlib as PNG: whatever a user's names hold, however large, and never at the cost of a run."""
 
 from __future__ import annotations
 
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from monai_gmcl.exceptions import OutputError
 
-__all__ = ["figure_png", "optional_picture", "plain_texts"]
+__all__ = ["figure_png", "new_figure", "one_panel", "optional_picture", "plain_texts"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,19 @@ def optional_picture(path: Path) -> Iterator[None]:
     except Exception as error:
         # What users' names, images or teachers make fail is not known beforehand.
         logger.warning("%s is not drawn: %s", path, error)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return a figure of so many inches that no window shows."""
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with one panel."""
+    figure = new_figure(width, height)
+    return figure, figure.add_subplot()
 
 
 def figure_png(figure: Figure, **options: Any) -> bytes:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""SIGTERM and SIGINT end a run at the next step rather than in the middle of one."""
 
 from __future__ import annotations
 

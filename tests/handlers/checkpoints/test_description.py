@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_gmcl.handlers.run_settings import described
+from monai_gmcl.handlers.checkpoints.description import described
 
 PAIRS: dict[str, tuple[Any, Any]] = {
     "a weight of classes": (nn.CrossEntropyLoss(torch.ones(2)), nn.CrossEntropyLoss(torch.tensor([1.0, 2.0]))),

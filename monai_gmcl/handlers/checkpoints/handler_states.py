@@ -14,13 +14,11 @@ from ignite.engine import Engine
 from ignite.metrics import Metric
 from monai.metrics.metric import Cumulative
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
 
-from monai_gmcl.exceptions import CheckpointError
-from monai_gmcl.handlers.checkpoint_state import plain
+from monai_gmcl.handlers.checkpoints.plain_state import plain
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["HandlerStates", "check_length", "handlers_of", "merged_plan", "validators_of"]
+__all__ = ["HandlerStates", "handlers_of", "validators_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +47,8 @@ class HandlerStates:
 
     A handler takes part when it has ``state_dict`` and ``load_state_dict``; so do metrics of ignite and of MONAI, whose
     numbers would otherwise be those of the iterations since the run was resumed. Metrics of several ranks are left out:
-    each rank's are its own. Handlers of the validation take part, too; its metrics begin anew each time.
-
-    Args:
-        engine: with all handlers attached.
-        known: objects that are saved by themselves already.
+    each rank's are its own. Handlers of the validation take part, too; its metrics begin anew each time. Objects that
+    are ``known`` are saved by themselves already.
     """
 
     def __init__(self, engine: Engine, known: Mapping[str, Any]) -> None:
@@ -129,62 +124,3 @@ def _load(part: Any, state: Any) -> None:
     inner.reset()  # type: ignore[no-untyped-call]
     if state["buffers"]:
         inner.extend(*state["buffers"])
-
-
-def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
-    """Return the state with which a schedule goes on: its progress as saved, its plan as it is now.
-
-    Args:
-        begun: the state with which the run's first process began.
-        saved: that of the checkpoint.
-        new: that of the schedule as it is built now.
-        name: how error messages call it.
-
-    Raises:
-        CheckpointError: something is both plan and progress, and differs.
-    """
-    if isinstance(saved, Mapping) and isinstance(begun, Mapping) and isinstance(new, Mapping):
-        if set(begun) == set(new):
-            return {
-                key: merged_plan(begun[key], value, new[key], f"{name}.{key}") if key in new else value
-                for key, value in saved.items()
-            }
-    elif isinstance(saved, list | tuple) and _same_length(begun, saved, new):
-        items = zip(begun, saved, new, strict=True)
-        return [merged_plan(*item, f"{name}.{index}") for index, item in enumerate(items)]
-    if begun == new:
-        return saved
-    if begun == saved:
-        return new
-    raise CheckpointError(
-        f"{name} was {begun!r} at the beginning of the run, is {saved!r} in the checkpoint and {new!r} now: a schedule "
-        "of another kind cannot go on where this one was. Give it as it was, or begin a new run in another folder."
-    )
-
-
-def _same_length(*values: Any) -> bool:
-    return all(isinstance(value, list | tuple) and len(value) == len(values[0]) for value in values)
-
-
-def check_length(schedule: Any, name: str, done: int, wanted: int) -> None:
-    """Raise where a schedule of a fixed length, such as OneCycleLR, is too short for the steps to come.
-
-    Args:
-        schedule: with its state.
-        name: how the error message calls it.
-        done: iterations that the run has taken.
-        wanted: iterations at its end.
-
-    Raises:
-        CheckpointError: with the lengths.
-    """
-    total = getattr(schedule, "total_steps", None)
-    if not isinstance(schedule, LRScheduler) or not isinstance(total, int) or done < 1:
-        return
-    needed = -(-schedule.last_epoch * wanted // done)
-    if needed > total:
-        raise CheckpointError(
-            f"{name} is planned for {total} steps, of which {schedule.last_epoch} are taken; {wanted} iterations need "
-            f"about {needed}. Build {type(schedule).__name__} with total_steps={needed} or more, or train for fewer "
-            "epochs."
-        )

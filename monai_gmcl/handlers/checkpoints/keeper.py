@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Keeps a run safe from being killed, and finds the way back into it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +17,20 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
-from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, Entry
-from monai_gmcl.handlers.checkpoint_signals import EndingSignals
-from monai_gmcl.handlers.checkpoint_state import check_finite, plain, random_state, set_random_state
+from monai_gmcl.handlers.checkpoints.folder import CheckpointFolder, Entry
+from monai_gmcl.handlers.checkpoints.handler_states import HandlerStates
+from monai_gmcl.handlers.checkpoints.parts import check_parts, parts_of
+from monai_gmcl.handlers.checkpoints.plain_state import check_finite, plain, random_state, set_random_state
+from monai_gmcl.handlers.checkpoints.schedules import check_length, merged_plan
+from monai_gmcl.handlers.checkpoints.settings import RunSettings
+from monai_gmcl.handlers.checkpoints.signals import EndingSignals
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.passed_on import pass_on_exceptions
-from monai_gmcl.handlers.run_settings import RunSettings
-from monai_gmcl.handlers.run_state import HandlerStates, check_length, merged_plan
 
 __all__ = ["CheckpointKeeper"]
 
 logger = logging.getLogger(__name__)
-
-OF_ENGINE = {
-    "model": "network",
-    "optimizer": "optimizer",
-    "teacher": "teacher",
-    "teacher_optimizer": "teacher_optimizer",
-    "scaler": "scaler",
-}
-"""Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
-
-TOLD = 10
-"""Changes that are named one by one."""
 
 
 class CheckpointKeeper:
@@ -90,14 +81,7 @@ class CheckpointKeeper:
     ) -> None:
         if interval < 1:
             raise ConfigurationError(f"interval must be at least 1, got {interval!r}.")
-        for key, part in (save_dict or {}).items():
-            if key in (*OF_ENGINE, "trainer", "random"):
-                raise ConfigurationError(f"save_dict must not have the key {key!r}: it is taken from the engine.")
-            if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                raise ConfigurationError(
-                    f"save_dict[{key!r}] is a {type(part).__name__}; expected an object with state_dict and "
-                    "load_state_dict."
-                )
+        check_parts(save_dict or {})
         self.checkpoints = CheckpointFolder(folder, keep)
         self.save_dict = dict(save_dict or {})
         self.interval = interval
@@ -121,9 +105,7 @@ class CheckpointKeeper:
     def save(self, engine: Engine, planned: bool = True) -> None:
         """Write a checkpoint of where the engine stands, unless it is there already.
 
-        Args:
-            engine: that is followed.
-            planned: False where the next checkpoint should take its place.
+        One that is not ``planned`` gives way to the next.
 
         Raises:
             CheckpointError: the disk is full, a weight is not finite, or a state is not plain.
@@ -131,7 +113,7 @@ class CheckpointKeeper:
         iteration = engine.state.iteration
         if idist.get_rank() > 0 or (self._entries and self._entries[-1].iteration == iteration):
             return
-        parts = self._parts(engine)
+        parts = parts_of(engine, self.save_dict)
         for key, part in parts.items():
             if isinstance(part, nn.Module):
                 check_finite(part, key)
@@ -145,7 +127,7 @@ class CheckpointKeeper:
         self._stand_last(engine)
         if engine.state.iteration == 0:
             self._entries = []
-        self._handlers, self._of_handlers = HandlerStates(engine, self._parts(engine)), None
+        self._handlers, self._of_handlers = HandlerStates(engine, parts_of(engine, self.save_dict)), None
         if not self._entries:
             self._run = self._described(engine)
         if self.resume and not self._entries:
@@ -190,59 +172,43 @@ class CheckpointKeeper:
         return described
 
     def _load(self, engine: Engine) -> None:
+        assert self._handlers is not None
         found = self.checkpoints.load()
         if found is None:
             logger.warning("%s holds no checkpoint: the run begins anew.", self.checkpoints.folder)
             return
         path, state, self._entries = found
-        parts = self._parts(engine)
+        parts = parts_of(engine, self.save_dict)
         missing = [key for key in (*parts, "random") if key not in state]
         if missing:
             raise CheckpointError(f"{path} has no {', '.join(missing)}; it holds {', '.join(state)}.")
         self._compare(path, state)
         epochs = engine.state.max_epochs
         for key, part in parts.items():
-            try:
+            with _fitting(path, key):
                 part.load_state_dict(self._planned(key, state))
-            except (RuntimeError, ValueError, KeyError, TypeError) as error:
-                raise CheckpointError(f"{path} does not fit: {key}: {textwrap.shorten(str(error), 400)}") from error
         engine.state.max_epochs = epochs
-        self._load_handlers(engine, path, state)
+        gathered = state.get("handlers", {})
+        with _fitting(path, "handlers"):
+            self._handlers.load_state_dict(gathered)
+        length = engine.state.epoch_length
+        self._of_handlers = None if length and engine.state.iteration % length == 0 else gathered
         set_random_state(state["random"])
         logger.info("Resumed from %s: epoch %d, iteration %d.", path, engine.state.epoch, engine.state.iteration)
         self._check_rest(engine, path)
 
     def _compare(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Name what differs from the run that wrote a checkpoint."""
         if idist.get_rank() != 0:
             # What was saved is of the first rank, which compares it; each rank may have its own part of the data.
             return
         if "run" not in state:
             logger.warning("%s is of an older version and does not tell what its run was: nothing is compared.", path)
             return
-        now = RunSettings(self._run["fixed"], self._run["free"])
-        refused, taken = now.changes(state["run"])
-        if refused:
-            raise CheckpointError(
-                f"{path} is of another run, which cannot be gone on with: {_told(refused)}. Give these as they "
-                "were, or begin a new run in another folder."
-            )
-        if taken:
-            logger.warning("The run goes on otherwise than it began: %s.", _told(taken))
+        RunSettings(self._run["fixed"], self._run["free"]).check(state["run"], path)
 
     def _planned(self, key: str, state: Mapping[str, Any]) -> Any:
         begun = state.get("run", {}).get("plans", {}).get(key)
         return state[key] if begun is None else merged_plan(begun, state[key], self._run["plans"][key], key)
-
-    def _load_handlers(self, engine: Engine, path: Path, state: Mapping[str, Any]) -> None:
-        assert self._handlers is not None
-        gathered = state.get("handlers", {})
-        try:
-            self._handlers.load_state_dict(gathered)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path} does not fit: handlers: {textwrap.shorten(str(error), 400)}") from error
-        length = engine.state.epoch_length
-        self._of_handlers = None if length and engine.state.iteration % length == 0 else gathered
 
     def _check_rest(self, engine: Engine, path: Path) -> None:
         """Raise where a schedule is too short for what is left; end the run where nothing is."""
@@ -258,11 +224,6 @@ class CheckpointKeeper:
                 *(path, state.epoch, state.iteration, completed),
             )
             engine.terminate(skip_completed=True)
-
-    def _parts(self, engine: Engine) -> dict[str, Any]:
-        found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
-        parts = {**{key: part for key, part in found.items() if part is not None}, **self.save_dict, "trainer": engine}
-        return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}
 
     def _end_iteration(self, engine: Engine) -> None:
         length = engine.state.epoch_length
@@ -295,6 +256,9 @@ class CheckpointKeeper:
         self._signals.restore()
 
 
-def _told(changes: list[str]) -> str:
-    more = f"; and {len(changes) - TOLD} more" if len(changes) > TOLD else ""
-    return "; ".join(changes[:TOLD]) + more
+@contextmanager
+def _fitting(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not fit: {what}: {textwrap.shorten(str(error), 400)}") from error

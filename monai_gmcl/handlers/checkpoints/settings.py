@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-import os
+import logging
 import platform
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ignite
@@ -20,18 +17,20 @@ import numpy as np
 import torch
 from ignite.engine import Engine
 from monai.transforms.transform import Randomizable
-from torch import Tensor, nn
+from torch import Tensor
 
-from monai_gmcl.handlers.run_state import validators_of
+from monai_gmcl.exceptions import CheckpointError
+from monai_gmcl.handlers.checkpoints.description import array_digest, described, items_digest
+from monai_gmcl.handlers.checkpoints.handler_states import validators_of
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["RunSettings", "described"]
+__all__ = ["RunSettings"]
 
-SAMPLE = 2**16
-"""Numbers of an array that are read at most."""
-DEPTH = 6
-MOST = 64
-"""Values of a list that are kept one by one."""
+logger = logging.getLogger(__name__)
+
+NAMED = 10
+"""Changes that are named one by one."""
+
 TAKES_EFFECT = ("loss_function", "inferer", "curriculum", "hypergradient", "weighting", "teacher", "teacher_interval")
 """Attributes of the engine of which a resumed run takes the new value."""
 
@@ -85,6 +84,21 @@ class RunSettings:
         free |= {name: described(getattr(engine, name, None)) for name in TAKES_EFFECT}
         return cls(dict(_flat(fixed)), dict(_flat(free)))
 
+    def check(self, before: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+        """Name what differs from those of the run that wrote a checkpoint.
+
+        Raises:
+            CheckpointError: something differs that cannot be changed.
+        """
+        refused, taken = self.changes(before)
+        if refused:
+            raise CheckpointError(
+                f"{path} is of another run, which cannot be gone on with: {_told(refused)}. Give these as they "
+                "were, or begin a new run in another folder."
+            )
+        if taken:
+            logger.warning("The run goes on otherwise than it began: %s.", _told(taken))
+
     def changes(self, before: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
         """Tell what differs from those of an earlier process: what cannot be changed, and what can."""
         return tuple(  # type: ignore[return-value]
@@ -95,49 +109,6 @@ class RunSettings:
             ]
             for old, new in ((before["fixed"], self.fixed), (before["free"], self.free))
         )
-
-
-def described(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> Any:
-    """Return what can be compared of a value: numbers and texts, digests of arrays, names and attributes of objects.
-
-    Args:
-        value: anything.
-        depth: how many objects within objects are looked into.
-        seen: by their ids, those that are not described again.
-    """
-    seen = set() if seen is None else seen
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor | np.ndarray | np.generic):
-        return _digest(value)
-    if isinstance(value, functools.partial):
-        return described({"of": value.func, "args": value.args, "keywords": value.keywords}, depth, seen)
-    if isinstance(value, type) or (isinstance(value, Callable) and hasattr(value, "__qualname__")):  # type: ignore[arg-type]
-        return getattr(value, "__qualname__", "")
-    name = type(value).__qualname__
-    if depth == 0 or id(value) in seen:
-        return name
-    seen.add(id(value))
-    if isinstance(value, Mapping):
-        return _short({str(key): described(item, depth - 1, seen) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return _short([described(item, depth - 1, seen) for item in value])
-    if not hasattr(value, "__dict__"):
-        text = str(value)
-        return name if " at 0x" in text else text
-    own = {key: item for key, item in getattr(value, "__dict__", {}).items() if not key.startswith("_")}
-    if isinstance(value, nn.Module):
-        own.pop("training", None)
-        own |= {key: buffer for key, buffer in value.named_buffers() if "running" not in key}
-    return {"class": name, **{key: described(item, depth - 1, seen) for key, item in own.items()}} if own else name
-
-
-def _short(found: Any) -> Any:
-    """A digest in place of a long list."""
-    if len(found) <= MOST:
-        return found
-    told = hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
-    return f"{len(found)} values, SHA-256 {told[:16]}"
 
 
 def _of_optimizer(optimizer: Any) -> Any:
@@ -174,7 +145,7 @@ def _of_loader(loader: Any) -> tuple[Any, Any]:
             where = free["random transforms"] if isinstance(part, Randomizable) else fixed["transforms"]
             where[str(number)] = described(part)
         if isinstance(getattr(dataset, "indices", None), Sequence | np.ndarray | Tensor):
-            fixed["indices"] = _digest(np.asarray(dataset.indices))
+            fixed["indices"] = array_digest(np.asarray(dataset.indices))
         inner = getattr(dataset, "dataset", None)
         if inner is None:
             fixed |= _of_items(dataset)
@@ -198,62 +169,10 @@ def _of_items(dataset: Any) -> dict[str, Any]:
     known = [dataset] if isinstance(dataset, list | tuple) else []
     items = next((x for x in (*known, *(getattr(dataset, n, None) for n in ("data", "samples", "tensors"))) if x), None)
     if isinstance(items, list | tuple):
-        found["SHA-256"] = _items_digest(items)
+        found["SHA-256"] = items_digest(items)
     elif isinstance(items, Tensor | np.ndarray):
-        found["SHA-256"] = _digest(items)
+        found["SHA-256"] = array_digest(items)
     return found
-
-
-def _items_digest(items: Sequence[Any]) -> str:
-    """SHA-256 of labels, numbers, names and sizes of files; a folder that is moved as a whole is the same data."""
-    texts: set[str] = set()
-    _collect_texts(items, texts)
-    sizes = {text: size for text in texts if (size := _file_size(text)) is not None}
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(text)) for text in sizes]) if sizes else ""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): plain(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        if isinstance(value, str | os.PathLike) and os.fspath(value) in sizes:
-            return [os.path.relpath(os.path.abspath(value), root), sizes[os.fspath(value)]]
-        return described(value, 2)
-
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(json.dumps(plain(item), sort_keys=True, default=str).encode())
-    return digest.hexdigest()
-
-
-def _collect_texts(value: Any, found: set[str]) -> None:
-    if isinstance(value, str | os.PathLike):
-        found.add(os.fspath(value))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _collect_texts(item, found)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _collect_texts(item, found)
-
-
-def _file_size(text: str) -> int | None:
-    try:
-        found = os.stat(text)
-    except (OSError, ValueError):
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _digest(value: Any) -> str:
-    """Shape, type and SHA-256 of an array, of evenly spaced numbers of a large one."""
-    array = value.detach().cpu().reshape(-1) if isinstance(value, Tensor) else np.asarray(value).reshape(-1)
-    array = array[:: max(1, -(-len(array) // SAMPLE))]
-    content = (
-        array.float().numpy() if isinstance(array, Tensor) and array.dtype == torch.bfloat16 else np.asarray(array)
-    )
-    told = hashlib.sha256(np.ascontiguousarray(content).tobytes()).hexdigest()[:16]
-    return f"{list(value.shape)} {value.dtype} {told}"
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -273,3 +192,8 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
         return "not there"
     text = repr(values[name])
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _told(changes: list[str]) -> str:
+    more = f"; and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+    return "; ".join(changes[:NAMED]) + more

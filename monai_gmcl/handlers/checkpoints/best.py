@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The student of the best validation, in one file."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from torch import nn
 
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.student_pass import unwrapped
-from monai_gmcl.handlers.checkpoint_folder import write_atomically
-from monai_gmcl.handlers.checkpoint_state import check_finite
+from monai_gmcl.handlers.checkpoints.folder import write_atomically
+from monai_gmcl.handlers.checkpoints.plain_state import check_finite
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.student_file import student_bytes

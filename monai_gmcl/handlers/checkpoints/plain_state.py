@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""States as plain tensors, numbers and texts, as ``torch.load`` reads them with ``weights_only``."""
 
 from __future__ import annotations
 
@@ -20,12 +21,8 @@ __all__ = ["check_finite", "plain", "random_state", "set_random_state"]
 def plain(value: Any, name: str) -> Any:
     """Return a state as plain tensors, numbers, strings and containers of them, loadable with ``weights_only=True``.
 
-    Args:
-        value: usually a ``state_dict()``.
-        name: how error messages call it.
-
     Raises:
-        CheckpointError: something else is in it.
+        CheckpointError: something else is in it; ``name`` says where.
     """
     if isinstance(value, Tensor):
         return _plain_tensor(value)

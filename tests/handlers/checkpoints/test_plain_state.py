@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import CommonKeys
 
 from monai_gmcl.exceptions import CheckpointError
-from monai_gmcl.handlers.checkpoint_state import plain
+from monai_gmcl.handlers.checkpoints.plain_state import plain
 
 
 class Colour(str, Enum):

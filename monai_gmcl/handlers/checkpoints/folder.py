@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The last good checkpoints of a run in a folder, each whole or not there at all."""
 
 from __future__ import annotations
 
@@ -95,17 +96,10 @@ class CheckpointFolder:
     def save(
         self, state: Mapping[str, Any], iteration: int, epoch: int, others: Sequence[Entry], planned: bool = True
     ) -> list[Entry]:
-        """Write a checkpoint.
+        """Write a checkpoint of plain tensors and numbers; return the checkpoints of this run now.
 
-        Args:
-            state: plain tensors and numbers.
-            iteration: to name the file.
-            epoch: for the manifest.
-            others: the checkpoints of this run so far, oldest first; those that are not among them go.
-            planned: whether the run would have written it without being stopped.
-
-        Returns:
-            The checkpoints of this run now.
+        ``others`` are those so far, oldest first; what is not among them goes. One that is not ``planned``, written
+        because the run was stopped, goes with the next one.
 
         Raises:
             CheckpointError: the disk is full or cannot be written to. What was there before still is.
@@ -133,14 +127,7 @@ class CheckpointFolder:
         return entries
 
     def complete(self, entries: Sequence[Entry], epochs: int) -> list[Entry]:
-        """Note that the run has come to its end.
-
-        Args:
-            entries: the checkpoints of this run.
-            epochs: how many were asked for.
-
-        Returns:
-            The checkpoints, the last one with the note.
+        """Note with the last of a run's checkpoints that all epochs that were asked for are done; return all.
 
         Raises:
             CheckpointError: the disk is full or cannot be written to.

@@ -8,8 +8,8 @@ import torch
 from scipy import ndimage
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.metrics.image_shifts import SHIFTS, appearance_shift, blur, jpeg
 from monai_gmcl.optical_density import combine_stains, separate_stains
+from studies.proof.image_shifts import SHIFTS, appearance_shift, blur, jpeg
 
 
 def stained(count: int = 4) -> torch.Tensor:

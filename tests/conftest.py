@@ -17,6 +17,14 @@ from PIL import Image
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow is never of the inner loop: ``-m "not gate"`` takes the place of the usual ``-m "not slow"``."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("gate")
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests hold on a machine without a network; what would reach out fails by name."""

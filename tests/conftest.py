@@ -17,11 +17,16 @@ from PIL import Image
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
+GATE = ("bundles/", "docs/", "end_to_end/", "engines/test_ranks.py", "studies/", "tutorials/")
+"""Tests that train at length, build, or run programs from end to end; others carry the mark themselves."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow is never of the inner loop: ``-m "not gate"`` takes the place of the usual ``-m "not slow"``."""
+    """Mark tests of the gate by their place, and slow ones: ``-m "not gate"`` replaces the usual ``-m "not slow"``."""
     for item in items:
-        if item.get_closest_marker("slow"):
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(GATE) or item.get_closest_marker("slow"):
             item.add_marker("gate")
 
 

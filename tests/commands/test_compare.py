@@ -33,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "shades"
 
 
+@pytest.mark.gate
 def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = {"n": 8, "seeds": 1, "steps": 4, "channels": 1, "size": 16, "workers": 1}
@@ -53,6 +54,7 @@ def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsy
     assert all(html.escape(line) in (out / "report.html").read_text() for line in commands)
 
 
+@pytest.mark.gate
 def test_a_grid_that_was_stopped_is_reported_with_the_strengths_that_are_complete(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +75,7 @@ def test_a_grid_that_was_stopped_is_reported_with_the_strengths_that_are_complet
     assert "Not run: standard MONAI transforms, tuned within the budget; " in (out / "report.html").read_text()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("given", ["gmcl,own_arms:PLAIN", ["own_arms:PLAIN", "gmcl"]])
 def test_an_arm_of_ones_own_is_compared_by_its_module_and_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any

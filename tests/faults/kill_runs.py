@@ -5,8 +5,8 @@
 
     python kill_runs.py FOLDER KILLS SEED WORKERS [WORKERS ...]
 
-The run itself tells when: it counts the calls of Python and C functions in each part of its work, and ends itself at one
-drawn at random of the part whose turn it is. So it does not matter how fast the machine is. Kills take turns: a SIGKILL, a
+The run tells when: it counts the calls of Python and C functions in each part of its work, and ends itself at one drawn
+at random of the part whose turn it is, so that the speed of the machine does not matter. Kills take turns: a SIGKILL, a
 SIGTERM, and a SIGKILL at the instant at which a file, drawn at random, takes its place.
 Prints JSON for each number of workers: in which part of the run each kill fell, and in what the last checkpoint and all
 files differ from those of an uninterrupted run.

@@ -10,27 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from monai_gmcl.benchmark.grid import Job, run_jobs
 from monai_gmcl.commands.compare import compare
 from monai_gmcl.commands.report import report
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    generator = np.random.default_rng(0)
-    for part in ("train", "valid"):
-        for level, name in ((80, "dark"), (150, "light")):
-            place = tmp_path / "shades" / part / name
-            place.mkdir(parents=True)
-            for i in range(12):
-                Image.fromarray(generator.normal(level, 40, (16, 16)).clip(0, 255).astype(np.uint8)).save(
-                    place / f"{i}.png"
-                )
-    return tmp_path / "shades"
 
 
 @pytest.mark.gate

@@ -144,9 +144,9 @@ def test_a_bad_or_odd_file_is_named_with_what_was_found_expected_and_to_do(
     spoil(folders / f"{BAD}{suffix}")
     report = check_source(folders)
     file = NAMED.get(name, f"{BAD}{suffix}")
-    assert [
-        (fault.kind, fault.file, fault.is_error) for fault in report.faults if fault.is_error or not report.errors
-    ] == [(kind, str(folders / file), severity == "error")]
+    found = report.errors if severity == "error" else report.faults
+    expected = (kind, str(folders / file), severity == "error")
+    assert [(fault.kind, fault.file, fault.is_error) for fault in found] == [expected]
     line = next(line for line in report.table().splitlines() if line.startswith(severity))
     assert file in line and told in line and found[0].remedy in line
 

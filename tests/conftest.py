@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 from collections.abc import Callable
@@ -41,6 +42,19 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", only_here)
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Folder of a real data set by name, or a skipped test that says what is missing."""
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("GMCL_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+        if not (root / name).is_dir():
+            pytest.skip(f"no real data at {root / name}; set GMCL_DATA_DIR")
+        return root / name
+
+    return find
 
 
 @pytest.fixture(scope="session")

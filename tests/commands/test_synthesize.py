@@ -138,26 +138,17 @@ def test_the_manifest_has_label_seed_and_hash_of_each_image(finished):
     assert all(sum(row["group"] == other["group"] for other in found) == 2 for row in found)
 
 
-def test_the_card_says_what_the_set_is(finished, teacher):
+def test_the_card_says_what_the_set_is_and_what_it_is_made_of(finished, teacher):
     card = (finished[0] / "README.md").read_text()
-    for part in (
-        "# 24 synthetic images in 2 classes",
-        "Synthetic, not for diagnosis.",
-        "Derived from real images: not anonymous.",
-        "| teacher | PolicyTeacher, SHA-256 `",
-        '| its training | `{"difficulty": 0.7}` |',
-        "| difficulty | 0.7 |",
-        "| seed | 0 |",
-        "| shape | 3 x 16 x 16 |",
-        f"torch {torch.__version__}",
+    facts = (
+        "not for diagnosis",
+        "not anonymous",
+        "PolicyTeacher",
+        '{"difficulty": 0.7}',
+        "3 x 16 x 16",
         "| tumor | 12 | 6 |",
-        "None: the teacher's changes do not depend on the label.",
-        "keep 100% of the diversity",
-        "| synthetic to real |",
-        "| real to other real |",
-        "## Intended use",
-    ):
-        assert part in card
+    )
+    assert [fact for fact in (*facts, f"torch {torch.__version__}") if fact not in card] == []
     assert "Memorization" not in card, "It is claimed of teachers that make images from labels alone."
 
 
@@ -462,16 +453,8 @@ def test_label_leak_is_measured_of_a_teacher_that_sees_the_label(sources, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        (
-            {"source": None},
-            ConfigurationError,
-            "the teacher, PolicyTeacher, changes real images: give them as --source",
-        ),
-        (
-            {"source": "nowhere"},
-            DataError,
-            "class folders, a .csv table or a .json datalist as source, found 'nowhere'",
-        ),
+        ({"source": None}, ConfigurationError, "PolicyTeacher, changes real images: .*--source"),
+        ({"source": "nowhere"}, DataError, "a .json datalist as source, found 'nowhere'"),
         ({"per_class": 0}, ConfigurationError, "per_class must be a whole number from 1, got 0"),
         ({"per_class": "many"}, ConfigurationError, "per_class must be a whole number from 1, got 'many'"),
         ({"seed": -1}, ConfigurationError, "seed must be a whole number from 0, got -1"),

@@ -321,13 +321,6 @@ def test_a_volume_that_claims_too_many_voxels_is_not_decoded(volumes: Path) -> N
     assert fault.expected == "1 to 536,870,912 voxels"
 
 
-def test_a_volume_of_colors_is_refused(volumes: Path) -> None:
-    colors = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
-    nibabel.save(nibabel.Nifti1Image(colors, np.eye(4)), volumes / "benign" / "bad.nii")
-    (fault,) = check_source(volumes).faults
-    assert (fault.kind, fault.expected) == ("pixel_type", "real numbers")
-
-
 def test_before_a_training_errors_raise_and_the_table_is_logged(
     folders: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,11 +42,6 @@ GRADES = ["0_normal", "1_cin1", "2_cin2", "3_cin3"]
 SMALL = {"image_size": 16, "batch_size": 8, "device": "cpu", "network_def#layers": [1, 1, 1, 1]}
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_phantom(tmp_path_factory.mktemp("data") / "phantom", {"train": 4, "valid": 2, "test": 3}, size=32)
-
-
 def _command(cwd: Path, *files: str, **options: Any) -> str:
     """Run the bundle as a user does, from a folder that has nothing to do with it."""
     configs = [str(CONFIGS / file) for file in files]
@@ -84,11 +79,8 @@ def _workflow(file: str, kind: str, **options: Any) -> ConfigWorkflow:
     )
 
 
-def test_metadata_follow_monais_schema(tmp_path: Path) -> None:
+def test_metadata_follow_monais_schema_and_would_not_without_a_task(tmp_path: Path) -> None:
     verify_metadata(meta_file=str(METADATA), filepath=str(SCHEMA))
-
-
-def test_metadata_without_a_task_do_not_follow_the_schema(tmp_path: Path) -> None:
     metadata = json.loads(METADATA.read_text())
     del metadata["task"]
     (tmp_path / "metadata.json").write_text(json.dumps(metadata))

@@ -16,15 +16,9 @@ import pytest
 import yaml
 
 import monai_gmcl
-from monai_gmcl.data import make_phantom
 
 CONFIGS = Path(__file__).parents[2] / "bundles" / "gmcl_classification" / "configs"
 SMALL = {"image_size": 16, "batch_size": 4, "device": "cpu", "network_def#layers": [1, 1, 1, 1]}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_phantom(tmp_path_factory.mktemp("data") / "phantom", {"train": 4, "valid": 2, "test": 3}, size=32)
 
 
 def start(cwd: Path, **options: Any) -> subprocess.Popen[str]:

@@ -34,6 +34,7 @@ notebooks:
 # Writes all notebooks anew, at full length: look at every picture afterwards. The kernel chooses matplotlib's backend.
 regenerate:
 	cd tutorials && env -u MPLBACKEND jupytext --to ipynb --execute *.py
+	sed -i 's#MONAI __file__: [^"]*/site-packages/#MONAI __file__: site-packages/#' tutorials/*.ipynb
 
 # The pages, to look at: site/index.html.
 site:

@@ -48,7 +48,13 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> Picture:
-    """Draw how often images ``(N, K)`` of each class ``(N,)`` are taken for each class."""
+    """Draw the confusion matrix: true class by predicted class.
+
+    Args:
+        probabilities: ``(N, K)``.
+        labels: ``(N,)`` int64.
+        class_names: K names.
+    """
     # Not ignite's: that one would wait for the other ranks, which do not draw.
     size = len(class_names)
     counts = (labels * size + probabilities.argmax(1)).bincount(minlength=size**2).view(size, size)
@@ -61,23 +67,23 @@ def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequen
         axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink)
     axes.set_xticks(range(size), class_names, rotation=30, ha="right")
     axes.set_yticks(range(size), class_names)
-    axes.set(xlabel="taken for", ylabel="class of the image")
-    alt = "Confusion matrix: images of each class, and what the student takes them for"
+    axes.set(xlabel="predicted class", ylabel="true class")
+    alt = "Confusion matrix: images of each class by predicted class"
     return Picture("confusion", alt, figure_png(figure))
 
 
 def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
-    """Draw how often the student is right beside how sure it is, in ten bins of its confidence."""
+    """Draw the reliability diagram of probabilities ``(N, K)``: accuracy over confidence, in ten bins."""
     counts, sure, right = calibration_bins(probabilities, labels, BINS)
     used = counts.nonzero().flatten()
     counts, sure, right = counts[used], sure[used] / counts[used], right[used] / counts[used]
     figure, axes = one_panel(4.4, 4.0)
-    axes.plot([0, 1], [0, 1], color="#8a919c", linewidth=1, linestyle="--", label="as right as it is sure")
+    axes.plot([0, 1], [0, 1], color="#8a919c", linewidth=1, linestyle="--", label="perfect calibration")
     axes.bar((used + 0.5) / BINS, right, 0.9 / BINS, color="#1d5fc4", alpha=0.35)
     axes.plot(sure, right, "o-", color="#1d5fc4", label="student")
     for x, y, count in zip(sure.tolist(), right.tolist(), counts.tolist(), strict=True):
         axes.annotate(str(count), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share that is right")
+    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="accuracy")
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     error = calibration_error(probabilities, labels, BINS)
     alt = f"Reliability: numbers count images; expected calibration error {error:.3f}"
@@ -87,7 +93,7 @@ def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
 def attention_picture(
     network: nn.Module, images: Tensor, shown: Tensor, titles: Sequence[str], value_range: tuple[float, float] | None
 ) -> Picture:
-    """Draw images, and over each where the student looks for the class that it takes it for (Grad-CAM).
+    """Draw images, and over each where the student looks for its predicted class (Grad-CAM).
 
     Selvaraju et al. 2017, arXiv 1610.02391, by ``monai.visualize.GradCAM`` at the last convolution.
 

@@ -99,7 +99,7 @@ def _against_the_gan(results: Results) -> Iterator[Target]:
     cells = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
     check = paired(results, "two_stage_gan", lambda found: found.mean >= GAIN)
     yield each("2. GMCL − two-stage GAN, AUC", f"≥ {short(GAIN)}", cells, check)
-    what = "2. GMCL's time as a share of the two-stage GAN's, at its chosen length"
+    what = "2. GMCL's time as a share of the two-stage GAN's, at its tuned length"
     yield each(what, f"≤ {short(SHARE_OF_TIME)}", cells, lambda cell: _share_of_time(results, cell))
 
 
@@ -129,7 +129,7 @@ def _learning(results: Results) -> Iterator[Target]:
         state = OPEN if found is None or not enough else MET if found.low > 0 else MISSED
         last = results.pooled(cells, ours, theirs, "final")
         text = f"{difference_text(found)}, {len(cells)} of {len(wanted)} cells" if found else "no runs"
-        text += f"; final weights {difference_text(last)}" if last else ""
+        text += f"; last checkpoint {difference_text(last)}" if last else ""
         yield Target(f"3. GMCL − frozen teacher, {title}, AUC pooled", "interval above 0", text, state)
 
 

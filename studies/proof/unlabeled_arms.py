@@ -210,21 +210,21 @@ UNLABELED_ARMS: dict[str, Arm] = {
     "self_training": _OnUnlabeled("self-training, two stages", self_training, share=2.0),
     "mean_teacher": _OnUnlabeled("Mean Teacher", mean_teacher, share=4 / 3),
     "fixmatch": _OnUnlabeled("FixMatch", fixmatch, share=4 / 3),
-    "mean_teacher_longer": _OnUnlabeled("Mean Teacher, half as long again", mean_teacher, share=2.0),
-    "fixmatch_longer": _OnUnlabeled("FixMatch, half as long again", fixmatch, share=2.0),
-    "gmcl_unlabeled": _OnUnlabeled("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled()),
+    "mean_teacher_longer": _OnUnlabeled("Mean Teacher, 1.5 times as long", mean_teacher, share=2.0),
+    "fixmatch_longer": _OnUnlabeled("FixMatch, 1.5 times as long", fixmatch, share=2.0),
+    "gmcl_unlabeled": _OnUnlabeled("GMCL, unlabeled, weighted by the look-ahead", gmcl_on_unlabeled()),
     "gmcl_unlabeled_head": _OnUnlabeled(
-        "GMCL, unlabeled, weighed by the look-ahead of the head", gmcl_on_unlabeled(_by_the_head)
+        "GMCL, unlabeled, weighted by the look-ahead of the head", gmcl_on_unlabeled(_by_the_head)
     ),
-    "gmcl_unlabeled_uniform": _OnUnlabeled("GMCL, unlabeled, all equal", gmcl_on_unlabeled(UniformWeighting)),
+    "gmcl_unlabeled_uniform": _OnUnlabeled("GMCL, unlabeled, equal weights", gmcl_on_unlabeled(UniformWeighting)),
     "gmcl_unlabeled_confidence": _OnUnlabeled("GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting)),
     "gmcl_first_student_head": _OnUnlabeled(
-        "GMCL after a first student, weighed by the look-ahead of the head",
+        "GMCL after a first student, weighted by the look-ahead of the head",
         gmcl_on_unlabeled(_by_the_head, first_student=True, **SECOND_STAGE),
         share=0.75,
     ),
     "gmcl_first_student_uniform": _OnUnlabeled(
-        "GMCL after a first student, all equal",
+        "GMCL after a first student, equal weights",
         gmcl_on_unlabeled(UniformWeighting, first_student=True, **SECOND_STAGE),
         share=0.75,
     ),

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from scipy.stats import t as student_t
 
-from monai_gmcl.benchmark.report.rows import Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
 from monai_gmcl.reporting.figures import figure_png, new_figure
 from monai_gmcl.reporting.page import Picture
 
@@ -87,10 +87,10 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(xticks=sizes, xticklabels=[str(n) for n in sizes])
             axes.tick_params("x", rotation=45 if crowded else 0)
-            axes.set(title=f"{weights} weights", xlabel="labeled images")
+            axes.set(title=CHECKPOINTS[weights], xlabel="labeled images")
         panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
 
-    alt = f"AUC over the number of labeled images, by arm: {_place(cells)}"
+    alt = f"AUC over the number of labeled images, by method: {_place(cells)}"
     return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, _lines(len(arms), len(BOTH))))
 
 
@@ -119,9 +119,9 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
             axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
             axes.locator_params(axis="x", nbins=5)
-            axes.set(title=f"{weights} weights", xlabel="AUC of GMCL − that of the arm")
+            axes.set(title=CHECKPOINTS[weights], xlabel="AUC of GMCL minus that of the method")
 
-    alt = f"AUC of GMCL minus that of each other arm, 95 % intervals: {_place(cells)}"
+    alt = f"AUC of GMCL minus that of each other method, 95 % intervals: {_place(cells)}"
     height = 0.6 + 0.2 * max(2, len(arms)) * max(1.2, 0.6 * len(cells))
     return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, 1))
 
@@ -153,9 +153,9 @@ def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, st
             axes.xaxis.set_major_formatter(EngFormatter())
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
-        panels[0].set_ylabel("AUC, chosen weights")
+        panels[0].set_ylabel(f"AUC, {CHECKPOINTS[PRIMARY]}")
 
-    alt = f"AUC over counted operations, by arm: {_place(cells)}"
+    alt = f"AUC over FLOPs, by method: {_place(cells)}"
     return Picture(
         f"cost-{_place(cells)}", alt, _png(draw, len(shown), 3.2, _lines(len(arms), len(shown)), sharey=False)
     )

@@ -19,11 +19,18 @@ from monai_gmcl.benchmark.arms import ARMS, WITHIN_BUDGET
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference, pooled_difference
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "auc", "titles_of"]
+__all__ = ["CHECKPOINTS", "PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "auc", "titles_of"]
 
-WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
+CHECKPOINTS = {
+    "chosen": "best-validation checkpoint",
+    "final": "last checkpoint",
+    "ema_chosen": "EMA, best-validation",
+    "ema_final": "EMA, last",
+}
+"""The weights of a row, by the names that tables and figures give them."""
+WEIGHTS = tuple(CHECKPOINTS)
 PRIMARY = "chosen"
-"""The weights that a user would keep: those that validation chose."""
+"""The weights that a user would keep."""
 SPLITS = ("test", "test_shifted", "held_out")
 NEEDED = ("data", "n", "seed", "arm", "measures")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, sized
-from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, WEIGHTS, Cell, Results, auc
 from monai_gmcl.reporting.page import Table
 
 __all__ = [
@@ -41,8 +41,8 @@ COSTS = (
 
 ARM_NOTE = (
     "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
-    "interval, ▲ ▼ where that is above or below 0. Chosen: weights best on the validation images; final: those of the "
-    "last step; EMA: running average of the weights."
+    "interval, ▲ ▼ where that is above or below 0. Best-validation: the checkpoint with the highest AUC on the "
+    "validation images; last: that of the last step; EMA: exponential moving average of the weights."
 )
 """What is in :func:`arm_table`."""
 
@@ -60,7 +60,8 @@ def arm_table(results: Results, cell: Cell) -> Table:
         own = [means["chosen"], gaps["chosen"], means["final"], gaps["final"]]
         return [results.title(arm), seeds, *own, means["ema_chosen"], means["ema_final"]]
 
-    columns = ["arm", "seeds", "chosen", "chosen − GMCL", "final", "final − GMCL", "EMA, chosen", "EMA, final"]
+    own = [title for name in ("chosen", "final") for title in (CHECKPOINTS[name], "minus GMCL")]
+    columns = ["method", "seeds", *own, CHECKPOINTS["ema_chosen"], CHECKPOINTS["ema_final"]]
     return Table(f"AUC, n = {cell.n}", columns, [texts(arm) for arm in results.arms([cell])])
 
 
@@ -76,8 +77,8 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
         if arm != theirs
     ]
     return Table(
-        f"AUC minus that of {results.title(theirs)}, {weights.replace('_', ' ')} weights",
-        ["arm", *(f"n = {cell.n}" for cell in cells), "all n"],
+        f"AUC minus that of {results.title(theirs)}, {CHECKPOINTS[weights]}",
+        ["method", *(f"n = {cell.n}" for cell in cells), "all n"],
         rows,
         "Paired, with 95 % intervals; all n: mean over them.",
     )
@@ -88,7 +89,7 @@ def measure_table(results: Results, cells: Sequence[Cell], weights: str) -> Tabl
     return table_by_arm(
         results,
         cells,
-        f"Other measures, {weights.replace('_', ' ')} weights",
+        f"Other measures, {CHECKPOINTS[weights]}",
         ["accuracy", "sensitivity", "specificity", "ECE"],
         lambda cell, arm: [
             mean_text(results.numbers(cell, arm, "measures", cell.split, weights, name)) for name in MEASURES
@@ -113,9 +114,9 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
         return found
 
     note = (
-        "Means over seeds. Counted operations of everything that is trained. Arms without a teacher get the steps that "
-        "GMCL's operations buy, those with lessons GMCL's steps. Tuning: the other strengths that a user would have to "
-        "run; it comes on top. Times and memory (of a GPU: its own) are those of runs on one kind of machine: "
+        "Means over seeds. FLOPs of all networks that are trained. Methods without a teacher get as many steps as "
+        "GMCL's FLOPs buy; methods with lessons get GMCL's steps. Tuning: the runs at other strengths, excluded from "
+        "the cost of a run. Times and memory (of the GPU, if there is one) are those of one machine: "
         f"{machine or 'unknown'}."
     )
     return table_by_arm(results, cells, "Cost of a run", [heading for heading, *_ in COSTS], texts, note)
@@ -159,4 +160,4 @@ def table_by_arm(
         for arm in results.arms([cell])
         if any(map(only, results.of(cell, arm)))
     ]
-    return Table(title, ["arm", "n", *columns], rows, note)
+    return Table(title, ["method", "n", *columns], rows, note)

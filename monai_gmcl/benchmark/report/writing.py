@@ -18,7 +18,7 @@ from monai_gmcl.reporting.page import Picture, Section, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 
-TITLE = "Ways to stretch a small labeled set, at equal compute"
+TITLE = "Small-data methods at equal compute"
 COMMANDS = "commands.txt"
 NOTE = "note.txt"
 FINAL = "final"
@@ -64,7 +64,7 @@ def write_report(
     """
     folder = Path(folder)
     results = results or Results.read(folder)
-    note = [Section("To know of these runs", lines)] if (lines := _lines(folder / NOTE)) else []
+    note = [Section("Notes on these runs", lines)] if (lines := _lines(folder / NOTE)) else []
     sections = [*note, *first, *_sections(results, colors), *last]
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
@@ -174,7 +174,7 @@ def _image_section(results: Results, folder: Path) -> Section:
                 photos.append(Picture(f"{arm}-samples", f"{caption}: selected images", samples.read_bytes()))
     text = ["A block for each pass of the student's last step."]
     text += [f"No picture of {', '.join(missing)}."] if missing else []
-    return Section("Images that the arms train on", text, photos=photos)
+    return Section("Images that the methods train on", text, photos=photos)
 
 
 def _result_rows(results: Results) -> Iterator[dict[str, Any]]:

@@ -284,7 +284,7 @@ def train(mode):
         optimizer=optimizer,
         loss_function=torch.nn.CrossEntropyLoss(),
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
         curriculum=Curriculum(class_sampler=ClassSampler(mode)),
     )
     counts = Counter()

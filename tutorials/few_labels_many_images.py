@@ -177,7 +177,7 @@ def train(name, weighting=None, with_pool=True, label_proposal=None, handlers=()
         loss_function=torch.nn.CrossEntropyLoss(),
         train_handlers=list(handlers),
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
         **optional,
     )
     trainer.run()

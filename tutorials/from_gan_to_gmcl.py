@@ -332,7 +332,7 @@ teacher = PolicyTeacher(data.spatial_dims, data.channels, data.num_classes).to(d
 gmcl = GMCLTrainer(
     **arguments(real, real_labels, max_epochs),
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
 )
 gmcl.run()
 seconds["GMCL"] = time.perf_counter() - start

@@ -198,7 +198,7 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 # +trainer = GMCLTrainer(
 # +    **arguments,
 # +    teacher=teacher,
-# +    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+# +    teacher_optimizer=teacher.optimizer(),
 # +)
 # ```
 #
@@ -222,7 +222,7 @@ teacher = PolicyTeacher(data.spatial_dims, data.channels, data.num_classes).to(d
 gmcl = GMCLTrainer(
     **arguments,
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
 )
 gmcl.run()
 print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_auc']:.3f}")

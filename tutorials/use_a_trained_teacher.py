@@ -142,7 +142,7 @@ trainer = GMCLTrainer(
     optimizer=optimizer,
     loss_function=torch.nn.CrossEntropyLoss(),
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
 )
 trainer.run()
 difficulty = trainer.state.curriculum["difficulty"]

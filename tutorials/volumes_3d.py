@@ -211,7 +211,7 @@ began = time.perf_counter()
 trainer = GMCLTrainer(
     **arguments,
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
     seed=seed,
 )
 trainer.run()

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from monai.data.meta_obj import set_track_meta
+from torch import nn
 
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS, WITHIN_BUDGET
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.benchmark.student_run import BATCH, StudentRun, small_resnet
 from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
@@ -102,16 +103,20 @@ class Job:
         return json.loads(file.read_text(encoding="utf-8")).get(self.measure) is not None
 
 
-def equal_compute_ratio(options: DataOptions) -> float:
+def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] = small_resnet) -> float:
     """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
 
     Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
+
+    Args:
+        options: of the images.
+        make_network: makes the student.
     """
     images = torch.rand(BATCH, options.channels, *options.image_size, generator=torch.Generator().manual_seed(0))
     labeled = images, torch.arange(BATCH) % options.classes
     counted = {}
     for arm in ("standard", "gmcl"):
-        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4)
+        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4, make_network=make_network)
         run.run()
         counted[arm] = run.flops_per_step
     return counted["gmcl"] / counted["standard"]

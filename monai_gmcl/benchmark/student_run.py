@@ -110,7 +110,8 @@ class StudentRun:
 
     AdamW with a one-cycle schedule, 32 real images a step. AUC on the choosing images is read 20 times in a run: the
     more often, the more a small validation set chooses by luck. Arguments are those of :class:`Setup`, the highest
-    learning rate of the schedule, and ``build``, which makes the arm's trainer.
+    learning rate of the schedule, ``build``, which makes the arm's trainer, and ``make_network``,
+    which makes the student, images to logits ``(B, K)``.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class StudentRun:
         unlabeled: Images | None = None,
         device: str | torch.device = "cpu",
         learning_rate: float = LEARNING_RATE,
+        make_network: Callable[[DataOptions], nn.Module] = small_resnet,
     ) -> None:
         # From here, because an arm may train more than the student before its trainer stands.
         self.device = torch.device(device)
@@ -132,7 +134,7 @@ class StudentRun:
         torch.manual_seed(seed)
         self.choosing = choosing
         self.steps = steps
-        self.network = small_resnet(options).to(self.device)
+        self.network = make_network(options).to(self.device)
         optimizer = AdamW(self.network.parameters(), lr=learning_rate)
         own = self.device, seed, steps, self.network, optimizer
         setup = Setup(options, labeled, *own, strength, choosing, unlabeled)

@@ -11,8 +11,21 @@ from typing import Any
 import pytest
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from studies.policies.jobs import jobs_of
 from studies.policies.rows import read_rows
 from studies.policies.run import run
+
+
+def test_a_task_has_its_own_number_of_steps_unless_one_is_given() -> None:
+    own = {
+        "arms": ["gmcl"],
+        "n": [40],
+        "seeds": [0],
+        "part": "held_out",
+        "ratios": {"pcam": 2.5, "pcam_pretrained": 2.5},
+    }
+    for steps, wanted in ((None, [800, 150]), (3, [3, 3])):
+        assert [job.student_steps for job in jobs_of(["pcam", "pcam_pretrained"], steps=steps, **own)] == wanted
 
 
 @pytest.mark.parametrize(

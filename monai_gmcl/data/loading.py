@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +25,11 @@ from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_volume
 from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.ranks import Ranks
 
 __all__ = ["ReadImaged", "image_transforms"]
+
+logger = logging.getLogger(__name__)
 
 
 class ReadImaged(MapTransform):
@@ -144,7 +148,7 @@ def image_transforms(
         spatial_dims: 2 for PNG, JPEG, TIFF; 3 for NIfTI.
         channels: 1 or 3 for 2-D images; the volume's for 3-D.
         crop: centre to keep, in pixels, after the spacing.
-        size: to resize to after the crop (area interpolation).
+        size: to resize to after the crop (area interpolation). The first image that changes is logged.
         intensity_range: the files' numbers that become 0 and 1; what is outside is clipped. Default: 0 and 255 of
             images of 8 bits; of 16 bits see :class:`ReadImaged`; each volume's own least and most.
         key: of the path, then of the image.
@@ -171,7 +175,7 @@ def image_transforms(
     if crop is not None:
         steps.append(CenterSpatialCropd(key, _sizes(crop, spatial_dims)))
     if size is not None:
-        steps.append(Resized(key, _sizes(size, spatial_dims), mode="area"))
+        steps.append(_ToldResize(key, _sizes(size, spatial_dims), mode="area"))
     return _NamingCompose(steps)
 
 
@@ -183,6 +187,23 @@ class _Respaced(Spacingd):
             raise ConfigurationError("spacing needs MONAI's meta data, which are off: set_track_meta(True).")
         respaced: dict[Hashable, Any] = super().__call__(data, lazy)
         return respaced
+
+
+class _ToldResize(Resized):
+    """Resized that logs, once, that it changes images."""
+
+    told = False
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        resized: dict[Hashable, Any] = super().__call__(data, lazy)
+        for key in self.key_iterator(resized):
+            before, after = tuple(data[key].shape[1:]), tuple(resized[key].shape[1:])
+            if before != after and not self.told:
+                self.told = True
+                if Ranks().index == 0:
+                    sizes = (" x ".join(map(str, shape)) for shape in (before, after))
+                    logger.info("Images are resized, the first one from %s to %s (image_size).", *sizes)
+        return resized
 
 
 def _spacing(spacing: float | Sequence[float], spatial_dims: int) -> list[float]:

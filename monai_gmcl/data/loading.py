@@ -49,12 +49,13 @@ class ReadImaged(MapTransform):
     several pages or frames       refused; of a phone's photo with a preview (MPO) the photo is read
     ============================  ====================================================================================
 
-    NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored. NaN and infinity are
-    refused, and what is larger than the limit, before it is decoded.
+    NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored, and so does a DICOM series,
+    a folder of slices, which ``pip install "monai_gmcl[dicom]"`` reads. NaN and infinity are refused, and what is
+    larger than the limit, before it is decoded.
 
     Args:
         keys: of the paths.
-        spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI.
+        spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI and DICOM series.
         channels: 1 (grey) or 3 (RGB) for images; converted where the file differs. The file's own for volumes.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26 (8,192 x 8,192); 2**29 for volumes.
         intensity_range: of images, the file's numbers that come out as 0 and 255; what is outside is clipped. Default:

@@ -14,6 +14,7 @@ from monai.data.image_reader import NibabelReader
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from monai_gmcl.data.dicom_series import is_series, read_series
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.file_faults import decoding_fault, file_fault, sides, unknown_fault
 from monai_gmcl.exceptions import ConfigurationError
@@ -24,6 +25,7 @@ __all__ = [
     "PICTURES",
     "PIXEL_LIMITS",
     "check_pixel_limit",
+    "is_volume",
     "picture_array",
     "picture_channels",
     "read_picture",
@@ -34,7 +36,7 @@ __all__ = [
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
 """Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
 PICTURES = "a readable PNG, JPEG or TIFF image"
-VOLUMES = "a readable NIfTI volume"
+VOLUMES = "a readable NIfTI volume or DICOM series"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I")
 ORIENTATION = 0x0112
@@ -59,6 +61,11 @@ def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -
         return _depth_fault(image, str(path)) or image
 
     return _look(path, whole)
+
+
+def is_volume(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a volume: a NIfTI file by its name, or a DICOM series."""
+    return str(path).lower().endswith((".nii", ".nii.gz")) or is_series(path)
 
 
 def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
@@ -154,7 +161,7 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
 def read_volume(
     path: str | os.PathLike[str], pixel_limit: int | None = None
 ) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read a NIfTI volume of at most so many voxels, channels included, or say what is wrong with it.
+    """Read a NIfTI volume or a DICOM series of at most so many voxels, channels included, or say what is wrong with it.
 
     Returns:
         The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data;
@@ -162,13 +169,17 @@ def read_volume(
         turning and flipping brings them; the affine follows.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
-    unfit = file_fault(path, VOLUMES)
+    unfit = None if is_series(path) else file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit
     reader = NibabelReader(as_closest_canonical=True)
     try:
-        volume = reader.read(str(path))
-        unfit = _volume_fault(volume, str(path), limit)
+        if os.path.isdir(path):
+            volume = read_series(path, limit)
+            reader.filenames = [str(path)]
+        else:
+            volume = reader.read(str(path))
+        unfit = volume if isinstance(volume, Fault) else _volume_fault(volume, str(path), limit)
         if unfit is not None:
             return unfit
         array, meta = reader.get_data(volume)
@@ -183,7 +194,9 @@ def read_volume(
 
 
 def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
-    """Return the channels of a volume by its header, or say what is wrong with it."""
+    """Return the channels of a volume by its header, or say what is wrong with it. A DICOM series has one."""
+    if is_series(path):
+        return 1
     unfit = file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit

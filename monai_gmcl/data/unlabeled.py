@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.data.datalists import image_path
+from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.faults import Fault, stop_at_errors
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_files, foreign_fault, is_image
 from monai_gmcl.data.tables import read_json, read_table
@@ -61,10 +62,10 @@ def prediction_datalist(source: str | Path) -> list[Item]:
     path = Path(str(source))
     faults: list[Fault] = []
     suffix = path.suffix.lower()
-    if path.is_dir():
-        images = _folder_images(path, faults)
-    elif path.is_file() and is_image(path):
+    if is_series(path) or (path.is_file() and is_image(path)):
         images = [str(path)]
+    elif path.is_dir():
+        images = _folder_images(path, faults)
     elif suffix in (".csv", ".tsv"):
         table = read_table(path, ["image"], faults.append)
         column = table.column("image") if table else None

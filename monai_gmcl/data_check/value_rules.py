@@ -27,7 +27,7 @@ def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float]
     kinds: dict[tuple[str, float], dict[str, Look]] = {}
     for path, look in looks.items():
         if not look.constant:
-            volume = look.file_format == "NIfTI"
+            volume = look.pixels == "volume"
             kinds.setdefault(("volume" if volume else "image", 0 if volume else look.values.most), {})[path] = look
     faults = []
     for (kind, most), alike in kinds.items():

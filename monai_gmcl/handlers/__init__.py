@@ -17,6 +17,7 @@ from monai_gmcl.handlers.policy_log import PolicyLog
 from monai_gmcl.handlers.predictions_saver import PredictionsSaver
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.run_report import RunReport
+from monai_gmcl.handlers.run_summary import RunSummary
 from monai_gmcl.handlers.summary_writer import LazySummaryWriter
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 from monai_gmcl.handlers.unseen_accuracy import UnseenAccuracy
@@ -38,6 +39,7 @@ __all__ = [
     "PolicyLog",
     "PredictionsSaver",
     "RunReport",
+    "RunSummary",
     "TeacherSaver",
     "UnseenAccuracy",
     "newest_checkpoint",

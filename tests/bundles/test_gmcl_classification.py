@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -150,10 +151,14 @@ def test_the_table_holds_losses_curriculum_and_validation(run: tuple[Path, str])
         assert float(row[name]) >= 0
 
 
-def test_the_progress_bar_shows_loss_weight_hardness_and_validation(run: tuple[Path, str]) -> None:
-    last = run[1].rsplit("Epoch [2/2]", 1)[-1]
-    for name in ("loss=", "weight=", "hardness=", "val_auc="):
-        assert name in last
+def test_each_epoch_is_a_line_and_the_end_names_the_best_one_and_what_to_do_next(run: tuple[Path, str]) -> None:
+    output, messages = run
+    last = next(line for line in messages.splitlines() if line.startswith("Epoch 2/2: "))
+    assert "loss " in last and "val_auc " in last and "it/s" not in messages
+    best = max(float(row["val_auc"]) for row in _rows(output / "curriculum.csv"))
+    assert f"val_auc {best:.4f} in epoch " in messages and str(output / "report.html") in messages
+    assert "from 32 x 32 to 16 x 16" in messages
+    assert shlex.split(next(line for line in messages.splitlines() if "evaluate.yaml" in line))[-1] == str(output)
 
 
 def test_the_run_warns_of_nothing_of_ours(run: tuple[Path, str]) -> None:

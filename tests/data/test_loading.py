@@ -199,3 +199,16 @@ def test_real_images_load_at_their_size(real_data: Callable[[str], Path]) -> Non
         assert image.shape == (channels, side, side)
         assert 0 <= image.min() < image.max() <= 1
         assert image.max() > 0.3
+
+
+def test_images_that_are_resized_are_announced_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = [_saved(tmp_path / f"{i}.png", RGB) for i in range(2)]
+    with caplog.at_level("INFO", "monai_gmcl"):
+        load = image_transforms(size=(6, 9))
+        load({"image": str(paths[0])})
+        assert not caplog.messages
+        load = image_transforms(size=4)
+        for path in paths:
+            load({"image": str(path)})
+    (line,) = caplog.messages
+    assert "6 x 9" in line and "4 x 4" in line

@@ -120,7 +120,7 @@ MOST_BYTES = 2**30
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Rare classes can so be drawn more often than they come. Multi-label images share one drawer. Images stay on the
+    Rare classes can so be drawn more often than they come. Multi-label images count as one class. Images stay on the
     device they came on, and cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a
     state, they are on the CPU.
 
@@ -130,7 +130,7 @@ class SourceBuffer:
 
     def __init__(self, size: int = 16) -> None:
         self.size = size
-        self._drawers: dict[int, deque[tuple[Tensor, Tensor, tuple[Any, ...]]]] = {}
+        self._by_class: dict[int, deque[tuple[Tensor, Tensor, tuple[Any, ...]]]] = {}
 
     def add(
         self, images: Tensor, labels: Tensor, classes: Sequence[int] | None = None, extra: Sequence[Any] = ()
@@ -145,11 +145,11 @@ class SourceBuffer:
         """
         classes = class_ids(labels) if classes is None else classes
         latest: dict[int, deque[int]] = {}
-        for place, drawer in enumerate(classes):
-            if drawer >= 0:
-                latest.setdefault(drawer, deque(maxlen=self.size)).append(place)
-        drawers = len(self._drawers.keys() | latest.keys())
-        fits = drawers * self.size * images[0].numel() * images.element_size() <= MOST_BYTES
+        for place, class_id in enumerate(classes):
+            if class_id >= 0:
+                latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
+        count = len(self._by_class.keys() | latest.keys())
+        fits = count * self.size * images[0].numel() * images.element_size() <= MOST_BYTES
         keep = images.device if fits else torch.device("cpu")
         # Of a large batch, only what is kept is copied.
         places = [place for kept in latest.values() for place in kept]
@@ -158,13 +158,13 @@ class SourceBuffer:
         own_images, own_labels = (_taken(values, places) for values in (images, labels))
         for place, image, label in zip(places, own_images.to(keep), own_labels.cpu(), strict=True):
             # Clones: a view would keep its whole batch alive.
-            kept = self._drawers.setdefault(classes[place], deque(maxlen=self.size))
+            kept = self._by_class.setdefault(classes[place], deque(maxlen=self.size))
             kept.append((image.clone(), label.clone(), tuple(_own(values[place], keep) for values in extra)))
 
     @property
     def classes(self) -> list[int]:
         """Classes seen so far, sorted."""
-        return sorted(self._drawers)
+        return sorted(self._by_class)
 
     def draw(
         self, classes: Tensor, generator: torch.Generator, device: torch.device
@@ -183,18 +183,18 @@ class SourceBuffer:
         """
         numbers = torch.rand(len(classes), generator=generator)
         chosen: list[tuple[int, int]] = []
-        for drawer, number in zip(classes.tolist(), numbers.tolist(), strict=True):
-            places = [(drawer, i) for i in range(len(self._drawers[drawer]))]
+        for class_id, number in zip(classes.tolist(), numbers.tolist(), strict=True):
+            places = [(class_id, i) for i in range(len(self._by_class[class_id]))]
             if chosen:
-                drawer, first = chosen[0]
-                shape = self._drawers[drawer][first][0].shape
+                class_id, first = chosen[0]
+                shape = self._by_class[class_id][first][0].shape
                 places = [place for place in places if self._image(place).shape == shape] or [
-                    (drawer, i) for i, one in enumerate(self._drawers[drawer]) if one[0].shape == shape
+                    (class_id, i) for i, one in enumerate(self._by_class[class_id]) if one[0].shape == shape
                 ]
             chosen.append(places[int(number * len(places))])
         # Each goes to the device once, however often it was drawn.
         order = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
-        images, labels, extra = zip(*(self._drawers[drawer][i] for drawer, i in order), strict=True)
+        images, labels, extra = zip(*(self._by_class[class_id][i] for class_id, i in order), strict=True)
         places_in_order = [order[one] for one in chosen]
         found = [stacked([extra[order[one]][k] for one in chosen], device) for k in range(len(extra[0]))]
         # After a load some may still be on the CPU.
@@ -202,23 +202,23 @@ class SourceBuffer:
         return _taken(moved, places_in_order), torch.stack(labels)[places_in_order].to(device, non_blocking=True), found
 
     def _image(self, place: tuple[int, int]) -> Tensor:
-        drawer, i = place
-        return self._drawers[drawer][i][0]
+        class_id, i = place
+        return self._by_class[class_id][i][0]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all images and labels, by class, with what else belongs to them."""
         return {
             "drawers": {
-                drawer: {name: _packed(of_all) for name, of_all in zip(KEPT, zip(*kept, strict=True), strict=True)}
-                for drawer, kept in self._drawers.items()
+                class_id: {name: _packed(of_all) for name, of_all in zip(KEPT, zip(*kept, strict=True), strict=True)}
+                for class_id, kept in self._by_class.items()
             }
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what was saved."""
-        self._drawers = {
-            drawer: deque(zip(kept["images"], kept["labels"], kept["extra"], strict=True), maxlen=self.size)
-            for drawer, kept in state["drawers"].items()
+        self._by_class = {
+            class_id: deque(zip(kept["images"], kept["labels"], kept["extra"], strict=True), maxlen=self.size)
+            for class_id, kept in state["drawers"].items()
         }
 
 

@@ -81,7 +81,6 @@ def test_the_console_entry_exists() -> None:
     assert callable(getattr(import_module(module), function))
 
 
-@pytest.mark.gate
 def test_the_command_line_names_its_commands() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "monai_gmcl", "--help"], cwd=PACKAGE.parent, capture_output=True, text=True

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -83,25 +82,25 @@ def test_json_tells_every_file_and_the_row(data: Path, capsys: pytest.CaptureFix
     assert [(fault["kind"], fault["row"]) for fault in found["faults"]] == [("missing", 12), ("missing", 13)]
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"class_names": "cat"}, "found cat, dog; expected the class folders cat "),
-        ({"pixel_limit": 63}, "cat/0.png and 9 more"),
-        ({"group_column": "patient"}, "'patient'"),
-    ],
-)
-def test_options_reach_the_check(
-    options: dict[str, Any], told: str, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_single_class_name_is_a_list_of_one(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError):
-        validate(str(data), **options)
-    assert told in capsys.readouterr().out
+        validate(str(data), class_names="cat")
+    assert "found cat, dog; expected the class folders cat " in capsys.readouterr().out
 
 
-def test_a_limit_that_is_none_is_refused(data: Path) -> None:
+def test_a_limit_is_taken_and_a_senseless_one_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match="10 of the faults"):
+        validate(str(data), pixel_limit=63)
+    assert "cat/0.png and 9 more" in capsys.readouterr().out
     with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number from 1, got 'all'"):
         validate(str(data), pixel_limit="all")  # type: ignore[arg-type]
+
+
+def test_a_group_column_is_asked_for_in_every_row(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "list.csv").write_text("image,label\ncat/0.png,cat\n")
+    with pytest.raises(DataError):
+        validate(str(data / "list.csv"), group_column="patient")
+    assert "found image, label; expected a column 'patient'" in capsys.readouterr().out
 
 
 def test_the_range_of_intensities_is_compared_with_the_values(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,6 @@ def test_an_empty_folder_is_taken_and_what_stands_there_is_kept(tmp_path: Path) 
     assert settings.read_text(encoding="utf-8") == "mine"
 
 
-@pytest.mark.gate
 def test_the_wheel_holds_the_bundle(tmp_path: Path) -> None:
     copy = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)

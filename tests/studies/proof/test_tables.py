@@ -44,6 +44,12 @@ def test_shares_have_the_intervals_of_paired_t_tests(results: Results) -> None:
     assert found == [written(*pair) for pair in pairs]
 
 
+def test_gmcl_is_held_against_each_other_method_at_both_checkpoints(results: Results) -> None:
+    found = {row[0]: row[1:] for row in tables.pooled_table(results, [CELL]).rows}
+    assert list(found) == [results.title(arm) for arm in results.arms([CELL]) if arm != "gmcl"]
+    assert found[results.title("strong")][0] == written("gmcl", "strong")
+
+
 def test_a_share_without_runs_is_a_dash(results_of: Callable[..., Results]) -> None:
     found = tables.share_table(results_of({"gmcl": [0.8], "frozen": [0.7]}), [CELL], "chosen").rows
     assert [row[1] for row in found] == ["–", "–", "–", "+.100 (1 seed)", "–"]

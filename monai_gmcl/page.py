@@ -45,7 +45,8 @@ dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 32rem) { body { padding: .8rem .7rem 3rem; } dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; } .wide { overflow-x: auto; } .wide img { min-width: 38rem; }
-  tbody th { max-width: 8.5rem; min-width: 6rem; } th, td { padding: .3rem .5rem; } }
+  table { font-size: .72rem; } th, td { padding: .25rem; white-space: normal; overflow-wrap: break-word; }
+  tbody th { max-width: 7rem; min-width: 4.5rem; } td.text { min-width: 6rem; } }
 """
 LONG_TEXT = 45
 """Letters from which a cell of a table may break into lines."""
@@ -109,7 +110,7 @@ def html_page(title: str, facts: Sequence[tuple[str, Sequence[str]]], sections: 
 
     Args:
         title: of the page.
-        facts: names and what is known of each, one line or several.
+        facts: names and what is known of each, one line or several; below the sections, which readers come for.
         sections: in order.
     """
     links = "".join(f'<a href="#s{i}">{html.escape(part.title)}</a>' for i, part in enumerate(sections))
@@ -122,7 +123,8 @@ def html_page(title: str, facts: Sequence[tuple[str, Sequence[str]]], sections: 
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<dl>{listed}</dl>\n<nav>{links}</nav>\n{body}\n</body>\n</html>\n"
+        f"<h1>{html.escape(title)}</h1>\n<nav>{links}</nav>\n{body}\n<h2>The runs</h2>\n<dl>{listed}</dl>\n"
+        "</body>\n</html>\n"
     )
 
 

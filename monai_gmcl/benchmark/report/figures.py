@@ -103,15 +103,15 @@ def _one_size_figure(results: Results, cell: Cell, colors: Mapping[str, str]) ->
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
             for y, arm in enumerate(arms):
-                found = list(results.numbers(cell, arm, *auc(cell, weights)).values())
+                found = results.numbers(cell, arm, *auc(cell, weights))
                 style = {**_style(results, arm, colors), "linestyle": ""}
-                axes.errorbar([statistics.fmean(found)] if found else [], [y] * bool(found), xerr=_half(found), **style)
+                axes.errorbar([found.mean()], [y], xerr=_half(found), **style)
             axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
             axes.locator_params(axis="x", nbins=5)
-            axes.set(title=f"{weights} weights, n = {cell.n}", xlabel=f"AUC on {place}")
+            axes.set(title=f"{CHECKPOINTS[weights]}, n = {cell.n}", xlabel=f"AUC on {place}")
 
-    alt = f"AUC with {cell.n} labeled images, by arm, 95 % intervals: {_place([cell])}"
+    alt = f"AUC with {cell.n} labeled images, by method, 95 % intervals: {_place([cell])}"
     height = 0.9 + 0.25 * max(2, len(arms))
     return Picture(f"labels-{_place([cell])}", alt, _png(draw, len(BOTH), height, _lines(len(arms), len(BOTH))))
 

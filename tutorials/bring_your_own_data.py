@@ -66,7 +66,7 @@ from monai_gmcl import ClassSampler, Curriculum, GMCLEvents, GMCLTrainer, ImageT
 from monai_gmcl.data import image_transforms, make_phantom, open_data
 from monai_gmcl.data_check import check_source
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.handlers.class_report import class_report
+from monai_gmcl.metrics.classification import class_report
 
 print_config()
 

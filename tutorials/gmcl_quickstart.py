@@ -75,8 +75,8 @@ from monai.utils import first, set_determinism
 from monai_gmcl import GMCLTrainer, PolicyTeacher, load_teacher
 from monai_gmcl.data import image_transforms, make_phantom, open_data
 from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, TeacherSaver
-from monai_gmcl.handlers.class_report import class_report
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.metrics.classification import class_report
 
 print_config()
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,14 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, GMCLError
-from monai_gmcl.hypergradients import (
-    ExactHypergradient,
-    FiniteDifferenceHypergradient,
-    ForwardHypergradient,
-    HeadHypergradient,
-    Hypergradient,
-    UnrolledHypergradient,
-)
+from monai_gmcl.hypergradients import ESTIMATORS, ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import HeadActivation, Lesson
 
 __all__ = ["EstimatorReport", "check_estimators"]
@@ -61,10 +56,10 @@ class _Recorder(Hypergradient):
         self.lesson: Lesson | None = None
         self.look_ahead: dict[str, Tensor] = {}
 
-    def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
-        return self.head.watch(network, trained)
+    def record_head(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
+        return self.head.record_head(network, trained)
 
-    def reads(self, lesson: Lesson) -> Collection[str]:
+    def required_parameters(self, lesson: Lesson) -> Collection[str]:
         return lesson.parameters
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -74,56 +69,49 @@ class _Recorder(Hypergradient):
 
 
 def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
-    """Train a little, then let every estimator judge the same lesson.
+    """Train a little, then let every estimator judge the same lesson; return a report for each, the exact one first.
 
     Args:
         trainer: not run yet, with a teacher that learns; its handlers see the iterations.
         iterations: student steps before the lesson is judged, at least 2.
         repeats: estimates to take the median time of.
 
-    Returns:
-        A report for each estimator, the exact one first.
-
     Raises:
         ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
     """
     if trainer.teacher_step is None:
-        raise ConfigurationError("check: expected a teacher_optimizer; a frozen teacher hears no hypergradient.")
+        raise ConfigurationError(
+            "check: expected a teacher_optimizer; a frozen teacher is updated by no hypergradient."
+        )
     if iterations < 2:
         raise ConfigurationError(f"check: iterations must be at least 2, got {iterations}.")
     recorder = _Recorder()
-    trainer.hypergradient = trainer.teacher_step.hypergradient = recorder
+    trainer.hypergradient = recorder
     trainer.state.max_epochs, trainer.state.epoch_length = 1, iterations
     trainer.run()
     lesson = recorder.lesson
     assert lesson is not None
     unit = _median_seconds(lambda: _student_pass(lesson), repeats)
-    estimators = [
-        ExactHypergradient(),
-        HeadHypergradient(),
-        ForwardHypergradient(),
-        FiniteDifferenceHypergradient(),
-        UnrolledHypergradient(1),
-    ]
+    exact_first = sorted(ESTIMATORS, key=lambda kind: kind is not ExactHypergradient)
+    estimators = [kind.of_one_step() for kind in exact_first]
     reports: list[EstimatorReport] = []
     exact: Tensor | None = None
     for estimator in estimators:
-        name = type(estimator).__name__
+        name, estimate = type(estimator).__name__, partial(estimator, [lesson], recorder.look_ahead)
         try:
-            found, _ = estimator([lesson], recorder.look_ahead)
+            found, _ = estimate()
         except (GMCLError, RuntimeError, NotImplementedError) as error:
             reports.append(EstimatorReport(name, failure=str(error).splitlines()[0]))
             continue
-        exact = found if exact is None and name == "ExactHypergradient" else exact
-        cosine = float("nan") if exact is None else _cosine(found, exact)
-        seconds = _median_seconds(lambda e=estimator: e([lesson], recorder.look_ahead), repeats)  # type: ignore[misc]
-        memory = _peak_bytes(lambda e=estimator: e([lesson], recorder.look_ahead))  # type: ignore[misc]
-        reports.append(EstimatorReport(name, cosine, seconds * 1e3, seconds / unit, memory / 2**20))
+        exact = found if isinstance(estimator, ExactHypergradient) else exact
+        cosine = math.nan if exact is None else _cosine(found, exact)
+        seconds = _median_seconds(estimate, repeats)
+        memory = _peak_bytes(estimate) / 2**20
+        reports.append(EstimatorReport(name, cosine, seconds * 1e3, seconds / unit, memory))
     return reports
 
 
 def _student_pass(lesson: Lesson) -> None:
-    assert lesson.replay is not None and lesson.images is not None
     loss = lesson.replay(lesson.parameters, lesson.images.detach()).mean()
     torch.autograd.grad(loss, list(lesson.parameters.values()), allow_unused=True)
 

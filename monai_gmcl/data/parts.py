@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""A data set by its parts, as it stands in folders, a table or a list."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from monai_gmcl.data.datalists import row_entries, table_rows
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.listing import Item, folder_entries, is_image
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
-from monai_gmcl.data.trusted_rows import is_trusted, no_trusted
 
 __all__ = ["list_parts"]
 
@@ -55,25 +54,30 @@ def list_parts(
     """
     path = Path(str(path))
     names = None if class_names is None else list(map(str, class_names))
-    suffix = path.suffix.lower()
-    parts: Entries = {"training": []}
-    if path.is_dir():
-        if group_column:
-            found = "a folder: folders of patients in class folders are taken"
-            on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
-        parts, names = _folder_parts(path, names, on_fault)
-    elif suffix in (".csv", ".tsv"):
-        parts = _table_parts(path, group_column, names, on_fault)
-    elif suffix == ".json":
-        parts = _json_parts(path, group_column, names, on_fault)
-    else:
-        accepted = "a folder of class folders, a .csv table or a .json datalist"
-        on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    parts, names = _entries(path, group_column, names, on_fault)
     if str(trusted_dir):
         classes = names or list(dict.fromkeys(str(entry.item["label"]) for entry in parts["training"]))
         further, _ = class_folder_entries(Path(str(trusted_dir)), classes, on_fault)
         parts["trusted"] = [*parts.get("trusted", []), *further]
     return name_parts(parts, names, path, on_fault)
+
+
+def _entries(
+    path: Path, group_column: str | None, names: list[str] | None, on_fault: OnFault
+) -> tuple[Entries, list[str] | None]:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if group_column:
+            found = "a folder: folders of patients in class folders are taken"
+            on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
+        return _folder_parts(path, names, on_fault)
+    if suffix in (".csv", ".tsv"):
+        return _table_parts(path, group_column, names, on_fault), names
+    if suffix == ".json":
+        return _json_parts(path, group_column, names, on_fault), names
+    accepted = "a folder of class folders, a .csv table or a .json datalist"
+    on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    return {"training": []}, names
 
 
 def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault) -> tuple[Entries, list[str]]:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""One look at a file: what the check keeps of it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import DEEPEST, flat_picture, read_picture, read_volume
+from monai_gmcl.data.image_files import DEEPEST, flat_picture, is_volume, read_picture, read_volume
 
 __all__ = ["PERCENT", "Look", "Values", "find_twins", "look_at", "look_at_all"]
 
@@ -51,7 +52,7 @@ class Look:
     """What one look at a file found.
 
     Attributes:
-        file_format: ``PNG``, ``JPEG``, ``MPO``, ``TIFF`` or ``NIfTI``.
+        file_format: ``PNG``, ``JPEG``, ``MPO``, ``TIFF``, ``NIfTI`` or ``DICOM series``.
         pixels: kind of an image's pixels, in words.
         shape: channels (0 for images: they are converted), then height and width, or the three sides of a volume.
         digest: of pixels as they are seen: equal for equal pixels in files of other formats and modes.
@@ -76,7 +77,7 @@ class Look:
 
 def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
     """Read a file whole, as training will, and keep what the check needs of it."""
-    if path.lower().endswith((".nii", ".nii.gz")):
+    if is_volume(path):
         return _look_at_volume(path, pixel_limit)
     image = read_picture(path, pixel_limit)
     if isinstance(image, Fault):
@@ -130,7 +131,8 @@ def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:
     channels = array.shape[-1] if array.ndim > 3 else 1
     shape = (channels, *array.shape[:3])
     used = Values(_percentiles(array), float(array.min()), float(array.max()))
-    return Look("NIfTI", "volume", shape, _digest(shape, array.tobytes()), used.least == used.most, used)
+    kind = "DICOM series" if os.path.isdir(path) else "NIfTI"
+    return Look(kind, "volume", shape, _digest(shape, array.tobytes()), used.least == used.most, used)
 
 
 def _percentiles(values: NDArray[Any]) -> tuple[float, ...]:

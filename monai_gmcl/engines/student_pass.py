@@ -1,21 +1,27 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The student's pass as a function: of its parameters, its buffers, its images and a seed; and its loss."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from monai_gmcl.engines.student_loss import StudentLoss
+from monai_gmcl.engines.batches import RealBatch
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
-from monai_gmcl.lesson import HeadActivation, Lesson, RealStep
+from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.lesson import HeadActivation, Lesson, LessonGraph
+from monai_gmcl.tasks import Task, choose_task
 
-__all__ = ["StudentPass", "seeded", "unwrapped"]
+__all__ = ["StudentLoss", "StudentPass", "seeded", "unwrapped"]
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -30,6 +36,7 @@ class StudentPass:
         inferer: the trainer's.
         loss_function: the trainer's.
         autocast: makes the context for mixed precision.
+        task: what labels mean, if it is known.
 
     Attributes:
         loss: the loss of a batch and of each image.
@@ -43,10 +50,11 @@ class StudentPass:
         inferer: Callable[..., Any],
         loss_function: Callable[[Any, Any], Tensor],
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        task: Task | None = None,
     ) -> None:
         self.network = unwrapped(network)
         self.inferer = inferer
-        self.loss = StudentLoss(loss_function)
+        self.loss = StudentLoss(loss_function, task)
         self.autocast = autocast
         self.recomputes: bool | None = None
 
@@ -89,52 +97,40 @@ class StudentPass:
         """Return clones of the student's buffers."""
         return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
 
-    def take(self, lesson: Lesson, readers: Sequence[Hypergradient]) -> None:
-        """Let the student look at the lesson's images, at the lesson's parameters: fills in the lesson's graph.
+    def forward_lesson(self, lesson: Lesson, generated: Tensor, estimators: Sequence[Hypergradient]) -> LessonGraph:
+        """Let the student look at the teacher's images, at the lesson's parameters.
 
         Args:
-            lesson: with the teacher's images.
-            readers: the estimators that will read the lesson and may watch the pass.
+            lesson: what the images were made from.
+            generated: the teacher's images ``(n, C, ...)``, with the teacher's graph.
+            estimators: those that will read the lesson, and may record the student's head in the pass.
         """
-        assert lesson.generated is not None
-        lesson.images = lesson.generated.detach().requires_grad_()
-        with ExitStack() as watching:
-            watches = [r.watch(self.network, list(lesson.parameters)) for r in readers]
-            seen = [watching.enter_context(watch) for watch in watches]
-            lesson.outputs, lesson.losses = self(
-                lesson.parameters,
-                lesson.buffers,
-                lesson.images,
-                lesson.labels,
-                lesson.seed,
-                lesson.args,
-                lesson.kwargs,
+        images = generated.detach().requires_grad_()
+        with ExitStack() as stack:
+            records = [estimator.record_head(self.network, list(lesson.parameters)) for estimator in estimators]
+            recorded = [stack.enter_context(record) for record in records]
+            outputs, losses = self(
+                *(lesson.parameters, lesson.buffers, images, lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
             )
-        with seeded(lesson.seed, lesson.images.device), self.autocast():
-            self.loss.compare(lesson.losses, lesson.outputs, lesson.labels)
+        with seeded(lesson.seed, images.device), self.autocast():
+            self.loss.compare(losses, outputs, lesson.labels)
         if self.recomputes is None:
-            self.recomputes = self._notice_recomputation(lesson)
-        lesson.head = next((_head(activations, lesson.losses) for activations in seen if activations), None)
-        # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
-        buffers, rest = lesson.buffers, (lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
-        passing = " or ".join(
-            type(r).__name__ for r in readers if not isinstance(r, HeadHypergradient | ExactHypergradient)
-        )
+            self.recomputes = self._notice_recomputation(lesson, losses)
+        head = next((_head(activations, losses) for activations in recorded if activations), None)
+        passing = " or ".join(type(estimator).__name__ for estimator in estimators if estimator.own_passes)
+        return LessonGraph(generated, images, outputs, losses, head, partial(self._again, passing))
 
-        def replay(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-            if self.recomputes and torch.is_grad_enabled():
-                raise ConfigurationError(
-                    f"{passing} takes passes of its own with other parameters, of which the student's activation "
-                    "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
-                    "ExactHypergradient, or a student without activation checkpointing."
-                )
-            return self(parameters, buffers, images, *rest)[1]
+    def _again(self, estimators: str, *inputs: Any) -> Tensor:
+        """Return the losses of a pass that an estimator makes of its own."""
+        if self.recomputes and torch.is_grad_enabled():
+            raise ConfigurationError(
+                f"{estimators} takes passes of its own with other parameters, of which the student's activation "
+                "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
+                "ExactHypergradient, or a student without activation checkpointing."
+            )
+        return self(*inputs)[1]
 
-        lesson.replay = replay
-        if lesson.real_step is not None:
-            self.retrace(lesson.real_step, lesson.buffers)
-
-    def held(self, lesson: Lesson, action: Callable[[], Result]) -> Result:
+    def at_lesson_weights(self, lesson: Lesson, action: Callable[[], Result]) -> Result:
         """Do what goes back through a lesson's pass, with the student as it was in it.
 
         Activation checkpointing computes parts of a pass again, with the parameters that the modules have by then:
@@ -162,13 +158,12 @@ class StudentPass:
         )
         return result
 
-    def _notice_recomputation(self, lesson: Lesson) -> bool:
+    def _notice_recomputation(self, lesson: Lesson, losses: Tensor) -> bool:
         """Go back through the first lesson once more than is needed, and see whether a module is called."""
         calls: list[nn.Module] = []
         hooks = [m.register_forward_pre_hook(lambda module, _: calls.append(module)) for m in self.network.modules()]
         parameters = list(lesson.parameters.values())
-        assert lesson.losses is not None
-        loss = lesson.losses.sum()
+        loss = losses.sum()
         try:
             self._as_in(
                 lesson.parameters,
@@ -179,11 +174,6 @@ class StudentPass:
             for hook in hooks:
                 hook.remove()
         return bool(calls)
-
-    def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
-        """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
-        rest = (step.labels, step.seed, step.args, step.kwargs)
-        step.losses = lambda parameters, images: self(parameters, buffers, images, *rest)[1]
 
 
 def _head(activations: Sequence[HeadActivation], losses: Tensor) -> HeadActivation:
@@ -225,3 +215,94 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+class StudentLoss:
+    """The student's loss: of a batch of real images, of each image of a lesson, and what it takes labels to mean.
+
+    Args:
+        function: the user's, ``(outputs, labels) -> loss``; another one may be set at any time.
+        task: the user's; None: chosen by the first batch.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
+        self._given = task
+        self.function = function
+
+    @property
+    def function(self) -> Callable[[Any, Any], Tensor]:
+        """The user's loss function."""
+        return self._function
+
+    @function.setter
+    def function(self, function: Callable[[Any, Any], Tensor]) -> None:
+        self._function = function
+        self._compared = _is_stock(function)
+        self.task = self._given
+
+    @property
+    def task(self) -> Task | None:
+        """What labels mean; None before the first batch, unless it was given."""
+        return self._task
+
+    @task.setter
+    def task(self, task: Task | None) -> None:
+        self._given = self._task = task
+        if task is not None:
+            task.follow(self.function)
+
+    def task_of(self, labels: object, outputs: Tensor | None = None) -> Task:
+        """Return what labels mean: the task that was given, or is chosen by the first batch with outputs.
+
+        Args:
+            labels: of a batch.
+            outputs: of the student; without them, before the first batch, the task is good for checks alone.
+        """
+        if self._task is not None:
+            return self._task
+        task = choose_task(self.function, labels, outputs)
+        if outputs is not None:
+            self._task = task
+        return task
+
+    def checked_task(self, outputs: Any, real: RealBatch, num_classes: int | None) -> Task:
+        """Return what labels mean, once they and the student's outputs are known to fit."""
+        self.task_of(real.labels).check_outputs(outputs, real.labels_on_host, num_classes)
+        return self.task_of(real.labels, outputs)
+
+    def of_batch(self, outputs: Any, labels: Tensor) -> Tensor:
+        """Return the mean loss."""
+        return self.task_of(labels, outputs).loss(outputs, labels)
+
+    def of_each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each image ``(n,)``."""
+        return self.task_of(labels, outputs).losses(outputs, labels)
+
+    @torch.no_grad()
+    def compare(self, losses: Tensor, outputs: Tensor, labels: Tensor) -> None:
+        """Say once where the mean over single images is not the loss of them all together, as of weighted losses.
+
+        Looked at on the first lesson of more than one class: of one class all weights are the same.
+        """
+        if self._compared or len(torch.unique(labels, dim=0)) < 2:
+            return
+        self._compared = True
+        alone, together = float(losses.mean()), float(self.of_batch(outputs.detach(), labels))
+        if abs(alone - together) <= max(1e-3, 8 * torch.finfo(outputs.dtype).eps) * max(abs(together), 1e-3):
+            return
+        name = type(self.function).__name__
+        logger.warning(
+            "The mean of %s over the single images of a lesson is %.4g, over all of them together %.4g: lessons weigh "
+            "images otherwise than real batches do, because weights cancel where an image stands alone. Give "
+            "GMCLTrainer a loss of torch or MONAI itself, such as CrossEntropyLoss(weight=...), or give yours an "
+            "attribute reduction: with reduction='none' it returns the loss of each image (B,), normalized such that "
+            "their mean is the loss of the batch.",
+            name,
+            alone,
+            together,
+        )
+
+
+def _is_stock(function: Any) -> bool:
+    """Whether it is a loss of torch itself that takes each image for itself: there is nothing to compare."""
+    return type(function).__module__ == "torch.nn.modules.loss"

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``policy.csv``: what a policy learns, and what its operations do to the student."""
 
 from __future__ import annotations
 
@@ -19,11 +20,11 @@ from monai.utils.enums import CommonKeys as Keys
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
-from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.engines.student_pass import seeded, unwrapped
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.handlers.operation_table import OperationTable
+from monai_gmcl.handlers.epoch_table import OperationTable
 from monai_gmcl.metrics import operation_effects, prediction_error
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.policy import PolicyTeacher
@@ -138,7 +139,7 @@ class PolicyLog:
         if lesson.difficulty == 0:
             return
         # Proposed labels say what the student thinks already.
-        n = lesson.labeled
+        n = lesson.num_labeled
         acts = teacher.acts(lesson.latents[:n], lesson.image_shape[1:], lesson.difficulty)
         self._add(engine.state.epoch, acts, prediction_error(lesson.outputs[:n], lesson.labels[:n]))
 
@@ -173,7 +174,7 @@ class PolicyLog:
         # Floats: NCCL gathers no bools.
         acts = torch.cat([torch.zeros(0, len(names), dtype=torch.float64), *(a.double().cpu() for a in seen)])
         errors = torch.cat([torch.zeros(0, dtype=torch.float64), *(e.cpu() for e in (self._errors if seen else []))])
-        acts, errors = ranks.joined(acts) > 0, ranks.joined(errors)
+        acts, errors = ranks.all_gather(acts) > 0, ranks.all_gather(errors)
         self._forget()
         finite = errors.isfinite()
         if not finite.all():

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Whether a teacher writes the label into the image."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
+from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers import Teacher, draw_latents
-from monai_gmcl.teachers.label_vectors import label_vectors
 
 __all__ = ["LabelLeak", "label_leak"]
 

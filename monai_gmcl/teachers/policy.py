@@ -56,12 +56,14 @@ class PolicyTeacher(Teacher):
         value_range: lowest and highest value of the (un-normalized) images.
         mean: per-channel mean that was subtracted from the images.
         std: per-channel standard deviation by which the images were divided.
-        include: names of the operations. Default: all that suit the number of channels, but ``quarter_turn``, which is
-            for images without an up and a down: ``[operation.name for operation in OPERATIONS]`` has it, too.
+        include: names of the operations. Default: all that suit the number of channels, and ``quarter_turn`` where
+            images are not upright.
         exclude: names of operations to leave out. Where the label lives in the center of a patch, shift, zoom and
             erasing can make it false.
         bounds: upper limits of strengths, in the operation's own unit (the logarithm for zoom and gamma).
         probability: how often an operation acts on an image.
+        upright: whether images have an up and a down. Patches of microscopy have none: with False, quarter turns are
+            among the operations.
 
     Shape:
         images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; latents ``(B, L)``. Geometry is in pixels: on volumes with
@@ -84,12 +86,13 @@ class PolicyTeacher(Teacher):
         exclude: Collection[str] = (),
         bounds: Mapping[str, float] | None = None,
         probability: float = 0.5,
+        upright: bool = True,
     ) -> None:
         super().__init__(spatial_dims, in_channels, num_classes, value_range, mean, std)
         if not 0 < probability <= 1:
             raise ConfigurationError(f"probability must be above 0 and at most 1, got {probability}.")
         self.probability = float(probability)
-        self.operations = _choose_operations(in_channels, include, exclude, dict(bounds or {}))
+        self.operations = _choose_operations(in_channels, include, exclude, dict(bounds or {}), upright)
         oriented = sum(isinstance(operation, OrientationOperation) for operation in self.operations)
         self.log_odds = nn.Parameter(torch.zeros(oriented))
         self.log_share = nn.Parameter(torch.zeros(len(self.operations) - oriented))
@@ -245,7 +248,13 @@ class PolicyTeacher(Teacher):
                 f"to_monai takes {self.spatial_dims} spatial sizes and a difficulty above 0, "
                 f"got {tuple(spatial_size)} and {difficulty}."
             )
-        return policy_to_monai(self, spatial_size, difficulty, keys)
+        strengths = list(zip(self.operations, self.strengths(difficulty).tolist(), strict=True))
+        described = {
+            "difficulty": float(difficulty),
+            "ranges": self.policy(difficulty),
+            "turned_down": self.turned_down,
+        }
+        return policy_to_monai(self, strengths, self.probability, spatial_size, keys, described)
 
     def _split(self, latents: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Sequence[Tensor]]:
         sizes = [len(self.operations), *(operation.latent_size(image_shape) for operation in self.operations)]
@@ -259,7 +268,11 @@ class PolicyTeacher(Teacher):
 
 
 def _choose_operations(
-    in_channels: int, include: Collection[str] | None, exclude: Collection[str], bounds: dict[str, float]
+    in_channels: int,
+    include: Collection[str] | None,
+    exclude: Collection[str],
+    bounds: dict[str, float],
+    upright: bool,
 ) -> list[Operation]:
     suitable = [operation.name for operation in OPERATIONS if operation.suits(in_channels)]
     for argument, names in (("include", include or ()), ("exclude", exclude), ("bounds", bounds)):
@@ -271,7 +284,7 @@ def _choose_operations(
                 raise ConfigurationError(
                     f"{argument} names {name!r}; known operations for {in_channels} channel(s): {', '.join(accepted)}."
                 )
-    usual = [operation.name for operation in OPERATIONS if operation.by_default and operation.name in suitable]
+    usual = [o.name for o in OPERATIONS if o.name in suitable and (o.keeps_upright or not upright)]
     chosen = [name for name in (usual if include is None else include) if name not in exclude]
     if not chosen:
         raise ConfigurationError("include and exclude leave no operation.")

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A trained teacher as the transforms use it."""
 
 from __future__ import annotations
 
 import copy
 import itertools
-import math
 import os
 from numbers import Real
 from typing import Any
@@ -15,6 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError, TeacherError
+from monai_gmcl.labels import checked_for_teacher
 from monai_gmcl.teachers import Teacher, load_teacher
 from monai_gmcl.teachers.base import draw_latents
 
@@ -60,14 +61,10 @@ class FrozenTeacher:
     def __call__(self, images: Tensor, labels: Tensor | None, seed: int, difficulty: float) -> Tensor:
         """Make synthetic images.
 
-        Args:
-            images: ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work.
-            labels: ``(B,)`` or ``(B, 1)`` integer classes, or ``(B, K)`` float; None where the teacher looks at none.
-            seed: decides the latents. The same seed gives the same images on one kind of device.
-            difficulty: strength of the change.
-
-        Returns:
-            Images of the same shape, type and device, with no autograd graph.
+        Images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work; labels
+        ``(B,)`` or ``(B, 1)`` integer classes, or ``(B, K)`` float; None where the teacher looks at none. The seed
+        decides the latents: the same one gives the same images on one kind of device, of the same shape, type and
+        device, with no autograd graph.
 
         Raises:
             ConfigurationError: images of other channels or dimensions.
@@ -78,7 +75,7 @@ class FrozenTeacher:
         images = images.detach()
         self._check(images)
         if labels is not None:
-            labels = _check_labels(labels, getattr(self.module, "num_classes", None))
+            labels = checked_for_teacher(labels, getattr(self.module, "num_classes", None))
         self._move(images.device)
         generator = torch.Generator(device=images.device).manual_seed(seed)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
@@ -147,32 +144,3 @@ def label_rows(label: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         raise LabelError(f"Expected a label that is a number or an array of numbers, got {label!r}.") from error
     return rows.unsqueeze(0)
-
-
-def _check_labels(labels: Tensor, num_classes: int | None) -> Tensor:
-    """Return labels as teachers take them: classes ``(B,)`` int64, or float ``(B, K)`` from 0 to 1."""
-    if labels.is_floating_point():
-        fits = labels.ndim == 2 and (num_classes is None or labels.shape[1] in (1, num_classes))
-        if not fits or not _within(labels, 0, 1):
-            raise LabelError(
-                f"Expected class labels as integers, or {num_classes or 'K'} float labels from 0 to 1 for each image, "
-                f"got {_describe(labels)}."
-            )
-        return labels.float()
-    flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
-    highest = "K - 1" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
-    if labels.dtype == torch.bool or not flat or not _within(labels, 0, (num_classes or math.inf) - 1):
-        raise LabelError(
-            f"Expected one class from 0 to {highest} for each image, or float labels (K,), got {_describe(labels)}."
-        )
-    return labels.reshape(-1).long()
-
-
-def _within(labels: Tensor, low: float, high: float) -> bool:
-    return bool(((labels >= low) & (labels <= high)).all())
-
-
-def _describe(labels: Tensor) -> str:
-    if labels.numel() == 1:
-        return f"{labels.item():g} ({labels.dtype})"
-    return f"{labels.dtype} {tuple(labels.shape)} with values from {labels.min().item():g} to {labels.max().item():g}"

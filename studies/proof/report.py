@@ -11,7 +11,7 @@ import fire
 
 from monai_gmcl.benchmark.report import write_report
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
-from monai_gmcl.page import Section, Table
+from monai_gmcl.reporting.page import Section, Table
 from studies.proof.arms import COLORS, TITLES
 from studies.proof.rows import kept_rows
 from studies.proof.tables import SHARES, gan_table, pooled_table, robust_table, share_table

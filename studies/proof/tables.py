@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from monai_gmcl.benchmark.report.formats import difference_text, mean_text, sized
 from monai_gmcl.benchmark.report.rows import CHECKPOINTS, Cell, Results, auc
 from monai_gmcl.benchmark.report.tables import table_by_arm
-from monai_gmcl.page import Table
+from monai_gmcl.reporting.page import Table
 
 __all__ = ["SHARES", "gan_table", "pooled_table", "robust_table", "share_table"]
 
@@ -58,7 +58,7 @@ def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
         attacked = results.numbers(cell, arm, "robust", "accuracy")
         paths = [("accuracy",), *((attack, radius) for attack in ("fgsm", "pgd") for radius in RADII)]
         shifts: list[tuple[str, ...]] = [("stain_shift",), ("blur",), ("jpeg",)]
-        found = [mean_text(results.numbers(cell, arm, "robust", *path).values()) for path in [*paths, *shifts]]
+        found = [mean_text(results.numbers(cell, arm, "robust", *path)) for path in [*paths, *shifts]]
         unchanged = [value for seed, value in results.numbers(cell, arm, *auc(cell)).items() if seed in attacked]
         return [str(len(attacked)), *found, mean_text(unchanged)]
 
@@ -87,7 +87,7 @@ def gan_table(results: Results, cells: Sequence[Cell]) -> Table:
     kids = ("kid", "kid_drawn", "kid_real", "diversity_real")
 
     def texts(cell: Cell, arm: str) -> list[str]:
-        found = [mean_text(results.numbers(cell, arm, "synthetic", "gan", name).values()) for name in kids]
+        found = [mean_text(results.numbers(cell, arm, "synthetic", "gan", name)) for name in kids]
         return [*found, sized(results.mean(cell, arm, "synthetic", "gan", "length"), 1)]
 
     titles = [f"KID of {which}" for which in ("selected images", "all drawn", "labeled images")]

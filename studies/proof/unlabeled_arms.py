@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from monai_gmcl.benchmark.arm import Arm
+from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
@@ -135,7 +136,7 @@ def self_training(setup: Setup) -> Trainer:
     assert setup.unlabeled is not None
     labels = _first_student(setup, setup.steps).probabilities("chosen", setup.unlabeled[0]).argmax(1)
     joined = torch.cat([setup.labeled[0], setup.unlabeled[0]]), torch.cat([setup.labeled[1], labels])
-    return _supervised(setup.with_labeled(joined))
+    return _supervised(replace(setup, labeled=joined))
 
 
 def _supervised(setup: Setup) -> Trainer:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from monai_gmcl.benchmark.report.formats import difference_text, short
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
-from monai_gmcl.metrics.paired_statistics import PairedDifference
 from studies.proof.targets import MET, MISSED, OPEN, Target, each, paired
 
 __all__ = ["unlabeled_targets"]

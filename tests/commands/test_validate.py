@@ -38,6 +38,7 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
 
 
+@pytest.mark.gate
 def test_errors_end_the_command_with_1_a_table_and_a_progress_bar(data: Path) -> None:
     (data / "cat" / "empty.png").touch()
     Image.new("RGB", (8, 8)).save(data / "cat" / "black.png")

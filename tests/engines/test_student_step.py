@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,18 @@ from monai.handlers import LrScheduleHandler
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
-from monai_gmcl import Curriculum, ExactHypergradient, GMCLEvents, GMCLKeys, GMCLTrainer, LinearRamp
+from monai_gmcl import (
+    Curriculum,
+    ExactHypergradient,
+    FiniteDifferenceHypergradient,
+    ForwardHypergradient,
+    GMCLEvents,
+    GMCLKeys,
+    GMCLTrainer,
+    HeadHypergradient,
+    Hypergradient,
+    LinearRamp,
+)
 
 Build = Callable[..., GMCLTrainer]
 
@@ -82,15 +93,14 @@ def test_the_look_ahead_is_the_real_gradient_whatever_r_and_clipping_make_of_the
     run = trainer(network=smooth_student(), curriculum=Curriculum(real_weight=0.2), **options)
     heard: list[dict[str, Tensor]] = []
     wanted: list[dict[str, Tensor]] = []
-    assert run.teacher_step is not None
-    estimator = run.teacher_step.hypergradient
+    estimator = run.hypergradient
 
     class Listening(type(estimator)):  # type: ignore[misc]
         def __call__(self, lessons: Any, look_ahead: Any) -> Any:
             heard.append({name: v.clone() for name, v in look_ahead.items()})
             return super().__call__(lessons, look_ahead)
 
-    run.teacher_step.hypergradient = Listening()
+    run.hypergradient = Listening()
 
     @run.on(IterationEvents.LOSS_COMPLETED)
     def compute() -> None:
@@ -175,8 +185,8 @@ def test_each_micro_batch_of_a_window_has_a_lesson_and_the_last_is_heard(trainer
     steps: list[int] = []
     run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: latents.append(run.state.lesson.latents))
     run.add_event_handler(GMCLEvents.TEACHER_STEP_COMPLETED, lambda: steps.append(run.state.iteration))
-    alive = run._pending.alive
-    run._pending.alive = lambda: [heard.append(k.latents) or k for k in alive()]  # type: ignore[func-returns-value, method-assign]
+    alive = run.pending_lessons.with_graphs
+    run.pending_lessons.with_graphs = lambda: [heard.append(k.latents) or k for k in alive()]  # type: ignore[func-returns-value, method-assign]
     run.run()
     windows = [[0, 1], [2, 3], [4], [5, 6], [7, 8], [9]]
     for window, found in zip(windows, follower.steps, strict=True):
@@ -244,3 +254,47 @@ def test_the_lessons_gradient_of_a_window_can_be_read_before_the_step(steps: int
     run.run()
     assert seen == ([1] * 5 if steps == 1 else [1, 2, 3, 1, 2])
     assert run.student_step.lesson_gradient() == {}
+
+
+class SmoothStudent(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(
+            *(nn.Conv2d(3, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 8, 3, padding=1), nn.Tanh()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
+        )
+
+
+def signals(build: Build, hypergradient: Hypergradient, **options: Any) -> list[Tensor]:
+    """What an estimator returns in the first steps of a run."""
+    found: list[Tensor] = []
+
+    class Noting(Hypergradient):
+        watch = staticmethod(hypergradient.watch)  # type: ignore[assignment]
+        reads = staticmethod(hypergradient.reads)  # type: ignore[assignment]
+
+        def __call__(self, lessons: Sequence[Any], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+            result = hypergradient(lessons, look_ahead)
+            found.append(result[0].double().flatten())
+            return result
+
+    torch.manual_seed(0)
+    network = SmoothStudent()
+    sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    build(network=network, optimizer=sgd, hypergradient=Noting(), max_epochs=1, **options).run()
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "hypergradient",
+    [HeadHypergradient(), ExactHypergradient(), ForwardHypergradient(), FiniteDifferenceHypergradient()],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_the_hypergradient_points_where_that_of_single_precision_does(
+    hypergradient: Hypergradient, dtype: torch.dtype, trainer: Build
+) -> None:
+    single = signals(trainer, hypergradient)
+    mixed = signals(trainer, hypergradient, amp=True, amp_kwargs={"dtype": dtype})
+    assert len(single) == len(mixed) > 2
+    cosines = [float(torch.cosine_similarity(a, b, dim=0)) for a, b in zip(single, mixed, strict=True)]
+    assert min(cosines) >= 0.99, cosines

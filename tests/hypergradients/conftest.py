@@ -172,8 +172,8 @@ class Spy(Hypergradient):
         self.lookback = lookback
         self.heard: list[tuple[list[Lesson], dict[str, Tensor]]] = []
 
-    def watch(self, network: nn.Module, trained: Sequence[str]) -> Any:
-        return HeadHypergradient().watch(network, trained)
+    def record_head(self, network: nn.Module, trained: Sequence[str]) -> Any:
+        return HeadHypergradient().record_head(network, trained)
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         self.heard.append((list(lessons), {name: v.clone() for name, v in look_ahead.items()}))

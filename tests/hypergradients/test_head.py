@@ -50,7 +50,7 @@ def test_head_is_the_heads_share_where_the_whole_student_learns(
 
 def watched(student: nn.Module, images: Tensor, head: str | None = None, trained: list[str] | None = None) -> list[Any]:
     names = [name for name, _ in student.named_parameters()] if trained is None else trained
-    with HeadHypergradient(head).watch(student, names) as seen:
+    with HeadHypergradient(head).record_head(student, names) as seen:
         student(images)
     return seen
 

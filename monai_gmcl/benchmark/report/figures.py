@@ -4,22 +4,19 @@
 
 from __future__ import annotations
 
-import io
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-from scipy.stats import sem
 from scipy.stats import t as student_t
 
 from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
-from monai_gmcl.page import Picture
+from monai_gmcl.reporting.figures import figure_png, new_figure
+from monai_gmcl.reporting.page import Picture
 
 __all__ = ["COLORS", "cost_figure", "difference_figure", "efficiency_figure"]
 
@@ -54,8 +51,8 @@ STYLE: Any = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "savefig.dpi": 130,
 }
+DPI = 130
 CROWDED = 1.4
 """Numbers of labeled images that are less than this times another stand too close to be read side by side."""
 LEAST_SIZES = 3
@@ -69,8 +66,10 @@ TITLE_WIDTH = 4.2
 def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
     """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms.
 
-    Arms with one or two of three sizes or more are left to the tables.
+    Arms with one or two of three sizes or more are left to the tables. Of one size the arms stand below each other.
     """
+    if len(cells) == 1:
+        return _one_size_figure(results, cells[0], colors)
     sizes = [cell.n for cell in cells]
     enough = min(LEAST_SIZES, len(cells))
     arms = [arm for arm in results.arms(cells) if sum(bool(results.seeds(cell, arm)) for cell in cells) >= enough]
@@ -79,11 +78,11 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
             for i, arm in enumerate(arms):
-                values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights)).values()) for cell in cells}
-                values = {n: found for n, found in values.items() if found}
+                values = {cell.n: results.numbers(cell, arm, *auc(cell, weights)) for cell in cells}
+                values = {n: found for n, found in values.items() if len(found)}
                 # Apart, so that intervals do not hide each other.
                 x = [n * 1.008 ** (i - len(arms) / 2) for n in values]
-                y = [statistics.fmean(found) for found in values.values()]
+                y = [found.mean() for found in values.values()]
                 half = [_half(found) for found in values.values()] if arm in colors else None
                 axes.errorbar(x, y, half, elinewidth=0.8, **_style(results, arm, colors))
             axes.set_xscale("log")
@@ -95,6 +94,26 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
 
     alt = f"AUC over the number of labeled images, by method: {_place(cells)}"
     return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, _lines(len(arms), len(BOTH))))
+
+
+def _one_size_figure(results: Results, cell: Cell, colors: Mapping[str, str]) -> Picture:
+    arms = results.arms([cell])
+    place = cell.split.replace("_", " ")
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, weights in zip(panels, BOTH, strict=True):
+            for y, arm in enumerate(arms):
+                found = results.numbers(cell, arm, *auc(cell, weights))
+                style = {**_style(results, arm, colors), "linestyle": ""}
+                axes.errorbar([found.mean()], [y], xerr=_half(found), **style)
+            axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
+            axes.set_ylim(len(arms) - 0.4, -0.6)
+            axes.locator_params(axis="x", nbins=5)
+            axes.set(title=f"{CHECKPOINTS[weights]}, n = {cell.n}", xlabel=f"AUC on {place}")
+
+    alt = f"AUC with {cell.n} labeled images, by method, 95 % intervals: {_place([cell])}"
+    height = 0.9 + 0.25 * max(2, len(arms))
+    return Picture(f"labels-{_place([cell])}", alt, _png(draw, len(BOTH), height, _lines(len(arms), len(BOTH))))
 
 
 def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
@@ -176,16 +195,14 @@ def _lines(arms: int, panels: int) -> int:
 def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lines: int, sharey: bool = True) -> bytes:
     """Return a row of panels over one legend of so many lines."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(_width(panels), height + 0.19 * lines), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(_width(panels), height + 0.19 * lines)
         axes = figure.subplots(1, panels, squeeze=False, sharey=sharey)[0]
         draw(axes)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // lines))
-        stored = io.BytesIO()
+        figure.set_dpi(DPI)
         # Without matplotlib's version in it, so that the same rows give the same file.
-        figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
+        return figure_png(figure, metadata={"Software": None})
 
 
 def _style(results: Results, arm: str, colors: Mapping[str, str]) -> dict[str, Any]:
@@ -200,9 +217,9 @@ def _style(results: Results, arm: str, colors: Mapping[str, str]) -> dict[str, A
     return {**style, "marker": marker, "markersize": 5, "label": results.title(arm), "zorder": zorder}
 
 
-def _half(values: Sequence[float]) -> float:
+def _half(values: pd.Series) -> float:
     """Half the 95 % interval of a mean; 0 of one value, whose spread is not known."""
-    return float(student_t.ppf(0.975, len(values) - 1) * sem(values)) if len(values) > 1 else 0.0
+    return float(student_t.ppf(0.975, len(values) - 1) * values.sem()) if len(values) > 1 else 0.0
 
 
 def _place(cells: Sequence[Cell]) -> str:

@@ -116,15 +116,6 @@ def test_mixed_labels_follow_the_mixed_images() -> None:
             assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
 
 
-def test_halves_of_a_doubled_batch_have_statistics_of_their_own() -> None:
-    run = StudentRun(ARMS["doubled_batch_split_statistics"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
-    images = torch.cat([labeled(8)[0], 5 * labeled(8)[0]])
-    network = run.network.train()
-    found = run.trainer.inferer(images, network)
-    assert torch.allclose(found[:8], network(images[:8]), atol=1e-6)
-    assert not torch.allclose(found[:8], network(images)[:8], atol=1e-2)
-
-
 VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)
 
 

@@ -1,19 +1,40 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What labels mean: to the loss, to the student's outputs, to teachers, and to those who count classes.
+
+A :class:`Task` is one meaning. The trainer chooses it by the first batch (:func:`choose_task`), or is given one.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from monai_gmcl.exceptions import LabelError
+from monai_gmcl.exceptions import LabelError, StudentOutputError
+from monai_gmcl.per_image_loss import per_image_loss
 
-__all__ = ["IGNORED", "SUPPORTED_TASKS", "Task", "ignore_index_of", "labels_for_loss", "labels_for_teacher"]
+__all__ = [
+    "IGNORED",
+    "SUPPORTED_TASKS",
+    "Classification",
+    "MultiLabel",
+    "Task",
+    "choose_task",
+    "class_ids",
+    "ignore_index_of",
+    "is_multi_label",
+    "label_vectors",
+    "labels_for_loss",
+    "labels_for_teacher",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -25,53 +46,243 @@ IGNORED = -100
 """What torch's losses ignore unless they are told otherwise."""
 
 
-class Task:
-    """What labels mean to a loss function: one class an image, or several labels (or one logit) each for itself.
-
-    Class indices are one class an image. Of labels ``(B, K)`` the loss itself tells: one that does not change when all
-    outputs of an image rise by the same amount has a softmax in it (cross-entropy), so that the largest output is the
-    student's answer; so have outputs that sum to 1. With any other loss each output is an answer of its own: a
-    logit, which says yes above 0, or, where the loss takes .5 to be undecided (``BCELoss``), a probability. The loss is
-    asked on made-up outputs from 0 to 1, never on images.
+class Task(ABC):
+    """What labels mean to the student's loss, outputs and accuracy.
 
     Args:
-        loss_function: the student's.
-        outputs: of the student, ``(B, K)`` or ``(B,)``.
-        labels: ``(B,)`` or ``(B, K)``.
+        loss_function: the student's, ``(outputs, labels) -> loss``; a trainer sets its own (:meth:`follow`).
 
     Attributes:
-        of_classes: whether an image has one class.
-        threshold: the output above which a label is taken to be there.
+        ignored: the class index that the loss ignores: what has it has no label.
     """
 
-    def __init__(self, loss_function: Callable[..., Tensor], outputs: Tensor, labels: Tensor) -> None:
+    def __init__(self, loss_function: Callable[..., Tensor] | None = None) -> None:
+        self.follow(nn.CrossEntropyLoss() if loss_function is None else loss_function)
+
+    def follow(self, loss_function: Callable[..., Tensor]) -> None:
+        """Take another loss."""
         self.loss_function = loss_function
         self.ignored = ignore_index_of(loss_function)
-        self._warned = False
-        one_output = outputs[0].numel() == 1
-        self.of_classes = not one_output and (labels[0].numel() == 1 or self._has_softmax(outputs.detach(), labels))
-        self.threshold = 0.0
-        if not self.of_classes and self._undecided_at_half(outputs, labels):
-            self.threshold = 0.5
+        # A lesson's graph outlives the optimizer's step, which changes the loss's own parameters in place.
+        self._learns = isinstance(loss_function, nn.Module) and any(p.requires_grad for p in loss_function.parameters())
 
-    def check(self, outputs: Tensor, labels: Tensor) -> None:
-        """Raise where labels do not mean what the loss makes of them; say once where they are taken for soft labels.
+    @abstractmethod
+    def check_labels(self, labels: object, num_classes: int | None) -> None:
+        """Raise unless labels can be this task's; before the student's pass.
+
+        Args:
+            labels: of a batch, on the CPU.
+            num_classes: how many classes the teacher knows; None where it does not say.
 
         Raises:
-            LabelError: labels between 0 and 1 with a loss of differences such as ``MSELoss``; integer labels
-                ``(B, K)`` that are not one-hot with torch's cross-entropy.
+            LabelError: with what was found.
         """
-        if not labels.is_floating_point():
-            one_hot = labels[0].numel() == 1 or not _is_cross_entropy(self.loss_function) or (labels.sum(1) == 1).all()
-            if not one_hot:
+
+    @abstractmethod
+    def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
+        """Raise unless the student's outputs fit the labels.
+
+        Raises:
+            StudentOutputError: with both shapes.
+            LabelError: a class that has no logit; labels of another type.
+        """
+
+    @abstractmethod
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise where labels do not mean what the loss makes of them.
+
+        Raises:
+            LabelError: with what was found.
+        """
+
+    def loss(self, outputs: Any, labels: Tensor) -> Tensor:
+        """Return the loss of a batch, a number."""
+        return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each image ``(n,)``; their mean is :meth:`loss`. Parameters of the loss learn nothing here."""
+        function = self.loss_function
+        if self._learns:
+            assert isinstance(function, nn.Module)
+            function = copy.deepcopy(function).requires_grad_(False)
+        return per_image_loss(function, outputs, labels_for_loss(function, labels))
+
+    @abstractmethod
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return how right the student is on each image, 0 to 1 ``(n,)``."""
+
+    @abstractmethod
+    def classes(self, labels: Tensor) -> Tensor:
+        """Return the class of each image, by which lessons' sources are drawn, int64 ``(n,)``; -1 where it has none."""
+
+    @abstractmethod
+    def chance(self, labels: Tensor) -> float:
+        """Return the correctness of guesses by the labels' own shares, 0 to 1."""
+
+    @staticmethod
+    @abstractmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the labels that outputs say ``(n, ...)`` and how sure each is, 0 to 1 ``(n,)``."""
+
+    def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
+        """Return proposed labels in the shape and type of given ones.
+
+        Args:
+            proposals: labels; one number an image may stand in a row or in a column.
+            n: number of images.
+            like: labels of real images ``(m, ...)``.
+            num_classes: as in :meth:`check_labels`.
+
+        Raises:
+            LabelError: they have another shape or type, or are not among the classes.
+        """
+        wanted = (n, *like.shape[1:])
+        if proposals.numel() == math.prod(wanted):
+            proposals = proposals.reshape(wanted)
+        if proposals.shape != wanted or proposals.is_floating_point() != like.is_floating_point():
+            raise LabelError(
+                f"Expected proposed labels {wanted} of {like.dtype}, as real images have, got "
+                f"{tuple(proposals.shape)} of {proposals.dtype}. For several labels an image: "
+                "PseudoLabeler(multi_label=True)."
+            )
+        self.check_labels(proposals, num_classes)
+        return proposals.to(like.dtype)
+
+
+class _OfWholeImages(Task):
+    """What one class and several labels have in common: labels ``(B,)``, ``(B, 1)`` or ``(B, K)``."""
+
+    def check_labels(self, labels: object, num_classes: int | None) -> None:
+        if not isinstance(labels, Tensor):
+            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
+        if labels.ndim not in (1, 2) or labels.numel() == 0:
+            raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
+        values = labels if labels.is_floating_point() else labels.long()
+        indices = labels[0].numel() == 1 and not labels.is_floating_point()
+        if indices:
+            values = values[values != self.ignored]
+            if len(values) == 0:
+                return
+        least, most = values.min().item(), values.max().item()
+        if not indices:
+            if not (least >= 0 and most <= 1):
                 raise LabelError(
-                    f"Expected integer labels {tuple(labels.shape)} with cross-entropy to be one-hot, got "
-                    f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
+                    f"Expected labels (B,) or (B, K) of {labels.dtype} from 0 to 1, got shape {tuple(labels.shape)} "
+                    f"with values from {least:g} to {most:g}. {SUPPORTED_TASKS}."
                 )
             return
-        if self.of_classes or bool(((labels == 0) | (labels == 1)).all()):
+        # One logit is asked about two classes, of which the teacher may count one.
+        if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
+            upper = (
+                "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
+            )
+            raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
+
+    def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
+        if not isinstance(outputs, Tensor):
+            raise StudentOutputError(
+                f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
+                "An inferer can choose among several outputs."
+            )
+        n, kind = len(labels), "float" if labels.is_floating_point() else "integer"
+        wrong = f", one logit for each class, got {tuple(outputs.shape)}."
+        if outputs.ndim not in (1, 2) or len(outputs) != n:
+            classes = "K" if num_classes is None else num_classes
+            raise StudentOutputError(f"Expected the student's output to be ({n}, {classes}){wrong}")
+        given, wanted = outputs[0].numel(), labels[0].numel()
+        if wanted > 1 or given == 1:
+            if given != wanted:
+                raise StudentOutputError(
+                    f"Expected the student's output to be shaped as its {kind} labels {tuple(labels.shape)}, "
+                    f"got {tuple(outputs.shape)}."
+                )
+            if given == 1 and labels.max() > 1:
+                raise LabelError(
+                    f"Expected labels 0 and 1 with one logit, got {labels.max().item()}. {SUPPORTED_TASKS}."
+                )
             return
-        if self._is_of_differences(outputs, labels):
+        if labels.is_floating_point():
+            raise LabelError(
+                f"Expected class labels as integers, or float labels (B, K) from 0 to 1 for {given} outputs, got shape "
+                f"{tuple(labels.shape)} {labels.dtype}. {SUPPORTED_TASKS}."
+            )
+        if given != (num_classes or given):
+            raise StudentOutputError(f"Expected the student's output to be ({n}, {num_classes}){wrong}")
+        known = labels[labels.long() != self.ignored]
+        if len(known) and known.max() >= given:
+            raise LabelError(
+                f"Expected class labels from 0 to {given - 1} (the student has {given} logits), got "
+                f"{known.max().item()}."
+            )
+
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise for integer labels ``(B, K)`` that are not one-hot with torch's cross-entropy."""
+        if labels.is_floating_point() or labels[0].numel() == 1 or not _is_cross_entropy(self.loss_function):
+            return
+        if not (labels.sum(1) == 1).all():
+            raise LabelError(
+                f"Expected integer labels {tuple(labels.shape)} with cross-entropy to be one-hot, got "
+                f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
+            )
+
+    def _index(self, labels: Tensor) -> Tensor:
+        classes = labels.flatten().float().round().long()
+        return torch.where(classes == self.ignored, -1, classes)
+
+
+class Classification(_OfWholeImages):
+    """One class an image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
+
+    The student's answer is its largest output.
+    """
+
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return 1 where the largest output is the label's, or that of the largest share of a soft label."""
+        answers = outputs.detach().argmax(1)
+        if labels[0].numel() == 1:
+            return (answers == labels.flatten()).float()
+        return (labels.gather(1, answers[:, None])[:, 0] == labels.amax(1)).float()
+
+    def classes(self, labels: Tensor) -> Tensor:
+        """Return the class of each image."""
+        return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
+
+    def chance(self, labels: Tensor) -> float:
+        """Return the sum of the classes' squared shares."""
+        classes = self.classes(labels)
+        counts = classes[classes >= 0].bincount().double()
+        return float((counts / counts.sum().clamp_min(1)).square().sum())
+
+    @staticmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the likeliest class int64 ``(n,)``, and its probability."""
+        confidences, classes = outputs.softmax(1).max(1)
+        return classes, confidences
+
+
+class MultiLabel(_OfWholeImages):
+    """Several labels an image, or one logit, each for itself: ``(B, K)``, ``(B, 1)`` or ``(B,)`` from 0 to 1.
+
+    Args:
+        loss_function: as for every task.
+        threshold: the output above which a label is taken to be there: 0 for logits, .5 for probabilities.
+    """
+
+    def __init__(self, loss_function: Callable[..., Tensor] | None = None, threshold: float = 0.0) -> None:
+        super().__init__(nn.BCEWithLogitsLoss() if loss_function is None else loss_function)
+        self.threshold = threshold
+        self._warned = False
+
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise for targets of a regression; say once that labels between 0 and 1 are taken for soft labels.
+
+        Raises:
+            LabelError: labels between 0 and 1 with a loss of differences such as ``MSELoss``.
+        """
+        super().check(outputs, labels)
+        if not labels.is_floating_point() or bool(((labels == 0) | (labels == 1)).all()):
+            return
+        if _Loss(self.loss_function).is_of_differences(outputs, labels):
             raise LabelError(
                 f"Labels between 0 and 1, such as {float(labels[(labels > 0) & (labels < 1)][0]):g}, with a loss of "
                 f"differences ({_name(self.loss_function)}) are targets of a regression. {SUPPORTED_TASKS}; use "
@@ -85,58 +296,86 @@ class Task:
             )
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return how right the student is on each image, 0 to 1 ``(n,)``.
-
-        One class: 1 where the largest output is the label's, or that of the largest share of a soft label. Several
-        labels, one logit: the share of labels on the right side.
-        """
-        outputs = outputs.detach()
-        if not self.of_classes:
-            n = len(outputs)
-            found, wanted = outputs.reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
-            return (found == wanted).float().mean(1)
-        answers = outputs.argmax(1)
-        if labels[0].numel() == 1:
-            return (answers == labels.flatten()).float()
-        return (labels.gather(1, answers[:, None])[:, 0] == labels.amax(1)).float()
+        """Return the share of labels on the right side."""
+        n = len(outputs)
+        found, wanted = outputs.detach().reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
+        return (found == wanted).float().mean(1)
 
     def classes(self, labels: Tensor) -> Tensor:
-        """Return the class of each image ``(n,)`` int64; several labels all count as class 0, ignored ones as -1."""
-        if labels[0].numel() > 1:
-            return labels.argmax(1) if self.of_classes else torch.zeros_like(labels[:, 0], dtype=torch.int64)
-        classes = labels.flatten().float().round().long()
-        return torch.where(classes == self.ignored, -1, classes)
+        """Return 0 and 1 for one logit; several labels all count as class 0."""
+        return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
 
-    def _has_softmax(self, outputs: Tensor, labels: Tensor) -> bool:
+    def chance(self, labels: Tensor) -> float:
+        """Return the mean over labels of the squared shares of both sides."""
+        shares = labels.reshape(len(labels), -1).double().mean(0)
+        return float((shares**2 + (1 - shares) ** 2).mean())
+
+    @staticmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each label's likelier side, float ``(n, K)``, and the mean probability of those sides."""
+        probabilities = outputs.sigmoid()
+        labels = (probabilities > 0.5).float()
+        return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
+
+
+def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: Tensor | None = None) -> Task:
+    """Return what labels mean to a loss function.
+
+    Class indices are one class an image. Of labels ``(B, K)`` the loss itself tells: one that does not change when all
+    outputs of an image rise by the same amount has a softmax in it (cross-entropy), so that the largest output is the
+    student's answer; so have outputs that sum to 1. With any other loss each output is an answer of its own: a
+    logit, which says yes above 0, or, where the loss takes .5 to be undecided (``BCELoss``), a probability. The loss is
+    asked on made-up outputs from 0 to 1, never on images.
+
+    Args:
+        loss_function: the student's.
+        labels: of a batch.
+        outputs: of the student, ``(B, K)`` or ``(B,)``. Without them: a task whose checks of labels and outputs are
+            those of all tasks with labels of this shape.
+    """
+    if outputs is None or not isinstance(labels, Tensor):
+        return Classification(loss_function)
+    loss = _Loss(loss_function)
+    one_output = outputs[0].numel() == 1
+    if not one_output and (labels[0].numel() == 1 or loss.has_softmax(outputs.detach(), labels)):
+        return Classification(loss_function)
+    return MultiLabel(loss_function, 0.5 if loss.is_undecided_at_half(outputs, labels) else 0.0)
+
+
+class _Loss:
+    """A loss function that is asked what it is, on made-up outputs; it stays as it was."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+
+    def has_softmax(self, outputs: Tensor, labels: Tensor) -> bool:
         ones = torch.ones_like(outputs[:, 0])
         if any(torch.allclose(o.sum(1), ones, atol=1e-3) and bool((o >= 0).all()) for o in (outputs, outputs.exp())):
             return True
         probe = torch.linspace(0.1, 0.5, outputs.numel(), device=outputs.device).view_as(outputs).to(outputs.dtype)
-        return _same(self._loss(probe, labels), self._loss(probe + 0.4, labels))
+        return _same(self._at(probe, labels), self._at(probe + 0.4, labels))
+
+    def is_undecided_at_half(self, outputs: Tensor, labels: Tensor) -> bool:
+        half = torch.full_like(outputs, 0.5)
+        return _same(self._at(half, torch.zeros_like(labels)), self._at(half, torch.ones_like(labels)))
+
+    def is_of_differences(self, outputs: Tensor, labels: Tensor) -> bool:
+        def at(output: float, label: float) -> float:
+            return self._at(torch.full_like(outputs, output), torch.full_like(labels, label))
+
+        return _same(at(0.4, 0.1), at(0.9, 0.6)) and _same(at(0.1, 0.4), at(0.6, 0.9))
 
     @torch.no_grad()
-    def _loss(self, outputs: Tensor, labels: Tensor) -> float:
-        loss = self.loss_function
+    def _at(self, outputs: Tensor, labels: Tensor) -> float:
         try:
-            if isinstance(loss, nn.Module):
-                # Losses may count their calls, or learn.
-                loss = copy.deepcopy(loss)
+            # Losses may count their calls, or learn.
+            loss = copy.deepcopy(self.function) if isinstance(self.function, nn.Module) else self.function
             with torch.random.fork_rng(devices=[outputs.device] if outputs.device.type == "cuda" else []):
                 torch.manual_seed(0)
-                return float(loss(outputs, labels_for_loss(self.loss_function, labels)).mean())
+                return float(loss(outputs, labels_for_loss(self.function, labels)).mean())
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError):
             # A loss that refuses made-up outputs or labels is none of the kind that is asked for.
             return float("nan")
-
-    def _undecided_at_half(self, outputs: Tensor, labels: Tensor) -> bool:
-        half = torch.full_like(outputs, 0.5)
-        return _same(self._loss(half, torch.zeros_like(labels)), self._loss(half, torch.ones_like(labels)))
-
-    def _is_of_differences(self, outputs: Tensor, labels: Tensor) -> bool:
-        def at(output: float, label: float) -> float:
-            return self._loss(torch.full_like(outputs, output), torch.full_like(labels, label))
-
-        return _same(at(0.4, 0.1), at(0.9, 0.6)) and _same(at(0.1, 0.4), at(0.6, 0.9))
 
 
 def ignore_index_of(loss_function: Any) -> int:
@@ -158,6 +397,46 @@ def labels_for_teacher(labels: Tensor) -> Tensor:
     if labels[0].numel() == 1:
         return labels.view(len(labels), -1) if labels.is_floating_point() else labels.flatten().long()
     return labels if labels.is_floating_point() else labels.float()
+
+
+def label_vectors(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Labels as a network takes them: classes one-hot, multi-label rows as they are.
+
+    Args:
+        labels: int64 classes ``(B,)``, or float ``(B, num_classes)``.
+        num_classes: number of classes, or of labels.
+        dtype: of the result.
+
+    Returns:
+        Tensor ``(B, num_classes)``.
+
+    Raises:
+        LabelError: another shape or type, or a class outside 0 to ``num_classes - 1``.
+    """
+    if labels.ndim == 1 and not labels.is_floating_point():
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+            raise LabelError(
+                f"Expected classes from 0 to {num_classes - 1} (the teacher's num_classes is {num_classes}), "
+                f"got {int(labels.min())} to {int(labels.max())}."
+            )
+        return functional.one_hot(labels.long(), num_classes).to(dtype)
+    if labels.ndim == 2 and labels.shape[1] == num_classes and labels.is_floating_point():
+        return labels.to(dtype)
+    raise LabelError(
+        f"Expected int64 labels (B,) or float labels (B, {num_classes}), got {labels.dtype} {tuple(labels.shape)}."
+    )
+
+
+def class_ids(labels: Tensor) -> list[int]:
+    """Return the class of each label, where no task is at hand; multi-label rows all count as class 0."""
+    if is_multi_label(labels):
+        return [0] * len(labels)
+    return [int(value) for value in labels.flatten().float().round().tolist()]
+
+
+def is_multi_label(labels: Tensor) -> bool:
+    """Whether an image has several labels, float ``(n, K)`` with K > 1, instead of a class."""
+    return labels.is_floating_point() and labels[0].numel() > 1
 
 
 def _is_cross_entropy(loss_function: Any) -> bool:

@@ -12,21 +12,17 @@ from torch import Tensor, nn
 from monai_gmcl.exceptions import (
     ConfigurationError,
     DataError,
-    LabelError,
     NonFiniteLossError,
-    StudentOutputError,
     TeacherError,
 )
-from monai_gmcl.tasks import IGNORED, SUPPORTED_TASKS
+from monai_gmcl.tasks import IGNORED
 
 __all__ = [
     "check_device",
     "check_generated",
     "check_images",
-    "check_labels",
     "check_lesson",
     "check_loss",
-    "check_outputs",
     "check_uncompiled",
     "image_name",
 ]
@@ -98,87 +94,6 @@ def image_name(index: int, meta: Mapping[str, Any] | None) -> str:
     """Return the file of an image of a batch for a message, between commas, as far as MONAI knows it."""
     names = (meta or {}).get("filename_or_obj", ())
     return f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
-
-
-def check_labels(labels: object, num_classes: int | None, ignored: int = IGNORED) -> None:
-    """Raise unless labels are class indices, 0 to num_classes - 1 or ignored, or numbers from 0 to 1.
-
-    Args:
-        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``.
-        num_classes: how many classes there are, where that is known.
-        ignored: a class index that says that an image has no label.
-
-    Raises:
-        LabelError: with what was found.
-    """
-    if not isinstance(labels, Tensor):
-        raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
-    if labels.ndim not in (1, 2) or labels.numel() == 0:
-        raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
-    values = labels if labels.is_floating_point() else labels.long()
-    indices = labels[0].numel() == 1 and not labels.is_floating_point()
-    if indices:
-        values = values[values != ignored]
-        if len(values) == 0:
-            return
-    least, most = values.min().item(), values.max().item()
-    if not indices:
-        if not (least >= 0 and most <= 1):
-            raise LabelError(
-                f"Expected labels (B,) or (B, K) of {labels.dtype} from 0 to 1, got shape {tuple(labels.shape)} with "
-                f"values from {least:g} to {most:g}. {SUPPORTED_TASKS}."
-            )
-        return
-    # One logit is asked about two classes, of which the teacher may count one.
-    if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
-        upper = "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
-        raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
-
-
-def check_outputs(outputs: object, labels: Tensor, num_classes: int | None, ignored: int = IGNORED) -> None:
-    """Raise unless the student's outputs fit the labels.
-
-    Raises:
-        StudentOutputError: with both shapes.
-        LabelError: a class that has no logit; classes that are no integers.
-    """
-    if not isinstance(outputs, Tensor):
-        raise StudentOutputError(
-            f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
-            "An inferer can choose among several outputs."
-        )
-    n, kind = len(labels), "float" if labels.is_floating_point() else "integer"
-    if outputs.ndim not in (1, 2) or len(outputs) != n:
-        classes = "K" if num_classes is None else num_classes
-        raise StudentOutputError(
-            f"Expected the student's output to be ({n}, {classes}), one logit for each class, got "
-            f"{tuple(outputs.shape)}."
-        )
-    given, wanted = outputs[0].numel(), labels[0].numel()
-    if wanted > 1 or given == 1:
-        if given != wanted:
-            raise StudentOutputError(
-                f"Expected the student's output to be shaped as its {kind} labels {tuple(labels.shape)}, "
-                f"got {tuple(outputs.shape)}."
-            )
-        if given == 1 and labels.max() > 1:
-            raise LabelError(f"Expected labels 0 and 1 with one logit, got {labels.max().item()}. {SUPPORTED_TASKS}.")
-        return
-    if labels.is_floating_point():
-        raise LabelError(
-            f"Expected class labels as integers, or float labels (B, K) from 0 to 1 for {given} outputs, got shape "
-            f"{tuple(labels.shape)} {labels.dtype}. {SUPPORTED_TASKS}."
-        )
-    if given != (num_classes or given):
-        raise StudentOutputError(
-            f"Expected the student's output to be ({n}, {num_classes}), one logit for each class, got "
-            f"{tuple(outputs.shape)}."
-        )
-    known = labels[labels.long() != ignored]
-    if len(known) and known.max() >= given:
-        raise LabelError(
-            f"Expected class labels from 0 to {given - 1} (the student has {given} logits), got {known.max().item()}."
-        )
 
 
 def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED) -> None:

@@ -15,6 +15,7 @@ from monai_gmcl.engines.real_batch import RealBatch
 from monai_gmcl.engines.source_buffer import SourceBuffer
 from monai_gmcl.engines.unlabeled_sources import UnlabeledSources
 from monai_gmcl.exceptions import DataError
+from monai_gmcl.tasks import Task
 
 __all__ = ["LessonSources", "Sources"]
 
@@ -57,7 +58,7 @@ class LessonSources:
         extra = self.extra.split(real.args, real.kwargs, len(real.images))
         self.buffer.add(real.images, real.labels_on_host, real.classes, extra)
 
-    def draw(self, n: int, class_sampler: ClassSampler, generator: torch.Generator) -> Sources:
+    def draw(self, n: int, class_sampler: ClassSampler, generator: torch.Generator, task: Task) -> Sources:
         """Draw ``n`` real images, and join the next unlabeled ones to them.
 
         Raises:
@@ -67,7 +68,7 @@ class LessonSources:
         images, labels, extra = self.buffer.draw(classes, generator, self.device)
         if self.unlabeled is None:
             return Sources(images, labels, None, *self.extra.join(extra))
-        batch, proposals, confidence = self.unlabeled.draw(labels)
+        batch, proposals, confidence = self.unlabeled.draw(labels, task)
         if batch.images.shape[1:] != images.shape[1:]:
             raise DataError(
                 f"Expected unlabeled images shaped {tuple(images.shape[1:])} as the labeled ones of the same lesson, "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.engines.extra_inputs import joined
+from monai_gmcl.tasks import class_ids
 
 __all__ = ["SourceBuffer"]
 
@@ -41,10 +42,10 @@ class SourceBuffer:
         Args:
             images: the batch.
             labels: of the batch.
-            classes: the class of each image; one below 0 has none, and is not kept. Default: ``drawers_of(labels)``.
+            classes: the class of each image; one below 0 has none, and is not kept. Default: ``class_ids(labels)``.
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
         """
-        classes = drawers_of(labels) if classes is None else classes
+        classes = class_ids(labels) if classes is None else classes
         latest: dict[int, deque[int]] = {}
         for place, drawer in enumerate(classes):
             if drawer >= 0:
@@ -140,15 +141,3 @@ def _taken(values: Tensor, places: Sequence[int]) -> Tensor:
 
 def _own(value: Any, device: torch.device) -> Any:
     return value.detach().to(device).clone() if isinstance(value, Tensor) else value
-
-
-def drawers_of(labels: Tensor) -> list[int]:
-    """Return the class of each label; multi-label rows all count as class 0."""
-    if are_several(labels):
-        return [0] * len(labels)
-    return [int(value) for value in labels.flatten().float().round().tolist()]
-
-
-def are_several(labels: Tensor) -> bool:
-    """Whether an image has several labels, float ``(n, K)`` with K > 1, instead of a class."""
-    return labels.is_floating_point() and labels[0].numel() > 1

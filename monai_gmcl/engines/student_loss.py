@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from monai_gmcl.engines.per_image_loss import per_image_loss
-from monai_gmcl.tasks import Task, ignore_index_of, labels_for_loss
+from monai_gmcl.tasks import Task, choose_task
 
 __all__ = ["StudentLoss"]
 
@@ -24,12 +22,14 @@ class StudentLoss:
 
     Args:
         function: the user's, ``(outputs, labels) -> loss``; another one may be set at any time.
+        task: the user's; None: chosen by the first batch.
 
     Attributes:
-        ignored: the class index that it ignores: an image with this label has none.
+        known: what labels mean; None before the first batch.
     """
 
-    def __init__(self, function: Callable[[Any, Any], Tensor]) -> None:
+    def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
+        self._given = task
         self.function = function
 
     @property
@@ -40,34 +40,34 @@ class StudentLoss:
     @function.setter
     def function(self, function: Callable[[Any, Any], Tensor]) -> None:
         self._function = function
-        self.ignored = ignore_index_of(function)
-        self._task: Task | None = None
         self._compared = _is_stock(function)
-        # A lesson's graph outlives the optimizer's step, which changes the loss's own parameters in place.
-        self._learns = isinstance(function, nn.Module) and any(p.requires_grad for p in function.parameters())
+        if self._given is None:
+            self.known: Task | None = None
+        else:
+            self.known = self._given
+            self._given.follow(function)
 
-    def task(self, outputs: Tensor, labels: Tensor) -> Task:
-        """Return what labels mean: found out on the first batch.
+    def task(self, labels: object, outputs: Tensor | None = None) -> Task:
+        """Return what labels mean: the task that was given, or is chosen by the first batch with outputs.
 
-        Raises:
-            LabelError: labels that do not mean what the loss makes of them, see ``Task.check``.
+        Args:
+            labels: of a batch.
+            outputs: of the student; without them, before the first batch, the task is good for checks alone.
         """
-        if self._task is None:
-            self._task = Task(self.function, outputs, labels)
-        self._task.check(outputs, labels)
-        return self._task
+        if self.known is not None:
+            return self.known
+        task = choose_task(self.function, labels, outputs)
+        if outputs is not None:
+            self.known = task
+        return task
 
     def of_batch(self, outputs: Any, labels: Tensor) -> Tensor:
         """Return the mean loss."""
-        return self.function(outputs, labels_for_loss(self.function, labels)).mean()
+        return self.task(labels, outputs).loss(outputs, labels)
 
     def of_each(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each image ``(n,)``; where the loss itself learns, it does so from real images alone."""
-        function = self.function
-        if self._learns:
-            assert isinstance(function, nn.Module)
-            function = copy.deepcopy(function).requires_grad_(False)
-        return per_image_loss(function, outputs, labels_for_loss(function, labels))
+        """Return the loss of each image ``(n,)``."""
+        return self.task(labels, outputs).losses(outputs, labels)
 
     @torch.no_grad()
     def compare(self, losses: Tensor, outputs: Tensor, labels: Tensor) -> None:

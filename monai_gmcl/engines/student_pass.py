@@ -14,6 +14,7 @@ from monai_gmcl.engines.student_loss import StudentLoss
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import HeadActivation, Lesson, RealStep
+from monai_gmcl.tasks import Task
 
 __all__ = ["StudentPass", "seeded", "unwrapped"]
 
@@ -30,6 +31,7 @@ class StudentPass:
         inferer: the trainer's.
         loss_function: the trainer's.
         autocast: makes the context for mixed precision.
+        task: what labels mean, if it is known.
 
     Attributes:
         loss: the loss of a batch and of each image.
@@ -43,10 +45,11 @@ class StudentPass:
         inferer: Callable[..., Any],
         loss_function: Callable[[Any, Any], Tensor],
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        task: Task | None = None,
     ) -> None:
         self.network = unwrapped(network)
         self.inferer = inferer
-        self.loss = StudentLoss(loss_function)
+        self.loss = StudentLoss(loss_function, task)
         self.autocast = autocast
         self.recomputes: bool | None = None
 

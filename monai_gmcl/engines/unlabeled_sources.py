@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from monai_gmcl.engines.checks import check_images, check_labels
+from monai_gmcl.engines.checks import check_images
 from monai_gmcl.engines.checks_of_range import RangeCheck
 from monai_gmcl.engines.data_order import EndlessBatches
 from monai_gmcl.engines.real_batch import RealBatch
-from monai_gmcl.exceptions import LabelError
+from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
 __all__ = ["UnlabeledSources"]
@@ -44,11 +43,12 @@ class UnlabeledSources:
         self.propose = propose
         self.prepare = prepare
 
-    def draw(self, like: Tensor) -> tuple[RealBatch, Tensor, Tensor]:
+    def draw(self, like: Tensor, task: Task) -> tuple[RealBatch, Tensor, Tensor]:
         """Return the next batch of images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
 
         Args:
             like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.
+            task: what labels mean.
 
         Raises:
             LabelError: they have another, or are not among the classes.
@@ -58,18 +58,9 @@ class UnlabeledSources:
         images = batch.images
         check_images(images, batch.meta)
         self.check_range(images, batch.meta)
-        labels, confidence = self.propose(images, *batch.args, **batch.kwargs)
-        wanted = (len(images), *like.shape[1:])
-        if labels.numel() == math.prod(wanted):
-            # One number an image, in a row or in a column as some losses want it.
-            labels = labels.reshape(wanted)
-        if labels.shape != wanted or labels.is_floating_point() != like.is_floating_point():
-            raise LabelError(
-                f"Expected proposed labels {wanted} of {like.dtype}, as real images have, got {tuple(labels.shape)} of "
-                f"{labels.dtype}. For several labels an image: PseudoLabeler(multi_label=True)."
-            )
-        check_labels(labels, self.num_classes)
-        return batch, labels.to(like.dtype), confidence.to(images.device)
+        proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
+        labels = task.check_proposals(proposals, len(images), like, self.num_classes)
+        return batch, labels, confidence.to(images.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the loader, and the average of a :class:`PseudoLabeler`."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.tasks import label_vectors
 from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
-from monai_gmcl.teachers.label_vectors import label_vectors
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.tasks import label_vectors
 from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
-from monai_gmcl.teachers.label_vectors import label_vectors
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
 __all__ = ["LatentTeacher"]

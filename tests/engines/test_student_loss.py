@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl import GMCLTrainer
-from monai_gmcl.engines.per_image_loss import per_image_loss
 from monai_gmcl.engines.student_loss import StudentLoss
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.per_image_loss import per_image_loss
+from monai_gmcl.tasks import Classification, MultiLabel
 
 Build = Callable[..., GMCLTrainer]
 WEIGHT = torch.tensor([1.0, 50.0])
@@ -110,3 +111,16 @@ def test_a_loss_that_needs_more_than_one_image_is_refused_with_a_remedy(trainer:
 
     with pytest.raises(ConfigurationError, match=r"needing fails on one image alone: .*reduction='none'"):
         trainer(loss_function=needing).run()
+
+
+def test_the_task_is_chosen_by_the_first_batch_or_given(trainer: Build, tensors: Any, batches: Any) -> None:
+    images, labels = tensors()
+    loader = batches(images, functional.one_hot(labels, 2).float())
+    run = trainer(train_data_loader=loader, max_epochs=1)
+    assert run.task is None
+    run.run()
+    assert type(run.task) is Classification
+    given = MultiLabel(threshold=0.1)
+    run = trainer(train_data_loader=loader, max_epochs=1, loss_function=nn.BCEWithLogitsLoss(), task=given)
+    run.run()
+    assert run.task is given and given.loss_function is run.loss_function

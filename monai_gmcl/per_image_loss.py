@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The loss of each image, by a loss function that gives the mean of a batch."""
 
 from __future__ import annotations
 

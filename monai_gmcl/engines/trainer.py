@@ -479,9 +479,10 @@ class GMCLTrainer(SupervisedTrainer):
     def _see_how_right_it_is(self, real: RealBatch, outputs: Tensor) -> int:
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
         task = self.student.loss.task(real.labels, outputs)
-        correct = task.correctness(outputs, real.labels)
+        classes, correct = task.answers(outputs, real.labels)
+        correct = correct[:, 0]
         # One copy: the host reads classes and answers together.
-        own = torch.stack([task.classes(real.labels).to(correct), correct], 1).cpu()
+        own = torch.stack([classes[:, 0].to(correct), correct], 1).cpu()
         real.classes = own[:, 0].int().tolist()
         classes, correct = self.ranks.joined(own).unbind(1)
         known = classes >= 0

@@ -105,10 +105,7 @@ class Task(ABC):
         return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each image ``(n,)``; their mean is :meth:`loss`.
-
-        Parameters of the loss itself learn nothing here.
-        """
+        """Return the loss of each image ``(n,)``; their mean is :meth:`loss`. The loss itself learns nothing here."""
         function = self.loss_function
         if self._learns:
             assert isinstance(function, nn.Module)

@@ -24,30 +24,26 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
 from monai_gmcl.engines.attributes import Fixed, Kept
+from monai_gmcl.engines.batches import RealBatch, SeededPasses, derive_seed
 from monai_gmcl.engines.checks import (
+    RangeCheck,
     check_device,
+    check_epoch_lengths,
+    check_extra_inputs,
     check_images,
+    check_intervals,
     check_lesson,
     check_loss,
+    check_ranks,
+    check_trained,
     check_uncompiled,
 )
-from monai_gmcl.engines.checks_of_arguments import check_extra_inputs, check_intervals, check_trained
-from monai_gmcl.engines.checks_of_range import RangeCheck
-from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
-from monai_gmcl.engines.data_order import SeededPasses, derive_seed
-from monai_gmcl.engines.finite_weights import FiniteWeights
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
-from monai_gmcl.engines.lesson_sources import LessonSources
+from monai_gmcl.engines.lesson_sources import LessonSources, SourceBuffer, UnlabeledSources
 from monai_gmcl.engines.look_ahead import LookAhead
-from monai_gmcl.engines.pending_lessons import PendingLessons
-from monai_gmcl.engines.precision import Precision
-from monai_gmcl.engines.real_batch import RealBatch
-from monai_gmcl.engines.source_buffer import SourceBuffer
 from monai_gmcl.engines.student_pass import StudentPass, unwrapped
-from monai_gmcl.engines.student_step import StudentStep
-from monai_gmcl.engines.teacher_pass import TeacherPass
-from monai_gmcl.engines.teacher_step import TeacherStep
-from monai_gmcl.engines.unlabeled_sources import UnlabeledSources
+from monai_gmcl.engines.student_step import FiniteWeights, Precision, StudentStep
+from monai_gmcl.engines.teacher_step import PendingLessons, TeacherPass, TeacherStep
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, HeadNotFoundError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import check_optimizer

@@ -16,7 +16,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder
-from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output

@@ -124,7 +124,8 @@ class GMCLTrainer(SupervisedTrainer):
 
         Refused, though SupervisedTrainer takes it:
 
-        - labels outside 0 to 1 (regression), those between 0 and 1 with a loss of differences: LabelError; a class index that ``ignore_index`` (or -100) marks is no label, and is accepted;
+        - labels outside 0 to 1 (regression), those between 0 and 1 with a loss of differences: LabelError; a class
+          index that ``ignore_index`` (or -100) marks is no label, and is accepted;
         - images out of the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
         - a network that returns a tuple or a dictionary, unless an inferer picks the logits: StudentOutputError;
         - logits that are not as many as the teacher's ``num_classes``: StudentOutputError;

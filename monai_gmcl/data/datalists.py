@@ -113,7 +113,11 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
     label = row["label"]
     read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
     if isinstance(label, str) and is_image(Path(label)):
-        return fault("label", "a class (masks are not read: the task is classification)", f"the file {label!r}")
+        return fault(
+            "label",
+            "a class (masks are for open_segmentation_data and the bundle gmcl_segmentation)",
+            f"the file {label!r}",
+        )
     if read is None:
         wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
         return fault("label", wanted, repr(label))

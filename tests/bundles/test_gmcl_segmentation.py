@@ -27,7 +27,7 @@ BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_segmentation"
 TRAIN, EVALUATE, INFER = (str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", "evaluate", "inference"))
 METADATA = str(BUNDLE / "configs" / "metadata.json")
 SMALL: dict[str, Any] = {"bundle_root": str(BUNDLE), "device": "cpu", "logging_file": False, "meta_file": METADATA}
-QUICK = {"max_epochs": 4, "val_interval": 2, "patch_size": 16, "learning_rate": 0.01}
+QUICK = {"max_epochs": 8, "batch_size": 1, "val_interval": 4, "patch_size": 16, "learning_rate": 0.01}
 PARTS = {"train": 4, "valid": 2, "test": 3}
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def make_mask_phantom(
     on (seed, part, index) alone, so a larger set of the same seed holds the smaller one.
 
     Args:
-        folder: gets ``<part>/images/<index>.png``, ``<part>/labels/<index>.png`` and ``mask_phantom.json``, which
-            records the parameters.
+        folder: gets ``<part>/images/<index>.png``, ``<part>/labels/<index>.png``, ``dataset.json``, which names the
+            classes, and ``mask_phantom.json``, which records the parameters.
         images: by part. Default: 12 for training, 8 for validation, 20 for test.
         size: pixels a side, at least 16.
         seed: of all images, at least 0.
@@ -56,7 +57,8 @@ def make_mask_phantom(
 
     if size < 16:
         raise ConfigurationError(f"Expected a size of at least 16 pixels, got {size}.")
-    return _make(Path(folder), "mask_phantom.json", IMAGES if images is None else images, seed, draw, {"size": size})
+    counts = IMAGES if images is None else images
+    return _make(Path(folder), "mask_phantom.json", "nucleus", counts, seed, draw, {"size": size})
 
 
 def make_volume_mask_phantom(folder: str | Path, volumes: Mapping[str, int] | None = None, seed: int = 0) -> Path:
@@ -66,8 +68,8 @@ def make_volume_mask_phantom(folder: str | Path, volumes: Mapping[str, int] | No
     geometry, 0 and, in the lesion, 1.
 
     Args:
-        folder: gets ``<part>/images/<index>.nii.gz``, ``<part>/labels/<index>.nii.gz`` and
-            ``volume_mask_phantom.json``, which records the parameters.
+        folder: gets ``<part>/images/<index>.nii.gz``, ``<part>/labels/<index>.nii.gz``, ``dataset.json``, which names
+            the classes, and ``volume_mask_phantom.json``, which records the parameters.
         volumes: by part. Default: 12 for training, 8 for validation, 20 for test.
         seed: of all volumes, at least 0.
 
@@ -84,17 +86,19 @@ def make_volume_mask_phantom(folder: str | Path, volumes: Mapping[str, int] | No
         nibabel.save(volume, image_folder / f"{name}.nii.gz")
         nibabel.save(mask, mask_folder / f"{name}.nii.gz")
 
-    return _make(Path(folder), "volume_mask_phantom.json", VOLUMES if volumes is None else volumes, seed, draw, {})
+    counts = VOLUMES if volumes is None else volumes
+    return _make(Path(folder), "volume_mask_phantom.json", "lesion", counts, seed, draw, {})
 
 
 def _make(
-    folder: Path, record: str, counts: Mapping[str, int], seed: int, draw: Draw, parameters: Mapping[str, int]
+    folder: Path, record: str, marked: str, counts: Mapping[str, int], seed: int, draw: Draw, more: Mapping[str, int]
 ) -> Path:
     counts = dict(counts)
     if seed < 0 or not counts or min(counts.values()) < 1:
         raise ConfigurationError(f"Expected seed >= 0 and at least one image in each part, got seed {seed}, {counts}.")
 
     def draw_all(place: Path) -> None:
+        (place / "dataset.json").write_text(json.dumps({"labels": {"background": 0, marked: 1}}), encoding="utf-8")
         for part, count in counts.items():
             places = place / part / "images", place / part / "labels"
             for inner in places:
@@ -103,6 +107,6 @@ def _make(
                 generator = np.random.default_rng([seed, int.from_bytes(part.encode(), "big"), index])
                 draw(generator, index, *places, f"{index:04d}")
 
-    told = {"version": VERSION, "images": counts, **parameters, "seed": seed}
+    told = {"version": VERSION, "images": counts, **more, "seed": seed}
     draw_once(folder, record, record.removesuffix(".json").replace("_", " "), told, draw_all)
     return folder

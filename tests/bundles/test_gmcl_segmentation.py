@@ -82,7 +82,7 @@ def test_both_configurations_have_the_same_student() -> None:
 
 def test_training_writes_the_student_and_what_it_was_trained_for(trained: Path) -> None:
     student = describe_student(trained / "model.pt")
-    assert (student.task, student.class_names) == ("segmentation", ["background", "foreground"])
+    assert (student.task, student.class_names) == ("segmentation", ["background", "nucleus"])
     assert (student.spatial_dims, student.channels, student.patch_size) == (2, 3, [16, 16])
     assert student.split["mask_values"] == [0, 1]
     assert all(isinstance(value, torch.Tensor) for value in torch.load(trained / "model.pt").values())
@@ -143,7 +143,7 @@ def test_the_masks_of_volumes_have_the_geometry_of_their_files(volumes: tuple[Pa
     ("given", "message"),
     [
         ({"patch_size": 32}, "patch_size is 32, in the training it was [16, 16]"),
-        ({"class_names": ["background", "nucleus"]}, "class_names is [background, nucleus]"),
+        ({"class_names": ["background", "foreground"]}, "class_names is [background, foreground]"),
         ({"image_size": 64}, "image_size is 64, in the training it was not given"),
     ],
 )

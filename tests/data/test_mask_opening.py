@@ -32,7 +32,7 @@ def shades(tmp_path: Path) -> Path:
 def test_the_phantom_has_its_parts(tmp_path: Path) -> None:
     data = open_segmentation_data(phantom_dir=tmp_path / "phantom")
     assert [len(part) for part in (data.training, data.validation, data.test)] == [12, 8, 20]
-    assert (data.class_names, data.mask_values) == (["background", "foreground"], [0, 1])
+    assert (data.class_names, data.mask_values) == (["background", "nucleus"], [0, 1])
     assert (data.spatial_dims, data.channels) == (2, 3)
 
 

@@ -48,3 +48,16 @@ def test_of_a_volume_the_middle_slice_is_drawn():
     volume = torch.zeros(1, 5, 4, 4)
     volume[:, 2] = 1
     assert (tile(page_of(("volume", [volume])), 0, 0) == 255).all()
+
+
+def test_masks_are_drawn_as_contours_into_their_images() -> None:
+    image, mask = torch.zeros(1, 6, 16, 16), torch.zeros(1, 6, 16, 16, dtype=torch.uint8)
+    mask[0, 3, 4:12, 4:12] = 1
+    (plain, marked) = (
+        np.asarray(Image.open(io.BytesIO(contact_sheet([("a", [image])], masks)))) for masks in (None, [[mask]])
+    )
+    changed = (plain != marked).any(-1)
+    rows, columns = np.nonzero(changed)
+    tile = TILE / 16
+    assert abs(columns.min() - (GAP + 4 * tile)) <= 1 and abs(columns.max() - (GAP + 12 * tile)) <= 1
+    assert abs(rows.min() - (GAP + HEADING + 4 * tile)) <= 1

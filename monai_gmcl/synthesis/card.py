@@ -14,7 +14,7 @@ from torch import Tensor
 from monai_gmcl.metrics import LabelLeak, Memorization
 from monai_gmcl.names import markdown_code, markdown_text
 from monai_gmcl.synthesis.measures import Measures
-from monai_gmcl.synthesis.out_folder import CONTACT_SHEET, DATALIST, IMAGES, MANIFEST, RECORD
+from monai_gmcl.synthesis.out_folder import CONTACT_SHEET, DATALIST, IMAGES, LABELS, MANIFEST, RECORD
 from monai_gmcl.teachers.teacher_file import TeacherDescription
 
 __all__ = ["card"]
@@ -41,6 +41,12 @@ INTENDED_USE = (
     "like: labels were given to the teacher, and no expert has read the images."
 )
 
+USE_WITH_MASKS = (
+    "Training images for segmentation, beside real ones, in research and teaching. Measure a network on real images "
+    "alone, of patients that no image here was derived from. Not for diagnosis: masks were moved with their images, "
+    "and no expert has read either."
+)
+
 
 def card(
     teacher: TeacherDescription,
@@ -50,6 +56,7 @@ def card(
     real_counts: Mapping[str, int],
     shapes: Sequence[str],
     measures: Measures,
+    mask_classes: Sequence[str] = (),
 ) -> str:
     """Return the card of a set of synthetic images, in Markdown. The same set gives the same card: it bears no date.
 
@@ -61,12 +68,18 @@ def card(
         real_counts: real images by class; empty where there are none.
         shapes: of the images, as text.
         measures: of the set.
+        mask_classes: names of the classes in the masks; empty where images have none.
     """
     real = sum(real_counts.values())
     of_class = [[markdown_text(name), str(count), str(real_counts.get(name, "-"))] for name, count in counts.items()]
     apart = [[markdown_text(name), *map(_number, pair)] for name, pair in measures.diversity.items()]
     sections = {
-        "Contents": [*CONTENTS, "", *_table(["class", "synthetic images", "real images"], of_class)],
+        "Contents": [
+            *CONTENTS,
+            *_of_masks(mask_classes),
+            "",
+            *_table(["class", "synthetic images", "real images"], of_class),
+        ],
         "How they were made": _table(["", ""], _origin(teacher, record, shapes, real)),
         "Diversity": [
             "Root mean square difference of two images of a class (values from 0 to 1, small versions of the images):",
@@ -77,9 +90,10 @@ def card(
         ],
         "Label leak": [_leak(measures.label_leak)],
         "Nearest real images": _neighbors(measures.memorization, changes_sources),
-        "Intended use": [INTENDED_USE],
+        "Intended use": [USE_WITH_MASKS if mask_classes else INTENDED_USE],
     }
-    lines = [f"# {sum(counts.values())} synthetic images in {len(counts)} classes", ""]
+    kind = "with masks" if mask_classes else f"in {len(counts)} classes"
+    lines = [f"# {sum(counts.values())} synthetic images {kind}", ""]
     lines += ["**Synthetic, not for diagnosis.** " + (DERIVED if changes_sources else FROM_NOTHING)]
     for heading, body in sections.items():
         lines += ["", f"## {heading}", "", *body]
@@ -110,6 +124,11 @@ def _origin(
         ["made with", ours],
         ["teacher saved with", markdown_text(theirs)],
     ]
+
+
+def _of_masks(classes: Sequence[str]) -> list[str]:
+    told = ", ".join(f"{number} {markdown_text(name)}" for number, name in enumerate(classes))
+    return [f"- `{LABELS}/`: a mask of each image, with the numbers of the classes: {told}"] if classes else []
 
 
 def _kept(kept: float | str) -> str:

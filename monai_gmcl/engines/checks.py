@@ -1,35 +1,47 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What is refused, each with one message: arguments, images, labels, outputs, numbers that are not finite."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from monai_gmcl.engines.batches import RealBatch
 from monai_gmcl.exceptions import (
     ConfigurationError,
     DataError,
-    LabelError,
+    ImageRangeError,
     NonFiniteLossError,
-    StudentOutputError,
     TeacherError,
 )
-from monai_gmcl.tasks import IGNORED, SUPPORTED_TASKS
+from monai_gmcl.hypergradients import FiniteDifferenceHypergradient, HeadHypergradient, Hypergradient
+from monai_gmcl.ranks import Ranks
+from monai_gmcl.tasks import IGNORED
+from monai_gmcl.teachers.base import Teacher
 
 __all__ = [
+    "RangeCheck",
     "check_device",
+    "check_epoch_lengths",
+    "check_extra_inputs",
     "check_generated",
     "check_images",
-    "check_labels",
+    "check_intervals",
     "check_lesson",
     "check_loss",
-    "check_outputs",
+    "check_ranks",
+    "check_trained",
     "check_uncompiled",
     "image_name",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
@@ -100,87 +112,6 @@ def image_name(index: int, meta: Mapping[str, Any] | None) -> str:
     return f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
 
 
-def check_labels(labels: object, num_classes: int | None, ignored: int = IGNORED) -> None:
-    """Raise unless labels are class indices, 0 to num_classes - 1 or ignored, or numbers from 0 to 1.
-
-    Args:
-        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``.
-        num_classes: how many classes there are, where that is known.
-        ignored: a class index that says that an image has no label.
-
-    Raises:
-        LabelError: with what was found.
-    """
-    if not isinstance(labels, Tensor):
-        raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
-    if labels.ndim not in (1, 2) or labels.numel() == 0:
-        raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
-    values = labels if labels.is_floating_point() else labels.long()
-    indices = labels[0].numel() == 1 and not labels.is_floating_point()
-    if indices:
-        values = values[values != ignored]
-        if len(values) == 0:
-            return
-    least, most = values.min().item(), values.max().item()
-    if not indices:
-        if not (least >= 0 and most <= 1):
-            raise LabelError(
-                f"Expected labels (B,) or (B, K) of {labels.dtype} from 0 to 1, got shape {tuple(labels.shape)} with "
-                f"values from {least:g} to {most:g}. {SUPPORTED_TASKS}."
-            )
-        return
-    # One logit is asked about two classes, of which the teacher may count one.
-    if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
-        upper = "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
-        raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
-
-
-def check_outputs(outputs: object, labels: Tensor, num_classes: int | None, ignored: int = IGNORED) -> None:
-    """Raise unless the student's outputs fit the labels.
-
-    Raises:
-        StudentOutputError: with both shapes.
-        LabelError: a class that has no logit; classes that are no integers.
-    """
-    if not isinstance(outputs, Tensor):
-        raise StudentOutputError(
-            f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
-            "An inferer can choose among several outputs."
-        )
-    n, kind = len(labels), "float" if labels.is_floating_point() else "integer"
-    if outputs.ndim not in (1, 2) or len(outputs) != n:
-        classes = "K" if num_classes is None else num_classes
-        raise StudentOutputError(
-            f"Expected the student's output to be ({n}, {classes}), one logit for each class, got "
-            f"{tuple(outputs.shape)}."
-        )
-    given, wanted = outputs[0].numel(), labels[0].numel()
-    if wanted > 1 or given == 1:
-        if given != wanted:
-            raise StudentOutputError(
-                f"Expected the student's output to be shaped as its {kind} labels {tuple(labels.shape)}, "
-                f"got {tuple(outputs.shape)}."
-            )
-        if given == 1 and labels.max() > 1:
-            raise LabelError(f"Expected labels 0 and 1 with one logit, got {labels.max().item()}. {SUPPORTED_TASKS}.")
-        return
-    if labels.is_floating_point():
-        raise LabelError(
-            f"Expected class labels as integers, or float labels (B, K) from 0 to 1 for {given} outputs, got shape "
-            f"{tuple(labels.shape)} {labels.dtype}. {SUPPORTED_TASKS}."
-        )
-    if given != (num_classes or given):
-        raise StudentOutputError(
-            f"Expected the student's output to be ({n}, {num_classes}), one logit for each class, got "
-            f"{tuple(outputs.shape)}."
-        )
-    known = labels[labels.long() != ignored]
-    if len(known) and known.max() >= given:
-        raise LabelError(
-            f"Expected class labels from 0 to {given - 1} (the student has {given} logits), got {known.max().item()}."
-        )
-
-
 def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED) -> None:
     """Raise unless the student's loss is finite.
 
@@ -245,3 +176,178 @@ def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int])
 def _all_finite(images: Tensor) -> bool:
     # A sum passes NaN and infinity on, in a third of the time; where finite numbers overflow it, each is looked at.
     return bool(torch.isfinite(images.detach().sum())) or bool(torch.isfinite(images).all())
+
+
+OVERSHOOT = 0.1
+"""Share of the value range that noise and interpolation may go beyond it: a teacher cuts that off."""
+
+
+class RangeCheck:
+    """Looks at every batch that lessons are made from, whether it lies in the teacher's ``value_range``.
+
+    Args:
+        teacher: a plain module has no range, and is not asked.
+    """
+
+    def __init__(self, teacher: nn.Module) -> None:
+        self.teacher = teacher
+        self._said = False
+
+    def __call__(self, images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
+        """Raise for images ``(B, C, ...)`` that are scaled otherwise; say once where some go a little beyond.
+
+        Args:
+            images: the batch.
+            meta: what MONAI knows about it; names the file.
+
+        Raises:
+            ImageRangeError: an image is further outside than a tenth of the range.
+        """
+        teacher = self.teacher
+        if not isinstance(teacher, Teacher):
+            return
+        low, high = teacher.value_range
+        beyond = self._beyond(teacher, images)
+        if beyond > OVERSHOOT * (high - low):
+            index = max(range(len(images)), key=lambda i: self._beyond(teacher, images[i : i + 1]))
+            try:
+                teacher.check_range(images[index : index + 1])
+            except ImageRangeError as error:
+                raise ImageRangeError(f"Image {index} of a batch{image_name(index, meta)}: {error}") from None
+        elif not self._said and beyond > 0.01 * (high - low):
+            self._said = True
+            logger.warning(
+                "Images go beyond the teacher's value_range, %g to %g, by %.2g: lessons cut that off. Noise and "
+                "interpolation do so; where it is the images themselves, scale them or give the teacher another "
+                "value_range.",
+                low,
+                high,
+                beyond,
+            )
+
+    @staticmethod
+    def _beyond(teacher: Teacher, images: Tensor) -> float:
+        low, high = teacher.value_range
+        least, most = teacher.extremes(images)
+        return max(low - least, most - high)
+
+
+def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: str = "optimizer") -> None:
+    """Raise where an optimizer trains nothing of its network, such as after one of both was replaced.
+
+    Args:
+        names: those of the network's parameters that the optimizer trains.
+        optimizer: the student's, or the teacher's.
+        network: the student, or the teacher.
+        role: the argument's name.
+
+    Raises:
+        ConfigurationError: naming both.
+    """
+    if len(names) == 0:
+        raise ConfigurationError(
+            f"{role}: {type(optimizer).__name__} trains no parameter of {type(network).__name__}. Make it from that "
+            "network's parameters()."
+        )
+
+
+def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
+    """Raise where the student needs inputs beside the images, and lessons have no sources to take them from.
+
+    Raises:
+        ConfigurationError: ``prepare_batch`` gives args or kwargs, and the teacher makes images from nothing.
+    """
+    if (real.args or real.kwargs) and not getattr(teacher, "needs_images", True):
+        names = ", ".join([*(f"args[{i}]" for i in range(len(real.args))), *real.kwargs])
+        raise ConfigurationError(
+            f"prepare_batch gives the network extra inputs ({names}), which a lesson takes from the images that it is "
+            f"made of; {type(teacher).__name__} makes its images from nothing. Use a teacher that changes images, "
+            "such as PolicyTeacher."
+        )
+
+
+def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
+    """Raise where the estimator could not hear lessons that are set as often as this.
+
+    Args:
+        hypergradient: the teacher's estimator.
+        teacher_interval: student steps per teacher step.
+        accumulation_steps: micro-batches per student step.
+        amp: whether the student trains with mixed precision.
+
+    Raises:
+        ConfigurationError: arguments that do not go together, or are less than 1.
+    """
+    for argument, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
+        if value < 1:
+            raise ConfigurationError(f"{argument} must be a positive integer, got {value!r}.")
+    name, lookback = type(hypergradient).__name__, hypergradient.lookback
+    if lookback > teacher_interval:
+        raise ConfigurationError(
+            f"{name} looks back over {lookback} lessons while the teacher stands still: teacher_interval must be at "
+            f"least {lookback}, got {teacher_interval}."
+        )
+    if hypergradient.needs_real_step and (accumulation_steps > 1 or amp):
+        raise ConfigurationError(
+            f"{name} takes the student's steps once more: it works with accumulation_steps=1 and amp=False, got "
+            f"{accumulation_steps} and {amp}."
+        )
+
+
+def check_ranks(
+    ranks: Ranks,
+    student: nn.Module,
+    teacher: nn.Module,
+    hypergradient: Hypergradient | None,
+    weighing: Hypergradient | None,
+) -> None:
+    """Raise where several ranks would not train what one process trains.
+
+    Args:
+        ranks: the processes.
+        student: as the user gave it.
+        teacher: as the user gave it.
+        hypergradient: the estimator that the teacher hears by, if it learns.
+        weighing: the estimator that lessons are weighed by, if they are.
+
+    Raises:
+        ConfigurationError: a wrapped teacher, or an estimator that cannot look into other ranks.
+    """
+    if ranks.alone:
+        return
+    if isinstance(teacher, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        raise ConfigurationError(
+            f"Expected the teacher itself, got it in {type(teacher).__name__}: GMCLTrainer averages its gradient."
+        )
+    for estimator in (hypergradient, weighing):
+        if estimator is not None and estimator.needs_real_step:
+            raise ConfigurationError(
+                f"{type(estimator).__name__} takes the student's steps once more, and would need the lessons of all "
+                f"{ranks.size} ranks for it. Use HeadHypergradient or ExactHypergradient, or one process."
+            )
+    if not any(isinstance(module, nn.SyncBatchNorm) for module in student.modules()):
+        return
+    # A difference of losses needs no way back through its own pass.
+    for estimator, able in (
+        (hypergradient, HeadHypergradient),
+        (weighing, HeadHypergradient | FiniteDifferenceHypergradient),
+    ):
+        if estimator is not None and not isinstance(estimator, able):
+            raise ConfigurationError(
+                f"{type(estimator).__name__} differentiates through the whole student, which SyncBatchNorm does not "
+                "support a second time. Use HeadHypergradient, or BatchNorm."
+            )
+
+
+def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
+    """Raise unless all ranks have as many batches in an epoch: they would wait for each other for ever.
+
+    Raises:
+        ConfigurationError: with the number of each rank.
+    """
+    lengths = ranks.joined(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
+    if len(set(lengths)) > 1:
+        raise ConfigurationError(
+            f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. "
+            "monai.data.partition_dataset(..., even_divisible=True) or a DistributedSampler gives that."
+        )

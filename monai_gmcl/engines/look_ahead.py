@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_gmcl.engines.data_order import EndlessBatches
-from monai_gmcl.engines.real_batch import RealBatch
+from monai_gmcl.engines.batches import EndlessBatches, RealBatch
 from monai_gmcl.engines.student_pass import StudentPass
 from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.ranks import Ranks

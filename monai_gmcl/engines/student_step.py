@@ -1,24 +1,26 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The student's step on real images and lessons together, in mixed precision if it is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from ignite.engine import State
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from monai_gmcl.engines.precision import Precision
-from monai_gmcl.engines.real_batch import RealBatch
+from monai_gmcl.engines.batches import RealBatch
 from monai_gmcl.exceptions import NonFiniteLossError
 from monai_gmcl.hypergradients.update_rules import update_derivative
 from monai_gmcl.lesson import Lesson, RealStep
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["StudentStep"]
+__all__ = ["FiniteWeights", "Precision", "StudentStep", "not_finite"]
 
 
 class StudentStep:
@@ -220,3 +222,104 @@ class StudentStep:
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.clone() if isinstance(value, Tensor) else value for key, value in values.items()}
+
+
+class Precision:
+    """Mixed precision through ``torch.amp``: bfloat16 on the CPU, float16 with a loss scale on CUDA, by default.
+
+    Args:
+        enabled: the trainer's ``amp``.
+        device: the trainer's.
+        options: the trainer's ``amp_kwargs``, handed to ``torch.autocast``; ``dtype`` chooses another precision.
+    """
+
+    def __init__(self, enabled: bool, device: torch.device, options: dict[str, Any]) -> None:
+        self.device_type = device.type
+        self._enabled, self._options = enabled, options
+        self._begin()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the student trains with mixed precision; once changed, the loss scale begins anew."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        if enabled != self._enabled:
+            self._enabled = enabled
+            self._begin()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of ``torch.autocast``; once changed, the loss scale begins anew."""
+        return self._options
+
+    @options.setter
+    def options(self, options: dict[str, Any] | None) -> None:
+        if (options or {}) != self._options:
+            self._options = options or {}
+            self._begin()
+
+    def _begin(self) -> None:
+        dtype = torch.float32
+        if self._enabled:
+            dtype = self._options.get("dtype", torch.get_autocast_dtype(self.device_type))
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context for a pass of the student."""
+        return torch.autocast(self.device_type, **self.options) if self.enabled else nullcontext()
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Let the optimizer step unless scaled gradients overflowed; return whether it stepped."""
+        before = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return not (self.scaler.is_enabled() and self.scaler.get_scale() < before)
+
+
+class FiniteWeights:
+    """Finds weights and running statistics that have become NaN or infinite, which no loss may ever show.
+
+    A running statistic is not read in training, and after the last step no loss is taken.
+
+    Args:
+        networks: by what error messages call them.
+    """
+
+    def __init__(self, **networks: nn.Module) -> None:
+        self.networks = networks
+        self._as_built: dict[str, set[str]] = {}
+
+    def begin(self) -> None:
+        """Note what is not finite on purpose, such as a mask."""
+        self._as_built = {name: set(not_finite(network)) for name, network in self.networks.items()}
+
+    def check(self, iteration: int) -> None:
+        """Raise unless all else is finite.
+
+        Args:
+            iteration: after which it is looked at.
+
+        Raises:
+            NonFiniteLossError: with the first weight or statistic that is not.
+        """
+        for name, network in self.networks.items():
+            found = next((key for key in not_finite(network) if key not in self._as_built.get(name, set())), None)
+            if found is not None:
+                raise NonFiniteLossError(
+                    f"The {name}'s {found} holds NaN or infinite values after iteration {iteration}, though each loss "
+                    "was finite. Lower the learning rate, look for images of extreme values, or go on from the last "
+                    "checkpoint."
+                )
+
+
+def not_finite(network: nn.Module) -> Iterator[str]:
+    """Yield the names of weights and buffers that hold NaN or infinite values."""
+    named = [*network.named_parameters(), *network.named_buffers()]
+    floats = {key: tensor for key, tensor in named if not is_lazy(tensor) and tensor.is_floating_point()}
+    if floats:
+        device = next(iter(floats.values())).device
+        # Read at once: each answer alone would let the host wait for the device.
+        finite = torch.stack([torch.isfinite(tensor).all().to(device) for tensor in floats.values()]).tolist()
+        yield from (key for key, is_finite in zip(floats, finite, strict=True) if not is_finite)

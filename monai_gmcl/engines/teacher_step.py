@@ -1,22 +1,27 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The teacher's side: it makes the images of a lesson and, later, is updated by what they were worth."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from monai_gmcl.engines.checks import check_generated
+from monai_gmcl.engines.student_pass import seeded
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.tasks import labels_for_teacher
+from monai_gmcl.teachers.base import draw_latents
 
-__all__ = ["TeacherStep"]
+__all__ = ["PendingLessons", "TeacherPass", "TeacherStep"]
 
 logger = logging.getLogger(__name__)
 
@@ -137,3 +142,116 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
         return torch.tensor(0.0)
     norm: Tensor = torch.stack([g.norm() for g in gradients]).norm()
     return norm
+
+
+class TeacherPass:
+    """The teacher makes the images of a lesson.
+
+    Args:
+        teacher: a module ``(images | None, labels, latents, difficulty) -> images``.
+        learns: whether its derivatives are wanted.
+        device: where lessons live.
+    """
+
+    def __init__(self, teacher: nn.Module, learns: bool, device: torch.device) -> None:
+        self.teacher = teacher
+        self.learns = learns
+        self.device = device
+
+    def take(self, lesson: Lesson) -> None:
+        """Make the images. A teacher that does not learn keeps its running statistics, too.
+
+        Raises:
+            TeacherError: the teacher changes the shape, or gives numbers that are not finite.
+        """
+        if self.learns:
+            self._make(lesson, self.teacher)
+        else:
+            self.repeat(lesson)
+
+    def repeat(self, lesson: Lesson) -> None:
+        """Make the same bits once more; the teacher's running statistics do not count the lesson again."""
+        buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
+        self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
+
+    def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
+        self.teacher.train()
+        with torch.set_grad_enabled(self.learns), seeded(lesson.seed, self.device):
+            parts = [self._part(lesson, teacher, *part) for part in lesson.parts()]
+        lesson.generated = torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _part(self, lesson: Lesson, teacher: Callable[..., Any], part: slice, difficulty: float) -> Tensor:
+        sources = None if lesson.sources is None else lesson.sources[part]
+        labels = lesson.labels[part]
+        generated: Tensor = teacher(sources, labels_for_teacher(labels), lesson.latents[part], difficulty)
+        check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]))
+        return generated
+
+
+class PendingLessons:
+    """The lessons that the teacher has yet to hear about: they outlive the epoch and, as records, the process.
+
+    Args:
+        lookback: how many to keep, the latest.
+        teacher: makes their images.
+        teach: gives a lesson its graph: the teacher's images and the student's pass on them.
+        device: where lessons live.
+    """
+
+    def __init__(
+        self, lookback: int, teacher: nn.Module, teach: Callable[[Lesson], None], device: torch.device
+    ) -> None:
+        self.lookback = lookback
+        self.teacher = teacher
+        self.teach = teach
+        self.device = device
+        self._lessons: list[Lesson] = []
+
+    def add(self, lesson: Lesson) -> None:
+        """Keep a lesson; the oldest gives way, and so do those in which the student trained other parameters."""
+        alike = [one for one in self._lessons if one.parameters.keys() == lesson.parameters.keys()]
+        self._lessons = [*alike, lesson][-self.lookback :]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._lessons = []
+
+    def __len__(self) -> int:
+        return len(self._lessons)
+
+    def alive(self) -> Sequence[Lesson]:
+        """Return the lessons, oldest first, each with its graph."""
+        for lesson in self._lessons:
+            if lesson.images is None:
+                # Loaded: the teacher has not moved since, so the same graph comes out.
+                self.teach(lesson)
+        return self._lessons
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the records of all lessons."""
+        return {"lessons": [lesson.record() for lesson in self._lessons]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> int:
+        """Put back what was saved; graphs are rebuilt when they are needed, when student and teacher are loaded too.
+
+        Returns:
+            How many lessons were dropped, with a warning: their latents are not of the teacher's size, because an
+            earlier version or another teacher drew them, and no image could be made of them again.
+        """
+        lessons = [Lesson.from_record(record, self.device) for record in state["lessons"]]
+        for lesson in lessons:
+            found, expected = tuple(lesson.latents.shape), self._latent_shape(lesson)
+            if found != expected:
+                logger.warning(
+                    "This state holds %d lesson(s) with latents %s, where %s draws %s now: an earlier version, or "
+                    "another teacher, drew them. They are dropped: the teacher hears of the next lesson first.",
+                    *(len(lessons), found, type(self.teacher).__name__, expected),
+                )
+                self._lessons = []
+                return len(lessons)
+        self._lessons = lessons
+        return 0
+
+    def _latent_shape(self, lesson: Lesson) -> tuple[int, ...]:
+        # A generator of its own: the run's random numbers stay as they are.
+        return tuple(draw_latents(self.teacher, len(lesson), lesson.image_shape[1:], torch.Generator()).shape)

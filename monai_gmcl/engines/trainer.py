@@ -24,37 +24,32 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
 from monai_gmcl.engines.attributes import Fixed, Kept
+from monai_gmcl.engines.batches import RealBatch, SeededPasses, derive_seed
 from monai_gmcl.engines.checks import (
+    RangeCheck,
     check_device,
+    check_epoch_lengths,
+    check_extra_inputs,
     check_images,
-    check_labels,
+    check_intervals,
     check_lesson,
     check_loss,
-    check_outputs,
+    check_ranks,
+    check_trained,
     check_uncompiled,
 )
-from monai_gmcl.engines.checks_of_arguments import check_extra_inputs, check_intervals, check_trained
-from monai_gmcl.engines.checks_of_range import RangeCheck
-from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
-from monai_gmcl.engines.data_order import SeededPasses, derive_seed
-from monai_gmcl.engines.finite_weights import FiniteWeights
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
-from monai_gmcl.engines.lesson_sources import LessonSources
+from monai_gmcl.engines.lesson_sources import LessonSources, SourceBuffer, UnlabeledSources
 from monai_gmcl.engines.look_ahead import LookAhead
-from monai_gmcl.engines.pending_lessons import PendingLessons
-from monai_gmcl.engines.precision import Precision
-from monai_gmcl.engines.real_batch import RealBatch
-from monai_gmcl.engines.source_buffer import SourceBuffer
 from monai_gmcl.engines.student_pass import StudentPass, unwrapped
-from monai_gmcl.engines.student_step import StudentStep
-from monai_gmcl.engines.teacher_pass import TeacherPass
-from monai_gmcl.engines.teacher_step import TeacherStep
-from monai_gmcl.engines.unlabeled_sources import UnlabeledSources
+from monai_gmcl.engines.student_step import FiniteWeights, Precision, StudentStep
+from monai_gmcl.engines.teacher_step import PendingLessons, TeacherPass, TeacherStep
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, HeadNotFoundError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import check_optimizer
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.tasks import Task
 from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting, LookAheadWeighting, PseudoLabeler, UniformWeighting
 from monai_gmcl.weighting.pseudo_labels import LabelProposal
@@ -111,6 +106,8 @@ class GMCLTrainer(SupervisedTrainer):
         source_buffer: how many real images of each class lessons are drawn from, the latest.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
             ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
+        task: what labels mean: :class:`monai_gmcl.tasks.Classification` or :class:`monai_gmcl.tasks.MultiLabel`.
+            Default: found out on the first batch, see :func:`monai_gmcl.tasks.choose_task`.
         compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
             graphs lose the derivatives that hypergradients take.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one is heard.
@@ -199,6 +196,7 @@ class GMCLTrainer(SupervisedTrainer):
         teacher_interval: int = 1,
         source_buffer: int = 16,
         seed: int | None = None,
+        task: Task | None = None,
     ) -> None:
         # Handlers attach inside super().__init__ and may want to see any of these.
         self.device = torch.device(device)
@@ -220,7 +218,7 @@ class GMCLTrainer(SupervisedTrainer):
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
         self.student = StudentPass(
-            self.network, SimpleInferer() if inferer is None else inferer, loss_function, self.precision.autocast
+            self.network, SimpleInferer() if inferer is None else inferer, loss_function, self.precision.autocast, task
         )
         check_optimizer(optimizer)
         self.teacher_step = None
@@ -458,22 +456,29 @@ class GMCLTrainer(SupervisedTrainer):
         torch.manual_seed(real.seed)
         with self.precision.autocast():
             output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
-            classes = getattr(self.teacher, "num_classes", None)
-            check_outputs(output[Keys.PRED], real.labels_on_host, classes, self.student.loss.ignored)
+            task = self._checked_task(real, output[Keys.PRED])
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
-            output[Keys.LOSS] = self.student.loss.of_batch(output[Keys.PRED], real.labels)
+            output[Keys.LOSS] = task.loss(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
-        check_loss(output[Keys.LOSS], real.labels, self.student.loss.ignored)
+        check_loss(output[Keys.LOSS], real.labels, task.ignored)
+        task.check(output[Keys.PRED], real.labels)
         total = self._see_how_right_it_is(real, output[Keys.PRED])
         self.student_step.add_real(output[Keys.LOSS], self.ranks.share(len(real.images), total))
         return real
 
+    def _checked_task(self, real: RealBatch, outputs: Any) -> Task:
+        """Return what labels mean, once they and the student's outputs are known to fit."""
+        loss = self.student.loss
+        loss.task(real.labels).check_outputs(outputs, real.labels_on_host, self._num_classes)
+        return loss.task(real.labels, outputs)
+
     def _see_how_right_it_is(self, real: RealBatch, outputs: Tensor) -> int:
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
-        task = self.student.loss.task(outputs, real.labels)
-        correct = task.correctness(outputs, real.labels)
+        task = self.student.loss.task(real.labels, outputs)
+        classes, correct = task.answers(outputs, real.labels)
+        correct = correct[:, 0]
         # One copy: the host reads classes and answers together.
-        own = torch.stack([task.classes(real.labels).to(correct), correct], 1).cpu()
+        own = torch.stack([classes[:, 0].to(correct), correct], 1).cpu()
         real.classes = own[:, 0].int().tolist()
         classes, correct = self.ranks.joined(own).unbind(1)
         known = classes >= 0
@@ -532,7 +537,12 @@ class GMCLTrainer(SupervisedTrainer):
         n, iteration = len(real.images), self.state.iteration
         generator = torch.Generator().manual_seed(derive_seed(self.rank_seed, "lesson", iteration))
         with self.precision.autocast():
-            images, labels, confidence, args, kwargs = self.sources.draw(n, self.curriculum.class_sampler, generator)
+            images, labels, confidence, args, kwargs = self.sources.draw(
+                n,
+                self.curriculum.class_sampler,
+                generator,
+                self.student.loss.task(real.labels, self.state.output[Keys.PRED]),
+            )
         shape = images.shape[1:]
         return Lesson(
             sources=images if getattr(self.teacher, "needs_images", True) else None,
@@ -564,7 +574,8 @@ class GMCLTrainer(SupervisedTrainer):
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
         assert lesson.outputs is not None
-        task = self.student.loss.task(lesson.outputs, lesson.labels)
+        task = self.student.loss.task(lesson.labels, lesson.outputs)
+        task.check(lesson.outputs, lesson.labels)
         correct = task.correctness(lesson.outputs, lesson.labels).cpu()
         given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
         given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
@@ -619,9 +630,18 @@ class GMCLTrainer(SupervisedTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
-        check_labels(real.labels_on_host, getattr(self.teacher, "num_classes", None), self.student.loss.ignored)
+        self.student.loss.task(real.labels_on_host).check_labels(real.labels_on_host, self._num_classes)
         check_images(real.images, real.meta)
         return real
+
+    @property
+    def task(self) -> Task | None:
+        """What labels mean; None before the first batch, unless it was given."""
+        return self.student.loss.known
+
+    @property
+    def _num_classes(self) -> int | None:
+        return getattr(self.teacher, "num_classes", None)
 
     def _prepare_meta(self, batchdata: Any) -> RealBatch:
         return self._prepare(batchdata, "meta")

@@ -129,7 +129,7 @@ class HarmGuard:
     def _observe(self, engine: GMCLTrainer) -> None:
         step = engine.student_step
         lesson, output, accuracy = engine.state.lesson, engine.state.output, engine.state.curriculum
-        chances = [chance(y, output[Keys.PRED].shape[1]) for y in (output[Keys.LABEL], lesson.labels[: lesson.labeled])]
+        chances = [engine.task.chance(y) for y in (output[Keys.LABEL], lesson.labels[: lesson.labeled])]
         own = [cosine(step.real_gradient(), step.lesson_gradient()), *chances]
         # The same on all ranks: each guards its own curriculum, and they must not part.
         shared = torch.tensor(own, dtype=torch.float64)
@@ -181,20 +181,6 @@ class HarmGuard:
             f"The student cannot read the lessons: its accuracy is {lesson:.3f} above chance over "
             f"{len(self._above_chance)} lessons, and {real:.3f} above it on real images"
         )
-
-
-def chance(labels: Tensor, classes: int) -> float:
-    """Return the accuracy of guesses by the shares of the classes, 0 to 1.
-
-    Args:
-        labels: int64 ``(B,)``, those outside the classes left out, or float ``(B, K)``.
-        classes: number of outputs.
-    """
-    if labels.is_floating_point():
-        shares = labels.double().mean(0)
-        return float((shares**2 + (1 - shares) ** 2).mean())
-    counts = labels[(labels >= 0) & (labels < classes)].bincount(minlength=classes).double()
-    return float((counts / counts.sum().clamp_min(1)).square().sum())
 
 
 def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:

@@ -16,13 +16,13 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder
-from monai_gmcl.engines.data_order import derive_seed
-from monai_gmcl.engines.source_buffer import drawers_of
+from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.pictures import optional_picture
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.tasks import class_ids
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ImageGridHandler:
 
     def _collect(self, engine: GMCLTrainer) -> None:
         images, labels = engine.state.output[Keys.IMAGE].detach(), engine.state.output[Keys.LABEL].detach()
-        for image, label, drawer in zip(images, labels, drawers_of(labels), strict=True):
+        for image, label, drawer in zip(images, labels, class_ids(labels), strict=True):
             kept = self._sources.setdefault(drawer, [])
             if len(kept) < self.per_class:
                 kept.append((image.cpu().clone(), label.cpu().clone()))

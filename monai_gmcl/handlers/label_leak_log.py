@@ -16,7 +16,7 @@ from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
-from monai_gmcl.engines.data_order import derive_seed, seed_loader
+from monai_gmcl.engines.batches import derive_seed, seed_loader
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.metrics import label_leak
 from monai_gmcl.ranks import on_first_rank

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLEvents
-from monai_gmcl.engines.source_buffer import are_several, drawers_of
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.pictures import optional_picture
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.tasks import class_ids, is_multi_label
 from monai_gmcl.teachers.base import Teacher
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class LessonWeightsLog:
 
 def _places_by_label(labels: Tensor) -> dict[int, Tensor]:
     """Return where the images of each class stand in a lesson; of several labels an image, those that have each."""
-    if are_several(labels):
+    if is_multi_label(labels):
         return {label: has.nonzero().flatten() for label, has in enumerate((labels.flatten(1) > 0.5).cpu().T)}
-    classes = torch.tensor(drawers_of(labels))
+    classes = torch.tensor(class_ids(labels))
     return {label: (classes == label).nonzero().flatten() for label in sorted(set(classes.tolist()))}

@@ -19,7 +19,7 @@ from monai.utils.enums import CommonKeys as Keys
 from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor
 
-from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.engines.student_pass import seeded, unwrapped
 from monai_gmcl.exceptions import ConfigurationError

@@ -16,7 +16,6 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from monai_gmcl.atomic_file import make_folder, write_whole
-from monai_gmcl.engines.source_buffer import drawers_of
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
@@ -30,6 +29,7 @@ from monai_gmcl.names import shown_name
 from monai_gmcl.page import Picture, Section, html_page
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.student_file import load_student
+from monai_gmcl.tasks import class_ids
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class RunReport:
         for batch in evaluator.data_loader:
             prepared = evaluator.prepare_batch(batch, engine.device, False)
             images, of_images = (torch.as_tensor(part) for part in prepared[:2])
-            for image, drawer in zip(images, drawers_of(of_images), strict=True):
+            for image, drawer in zip(images, class_ids(of_images), strict=True):
                 if seen[drawer] < LOOKED_AT:
                     first[seen.total()] = image
                 seen[drawer] += 1
@@ -174,7 +174,7 @@ class RunReport:
     def _attention(
         self, engine: GMCLTrainer, network: nn.Module, outputs: Tensor, labels: Tensor, first: dict[int, Tensor]
     ) -> Section:
-        drawers = drawers_of(labels)
+        drawers = class_ids(labels)
         by_class = sorted(first, key=lambda place: (drawers[place], place))
         step = max(1, len(by_class) // LOOKED_AT)
         places = by_class[::step][:LOOKED_AT]

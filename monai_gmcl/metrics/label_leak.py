@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
+from monai_gmcl.tasks import label_vectors
 from monai_gmcl.teachers import Teacher, draw_latents
-from monai_gmcl.teachers.label_vectors import label_vectors
 
 __all__ = ["LabelLeak", "label_leak"]
 

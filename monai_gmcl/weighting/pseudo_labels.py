@@ -14,6 +14,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.tasks import Classification, MultiLabel
 from monai_gmcl.weighting.average_momentum import average_momentum
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 
@@ -139,13 +140,7 @@ class PseudoLabeler:
         binary = self.multi_label or outputs.shape[1] == 1
         if self._alignment is not None:
             outputs = self._alignment(outputs, binary)
-        outputs = outputs / self.temperature
-        if binary:
-            probabilities = outputs.sigmoid()
-            labels = (probabilities > 0.5).float()
-            return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
-        confidences, classes = outputs.softmax(1).max(1)
-        return classes.flatten(), confidences.flatten()
+        return (MultiLabel if binary else Classification).propose(outputs / self.temperature)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and, where proposals are aligned, what they are aligned by."""

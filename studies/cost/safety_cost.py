@@ -28,8 +28,9 @@ from monai_gmcl.teachers import PolicyTeacher
 __all__ = ["safety_cost"]
 
 CHECKS = (
-    *(f"monai_gmcl.engines.trainer.check_{what}" for what in ("images", "labels", "outputs", "loss", "lesson")),
-    "monai_gmcl.engines.teacher_pass.check_generated",
+    *(f"monai_gmcl.engines.trainer.check_{what}" for what in ("images", "loss", "lesson")),
+    *(f"monai_gmcl.tasks.Classification.check{what}" for what in ("_labels", "_outputs", "")),
+    "monai_gmcl.engines.teacher_step.check_generated",
     # Of the student's gradient, before its step.
     "torch.nn.utils.get_total_norm",
 )

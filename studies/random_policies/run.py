@@ -25,7 +25,7 @@ from monai_gmcl.benchmark.arms import gmcl_arm
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
 from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import Setup, StudentRun
-from monai_gmcl.engines.data_order import derive_seed
+from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import mean_auc
 from monai_gmcl.teachers import PolicyTeacher

@@ -22,10 +22,8 @@ from torch import Tensor, nn
 from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines import trainer as trainer_module
-from monai_gmcl.engines.data_order import derive_seed
-from monai_gmcl.engines.lesson_sources import LessonSources, Sources
-from monai_gmcl.engines.real_batch import RealBatch
-from monai_gmcl.engines.source_buffer import SourceBuffer
+from monai_gmcl.engines.batches import RealBatch, derive_seed
+from monai_gmcl.engines.lesson_sources import LessonSources, SourceBuffer, Sources
 from monai_gmcl.handlers import CheckpointKeeper
 from monai_gmcl.hypergradients import ExactHypergradient, FiniteDifferenceHypergradient, HeadHypergradient
 from monai_gmcl.teachers.base import draw_latents

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import monai_gmcl
-from monai_gmcl.engines.checks_of_ranks import check_epoch_lengths, check_ranks
+from monai_gmcl.engines.checks import check_epoch_lengths, check_ranks
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import (
     ExactHypergradient,

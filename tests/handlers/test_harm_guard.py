@@ -21,7 +21,7 @@ from monai_gmcl import Curriculum, GMCLTrainer, LinearRamp, PolicyTeacher
 from monai_gmcl.engines import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import CheckpointKeeper, HarmGuard
-from monai_gmcl.handlers.harm_guard import chance, cosine
+from monai_gmcl.handlers.harm_guard import cosine
 from monai_gmcl.teachers import Teacher
 
 Make = Callable[..., GMCLTrainer]
@@ -191,21 +191,6 @@ def test_accuracies_of_a_run_are_kept_above_chance(evaluator: Engine, make_train
     assert len(kept) > 3
     for pair, wanted in zip(kept, expected[-len(kept) :], strict=True):
         assert pair == pytest.approx(wanted)
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        (torch.tensor([0, 1, 0, 1]), 0.5),
-        (torch.tensor([0, 0, 0, 2]), 10 / 16),
-        (torch.tensor([0, -100, 1, 7]), 0.5),
-        (torch.tensor([-100, -100]), 0.0),
-        (torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 0.75),
-        (torch.tensor([[1.0], [1.0]]), 1.0),
-    ],
-)
-def test_chance_is_a_guess_by_the_shares_of_the_classes(labels: Tensor, expected: float) -> None:
-    assert chance(labels, 3) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("planned", [0.8, LinearRamp(0.8, 0.8)])

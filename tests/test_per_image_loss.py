@@ -13,7 +13,7 @@ from monai.losses import FocalLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_gmcl.engines.per_image_loss import per_image_loss
+from monai_gmcl.per_image_loss import per_image_loss
 
 WEIGHT = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
 CLASSES = torch.tensor([0, 1, 2, 1, 0])

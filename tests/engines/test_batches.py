@@ -13,7 +13,7 @@ from monai.engines import PrepareBatchExtraInput
 from torch import Tensor
 
 from monai_gmcl import ExactHypergradient, GMCLEvents, GMCLTrainer, LookAheadWeighting, UnrolledHypergradient
-from monai_gmcl.engines.extra_inputs import ExtraInputs
+from monai_gmcl.engines.batches import ExtraInputs
 from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.teachers import LatentTeacher
 

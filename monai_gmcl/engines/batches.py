@@ -1,0 +1,312 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches as the trainer takes them: plain tensors, in an order that follows from a seed, with further inputs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import set_rnd
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+from torch.utils.data import RandomSampler
+
+from monai_gmcl.exceptions import DataError
+
+__all__ = ["EndlessBatches", "ExtraInputs", "RealBatch", "SeededPasses", "derive_seed"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RealBatch:
+    """A prepared batch as plain tensors; what MONAI knows about them is put aside and given back.
+
+    Derivatives of MetaTensors are MetaTensors: slow, and carried into optimizers and checkpoints.
+
+    Attributes:
+        images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
+        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``.
+        seed: seed of the student's pass on the batch.
+        args: further arguments of the student, from ``prepare_batch``.
+        kwargs: further keyword arguments of the student.
+        metas: the MetaTensors that came, by key.
+        accuracy: how right the student was, 0 to 1; None where no image has a known label.
+        classes: the class of each image, below 0 where it has none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    seed: int
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    metas: dict[str, MetaTensor] = field(default_factory=dict)
+    accuracy: float | None = None
+    classes: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, prepared: Any, seed: int) -> RealBatch:
+        """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``."""
+        images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
+        metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
+        args, kwargs = rest if rest else ((), {})
+        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
+
+    @cached_property
+    def labels_on_host(self) -> Any:
+        """The labels on the CPU, for checks: copied once, before the device has work that a copy would wait for."""
+        return self.labels.cpu() if isinstance(self.labels, Tensor) else self.labels
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What MONAI knows about the images, such as their files."""
+        image = self.metas.get(str(Keys.IMAGE))
+        return {} if image is None else dict(image.meta)
+
+    def restore(self, output: dict[str, Any]) -> None:
+        """Give images, predictions and labels in the engine's output their meta data back."""
+        for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):
+            meta = self.metas.get(str(source))
+            if meta is not None and isinstance(output[key], Tensor):
+                # Not through MetaTensor's arguments: these take the meta data of one image, not of a batch.
+                output[key] = MetaTensor(output[key]).copy_meta_from(meta)  # type: ignore[no-untyped-call]
+
+
+def _plain(value: Any) -> Any:
+    return value.as_tensor() if isinstance(value, MetaTensor) else value
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed from 0 to 2³² - 1 that depends on all parts, the same on every machine."""
+    return random.Random("/".join(map(str, parts))).getrandbits(32)
+
+
+def warn_of_persistent_workers(loader: Any, name: str) -> None:
+    """Log where a resumed run could not repeat the random transforms."""
+    if getattr(loader, "persistent_workers", False):
+        logger.warning(
+            "%s keeps its workers (persistent_workers=True), and with them the state of their random transforms: "
+            "a run that is resumed after the first pass differs in them. Expected persistent_workers=False.",
+            name,
+        )
+
+
+def seed_loader(loader: Any, seed: int) -> None:
+    """Make the next pass over a loader depend on ``seed`` alone: order, transforms and workers."""
+    torch.manual_seed(seed)
+    sampler = getattr(loader, "sampler", None)
+    if isinstance(sampler, RandomSampler) and sampler.generator is None:
+        # One that draws from the global generator does so sooner where workers fetch ahead.
+        sampler.generator = torch.Generator()
+    for owner in (loader, getattr(loader, "sampler", None)):
+        generator = getattr(owner, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed)
+    if getattr(loader, "num_workers", 0) == 0 and hasattr(loader, "dataset"):
+        set_rnd(loader.dataset, seed=seed)
+
+
+class SeededPasses:
+    """The training batches, their order and random transforms derived from (seed, iteration at which a pass begins).
+
+    A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen. Workers that
+    outlive a pass (``persistent_workers=True``) keep their random state, which cannot be repeated: that is logged.
+
+    Args:
+        loader: the user's loader; its attributes show through.
+        engine: its ``state.iteration`` tells where a pass begins.
+        seed: seed of the run.
+    """
+
+    def __init__(self, loader: Iterable[Any], engine: Engine, seed: int) -> None:
+        warn_of_persistent_workers(loader, "train_data_loader")
+        self.loader = loader
+        self.engine = engine
+        self.seed = seed
+        self.began = 0
+        self.resuming = False
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # Handlers ask whether engine.state.dataloader is a DataLoader.
+        return type(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        iteration = self.engine.state.iteration
+        skipped = iteration - self.began if self.resuming else 0
+        self.began, self.resuming = iteration - skipped, False
+        seed_loader(self.loader, derive_seed(self.seed, "pass", self.began))
+        return self._after(iter(self.loader), skipped)
+
+    def _after(self, batches: Iterator[Any], skipped: int) -> Iterator[Any]:
+        for index in itertools.count():
+            # Samplers and transforms that draw from torch's own generator do so here, whatever was drawn before.
+            torch.manual_seed(derive_seed(self.seed, "batch", self.began + index))
+            try:
+                batch = next(batches)
+            except StopIteration:
+                break
+            if index >= skipped:
+                yield batch
+        if index == 0:
+            raise DataError("The training data loader gave no batch: expected at least one labeled image.")
+
+
+class EndlessBatches:
+    """Batches of a loader, pass after pass, resumable at any batch.
+
+    Args:
+        loader: a loader that can be iterated again and again.
+        seed: seed of the order and the random transforms.
+        name: how error messages call the loader.
+    """
+
+    def __init__(self, loader: Iterable[Any], seed: int, name: str) -> None:
+        warn_of_persistent_workers(loader, name)
+        self.loader = loader
+        self.seed = seed
+        self.name = name
+        self.passes = 0
+        self.position = 0
+        self._batches: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        if self._batches is None:
+            self._begin()
+        assert self._batches is not None
+        torch.manual_seed(derive_seed(self.seed, self.name, self.passes, self.position))
+        batch = next(self._batches, None)
+        if batch is None:
+            if self.position == 0:
+                raise DataError(f"{self.name} gave no batch: expected at least one.")
+            self.passes, self.position, self._batches = self.passes + 1, 0, None
+            return next(self)
+        self.position += 1
+        return batch
+
+    def _begin(self) -> None:
+        seed_loader(self.loader, derive_seed(self.seed, self.name, self.passes))
+        self._batches = iter(self.loader)
+        for position in range(self.position):
+            torch.manual_seed(derive_seed(self.seed, self.name, self.passes, position))
+            # Of several ranks' loaders one may be shorter than that of the first, whose place was saved.
+            next(self._batches, None)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the data."""
+        return {"passes": self.passes, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a place in the data."""
+        self.passes, self.position, self._batches = state["passes"], state["position"], None
+
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+PLAIN = (bool, int, float, str, type(None))
+
+
+class ExtraInputs:
+    """The student's inputs beside the images, from ``prepare_batch``'s ``args`` and ``kwargs``.
+
+    A lesson's images have the extra inputs of their sources. So it must be known which of them come one for each image:
+    on the first batch of B images, those are tensors ``(B, ...)`` and lists of B numbers or strings. The others are the
+    same for all images, and are those of the newest batch. Tensors, numbers, strings, None, and lists, tuples and
+    dictionaries of them are accepted, as deep as they go.
+    """
+
+    def __init__(self) -> None:
+        self._form: Any = None
+
+    def split(self, args: Sequence[Any], kwargs: Mapping[str, Any], n: int) -> list[Any]:
+        """Return what comes one for each image of a batch, each a tensor or a list of length ``n``.
+
+        Raises:
+            DataError: something of another type; inputs of another form than in the first batch.
+        """
+        leaves: list[Any] = []
+        form = _form((tuple(args), dict(kwargs)), n, leaves, self._form, "prepare_batch's extra inputs")
+        self._form = form
+        return leaves
+
+    def join(self, leaves: Sequence[Any]) -> Inputs:
+        """Return ``args`` and ``kwargs`` for other images: the reverse of :meth:`split`."""
+        if self._form is None:
+            return (), {}
+        inputs: Inputs = _filled(self._form, leaves)
+        return inputs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which come one for each image, and the others as they are."""
+        return {"form": self._form}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved."""
+        self._form = state["form"]
+
+
+def _form(value: Any, n: int, leaves: list[Any], known: Any, name: str) -> Any:
+    """Take a value apart; a form is a tagged tree, so that a checkpoint can hold it."""
+    value = value.as_tensor() if isinstance(value, MetaTensor) else value
+    each = _is_one_each(value, n) if known is None else known["kind"] == "each"
+    if each:
+        if not isinstance(value, Tensor | list) or len(value) != n:
+            found = tuple(value.shape) if isinstance(value, Tensor) else repr(value)
+            raise DataError(
+                f"{name}: expected one for each of {n} images, as in the first batch, got {found}. What is the same "
+                "for all images must not be as long as a batch."
+            )
+        leaves.append(value)
+        return {"kind": "each", "place": len(leaves) - 1}
+    kind = type(value).__name__ if isinstance(value, list | tuple | dict) else "same"
+    if known is not None and known["kind"] != kind:
+        raise DataError(f"{name}: expected the same form in every batch, got {known['kind']} first and {kind} now.")
+    if kind == "same":
+        if not isinstance(value, PLAIN + (Tensor,)):
+            raise DataError(
+                f"{name}: expected tensors, numbers, strings, None, and lists, tuples and dictionaries of them, got "
+                f"{type(value).__name__}. Lessons need a copy of them for each of their images."
+            )
+        return {"kind": "same", "value": value.detach() if isinstance(value, Tensor) else value}
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    if known is not None and list(known["parts"]) != keys:
+        raise DataError(f"{name}: expected {list(known['parts'])} as in the first batch, got {keys}.")
+    parts = {k: _form(value[k], n, leaves, known and known["parts"][k], f"{name}[{k!r}]") for k in keys}
+    return {"kind": kind, "parts": parts}
+
+
+def _is_one_each(value: Any, n: int) -> bool:
+    if isinstance(value, Tensor):
+        return value.ndim > 0 and len(value) == n
+    # A list of tensors is what collating makes of tuples.
+    return isinstance(value, list) and len(value) == n and all(isinstance(item, PLAIN) for item in value)
+
+
+def _filled(form: Any, leaves: Sequence[Any]) -> Any:
+    if form["kind"] == "each":
+        return leaves[form["place"]]
+    if form["kind"] == "same":
+        return form["value"]
+    parts = {key: _filled(part, leaves) for key, part in form["parts"].items()}
+    if form["kind"] == "dict":
+        return parts
+    return list(parts.values()) if form["kind"] == "list" else tuple(parts.values())
+
+
+def stacked(parts: Sequence[Any], device: torch.device) -> Any:
+    """Return one leaf of several images from that of each: a tensor on the device, or a list."""
+    return torch.stack(list(parts)).to(device) if isinstance(parts[0], Tensor) else list(parts)

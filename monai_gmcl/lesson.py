@@ -8,23 +8,25 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["HeadActivation", "Lesson", "RealStep"]
 
 
 @dataclass
 class HeadActivation:
-    """What entered and left the classification head while the student took a lesson.
+    """What entered and left the head, the student's last layer, while the student took a lesson.
 
     Attributes:
         name: dotted name of the head in the student.
+        layer: the layer itself.
         weight: the head's weight in that pass.
         inputs: ``(n, F)`` or ``(n, F, ...)``, with the pass's graph.
         outputs: ``(n, K)`` or ``(n, K, ...)``, with the pass's graph.
     """
 
     name: str
+    layer: nn.Module
     weight: Tensor
     inputs: Tensor
     outputs: Tensor
@@ -70,7 +72,9 @@ class Lesson:
 
     Attributes:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
-        labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images.
+        labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images; or masks ``(n, K, *spatial)``,
+            moved as the teacher moved the images.
+        source_labels: those masks as they came; None where labels are of whole images.
         latents: the teacher's randomness ``(n, ...)``.
         image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.
         difficulty: strength of the change.
@@ -110,6 +114,7 @@ class Lesson:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     confidence: Tensor | None = None
+    source_labels: Tensor | None = None
     weights: Tensor | None = None
     update: dict[str, Tensor] = field(default_factory=dict)
     real_step: RealStep | None = None
@@ -175,6 +180,7 @@ RECORDED = (
     "args",
     "kwargs",
     "confidence",
+    "source_labels",
     "weights",
     "update",
     "image_gradient",

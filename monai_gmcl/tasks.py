@@ -117,12 +117,12 @@ class Task(ABC):
         """Return how right the student is on each image, 0 to 1 ``(n,)``; NaN where the image does not say."""
 
     @abstractmethod
-    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the classes of each image, and how right the student is on them.
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classes of each image, how right the student is on each of them, and on the image.
 
         Returns:
-            Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; and correctness
-            ``(n, m)``, 0 to 1, NaN where the image does not say.
+            Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; correctness on each
+            ``(n, m)``, 0 to 1, NaN where the image does not say; :meth:`correctness` ``(n,)``.
         """
 
     @abstractmethod
@@ -239,9 +239,10 @@ class _OfWholeImages(Task):
     def classes(self, labels: Tensor) -> Tensor:
         """Return the class of each image, int64 ``(n,)``; -1 where it has none."""
 
-    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the class of each image and how right the student is on it, ``(n, 1)`` each."""
-        return self.classes(labels)[:, None], self.correctness(outputs, labels)[:, None]
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the class of each image, and twice how right the student is on it."""
+        correct = self.correctness(outputs, labels)
+        return self.classes(labels)[:, None], correct[:, None], correct
 
     def _index(self, labels: Tensor) -> Tensor:
         classes = labels.flatten().float().round().long()
@@ -433,18 +434,19 @@ class Segmentation(Task):
 
         The background is left out, and so is a class of which the mask has no pixel, as MONAI's metrics do.
         """
-        return self.answers(outputs, labels)[1][:, 1:].nanmean(1)
+        return self.answers(outputs, labels)[2]
 
     @torch.no_grad()
-    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the classes of which each mask has a pixel, the background first, and the Dice of each ``(n, m)``."""
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classes of which each mask has a pixel, the background first, the Dice of each, and their mean."""
         found, wanted = self._found(outputs), self._wanted(outputs, labels)
         if labels.shape[1] == 1:
             known = labels != self.ignored
             found, wanted = found & known, wanted & known
         dice = compute_dice(found, wanted)
         held = wanted.flatten(2).any(2)
-        return torch.where(held, torch.arange(held.shape[1], device=held.device), -1), dice
+        classes = torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
+        return classes, dice, dice[:, 1:].nanmean(1)
 
     def _found(self, outputs: Tensor) -> Tensor:
         """Return what outputs say, bool ``(n, m, *spatial)``."""

@@ -105,7 +105,7 @@ def test_answers_tell_the_classes_of_each_image_and_their_dice() -> None:
     masks = torch.tensor([[0, 0, 2, 2], [1, 1, 1, 1], [255, 255, 1, 0]]).view(3, 1, 2, 2)
     outputs = one_hot(torch.tensor([[0, 2, 2, 2], [1, 0, 1, 0], [2, 2, 1, 0]]).view(3, 1, 2, 2), 3)
     task = choose_task(nn.CrossEntropyLoss(ignore_index=255), masks, outputs)
-    classes, dice = task.answers(outputs, masks)
+    classes, dice, _ = task.answers(outputs, masks)
     assert classes.tolist() == [[0, -1, 2], [-1, 1, -1], [0, 1, -1]]
     nan = float("nan")
     expected = torch.tensor([[2 / 3, nan, 4 / 5], [nan, 2 / 3, nan], [1, 1, nan]])
@@ -117,7 +117,7 @@ def test_where_channels_overlap_the_background_is_what_none_covers(channels: int
     masks = torch.tensor([[[1.0, 1, 0, 0], [0, 1, 1, 0]], [[0.0, 0, 0, 0], [0, 0, 0, 0]]])[:, :channels]
     masks = masks.view(2, channels, 2, 2)
     task = choose_task(DiceLoss(sigmoid=True), masks, masks)
-    classes, dice = task.answers(masks * 2 - 1, masks)
+    classes, dice, _ = task.answers(masks * 2 - 1, masks)
     assert classes.tolist() == [list(range(channels + 1)), [0] + [-1] * channels]
     assert task.correctness(masks * 2 - 1, masks).tolist()[0] == 1 and dice[:, 0].tolist() == [1, 1]
     torch.testing.assert_close(

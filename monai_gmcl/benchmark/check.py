@@ -64,6 +64,9 @@ class _Recorder(Hypergradient):
     def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
         return self.head.watch(network, trained)
 
+    def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
+        return self.head.choose(seen, outputs, losses)
+
     def reads(self, lesson: Lesson) -> Collection[str]:
         return lesson.parameters
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
-from monai_gmcl.lesson import HeadActivation, Lesson, RealStep
+from monai_gmcl.lesson import Lesson, RealStep
 from monai_gmcl.tasks import Task, choose_task
 
 __all__ = ["StudentLoss", "StudentPass", "seeded", "unwrapped"]
@@ -120,7 +120,8 @@ class StudentPass:
             self.loss.compare(lesson.losses, lesson.outputs, lesson.labels)
         if self.recomputes is None:
             self.recomputes = self._notice_recomputation(lesson)
-        lesson.head = next((_head(activations, lesson.losses) for activations in seen if activations), None)
+        heads = [r.choose(noted, lesson.outputs, lesson.losses) for r, noted in zip(readers, seen, strict=True)]
+        lesson.head = next((head for head in heads if head is not None), None)
         # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
         buffers, rest = lesson.buffers, (lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
         passing = " or ".join(
@@ -190,16 +191,6 @@ class StudentPass:
         """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
         rest = (step.labels, step.seed, step.args, step.kwargs)
         step.losses = lambda parameters, images: self(parameters, buffers, images, *rest)[1]
-
-
-def _head(activations: Sequence[HeadActivation], losses: Tensor) -> HeadActivation:
-    """Return the last layer that the losses depend on: a student may have further heads, of which an inferer picks."""
-    for activation in reversed(activations) if len(activations) > 1 else ():
-        if activation.outputs.requires_grad:
-            (way,) = torch.autograd.grad(losses.sum(), activation.outputs, retain_graph=True, allow_unused=True)
-            if way is not None:
-                return activation
-    return activations[-1]
 
 
 class _Holder(nn.Module):

@@ -475,16 +475,15 @@ class GMCLTrainer(SupervisedTrainer):
     def _see_how_right_it_is(self, real: RealBatch, outputs: Tensor) -> int:
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
         task = self.student.loss.task(real.labels, outputs)
-        classes, correct = task.answers(outputs, real.labels)
-        correct = correct[:, 0]
+        classes, by_class, correct = task.answers(outputs, real.labels)
         # One copy: the host reads classes and answers together.
-        own = torch.stack([classes[:, 0].to(correct), correct], 1).cpu()
-        real.classes = own[:, 0].int().tolist()
-        classes, correct = self.ranks.joined(own).unbind(1)
-        known = classes >= 0
-        if known.any():
-            real.accuracy = float(correct[known].mean())
-            self.curriculum.class_sampler.observe(classes[known].int().tolist(), correct[known].tolist())
+        own = torch.cat([classes.to(correct), by_class, correct[:, None]], 1).cpu()
+        count = classes.shape[1]
+        real.classes = own[:, :count].int().tolist()
+        classes, by_class, correct = torch.split(self.ranks.joined(own), [count, count, 1], 1)
+        real.accuracy = _mean(correct[:, 0], (classes >= 0).any(1))
+        told = (classes >= 0) & ~by_class.isnan()
+        self.curriculum.class_sampler.observe(classes[told].int().tolist(), by_class[told].tolist())
         return len(correct)
 
     def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
@@ -514,10 +513,10 @@ class GMCLTrainer(SupervisedTrainer):
         lesson.share, lesson_accuracy = self._share_and_accuracy(lesson)
         add = partial(self.student_step.add_lesson, lesson, self._will_be_heard(), values.hardness > 0)
         self.student.held(lesson, add)
-        accuracies = {"lesson_accuracy": lesson_accuracy}
-        if real.accuracy is not None:
+        if real.accuracy is not None and lesson_accuracy is not None:
             self.curriculum.observe(real.accuracy, lesson_accuracy)
-            accuracies = {"real_accuracy": real.accuracy, **accuracies}
+        seen = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
+        accuracies = {name: accuracy for name, accuracy in seen.items() if accuracy is not None}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
@@ -568,7 +567,7 @@ class GMCLTrainer(SupervisedTrainer):
         assert lesson.losses is not None
         check_lesson(lesson.losses, lesson.weights)
 
-    def _share_and_accuracy(self, lesson: Lesson) -> tuple[float, float]:
+    def _share_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
         """This rank's part of the lesson, and how right the student is on all of it.
 
         Accuracy is of given labels only: proposed ones say what the student thinks already.
@@ -579,7 +578,7 @@ class GMCLTrainer(SupervisedTrainer):
         correct = task.correctness(lesson.outputs, lesson.labels).cpu()
         given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
         given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
-        return self.ranks.share(len(lesson), len(correct)), float(correct[given > 0].mean())
+        return self.ranks.share(len(lesson), len(correct)), _mean(correct, given > 0)
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
@@ -738,3 +737,9 @@ class GMCLTrainer(SupervisedTrainer):
         self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
+
+
+def _mean(correct: Tensor, of: Tensor) -> float | None:
+    """Return the mean over those images ``(n,)`` that say how right the student is; None where none does."""
+    told = correct[of & ~correct.isnan()]
+    return float(told.mean()) if len(told) else None

@@ -36,8 +36,18 @@ class Hypergradient(ABC):
     needs_real_step: bool = False
 
     def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
-        """Watch the student take a lesson; what is appended to the list is kept with the lesson (the last entry)."""
+        """Watch the student take a lesson; of what is appended to the list, :meth:`choose` takes one."""
         return nullcontext([])
+
+    def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation | None:
+        """Return what of a watched pass is kept with the lesson.
+
+        Args:
+            seen: what :meth:`watch` has noted, in the order in which it ran.
+            outputs: the student's ``(n, K, ...)``, with the pass's graph.
+            losses: of each image ``(n,)``, likewise.
+        """
+        return None
 
     def reads(self, lesson: Lesson) -> Collection[str]:
         """Return the names of the parameters whose A the estimator reads; the engine keeps only those."""

@@ -154,10 +154,14 @@ class PolicyTeacher(Teacher):
         return torch.cat([gates, *draws], 1)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
-        """Apply the operations; labels are not looked at."""
+        """Apply the operations; labels are not looked at.
+
+        With masks, which move along (:meth:`change_labels`), no gradient reaches the strengths of geometry: it would
+        be that of images that move away from their masks. Their strength is the difficulty's affair alone.
+        """
         if images is None:
             raise ConfigurationError("PolicyTeacher changes images: it needs sources, got None.")
-        plan = self._plan(latents.to(images), images.shape[1:], difficulty)
+        plan = self._plan(latents.to(images), images.shape[1:], difficulty, learned_geometry=labels.ndim <= 2)
         low, high = self.value_range
         return plan.change((images - low) / (high - low)) * (high - low) + low
 
@@ -174,12 +178,15 @@ class PolicyTeacher(Teacher):
         plan = self._plan(latents, (self.in_channels, *labels.shape[2:]), difficulty)
         return plan.change_labels(labels, self.label_padding)
 
-    def _plan(self, latents: Tensor, image_shape: Sequence[int], difficulty: float) -> Plan:
+    def _plan(
+        self, latents: Tensor, image_shape: Sequence[int], difficulty: float, learned_geometry: bool = True
+    ) -> Plan:
         _, draws = self._split(latents, image_shape)
         acts = self.acts(latents, image_shape, difficulty)
         strengths = torch.where(acts, self.strengths(difficulty).to(latents), 0)
         steps = zip(self.operations, draws, strengths.unbind(1), acts.unbind(1), strict=True)
-        return Plan([Step(*step) for step in steps])
+        plan = Plan([Step(*step) for step in steps])
+        return plan if learned_geometry else plan.with_fixed_geometry()
 
     def optimizer(self) -> EvidenceOptimizer:
         """Return a new :class:`EvidenceOptimizer`: what the gradients do not tell from as usual stays as usual."""

@@ -48,6 +48,15 @@ class Plan:
         warp = self._warp(labels.shape[2:])
         return labels if warp is None else warp.sample_labels(labels, padding)
 
+    def with_fixed_geometry(self) -> Plan:
+        """Return the same plan, of which no gradient reaches the strengths of geometry."""
+
+        def fixed(step: Step) -> Step:
+            moves = isinstance(step.operation, GeometryOperation)
+            return step._replace(strength=step.strength.detach()) if moves else step
+
+        return Plan([fixed(step) for step in self.steps])
+
     def _oriented(self, images: Tensor) -> Tensor:
         for operation, draws, _, acts in self.steps:
             if isinstance(operation, OrientationOperation):

@@ -26,7 +26,7 @@
 # limitations under the License.
 # # Segmentation
 #
-# A segmentation as MONAI's spleen tutorial has it (U-Net, patches around the foreground, Dice, sliding windows), in 2-D:
+# A segmentation as the spleen tutorial of MONAI has it (U-Net, patches, Dice, sliding windows), in 2-D:
 # first with `SupervisedTrainer`, then with `GMCLTrainer`, which is two arguments more. The teacher moves each mask with
 # its image.
 #

@@ -20,14 +20,15 @@ from monai.bundle import run as run_bundle
 from PIL import Image
 
 import monai_gmcl
-from monai_gmcl import describe_student
+from monai_gmcl import describe_student, load_teacher
 from monai_gmcl.data import make_mask_phantom, make_volume_mask_phantom
+from monai_gmcl.handlers import newest_checkpoint
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_segmentation"
 TRAIN, EVALUATE, INFER = (str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", "evaluate", "inference"))
 METADATA = str(BUNDLE / "configs" / "metadata.json")
 SMALL: dict[str, Any] = {"bundle_root": str(BUNDLE), "device": "cpu", "logging_file": False, "meta_file": METADATA}
-QUICK = {"max_epochs": 8, "batch_size": 1, "val_interval": 4, "patch_size": 16, "learning_rate": 0.01}
+QUICK: dict[str, Any] = {"max_epochs": 8, "batch_size": 1, "val_interval": 4, "patch_size": 16, "learning_rate": 0.01}
 PARTS = {"train": 4, "valid": 2, "test": 3}
 
 
@@ -86,6 +87,25 @@ def test_training_writes_the_student_and_what_it_was_trained_for(trained: Path) 
     assert (student.spatial_dims, student.channels, student.patch_size) == (2, 3, [16, 16])
     assert student.split["mask_values"] == [0, 1]
     assert all(isinstance(value, torch.Tensor) for value in torch.load(trained / "model.pt").values())
+    assert load_teacher(trained / "teacher.safetensors").num_classes == 2
+    last = torch.load(newest_checkpoint(trained / "checkpoints"), weights_only=True)
+    assert set(last) >= {"model", "teacher", "optimizer", "teacher_optimizer", "lr_scheduler", "best_model", "trainer"}
+    rows = _rows(trained / "curriculum.csv")
+    assert len(rows) == 8 and all(0 <= float(rows[-1][name]) <= 1 for name in ("lesson_accuracy", "val_dice"))
+    assert any(float(row["effect"]) != 0 for row in _rows(trained / "policy.csv") if row["effect"] != "nan")
+    assert all((trained / name).stat().st_size > 1000 for name in ("curves.png", "report.html"))
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(trained: Path, pictures: Path, tmp_path: Path) -> None:
+    options = {"dataset_dir": str(pictures), "output_dir": str(tmp_path), **SMALL, **QUICK}
+    parser = {"train#trainer#max_epochs": 4}
+    run_bundle(config_file=TRAIN, **options, **parser)
+    run_bundle(config_file=TRAIN, resume=True, **options)
+    one, other = (
+        torch.load(newest_checkpoint(place / "checkpoints"), weights_only=True) for place in (trained, tmp_path)
+    )
+    assert one["trainer"]["iteration"] == other["trainer"]["iteration"] == 32
+    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
 
 
 def test_the_masks_of_inference_have_the_dice_that_evaluation_tells(

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""One synthetic batch: the record that a checkpoint keeps, and the graph of the student's pass on it."""
 
 from __future__ import annotations
 
@@ -10,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HeadActivation", "Lesson", "RealStep"]
+from monai_gmcl.attributes import Renamed
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["HeadActivation", "Lesson", "LessonGraph", "RealStep"]
 
 
 @dataclass
@@ -47,7 +51,6 @@ class RealStep:
         seed: seed of the real pass.
         args: the student's further arguments in it.
         kwargs: its further keyword arguments in it.
-        losses: ``(parameters, images) -> (B,)``, the real pass once more with other parameters.
     """
 
     images: Tensor
@@ -60,15 +63,35 @@ class RealStep:
     seed: int
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
-    losses: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+
+
+@dataclass
+class LessonGraph:
+    """What the passes of teacher and student on a lesson left: tensors with a graph.
+
+    Attributes:
+        generated: the teacher's images, with the teacher's graph.
+        images: the same images as a leaf, to which hypergradients lead.
+        outputs: the student's outputs on them.
+        losses: the student's loss on each ``(n,)``, with a graph to the lesson's parameters and ``images``.
+        head: what the head saw, where an estimator asks for it.
+        student: ``(parameters, buffers, images, labels, seed, args, kwargs) -> (n,)``, the losses of another pass.
+    """
+
+    generated: Tensor
+    images: Tensor
+    outputs: Tensor
+    losses: Tensor
+    head: HeadActivation | None
+    student: Callable[..., Tensor]
 
 
 @dataclass
 class Lesson:
     """One synthetic batch, with all that is needed to know later what it was worth.
 
-    The first group of attributes is the *record*: tensors and numbers from which the second group, the graph, can be
-    rebuilt bit for bit. A lesson so outlives its epoch and its process.
+    All attributes but ``graph`` are the *record*: tensors and numbers from which the graph can be rebuilt bit for bit.
+    A lesson so outlives its epoch and its process.
 
     Attributes:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
@@ -82,22 +105,17 @@ class Lesson:
         parameters: the student's trained parameters before the step, by name.
         buffers: the student's buffers before the step, by name.
         seed: seed of the student's pass (its dropout masks).
-        proposed: how many images, the last ones, come from unlabeled sources with proposed labels.
+        num_pseudo_labeled: how many images, the last ones, come from unlabeled sources with proposed labels.
         unlabeled_difficulty: strength of the change of those, in units of ``difficulty``.
         args: further arguments of the student: its sources' extra inputs, from ``prepare_batch``.
         kwargs: further keyword arguments of the student, likewise.
         confidence: how sure the label of each image is, 0 to 1 ``(n,)``; 1 where it was given. None: all were given.
-        weights: weight of each image ω ``(n,)``, detached.
+        weights: weight of each image ω ``(n,)``, detached; 1 until the lesson has been weighed.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
-        real_step: the rest of the step, kept for estimators that ask for it.
-        share: images of this lesson, as a multiple of the mean over all ranks; 1 alone.
-        generated: the teacher's images, with the teacher's graph.
-        images: the same images as a leaf, to which hypergradients lead.
-        outputs: the student's outputs on them.
-        losses: the student's loss on each ``(n,)``, with a graph to ``parameters`` and ``images``.
         image_gradient: gradient of the weighted loss by the images, where hardness asks for it.
-        head: what the head saw, where the estimator asks for it.
-        replay: ``(parameters, images) -> (n,)``, the student's pass once more with the same seed and buffers.
+        real_step: the rest of the step, kept for estimators that ask for it.
+        rank_weight: images of this lesson, as a multiple of the mean over all ranks; 1 alone.
+        graph: what teacher and student have made of it; None for a record that was loaded.
     """
 
     sources: Tensor | None
@@ -109,55 +127,108 @@ class Lesson:
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
     seed: int
-    proposed: int = 0
+    num_pseudo_labeled: int = 0
     unlabeled_difficulty: float = 1.0
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     confidence: Tensor | None = None
     source_labels: Tensor | None = None
-    weights: Tensor | None = None
+    weights: Tensor = None  # type: ignore[assignment]
     update: dict[str, Tensor] = field(default_factory=dict)
-    real_step: RealStep | None = None
-    share: float = 1.0
-    generated: Tensor | None = None
-    images: Tensor | None = None
-    outputs: Tensor | None = None
-    losses: Tensor | None = None
     image_gradient: Tensor | None = None
-    head: HeadActivation | None = None
-    replay: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+    real_step: RealStep | None = None
+    rank_weight: float = 1.0
+    graph: LessonGraph | None = None
+
+    proposed = Renamed("num_pseudo_labeled")
+    labeled = Renamed("num_labeled")
+    learned = Renamed("update_direction")
+    share = Renamed("rank_weight")
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            self.weights = torch.ones(len(self), device=self.labels.device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def labeled(self) -> int:
+    def num_labeled(self) -> int:
         """How many images, the first ones, have labels that were given, not proposed."""
-        return len(self) - self.proposed
+        return len(self) - self.num_pseudo_labeled
+
+    @property
+    def generated(self) -> Tensor:
+        """The teacher's images, with the teacher's graph."""
+        return self._graph().generated
+
+    @property
+    def images(self) -> Tensor:
+        """The teacher's images as a leaf, to which hypergradients lead."""
+        return self._graph().images
+
+    @property
+    def outputs(self) -> Tensor:
+        """The student's outputs on the images."""
+        return self._graph().outputs
+
+    @property
+    def losses(self) -> Tensor:
+        """The student's loss on each image ``(n,)``, with a graph to ``parameters`` and ``images``."""
+        return self._graph().losses
+
+    @property
+    def head(self) -> HeadActivation:
+        """What the student's head saw, where an estimator asks for it (``Hypergradient.record_head``)."""
+        head = self._graph().head
+        if head is None:
+            raise ConfigurationError(
+                "This lesson has no record of the student's head. Expected an estimator whose record_head keeps it, "
+                "such as HeadHypergradient."
+            )
+        return head
+
+    def _graph(self) -> LessonGraph:
+        if self.graph is None:
+            raise ConfigurationError(
+                "This lesson is a record without a graph, as a checkpoint holds it: it has no images, outputs and "
+                "losses before teacher and student have made them again."
+            )
+        return self.graph
+
+    def replay(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return the losses ``(n,)`` of the student's pass once more, with the same seed and buffers."""
+        rest = (self.labels, self.seed, self.args, self.kwargs)
+        return self._graph().student(parameters, self.buffers, images, *rest)
+
+    def replay_real(self, step: RealStep, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return the losses ``(B,)`` of the pass on the step's real images once more, with other parameters."""
+        rest = (step.images, step.labels, step.seed, step.args, step.kwargs)
+        return self._graph().student(parameters, self.buffers, *rest)
 
     def parts(self) -> list[tuple[slice, float]]:
         """Return which images the teacher makes at once, and their difficulty."""
-        if self.proposed == 0 or self.unlabeled_difficulty == 1:
+        if self.num_pseudo_labeled == 0 or self.unlabeled_difficulty == 1:
             return [(slice(None), self.difficulty)]
-        own = slice(self.labeled), self.difficulty
-        return [own, (slice(self.labeled, None), self.difficulty * self.unlabeled_difficulty)]
+        own = slice(self.num_labeled), self.difficulty
+        return [own, (slice(self.num_labeled, None), self.difficulty * self.unlabeled_difficulty)]
 
-    def learned(self, look_ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def update_direction(self, look_ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return A·v, by parameter name: how far the step moves for each unit of gradient along v."""
         return {name: self.update[name] * look_ahead[name] for name in self.update if name in look_ahead}
 
     def record(self) -> dict[str, Any]:
         """Return the lesson without its graph: tensors and numbers only, safe for ``torch.load(weights_only=True)``."""
-        kept = {name: _plain(getattr(self, name)) for name in RECORDED}
+        unkept = {"graph", "real_step", "rank_weight"}
+        kept = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in unkept}
         if self.real_step is not None:
-            step = self.real_step
-            kept["real_step"] = {f.name: _plain(getattr(step, f.name)) for f in fields(step) if f.name != "losses"}
+            kept["real_step"] = {f.name: _plain(getattr(self.real_step, f.name)) for f in fields(self.real_step)}
         return kept
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], device: torch.device) -> Lesson:
         """Return the recorded lesson on ``device``, its graph still to be rebuilt."""
-        values = {name: _moved(value, device) for name, value in record.items()}
+        values = {RENAMED.get(name, name): _moved(value, device) for name, value in record.items()}
         for parameter in values["parameters"].values():
             parameter.requires_grad_()
         if "real_step" in values:
@@ -165,43 +236,23 @@ class Lesson:
         return cls(**values)
 
 
-RECORDED = (
-    "sources",
-    "labels",
-    "latents",
-    "image_shape",
-    "difficulty",
-    "lesson_weight",
-    "parameters",
-    "buffers",
-    "seed",
-    "proposed",
-    "unlabeled_difficulty",
-    "args",
-    "kwargs",
-    "confidence",
-    "source_labels",
-    "weights",
-    "update",
-    "image_gradient",
-)
+RENAMED = {"proposed": "num_pseudo_labeled"}
+"""Names in records of version 0.1, and what they are now."""
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    return value
+    return _mapped(value, lambda tensor: tensor.detach().clone())
 
 
 def _moved(value: Any, device: torch.device) -> Any:
+    return _mapped(value, lambda tensor: tensor.detach().to(device).clone())
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().to(device).clone()
+        return change(value)
     if isinstance(value, dict):
-        return {name: _moved(item, device) for name, item in value.items()}
+        return {name: _mapped(item, change) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_moved(item, device) for item in value)
+        return type(value)(_mapped(item, change) for item in value)
     return value

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The processes that train one student together."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from monai.utils.dist import evenly_divisible_all_gather
 from torch import Tensor
 
 __all__ = ["Ranks", "on_first_rank"]
@@ -38,36 +40,28 @@ class Ranks:
         """Whether there is but one."""
         return self.size == 1
 
-    def joined(self, rows: Tensor) -> Tensor:
+    def all_gather(self, rows: Tensor) -> Tensor:
         """Return the rows of all ranks, rank by rank: ``(n, ...)`` of each to ``(N, ...)``; n may differ."""
         if self.alone:
             return rows
-        own = rows.to(self._device(rows))
-        count = torch.tensor([len(own)], device=own.device)
-        counts = [torch.zeros_like(count) for _ in range(self.size)]
-        dist.all_gather(counts, count)
-        padded = own.new_zeros(max(int(n) for n in counts), *own.shape[1:])
-        padded[: len(own)] = own
-        gathered = [torch.zeros_like(padded) for _ in range(self.size)]
-        dist.all_gather(gathered, padded)
-        parts = [part[: int(n)] for part, n in zip(gathered, counts, strict=True)]
-        return torch.cat(parts).to(rows.device)
+        gathered = evenly_divisible_all_gather(rows.to(self._device(rows)))
+        return cast(Tensor, gathered).to(rows.device)
 
-    def share(self, own: int, of_all: int) -> float:
+    def rank_weight(self, own: int, of_all: int) -> float:
         """Return this rank's number of images as a multiple of the mean over ranks."""
         return own * self.size / of_all
 
-    def total(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Put the sum over ranks into each tensor, by one exchange for all of a type."""
         self._exchange(tensors, lambda flat: dist.all_reduce(flat))
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Put the mean over ranks into each tensor, by one exchange for all of a type."""
         if tensors and not self.alone:
-            self.total(tensors)
+            self.all_reduce(tensors)
             torch._foreach_div_(list(tensors), self.size)
 
-    def follow_first(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Put what the first rank has into each tensor."""
         self._exchange(tensors, lambda flat: dist.broadcast(flat, 0))
 

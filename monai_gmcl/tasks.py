@@ -18,27 +18,12 @@ import torch
 from monai.losses.dice import DiceCELoss
 from monai.metrics.meandice import compute_dice
 from torch import Tensor, nn
-from torch.nn import functional
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
+from monai_gmcl.labels import are_masks, ignore_index_of, is_cross_entropy, labels_for_loss
 from monai_gmcl.per_image_loss import per_image_loss
 
-__all__ = [
-    "IGNORED",
-    "SUPPORTED_TASKS",
-    "Classification",
-    "MultiLabel",
-    "Segmentation",
-    "Task",
-    "are_masks",
-    "choose_task",
-    "class_ids",
-    "ignore_index_of",
-    "is_multi_label",
-    "label_vectors",
-    "labels_for_loss",
-    "labels_for_teacher",
-]
+__all__ = ["SUPPORTED_TASKS", "Classification", "MultiLabel", "Segmentation", "Task", "choose_task"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +32,6 @@ SUPPORTED_TASKS = (
     "(B, K), or one logit (B,) or (B, 1); and segmentation: masks (B, 1, *spatial) or (B, K, *spatial). Regression is "
     "not supported"
 )
-IGNORED = -100
-"""What torch's losses ignore unless they are told otherwise."""
 
 
 class Task(ABC):
@@ -227,7 +210,7 @@ class _OfWholeImages(Task):
 
     def check(self, outputs: Tensor, labels: Tensor) -> None:
         """Raise for integer labels ``(B, K)`` that are not one-hot with torch's cross-entropy."""
-        if labels.is_floating_point() or labels[0].numel() == 1 or not _is_cross_entropy(self.loss_function):
+        if labels.is_floating_point() or labels[0].numel() == 1 or not is_cross_entropy(self.loss_function):
             return
         if not (labels.sum(1) == 1).all():
             raise LabelError(
@@ -556,83 +539,6 @@ class _Loss:
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError):
             # A loss that refuses made-up outputs or labels is none of the kind that is asked for.
             return float("nan")
-
-
-def ignore_index_of(loss_function: Any) -> int:
-    """Return the class index that a loss, or one inside it, ignores; torch's -100 if it does not say."""
-    parts = loss_function.modules() if isinstance(loss_function, nn.Module) else [loss_function]
-    told = [getattr(part, "ignore_index", None) for part in parts]
-    return next((index for index in told if isinstance(index, int)), IGNORED)
-
-
-def labels_for_loss(loss_function: Any, labels: Tensor) -> Tensor:
-    """Return class indices as torch's cross-entropy takes them, int64 ``(B,)`` or ``(B, *spatial)``.
-
-    For any other loss labels stay as they came.
-    """
-    if _is_cross_entropy(loss_function) and are_masks(labels):
-        return labels.squeeze(1).long() if labels.shape[1] == 1 else labels.float()
-    if not _is_cross_entropy(loss_function) or labels.is_floating_point():
-        return labels
-    return labels.flatten().long() if labels[0].numel() == 1 else labels.float()
-
-
-def labels_for_teacher(labels: Tensor) -> Tensor:
-    """Return labels as teachers take them: int64 classes ``(n,)`` or float ``(n, K)``; masks as they are."""
-    if are_masks(labels):
-        return labels
-    if labels[0].numel() == 1:
-        return labels.view(len(labels), -1) if labels.is_floating_point() else labels.flatten().long()
-    return labels if labels.is_floating_point() else labels.float()
-
-
-def label_vectors(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Labels as a network takes them: classes one-hot, multi-label rows as they are.
-
-    Args:
-        labels: int64 classes ``(B,)``, or float ``(B, num_classes)``.
-        num_classes: number of classes, or of labels.
-        dtype: of the result.
-
-    Returns:
-        Tensor ``(B, num_classes)``.
-
-    Raises:
-        LabelError: another shape or type, or a class outside 0 to ``num_classes - 1``.
-    """
-    if labels.ndim == 1 and not labels.is_floating_point():
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-            raise LabelError(
-                f"Expected classes from 0 to {num_classes - 1} (the teacher's num_classes is {num_classes}), "
-                f"got {int(labels.min())} to {int(labels.max())}."
-            )
-        return functional.one_hot(labels.long(), num_classes).to(dtype)
-    if labels.ndim == 2 and labels.shape[1] == num_classes and labels.is_floating_point():
-        return labels.to(dtype)
-    raise LabelError(
-        f"Expected int64 labels (B,) or float labels (B, {num_classes}), got {labels.dtype} {tuple(labels.shape)}."
-    )
-
-
-def are_masks(labels: object) -> bool:
-    """Whether labels have a value for every pixel, ``(B, K, *spatial)``."""
-    return isinstance(labels, Tensor) and labels.ndim > 2
-
-
-def class_ids(labels: Tensor) -> list[int]:
-    """Return the class of each label, where no task is at hand; masks and multi-label rows all count as class 0."""
-    if are_masks(labels) or is_multi_label(labels):
-        return [0] * len(labels)
-    return [int(value) for value in labels.flatten().float().round().tolist()]
-
-
-def is_multi_label(labels: Tensor) -> bool:
-    """Whether an image has several labels, float ``(n, K)`` with K > 1, instead of a class."""
-    return labels.is_floating_point() and labels[0].numel() > 1
-
-
-def _is_cross_entropy(loss_function: Any) -> bool:
-    return isinstance(loss_function, nn.CrossEntropyLoss | nn.NLLLoss)
 
 
 def _refuse_regression(loss_function: Callable[..., Tensor], outputs: Tensor, labels: Tensor) -> None:

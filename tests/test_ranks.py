@@ -13,11 +13,11 @@ def test_alone_nothing_is_exchanged() -> None:
     ranks = Ranks()
     assert ranks.alone and ranks.index == 0
     rows = torch.arange(6.0).view(3, 2)
-    assert ranks.joined(rows) is rows
+    assert ranks.all_gather(rows) is rows
     before = rows.clone()
-    ranks.total([rows])
+    ranks.all_reduce([rows])
     ranks.average([rows])
-    ranks.follow_first([rows])
+    ranks.broadcast([rows])
     assert torch.equal(rows, before)
 
 

@@ -12,15 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import LabelError
-from monai_gmcl.tasks import (
-    Classification,
-    MultiLabel,
-    Task,
-    choose_task,
-    ignore_index_of,
-    labels_for_loss,
-    labels_for_teacher,
-)
+from monai_gmcl.labels import ignore_index_of
+from monai_gmcl.tasks import Classification, MultiLabel, Task, choose_task
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 ONE_HOT = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
@@ -129,16 +122,6 @@ def test_the_ignored_index_is_that_of_the_loss_or_of_one_inside_it() -> None:
     assert ignore_index_of(functional.cross_entropy) == -100
     task = Classification(nn.CrossEntropyLoss(ignore_index=2))
     assert task.classes(torch.tensor([0, 1, 2])).tolist() == [0, 1, -1]
-
-
-@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
-def test_class_indices_of_any_type_and_in_a_column_go_with_cross_entropy_and_teachers(kind: Any) -> None:
-    column = torch.tensor([[2], [0]]).to(kind)
-    for made in (labels_for_loss(nn.CrossEntropyLoss(), column), labels_for_teacher(column)):
-        assert made.dtype == torch.int64 and made.tolist() == [2, 0]
-    assert labels_for_loss(FocalLoss(to_onehot_y=True), column) is column
-    assert labels_for_teacher(torch.tensor([0.0, 1.0])).shape == (2, 1)
-    assert labels_for_teacher(ONE_HOT.long()).dtype == torch.float32
 
 
 def test_integer_labels_that_are_not_one_hot_do_not_go_with_cross_entropy() -> None:

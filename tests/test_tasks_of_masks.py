@@ -15,7 +15,8 @@ from monai.networks import one_hot
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
-from monai_gmcl.tasks import Segmentation, choose_task, labels_for_loss
+from monai_gmcl.labels import labels_for_loss
+from monai_gmcl.tasks import Segmentation, choose_task
 
 SIZES = [(9, 8), (5, 6, 4)]
 

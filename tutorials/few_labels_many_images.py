@@ -187,7 +187,7 @@ def train(name, weighting=None, with_pool=True, label_proposal=None, handlers=()
 def note(engine):
     """Remember the weight of each image of the pool, with what it really is."""
     lesson = engine.state.lesson
-    for i in range(lesson.labeled, len(lesson)):
+    for i in range(lesson.num_labeled, len(lesson)):
         kind, _ = truth[float(lesson.sources[i].cpu().double().sum())]
         records.append((kind, int(lesson.labels[i]), float(lesson.weights[i]), engine.state.epoch))
 

@@ -262,14 +262,14 @@ class PartHypergradient(Hypergradient):
     def __init__(self, *parts):
         self.parts = parts
 
-    def reads(self, lesson):
+    def required_parameters(self, lesson):
         """The engine keeps A of these parameters only."""
         return [name for name in lesson.parameters if name.startswith(self.parts)]
 
     def __call__(self, lessons, look_ahead):
         (lesson,) = lessons
-        learned = lesson.learned(look_ahead)  # A·v by name
-        names = [name for name in self.reads(lesson) if name in learned]
+        learned = lesson.update_direction(look_ahead)  # A·v by name
+        names = [name for name in self.required_parameters(lesson) if name in learned]
         weights = lesson.weights.detach().requires_grad_()
         gradients = torch.autograd.grad(
             (weights * lesson.losses).sum(),
@@ -291,8 +291,8 @@ class PartHypergradient(Hypergradient):
 class Recorder(PartHypergradient):
     """All parameters; keeps what it was asked last."""
 
-    def watch(self, network, trained):
-        return HeadHypergradient().watch(network, trained)
+    def record_head(self, network, trained):
+        return HeadHypergradient().record_head(network, trained)
 
     def __call__(self, lessons, look_ahead):
         self.asked = lessons, {name: v.clone() for name, v in look_ahead.items()}

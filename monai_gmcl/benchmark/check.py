@@ -17,14 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, GMCLError
-from monai_gmcl.hypergradients import (
-    ExactHypergradient,
-    FiniteDifferenceHypergradient,
-    ForwardHypergradient,
-    HeadHypergradient,
-    Hypergradient,
-    UnrolledHypergradient,
-)
+from monai_gmcl.hypergradients import ESTIMATORS, ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import HeadActivation, Lesson
 
 __all__ = ["EstimatorReport", "check_estimators"]
@@ -61,13 +54,13 @@ class _Recorder(Hypergradient):
         self.lesson: Lesson | None = None
         self.look_ahead: dict[str, Tensor] = {}
 
-    def watch(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
-        return self.head.watch(network, trained)
+    def record_head(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
+        return self.head.record_head(network, trained)
 
     def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
         return self.head.choose(seen, outputs, losses)
 
-    def reads(self, lesson: Lesson) -> Collection[str]:
+    def required_parameters(self, lesson: Lesson) -> Collection[str]:
         return lesson.parameters
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -91,23 +84,20 @@ def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3
         ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
     """
     if trainer.teacher_step is None:
-        raise ConfigurationError("check: expected a teacher_optimizer; a frozen teacher hears no hypergradient.")
+        raise ConfigurationError(
+            "check: expected a teacher_optimizer; a frozen teacher is updated by no hypergradient."
+        )
     if iterations < 2:
         raise ConfigurationError(f"check: iterations must be at least 2, got {iterations}.")
     recorder = _Recorder()
-    trainer.hypergradient = trainer.teacher_step.hypergradient = recorder
+    trainer.hypergradient = recorder
     trainer.state.max_epochs, trainer.state.epoch_length = 1, iterations
     trainer.run()
     lesson = recorder.lesson
     assert lesson is not None
     unit = _median_seconds(lambda: _student_pass(lesson), repeats)
-    estimators = [
-        ExactHypergradient(),
-        HeadHypergradient(),
-        ForwardHypergradient(),
-        FiniteDifferenceHypergradient(),
-        UnrolledHypergradient(1),
-    ]
+    exact_first = sorted(ESTIMATORS, key=lambda kind: kind is not ExactHypergradient)
+    estimators = [kind.of_one_step() for kind in exact_first]
     reports: list[EstimatorReport] = []
     exact: Tensor | None = None
     for estimator in estimators:
@@ -126,7 +116,6 @@ def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3
 
 
 def _student_pass(lesson: Lesson) -> None:
-    assert lesson.replay is not None and lesson.images is not None
     loss = lesson.replay(lesson.parameters, lesson.images.detach()).mean()
     torch.autograd.grad(loss, list(lesson.parameters.values()), allow_unused=True)
 

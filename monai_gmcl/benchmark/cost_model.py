@@ -19,22 +19,11 @@ from torch import Tensor
 from monai_gmcl.benchmark.flops import FlopCounter
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, GMCLError
-from monai_gmcl.hypergradients import (
-    ExactHypergradient,
-    FiniteDifferenceHypergradient,
-    ForwardHypergradient,
-    HeadHypergradient,
-    Hypergradient,
-)
+from monai_gmcl.hypergradients import ESTIMATORS, Hypergradient
 
 __all__ = ["CostReport", "cost_of_passes", "cost_table"]
 
-ESTIMATORS: tuple[type[Hypergradient], ...] = (
-    HeadHypergradient,
-    ExactHypergradient,
-    ForwardHypergradient,
-    FiniteDifferenceHypergradient,
-)
+OF_ONE_LESSON = [kind for kind in ESTIMATORS if not kind.needs_real_step]
 REAL = ("real images: forward", "real images: backward")
 PASSES = (
     *REAL,
@@ -51,7 +40,7 @@ EXPLAINED = (
     "supervised one on 2 B (forward, backward, step). Counted: convolutions, matrix products, attention.",
 )
 WARM_UP = 2
-"""Iterations that are not like those that follow: the first has no lesson to hear of."""
+"""Iterations that are not like those that follow: the first has no lesson before it."""
 
 
 @dataclass
@@ -97,10 +86,10 @@ class _PassMeter:
             (trainer, "_iteration", "all else"),
             (trainer, "_look_at_real_images", REAL[0]),
             (trainer.student_step, "add_real", REAL[1]),
-            (trainer, "_hear_how_the_last_lesson_went", "teacher: backward and step"),
+            (trainer, "_update_the_teacher", "teacher: backward and step"),
             (trainer.teacher_step, "_signal", "hypergradient"),
-            (trainer.teacher_pass, "take", "teacher: forward"),
-            (trainer.student, "take", "lesson: forward"),
+            (trainer.teacher_pass, "generate", "teacher: forward"),
+            (trainer.student, "forward_lesson", "lesson: forward"),
             (trainer.student_step, "add_lesson", "lesson: backward"),
             (trainer, "_learn_from_both", "student: step"),
         ):
@@ -157,11 +146,11 @@ def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) ->
     batch: dict[str, Tensor] = {}
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: batch.update(_batch_of(trainer)))
     meter = _PassMeter(trainer)
-    reports = [CostReport(estimator.__name__) for estimator in ESTIMATORS]
+    reports = [CostReport(estimator.__name__) for estimator in OF_ONE_LESSON]
     times: dict[str, list[dict[str, float]]] = {report.name: [] for report in reports}
     supervised: dict[str, list[float]] = {report.name: [] for report in reports}
     for run in range(runs):
-        for estimator, report in zip(ESTIMATORS, reports, strict=True):
+        for estimator, report in zip(OF_ONE_LESSON, reports, strict=True):
             if report.failure:
                 continue
             try:
@@ -200,9 +189,7 @@ def _batch_of(trainer: GMCLTrainer) -> Mapping[str, Tensor]:
 def _rows_of(
     trainer: GMCLTrainer, estimator: Hypergradient, meter: _PassMeter, iterations: int
 ) -> list[dict[str, list[float]]]:
-    assert trainer.teacher_step is not None
-    trainer.hypergradient = trainer.teacher_step.hypergradient = estimator
-    trainer._pending.clear()
+    trainer.hypergradient = estimator
     meter.rows = []
     trainer.state.epoch_length = iterations
     trainer.state.max_epochs = trainer.state.epoch + 1

@@ -15,7 +15,7 @@ from monai_gmcl.engines import GMCLTrainer
 __all__ = ["StepTraffic", "traffic_of_steps", "traffic_table"]
 
 WARM_UP = 2
-"""Iterations that are not like those that follow: the first has no lesson to hear of."""
+"""Iterations that are not like those that follow: the first has no lesson before it."""
 
 
 @dataclass(frozen=True)

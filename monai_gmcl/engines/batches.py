@@ -22,7 +22,7 @@ from torch.utils.data import RandomSampler
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["EndlessBatches", "ExtraInputs", "RealBatch", "SeededPasses", "derive_seed"]
+__all__ = ["CyclingLoader", "ExtraInputs", "RealBatch", "SeededLoader", "derive_seed"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def seed_loader(loader: Any, seed: int) -> None:
         set_rnd(loader.dataset, seed=seed)
 
 
-class SeededPasses:
+class SeededLoader:
     """The training batches, their order and random transforms derived from (seed, iteration at which a pass begins).
 
     A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen. Workers that
@@ -167,7 +167,7 @@ class SeededPasses:
             raise DataError("The training data loader gave no batch: expected at least one labeled image.")
 
 
-class EndlessBatches:
+class CyclingLoader:
     """Batches of a loader, pass after pass, resumable at any batch.
 
     Args:

@@ -20,9 +20,9 @@ from monai_gmcl.exceptions import (
     NonFiniteLossError,
     TeacherError,
 )
-from monai_gmcl.hypergradients import FiniteDifferenceHypergradient, HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.labels import IGNORED
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.tasks import IGNORED
 from monai_gmcl.teachers.base import Teacher
 
 __all__ = [
@@ -267,7 +267,7 @@ def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
 
 
 def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
-    """Raise where the estimator could not hear lessons that are set as often as this.
+    """Raise where the estimator could not read lessons that are set as often as this.
 
     Args:
         hypergradient: the teacher's estimator.
@@ -307,7 +307,7 @@ def check_ranks(
         ranks: the processes.
         student: as the user gave it.
         teacher: as the user gave it.
-        hypergradient: the estimator that the teacher hears by, if it learns.
+        hypergradient: the estimator that updates the teacher, if it learns.
         weighing: the estimator that lessons are weighed by, if they are.
 
     Raises:
@@ -327,12 +327,12 @@ def check_ranks(
             )
     if not any(isinstance(module, nn.SyncBatchNorm) for module in student.modules()):
         return
-    # A difference of losses needs no way back through its own pass.
-    for estimator, able in (
-        (hypergradient, HeadHypergradient),
-        (weighing, HeadHypergradient | FiniteDifferenceHypergradient),
-    ):
-        if estimator is not None and not isinstance(estimator, able):
+    updates, weighs = (
+        hypergradient is None or hypergradient.works_with_sync_batchnorm,
+        weighing is None or weighing.weighs_with_sync_batchnorm,
+    )
+    for estimator, works in ((hypergradient, updates), (weighing, weighs)):
+        if not works:
             raise ConfigurationError(
                 f"{type(estimator).__name__} differentiates through the whole student, which SyncBatchNorm does not "
                 "support a second time. Use HeadHypergradient, or BatchNorm."
@@ -345,7 +345,7 @@ def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
     Raises:
         ConfigurationError: with the number of each rank.
     """
-    lengths = ranks.joined(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
+    lengths = ranks.all_gather(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
     if len(set(lengths)) > 1:
         raise ConfigurationError(
             f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. "

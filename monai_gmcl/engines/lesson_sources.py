@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from monai_gmcl.curriculum import ClassSampler
-from monai_gmcl.engines.batches import EndlessBatches, ExtraInputs, RealBatch, stacked
+from monai_gmcl.engines.batches import CyclingLoader, ExtraInputs, RealBatch, stacked
 from monai_gmcl.engines.checks import RangeCheck, check_images
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.tasks import Task, are_masks, class_ids
+from monai_gmcl.labels import are_masks, class_ids
+from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
 __all__ = ["LessonSources", "SourceBuffer", "Sources", "UnlabeledSources"]
@@ -55,8 +57,17 @@ class LessonSources:
         self.device = device
         self.extra = ExtraInputs()
 
-    def add(self, real: RealBatch) -> None:
-        """Keep the images of a batch whose class is known, with the student's extra inputs for each."""
+    @contextmanager
+    def keeping(self, real: RealBatch, for_later: bool) -> Iterator[None]:
+        """Keep a real batch for lessons: for that which is drawn inside already or, ``for_later``, from the next on."""
+        if not for_later:
+            self._keep(real)
+        yield
+        if for_later:
+            self._keep(real)
+
+    def _keep(self, real: RealBatch) -> None:
+        """Keep the images whose class is known, with the student's extra inputs for each."""
         extra = self.extra.split(real.args, real.kwargs, len(real.images))
         self.buffer.add(real.images, real.labels_on_host, real.classes, extra)
 
@@ -296,7 +307,7 @@ class UnlabeledSources:
     ) -> None:
         self.num_classes = getattr(teacher, "num_classes", None)
         self.check_range = RangeCheck(teacher)
-        self.batches = EndlessBatches(loader, seed, "unlabeled_data_loader")
+        self.batches = CyclingLoader(loader, seed, "unlabeled_data_loader")
         self.propose = propose
         self.prepare = prepare
 

@@ -3,32 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from monai_gmcl.engines.batches import EndlessBatches, RealBatch
+from monai_gmcl.engines.batches import CyclingLoader, RealBatch
+from monai_gmcl.engines.checks import check_lesson
 from monai_gmcl.engines.student_pass import StudentPass
 from monai_gmcl.engines.student_step import StudentStep
-from monai_gmcl.ranks import Ranks
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.weighting import LessonWeighting
 
 __all__ = ["LookAhead"]
 
 
 class LookAhead:
-    """The look-ahead gradient v, by which lessons are judged: ∇θ of the student's loss on images that come after them.
+    """The look-ahead gradient v: ∇θ of the student's loss on images that come after a lesson, by which it is judged.
 
     By default those are the real images of this iteration, whose gradient is there anyway. A loader of meta images,
     which the student does not train on, costs one more pass of the student each time that v is read.
 
     Args:
+        weighting: weighs the images of a lesson, by v if it wants.
         student: passes meta images.
         student_step: has the real gradient.
-        meta_data_loader: labeled images for v; None for the real ones.
-        prepare: the trainer's, from one of the loader's batches to its images and labels.
-        seed: of the loader's order and transforms.
-        ranks: the processes that train this student.
+        meta_batches: labeled images for v; None for the real ones.
+        prepare: the trainer's, from one of those batches to its images and labels.
 
     Attributes:
         gradient: v, unscaled, by parameter name; empty after the student's step.
@@ -36,29 +37,33 @@ class LookAhead:
 
     def __init__(
         self,
+        weighting: LessonWeighting,
         student: StudentPass,
         student_step: StudentStep,
-        meta_data_loader: Iterable[Any] | None,
+        meta_batches: CyclingLoader | None,
         prepare: Callable[[Any], RealBatch],
-        seed: int,
-        ranks: Ranks,
     ) -> None:
+        self.weighting = weighting
         self.student = student
         self.student_step = student_step
+        self.meta_batches = meta_batches
         self.prepare = prepare
-        self.ranks = ranks
+        self.ranks = student_step.ranks
         self.gradient: dict[str, Tensor] = {}
-        self.meta_batches = None
-        if meta_data_loader is not None:
-            self.meta_batches = EndlessBatches(meta_data_loader, seed, "meta_data_loader")
 
-    def take(self, read: bool) -> None:
+    @property
+    def weighs_by_this_batch(self) -> bool:
+        """Whether lessons are weighed by the gradient of the real images of the same iteration."""
+        return self.weighting.hypergradient is not None and self.meta_batches is None
+
+    def compute(self, updates_teacher: bool) -> None:
         """Find v; after the student has looked at real images, before its step.
 
         Args:
-            read: whether anything depends on v this time. If not, no meta images are drawn, and ranks do not share.
+            updates_teacher: whether the teacher steps by v. If nothing depends on v, no meta images are drawn, and
+                ranks do not share.
         """
-        if not read:
+        if not updates_teacher and self.weighting.hypergradient is None:
             self.gradient = self.student_step.real_gradient()
         elif self.meta_batches is None:
             self.student_step.share_look_ahead()
@@ -70,10 +75,25 @@ class LookAhead:
         parameters = self.student.copy_parameters(self.student_step.names)
         buffers = self.student.copy_buffers()
         _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed, meta.args, meta.kwargs)
-        share = self.ranks.share(len(losses), len(self.ranks.joined(losses.detach())))
-        found = self.student.gradient(parameters, buffers, losses.mean() * share)
+        rank_weight = self.ranks.rank_weight(len(losses), len(self.ranks.all_gather(losses.detach())))
+        found = self.student.gradient(parameters, buffers, losses.mean() * rank_weight)
         self.ranks.average(list(found.values()))
         return found
+
+    def weigh(self, lesson: Lesson, unlabeled_weight: float) -> Tensor:
+        """Return the weight of each image of a lesson ``(n,)``.
+
+        Args:
+            lesson: with its graph.
+            unlabeled_weight: factor of images whose label is proposed.
+
+        Raises:
+            NonFiniteLossError: a weight, or a loss of the lesson, is not finite.
+        """
+        weights = self.weighting(lesson, self.gradient, self.student_step.update).detach().clone()
+        weights[lesson.num_labeled :] *= unlabeled_weight
+        check_lesson(lesson.losses, weights)
+        return weights
 
     def forget(self) -> None:
         """Let v go: the student's step changes the tensors that it is read from."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from monai_gmcl.engines.batches import RealBatch
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
-from monai_gmcl.lesson import Lesson, RealStep
+from monai_gmcl.hypergradients import Hypergradient
+from monai_gmcl.lesson import Lesson, LessonGraph
 from monai_gmcl.tasks import Task, choose_task
 
 __all__ = ["StudentLoss", "StudentPass", "seeded", "unwrapped"]
@@ -95,53 +97,41 @@ class StudentPass:
         """Return clones of the student's buffers."""
         return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
 
-    def take(self, lesson: Lesson, readers: Sequence[Hypergradient]) -> None:
-        """Let the student look at the lesson's images, at the lesson's parameters: fills in the lesson's graph.
+    def forward_lesson(self, lesson: Lesson, generated: Tensor, estimators: Sequence[Hypergradient]) -> LessonGraph:
+        """Let the student look at the teacher's images, at the lesson's parameters.
 
         Args:
-            lesson: with the teacher's images.
-            readers: the estimators that will read the lesson and may watch the pass.
+            lesson: what the images were made from.
+            generated: the teacher's images ``(n, C, ...)``, with the teacher's graph.
+            estimators: those that will read the lesson, and may record the student's head in the pass.
         """
-        assert lesson.generated is not None
-        lesson.images = lesson.generated.detach().requires_grad_()
-        with ExitStack() as watching:
-            watches = [r.watch(self.network, list(lesson.parameters)) for r in readers]
-            seen = [watching.enter_context(watch) for watch in watches]
-            lesson.outputs, lesson.losses = self(
-                lesson.parameters,
-                lesson.buffers,
-                lesson.images,
-                lesson.labels,
-                lesson.seed,
-                lesson.args,
-                lesson.kwargs,
+        images = generated.detach().requires_grad_()
+        with ExitStack() as stack:
+            records = [estimator.record_head(self.network, list(lesson.parameters)) for estimator in estimators]
+            recorded = [stack.enter_context(record) for record in records]
+            outputs, losses = self(
+                *(lesson.parameters, lesson.buffers, images, lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
             )
-        with seeded(lesson.seed, lesson.images.device), self.autocast():
-            self.loss.compare(lesson.losses, lesson.outputs, lesson.labels)
+        with seeded(lesson.seed, images.device), self.autocast():
+            self.loss.compare(losses, outputs, lesson.labels)
         if self.recomputes is None:
-            self.recomputes = self._notice_recomputation(lesson)
-        heads = [r.choose(noted, lesson.outputs, lesson.losses) for r, noted in zip(readers, seen, strict=True)]
-        lesson.head = next((head for head in heads if head is not None), None)
-        # The lesson itself must not be in the closure: the cycle would keep whole graphs until a garbage collection.
-        buffers, rest = lesson.buffers, (lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
-        passing = " or ".join(
-            type(r).__name__ for r in readers if not isinstance(r, HeadHypergradient | ExactHypergradient)
-        )
+            self.recomputes = self._notice_recomputation(lesson, losses)
+        heads = [e.choose(seen, outputs, losses) for e, seen in zip(estimators, recorded, strict=True)]
+        head = next((one for one in heads if one is not None), None)
+        passing = " or ".join(type(estimator).__name__ for estimator in estimators if estimator.own_passes)
+        return LessonGraph(generated, images, outputs, losses, head, partial(self._again, passing))
 
-        def replay(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-            if self.recomputes and torch.is_grad_enabled():
-                raise ConfigurationError(
-                    f"{passing} takes passes of its own with other parameters, of which the student's activation "
-                    "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
-                    "ExactHypergradient, or a student without activation checkpointing."
-                )
-            return self(parameters, buffers, images, *rest)[1]
+    def _again(self, estimators: str, *inputs: Any) -> Tensor:
+        """Return the losses of a pass that an estimator makes of its own."""
+        if self.recomputes and torch.is_grad_enabled():
+            raise ConfigurationError(
+                f"{estimators} takes passes of its own with other parameters, of which the student's activation "
+                "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
+                "ExactHypergradient, or a student without activation checkpointing."
+            )
+        return self(*inputs)[1]
 
-        lesson.replay = replay
-        if lesson.real_step is not None:
-            self.retrace(lesson.real_step, lesson.buffers)
-
-    def held(self, lesson: Lesson, action: Callable[[], Result]) -> Result:
+    def at_lesson_weights(self, lesson: Lesson, action: Callable[[], Result]) -> Result:
         """Do what goes back through a lesson's pass, with the student as it was in it.
 
         Activation checkpointing computes parts of a pass again, with the parameters that the modules have by then:
@@ -169,13 +159,12 @@ class StudentPass:
         )
         return result
 
-    def _notice_recomputation(self, lesson: Lesson) -> bool:
+    def _notice_recomputation(self, lesson: Lesson, losses: Tensor) -> bool:
         """Go back through the first lesson once more than is needed, and see whether a module is called."""
         calls: list[nn.Module] = []
         hooks = [m.register_forward_pre_hook(lambda module, _: calls.append(module)) for m in self.network.modules()]
         parameters = list(lesson.parameters.values())
-        assert lesson.losses is not None
-        loss = lesson.losses.sum()
+        loss = losses.sum()
         try:
             self._as_in(
                 lesson.parameters,
@@ -186,11 +175,6 @@ class StudentPass:
             for hook in hooks:
                 hook.remove()
         return bool(calls)
-
-    def retrace(self, step: RealStep, buffers: Mapping[str, Tensor]) -> None:
-        """Let the real pass of a step be taken once more with other parameters: fills in ``step.losses``."""
-        rest = (step.labels, step.seed, step.args, step.kwargs)
-        step.losses = lambda parameters, images: self(parameters, buffers, images, *rest)[1]
 
 
 class _Holder(nn.Module):
@@ -230,9 +214,6 @@ class StudentLoss:
     Args:
         function: the user's, ``(outputs, labels) -> loss``; another one may be set at any time.
         task: the user's; None: chosen by the first batch.
-
-    Attributes:
-        known: what labels mean; None before the first batch.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
@@ -248,33 +229,45 @@ class StudentLoss:
     def function(self, function: Callable[[Any, Any], Tensor]) -> None:
         self._function = function
         self._compared = _is_stock(function)
-        if self._given is None:
-            self.known: Task | None = None
-        else:
-            self.known = self._given
-            self._given.follow(function)
+        self.task = self._given
 
-    def task(self, labels: object, outputs: Tensor | None = None) -> Task:
+    @property
+    def task(self) -> Task | None:
+        """What labels mean; None before the first batch, unless it was given."""
+        return self._task
+
+    @task.setter
+    def task(self, task: Task | None) -> None:
+        self._given = self._task = task
+        if task is not None:
+            task.follow(self.function)
+
+    def task_of(self, labels: object, outputs: Tensor | None = None) -> Task:
         """Return what labels mean: the task that was given, or is chosen by the first batch with outputs.
 
         Args:
             labels: of a batch.
             outputs: of the student; without them, before the first batch, the task is good for checks alone.
         """
-        if self.known is not None:
-            return self.known
+        if self._task is not None:
+            return self._task
         task = choose_task(self.function, labels, outputs)
         if outputs is not None:
-            self.known = task
+            self._task = task
         return task
+
+    def checked_task(self, outputs: Any, real: RealBatch, num_classes: int | None) -> Task:
+        """Return what labels mean, once they and the student's outputs are known to fit."""
+        self.task_of(real.labels).check_outputs(outputs, real.labels_on_host, num_classes)
+        return self.task_of(real.labels, outputs)
 
     def of_batch(self, outputs: Any, labels: Tensor) -> Tensor:
         """Return the mean loss."""
-        return self.task(labels, outputs).loss(outputs, labels)
+        return self.task_of(labels, outputs).loss(outputs, labels)
 
     def of_each(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each image ``(n,)``."""
-        return self.task(labels, outputs).losses(outputs, labels)
+        return self.task_of(labels, outputs).losses(outputs, labels)
 
     @torch.no_grad()
     def compare(self, losses: Tensor, outputs: Tensor, labels: Tensor) -> None:

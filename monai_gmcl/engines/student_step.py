@@ -95,17 +95,17 @@ class StudentStep:
         self.optimizer.zero_grad(set_to_none=self.set_to_none)
         self._lesson_gradient = {}
 
-    def add_real(self, loss: Tensor, share: float) -> None:
+    def add_real(self, loss: Tensor, rank_weight: float) -> None:
         """Add the gradient of a real micro-batch's mean loss.
 
         Args:
             loss: of this rank's images.
-            share: their number, as a multiple of the mean over all ranks.
+            rank_weight: their number, as a multiple of the mean over all ranks.
         """
-        torch.autograd.backward(self.precision.scaler.scale(loss * share / self.accumulation_steps))
+        torch.autograd.backward(self.precision.scaler.scale(loss * rank_weight / self.accumulation_steps))
 
     def share_look_ahead(self) -> None:
-        """Make the real gradient that of all ranks' images, for those parameters that the last lesson is heard by."""
+        """Make the real gradient that of all ranks' images, for those parameters that estimators read."""
         self.ranks.average([p.grad for p, name in self.names.items() if name in self.update and p.grad is not None])
 
     def real_gradient(self) -> dict[str, Tensor]:
@@ -116,10 +116,9 @@ class StudentStep:
 
     def add_lesson(self, lesson: Lesson, keep_graph: bool, hard: bool) -> None:
         """Add the gradient of a lesson's weighted loss; with ``hard``, keep its gradient by the images too."""
-        assert lesson.losses is not None and lesson.images is not None and lesson.weights is not None
         inputs = [*lesson.parameters.values(), *([lesson.images] if keep_graph and hard else [])]
         loss = self.precision.scaler.scale(
-            (lesson.weights * lesson.losses).mean() * lesson.share / self.accumulation_steps
+            (lesson.weights * lesson.losses).mean() * lesson.rank_weight / self.accumulation_steps
         )
         gradients = torch.autograd.grad(loss, inputs, retain_graph=keep_graph, allow_unused=True)
         for name, gradient in zip(lesson.parameters, gradients, strict=False):
@@ -155,7 +154,7 @@ class StudentStep:
         """Note A of the step that is about to be taken, for the parameters to be read later."""
         self.update = update_derivative(self.optimizer, {p: name for p, name in self.names.items() if name in read})
 
-    def take(self) -> bool:
+    def optimizer_step(self) -> bool:
         """Step; return False where the loss scale's overflow forbids it.
 
         Raises:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_gmcl.engines.checks import check_generated
+from monai_gmcl.engines.checks import check_generated, check_trained
 from monai_gmcl.engines.student_pass import seeded
 from monai_gmcl.exceptions import TeacherError
-from monai_gmcl.hypergradients.base import Hypergradient
+from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
+from monai_gmcl.labels import are_masks, labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.tasks import are_masks, labels_for_teacher
 from monai_gmcl.teachers.base import draw_latents
 
 __all__ = ["PendingLessons", "TeacherPass", "TeacherStep"]
@@ -37,39 +37,52 @@ class TeacherStep:
     Args:
         teacher: the teacher.
         optimizer: the teacher's.
-        hypergradient: the estimator.
         ranks: the processes that train this teacher, each with lessons of its own.
 
     Attributes:
         skipped: how many steps a non-finite gradient has cost so far.
         gradient_norm: norm of the last gradient of the teacher's parameters.
+
+    Raises:
+        ConfigurationError: the optimizer trains nothing of the teacher.
     """
 
-    def __init__(self, teacher: nn.Module, optimizer: Optimizer, hypergradient: Hypergradient, ranks: Ranks) -> None:
+    def __init__(self, teacher: nn.Module, optimizer: Optimizer, ranks: Ranks) -> None:
+        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        trained = [p for p in teacher.parameters() if id(p) in owned]
+        check_trained(trained, optimizer, teacher, "teacher_optimizer")
         self.teacher = teacher
         self.optimizer = optimizer
-        self.hypergradient = hypergradient
         self.ranks = ranks
         self.skipped = 0
         self.gradient_norm = 0.0
 
-    def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float) -> bool:
-        """Step on the lessons; return False where a non-finite gradient, or none at all, forbids it."""
-        generated = [lesson.generated for lesson in lessons if lesson.generated is not None]
+    def __call__(
+        self, hypergradient: Hypergradient, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
+    ) -> bool:
+        """Step on the lessons; return False where a non-finite gradient, or none at all, forbids it.
+
+        Args:
+            hypergradient: the estimator.
+            lessons: as many as it looks back over, oldest first.
+            look_ahead: v by parameter name.
+            hardness: β.
+        """
+        generated = [lesson.generated for lesson in lessons]
         if not all(images.requires_grad for images in generated):
             # At difficulty 0 the images are the sources themselves.
             return False
-        signal, worth = self._signal(lessons, look_ahead, hardness)
+        signal, scores = self._signal(hypergradient, lessons, look_ahead, hardness)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         gradients: list[Tensor | None] = [None] * len(parameters)
         # Lesson by lesson: autograd would add up in the order in which graphs were built; a resumed run builds late.
         for images, part in zip(generated, torch.split(signal, [len(g) for g in generated]), strict=True):
             _accumulate(gradients, torch.autograd.grad(images, parameters, part, allow_unused=True))
-        self._add_choices(gradients, parameters, lessons, worth)
-        self.ranks.total([g for g in gradients if g is not None])
+        self._add_choices(gradients, parameters, lessons, scores)
+        self.ranks.all_reduce([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None])
         # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
-        finite = self.ranks.joined(torch.isfinite(signal).all()[None]).all()
+        finite = self.ranks.all_gather(torch.isfinite(signal).all()[None]).all()
         signal_is_finite, gradient_norm = torch.stack([finite.to(norm), norm]).tolist()
         if not (signal_is_finite and math.isfinite(gradient_norm)):
             self.skipped += 1
@@ -91,7 +104,7 @@ class TeacherStep:
         self.skipped, self.gradient_norm = state["skipped"], state["gradient_norm"]
 
     def _add_choices(
-        self, gradients: list[Tensor | None], parameters: list[Tensor], lessons: Sequence[Lesson], worth: Tensor
+        self, gradients: list[Tensor | None], parameters: list[Tensor], lessons: Sequence[Lesson], scores: Tensor
     ) -> None:
         """Add the gradient by the probabilities of choices, such as flips: ``-Σ sᵢ ∂ log p(choices of image i)``.
 
@@ -100,9 +113,9 @@ class TeacherStep:
         log_probability = getattr(self.teacher, "choice_log_probability", None)
         if log_probability is None:
             return
-        weights = torch.cat([lesson.weights for lesson in lessons if lesson.weights is not None])
-        everyone = self.ranks.joined(torch.stack([weights * worth, weights], 1))
-        scores = self._unit(weights * worth - weights * everyone[:, 0].sum() / everyone[:, 1].sum().clamp_min(1e-12))
+        weights = torch.cat([lesson.weights for lesson in lessons])
+        everyone = self.ranks.all_gather(torch.stack([weights * scores, weights], 1))
+        scores = self._unit(weights * scores - weights * everyone[:, 0].sum() / everyone[:, 1].sum().clamp_min(1e-12))
         for lesson, own in zip(lessons, torch.split(scores, [len(lesson) for lesson in lessons]), strict=True):
             for part, difficulty in lesson.parts():
                 chosen = log_probability(lesson.latents[part], lesson.image_shape[1:], difficulty)
@@ -112,21 +125,21 @@ class TeacherStep:
                 _accumulate(gradients, torch.autograd.grad(chosen, parameters, -own[part], allow_unused=True))
 
     def _signal(
-        self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
+        self, estimate: Hypergradient, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
     ) -> tuple[Tensor, Tensor]:
-        hypergradient, worth = self.hypergradient(lessons, look_ahead)
+        hypergradient, scores = estimate(lessons, look_ahead)
         if not self.ranks.alone:
-            shares = torch.cat([hypergradient.new_full((len(lesson),), lesson.share) for lesson in lessons])
-            hypergradient = hypergradient * shares.view(-1, *[1] * (hypergradient.ndim - 1))
+            weights = torch.cat([hypergradient.new_full((len(lesson),), lesson.rank_weight) for lesson in lessons])
+            hypergradient = hypergradient * weights.view(-1, *[1] * (hypergradient.ndim - 1))
         signal = self._unit(hypergradient)
         hard = [lesson.image_gradient for lesson in lessons if lesson.image_gradient is not None]
         if hardness > 0 and len(hard) == len(lessons):
             signal = signal - hardness * self._unit(torch.cat(hard))
-        return signal, worth
+        return signal, scores
 
     def _unit(self, gradient: Tensor) -> Tensor:
         """Divide by the norm over the images of all ranks."""
-        norm = self.ranks.joined(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
+        norm = self.ranks.all_gather(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
         # Chosen on the device: the host does not wait for the norm.
         return torch.where(norm == 0, torch.zeros_like(gradient), gradient / norm)
 
@@ -160,21 +173,18 @@ class TeacherPass:
         self.learns = learns
         self.device = device
 
-    def take(self, lesson: Lesson) -> None:
-        """Make the images. A teacher that does not learn keeps its running statistics, too.
+    def generate(self, lesson: Lesson) -> Tensor:
+        """Return the images ``(n, C, ...)``. A teacher that does not learn keeps its running statistics, too.
 
         Raises:
             TeacherError: the teacher changes the shape, or gives numbers that are not finite.
         """
-        if self.learns:
-            self._make(lesson, self.teacher)
-        else:
-            self.repeat(lesson)
+        return self._make(lesson, self.teacher) if self.learns else self.generate_again(lesson)
 
-    def repeat(self, lesson: Lesson) -> None:
-        """Make the same bits once more; the teacher's running statistics do not count the lesson again."""
+    def generate_again(self, lesson: Lesson) -> Tensor:
+        """Return the same bits once more; the teacher's running statistics do not count the lesson again."""
         buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
-        self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
+        return self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
 
     @torch.no_grad()
     def _move_masks(self, lesson: Lesson) -> None:
@@ -190,12 +200,12 @@ class TeacherPass:
                 f"{tuple(lesson.source_labels.shape)} as those it got, got {tuple(lesson.labels.shape)}."
             )
 
-    def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> None:
+    def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> Tensor:
         self._move_masks(lesson)
         self.teacher.train()
         with torch.set_grad_enabled(self.learns), seeded(lesson.seed, self.device):
             parts = [self._part(lesson, teacher, *part) for part in lesson.parts()]
-        lesson.generated = torch.cat(parts) if len(parts) > 1 else parts[0]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _part(self, lesson: Lesson, teacher: Callable[..., Any], part: slice, difficulty: float) -> Tensor:
         sources = None if lesson.sources is None else lesson.sources[part]
@@ -206,68 +216,119 @@ class TeacherPass:
 
 
 class PendingLessons:
-    """The lessons that the teacher has yet to hear about: they outlive the epoch and, as records, the process.
+    """The lessons that the teacher has yet to learn from: they outlive the epoch and, as records, the process.
 
     Args:
-        lookback: how many to keep, the latest.
+        hypergradient: how the teacher learns from them; None for the default.
+        interval: student steps per teacher step.
         teacher: makes their images.
         teach: gives a lesson its graph: the teacher's images and the student's pass on them.
         device: where lessons live.
+
+    Attributes:
+        is_default: whether nobody has chosen the estimator.
+        dropped: how many lessons the teacher did not learn from, because they had lost their meaning.
     """
 
     def __init__(
-        self, lookback: int, teacher: nn.Module, teach: Callable[[Lesson], None], device: torch.device
+        self,
+        hypergradient: Hypergradient | None,
+        interval: int,
+        teacher: nn.Module,
+        teach: Callable[[Lesson], None],
+        device: torch.device,
     ) -> None:
-        self.lookback = lookback
+        self.is_default = hypergradient is None
+        self._hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
+        self.interval = interval
         self.teacher = teacher
         self.teach = teach
         self.device = device
+        self.dropped = 0
         self._lessons: list[Lesson] = []
+
+    @property
+    def hypergradient(self) -> Hypergradient:
+        """The estimator. Set another one, and the lessons are dropped: they kept what the first one reads."""
+        return self._hypergradient
+
+    @hypergradient.setter
+    def hypergradient(self, hypergradient: Hypergradient) -> None:
+        self._hypergradient, self.is_default = hypergradient, False
+        self.drop()
+
+    def are_due(self, steps: int) -> bool:
+        """Whether the teacher learns now, after so many steps of the student."""
+        return len(self._lessons) > 0 and steps % self.interval == 0
+
+    def would_keep(self, steps: int) -> bool:
+        """Whether the teacher learns from a lesson set now: its next step comes within the estimator's lookback."""
+        return self.interval - steps % self.interval <= self.hypergradient.lookback
 
     def add(self, lesson: Lesson) -> None:
         """Keep a lesson; the oldest gives way, and so do those in which the student trained other parameters."""
         alike = [one for one in self._lessons if one.parameters.keys() == lesson.parameters.keys()]
-        self._lessons = [*alike, lesson][-self.lookback :]
+        self._lessons = [*alike, lesson][-self.hypergradient.lookback :]
 
     def clear(self) -> None:
         """Forget all."""
         self._lessons = []
 
+    def drop(self) -> None:
+        """Forget all, and count them."""
+        self.dropped += len(self._lessons)
+        self.clear()
+
     def __len__(self) -> int:
         return len(self._lessons)
 
-    def alive(self) -> Sequence[Lesson]:
+    def with_graphs(self) -> Sequence[Lesson]:
         """Return the lessons, oldest first, each with its graph."""
         for lesson in self._lessons:
-            if lesson.images is None:
+            if lesson.graph is None:
                 # Loaded: the teacher has not moved since, so the same graph comes out.
                 self.teach(lesson)
         return self._lessons
 
+    @property
+    def _estimator(self) -> list[Any]:
+        return [type(self.hypergradient).__name__, self.hypergradient.lookback]
+
     def state_dict(self) -> dict[str, Any]:
         """Return the records of all lessons."""
-        return {"lessons": [lesson.record() for lesson in self._lessons]}
+        return {
+            "pending": {"lessons": [lesson.record() for lesson in self._lessons]},
+            "hypergradient": self._estimator,
+            "dropped_lessons": self.dropped,
+        }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> int:
+    def load_state_dict(self, state: Mapping[str, Any], alone: bool) -> None:
         """Put back what was saved; graphs are rebuilt when they are needed, when student and teacher are loaded too.
 
-        Returns:
-            How many lessons were dropped, with a warning: their latents are not of the teacher's size, because an
-            earlier version or another teacher drew them, and no image could be made of them again.
+        Lessons are dropped, with a warning, whose latents are not of the teacher's size: an earlier version or another
+        teacher drew them, and no image could be made of them again.
+
+        Args:
+            state: what was saved.
+            alone: whether there is one rank: what was saved is the first one's own.
         """
-        lessons = [Lesson.from_record(record, self.device) for record in state["lessons"]]
-        for lesson in lessons:
+        self.dropped = state["dropped_lessons"]
+        if self.is_default and state["hypergradient"] == [ExactHypergradient.__name__, 1]:
+            # The student has no head to learn by.
+            self.hypergradient = ExactHypergradient()
+        if not alone or state["hypergradient"] != self._estimator:
+            # Another estimator would read what these lessons have not kept.
+            return
+        self._lessons = [Lesson.from_record(record, self.device) for record in state["pending"]["lessons"]]
+        for lesson in self._lessons:
             found, expected = tuple(lesson.latents.shape), self._latent_shape(lesson)
             if found != expected:
                 logger.warning(
                     "This state holds %d lesson(s) with latents %s, where %s draws %s now: an earlier version, or "
-                    "another teacher, drew them. They are dropped: the teacher hears of the next lesson first.",
-                    *(len(lessons), found, type(self.teacher).__name__, expected),
+                    "another teacher, drew them. They are dropped: the teacher learns from the next lesson first.",
+                    *(len(self), found, type(self.teacher).__name__, expected),
                 )
-                self._lessons = []
-                return len(lessons)
-        self._lessons = lessons
-        return 0
+                return self.drop()
 
     def _latent_shape(self, lesson: Lesson) -> tuple[int, ...]:
         # A generator of its own: the run's random numbers stay as they are.

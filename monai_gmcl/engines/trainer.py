@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from monai_gmcl.attributes import Fixed, Kept
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
-from monai_gmcl.engines.attributes import Fixed, Kept
-from monai_gmcl.engines.batches import RealBatch, SeededPasses, derive_seed
+from monai_gmcl.engines.batches import CyclingLoader, RealBatch, SeededLoader, derive_seed
 from monai_gmcl.engines.checks import (
     RangeCheck,
     check_device,
@@ -32,7 +32,6 @@ from monai_gmcl.engines.checks import (
     check_extra_inputs,
     check_images,
     check_intervals,
-    check_lesson,
     check_loss,
     check_ranks,
     check_trained,
@@ -45,7 +44,7 @@ from monai_gmcl.engines.student_pass import StudentPass, unwrapped
 from monai_gmcl.engines.student_step import FiniteWeights, Precision, StudentStep
 from monai_gmcl.engines.teacher_step import PendingLessons, TeacherPass, TeacherStep
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, HeadNotFoundError
-from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
+from monai_gmcl.hypergradients import ExactHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import check_optimizer
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
@@ -68,8 +67,8 @@ class GMCLTrainer(SupervisedTrainer):
 
     Replaces :class:`monai.engines.SupervisedTrainer`: every argument, event, handler and output of it is kept, and
     ``network``, ``optimizer``, ``inferer`` and ``loss_function`` are the student's. In each iteration the student looks
-    at real images, the teacher hears how its last lesson went, the teacher sets the next lesson, and the student learns
-    from both::
+    at real images, the teacher is updated by what its last lesson was worth, it sets the next lesson, and the student
+    learns from both::
 
         g_real   = ∇θ L(S(x), y)
         φ        ← φ - α · ∂/∂φ [loss of the student on this batch, after the last lesson]
@@ -93,8 +92,8 @@ class GMCLTrainer(SupervisedTrainer):
             :class:`monai_gmcl.teachers.Teacher`; on the trainer's device.
         teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
-        hypergradient: how the teacher hears. Default: by the classification head alone; where none is trained, by the
-            whole student (:class:`ExactHypergradient`), which is said once.
+        hypergradient: how the teacher learns what its lessons were worth. Default: by the classification head alone;
+            where none is trained, by the whole student (:class:`ExactHypergradient`), which is said once.
         weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
             otherwise all 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
@@ -110,10 +109,10 @@ class GMCLTrainer(SupervisedTrainer):
             Default: found out on the first batch, see :func:`monai_gmcl.tasks.choose_task`.
         compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
             graphs lose the derivatives that hypergradients take.
-        accumulation_steps: micro-batches per student step. Each has a lesson; the last one is heard.
+        accumulation_steps: micro-batches per student step. Each has a lesson; the last one updates the teacher.
 
     What differs from SupervisedTrainer:
-        Attributes set on a built trainer are heard at the next step by real images and lessons alike; ``teacher``,
+        Attributes set on a built trainer act from the next step on, on real images and lessons alike; ``teacher``,
         ``teacher_optimizer``, ``device``, ``compile`` and ``seed`` raise ConfigurationError.
 
         The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError, before any handler
@@ -150,10 +149,15 @@ class GMCLTrainer(SupervisedTrainer):
     inferer = Kept("student.inferer")
     optimizer = Kept("student_step.optimizer", lambda trainer, optimizer: check_optimizer(optimizer))
     optim_set_to_none = Kept("student_step.set_to_none")
-    accumulation_steps = Kept("student_step.accumulation_steps", lambda t, n: t._check_intervals(steps=n))
-    amp = Kept("precision.enabled", lambda trainer, amp: trainer._check_intervals(amp=amp))
+    accumulation_steps = Kept("student_step.accumulation_steps", lambda t, n: t._check(accumulation_steps=n))
+    amp = Kept("precision.enabled", lambda trainer, amp: trainer._check(amp=amp))
     amp_kwargs = Kept("precision.options")
-    data_loader = Kept("_passes.loader")
+    data_loader = Kept("seeded_loader.loader")
+    hypergradient = Kept("pending_lessons.hypergradient", lambda trainer, h: trainer._check(hypergradient=h))
+    teacher_interval = Kept("pending_lessons.interval", lambda trainer, n: trainer._check(teacher_interval=n))
+    dropped_lessons = Kept("pending_lessons.dropped")
+    weighting = Kept("look_ahead.weighting", lambda trainer, weighting: trainer._check(weighting=weighting))
+    task = Kept("student.loss.task")
     device, compile, seed, teacher, teacher_optimizer = Fixed(), Fixed(), Fixed(), Fixed(), Fixed()
 
     def __init__(
@@ -206,42 +210,30 @@ class GMCLTrainer(SupervisedTrainer):
         self.teacher = teacher
         self.teacher_optimizer = teacher_optimizer
         self.curriculum = Curriculum() if curriculum is None else curriculum
-        self._hypergradient = HeadHypergradient() if hypergradient is None else hypergradient
-        self._any_hypergradient = hypergradient is None
-        check_intervals(self._hypergradient, teacher_interval, accumulation_steps, amp)
-        if weighting is None:
-            weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
-        self._weighting = weighting
-        self._teacher_interval = teacher_interval
-        self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
         self.ranks = Ranks()
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
-        self.student = StudentPass(
-            self.network, SimpleInferer() if inferer is None else inferer, loss_function, self.precision.autocast, task
-        )
+        student_inferer = SimpleInferer() if inferer is None else inferer
+        self.student = StudentPass(self.network, student_inferer, loss_function, self.precision.autocast, task)
         check_optimizer(optimizer)
-        self.teacher_step = None
-        if teacher_optimizer is not None:
-            owned = {id(p) for group in teacher_optimizer.param_groups for p in group["params"]}
-            check_trained(
-                [p for p in teacher.parameters() if id(p) in owned], teacher_optimizer, teacher, "teacher_optimizer"
-            )
-            self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.hypergradient, self.ranks)
+        self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
+        self.teacher_step = None if teacher_optimizer is None else TeacherStep(teacher, teacher_optimizer, self.ranks)
+        self.pending_lessons = PendingLessons(hypergradient, teacher_interval, teacher, self._teach_again, self.device)
         self.student_step = StudentStep(
-            unwrapped(network), optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
+            self.student.network, optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
         )
-        self.look_ahead = LookAhead(
-            self.student, self.student_step, meta_data_loader, self._prepare_meta, self.rank_seed, self.ranks
-        )
-        self.finite_weights = FiniteWeights(student=unwrapped(network), teacher=teacher)
+        if weighting is None:
+            weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
+        meta = None
+        if meta_data_loader is not None:
+            meta = CyclingLoader(meta_data_loader, self.rank_seed, "meta_data_loader")
+        self.look_ahead = LookAhead(weighting, self.student, self.student_step, meta, self._prepare_meta)
+        self.finite_weights = FiniteWeights(student=self.student.network, teacher=teacher)
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
-        self._check_ranks()
-        self._pending = PendingLessons(self.hypergradient.lookback, teacher, self._teach_again, self.device)
-        self._passes = SeededPasses(train_data_loader, self, self.rank_seed)
+        self._check()
+        self.seeded_loader = SeededLoader(train_data_loader, self, self.rank_seed)
         self._check_range = RangeCheck(teacher)
-        self.dropped_lessons = 0
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -296,42 +288,7 @@ class GMCLTrainer(SupervisedTrainer):
         self.finite_weights.begin()
         self.student.recomputes = None
         self.student_step.forget()
-        self._drop_lessons()
-
-    @property
-    def hypergradient(self) -> Hypergradient:
-        """How the teacher hears. Set another one, and the last lesson is dropped: it kept what the first one reads."""
-        return self._hypergradient
-
-    @hypergradient.setter
-    def hypergradient(self, hypergradient: Hypergradient) -> None:
-        self._check_intervals(hypergradient=hypergradient)
-        self._hypergradient, self._any_hypergradient = hypergradient, False
-        self._check_ranks()
-        self._pending.lookback = hypergradient.lookback
-        self._drop_lessons()
-        if self.teacher_step is not None:
-            self.teacher_step.hypergradient = hypergradient
-
-    @property
-    def weighting(self) -> LessonWeighting:
-        """What weighs the images of each lesson."""
-        return self._weighting
-
-    @weighting.setter
-    def weighting(self, weighting: LessonWeighting) -> None:
-        self._weighting = weighting
-        self._check_ranks()
-
-    @property
-    def teacher_interval(self) -> int:
-        """Student steps per teacher step."""
-        return self._teacher_interval
-
-    @teacher_interval.setter
-    def teacher_interval(self, interval: int) -> None:
-        self._check_intervals(interval=interval)
-        self._teacher_interval = interval
+        self.pending_lessons.drop()
 
     @property  # type: ignore[override]
     def scaler(self) -> torch.amp.GradScaler:
@@ -344,42 +301,23 @@ class GMCLTrainer(SupervisedTrainer):
         if scaler is not None:
             self.precision.scaler = scaler
 
-    def _check_intervals(
-        self,
-        hypergradient: Hypergradient | None = None,
-        interval: int | None = None,
-        steps: int | None = None,
-        amp: bool | None = None,
-    ) -> None:
-        """Raise where one of these, set on the built trainer, does not go with the others."""
-        check_intervals(
-            self.hypergradient if hypergradient is None else hypergradient,
-            self.teacher_interval if interval is None else interval,
-            self.accumulation_steps if steps is None else steps,
-            self.amp if amp is None else amp,
-        )
-
-    def _check_ranks(self) -> None:
-        hearing = None if self.teacher_step is None else self.hypergradient
-        check_ranks(self.ranks, self.network, self.teacher, hearing, self.weighting.hypergradient)
-
-    def _drop_lessons(self) -> None:
-        self.dropped_lessons += len(self._pending)
-        self._pending.clear()
+    def _check(self, weighting: LessonWeighting | None = None, **changed: Any) -> None:
+        """Raise where arguments, some of them set on the built trainer, do not go together."""
+        names = ("hypergradient", "teacher_interval", "accumulation_steps", "amp")
+        check_intervals(**{name: getattr(self, name) for name in names} | changed)
+        updating = None if self.teacher_step is None else changed.get("hypergradient", self.hypergradient)
+        weighing = (self.weighting if weighting is None else weighting).hypergradient
+        check_ranks(self.ranks, self.network, self.teacher, updating, weighing)
 
     def set_data(self, data: Any) -> None:
         """Go on with other data from the next batch on, in an order that follows from the seed."""
         self.data_loader = data
-        super().set_data(self._passes)
+        super().set_data(self.seeded_loader)
 
     @property
     def rank_seed(self) -> int:
         """Seed of all that is this rank's own: order of images, transforms, lessons, dropout."""
         return self.seed if self.ranks.index == 0 else derive_seed(self.seed, "rank", self.ranks.index)
-
-    @property
-    def _estimator(self) -> list[Any]:
-        return [type(self.hypergradient).__name__, self.hypergradient.lookback]
 
     def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
         if loader is None:
@@ -406,12 +344,12 @@ class GMCLTrainer(SupervisedTrainer):
             return
         self.finite_weights.begin()
         for module in (self.student.network, self.teacher):
-            self.ranks.follow_first([*module.parameters(), *module.buffers()])
+            self.ranks.broadcast([*module.parameters(), *module.buffers()])
         run = self._internal_run_generator
         if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED:
             self._go_on_after_an_error()
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
-        Engine.run(self, data=self._passes, max_epochs=self.state.max_epochs)
+        Engine.run(self, data=self.seeded_loader, max_epochs=self.state.max_epochs)
         self.finite_weights.check(self.state.iteration)
 
     def _go_on_after_an_error(self) -> None:
@@ -423,15 +361,15 @@ class GMCLTrainer(SupervisedTrainer):
         logger.warning("An error ended this run in iteration %d: it goes on after it.", self.state.iteration)
         self.state.epoch = epochs
         self._internal_run_generator = self._dataloader_iter = self._init_iter = None
-        self._passes.resuming = True
+        self.seeded_loader.resuming = True
         # Half of an iteration is not to be trusted.
-        self._drop_lessons()
+        self.pending_lessons.drop()
         self.student_step.begin_window()
 
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
         values = self.curriculum.at(self._progress())
         real = self._look_at_real_images(batchdata)
-        self._hear_how_the_last_lesson_went(values)
+        self._update_the_teacher(values)
         lesson = self._set_the_next_lesson(real, values)
         if self.student_step.window_ends(self.state):
             self._learn_from_both(real, lesson, values)
@@ -456,63 +394,57 @@ class GMCLTrainer(SupervisedTrainer):
         torch.manual_seed(real.seed)
         with self.precision.autocast():
             output[Keys.PRED] = self.inferer(real.images, self.network, *real.args, **real.kwargs)
-            task = self._checked_task(real, output[Keys.PRED])
+            task = self.student.loss.checked_task(output[Keys.PRED], real, self._num_classes)
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             output[Keys.LOSS] = task.loss(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
         check_loss(output[Keys.LOSS], real.labels, task.ignored)
         task.check(output[Keys.PRED], real.labels)
-        total = self._see_how_right_it_is(real, output[Keys.PRED])
-        self.student_step.add_real(output[Keys.LOSS], self.ranks.share(len(real.images), total))
+        total = self._see_how_right_it_is(real, task, output[Keys.PRED])
+        self.student_step.add_real(output[Keys.LOSS], self.ranks.rank_weight(len(real.images), total))
         return real
 
-    def _checked_task(self, real: RealBatch, outputs: Any) -> Task:
-        """Return what labels mean, once they and the student's outputs are known to fit."""
-        loss = self.student.loss
-        loss.task(real.labels).check_outputs(outputs, real.labels_on_host, self._num_classes)
-        return loss.task(real.labels, outputs)
-
-    def _see_how_right_it_is(self, real: RealBatch, outputs: Tensor) -> int:
+    def _see_how_right_it_is(self, real: RealBatch, task: Task, outputs: Tensor) -> int:
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
-        task = self.student.loss.task(real.labels, outputs)
         classes, by_class, correct = task.answers(outputs, real.labels)
         # One copy: the host reads classes and answers together.
         own = torch.cat([classes.to(correct), by_class, correct[:, None]], 1).cpu()
         count = classes.shape[1]
         real.classes = own[:, :count].int().tolist()
-        classes, by_class, correct = torch.split(self.ranks.joined(own), [count, count, 1], 1)
+        classes, by_class, correct = torch.split(self.ranks.all_gather(own), [count, count, 1], 1)
         real.accuracy = _mean(correct[:, 0], (classes >= 0).any(1))
         told = (classes >= 0) & ~by_class.isnan()
         self.curriculum.class_sampler.observe(classes[told].int().tolist(), by_class[told].tolist())
         return len(correct)
 
-    def _hear_how_the_last_lesson_went(self, values: CurriculumValues) -> None:
+    def _update_the_teacher(self, values: CurriculumValues) -> None:
         """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
-        step = self.student_step
-        heard = self.teacher_step is not None and step.window_ends(self.state) and len(self._pending) > 0
-        heard = heard and step.taken % self.teacher_interval == 0
-        self.look_ahead.take(read=heard or self.weighting.hypergradient is not None)
-        if not heard:
+        window_ends = self.teacher_step is not None and self.student_step.window_ends(self.state)
+        updates_teacher = window_ends and self.pending_lessons.are_due(self.student_step.taken)
+        self.look_ahead.compute(updates_teacher)
+        if self.teacher_step is None or not updates_teacher:
             return
-        assert self.teacher_step is not None
-        lessons = self._pending.alive()
-        step_teacher = partial(self.teacher_step, lessons, self.look_ahead.gradient, values.hardness)
-        stepped = self.student.held(lessons[-1], step_teacher)
-        self._pending.clear()
+        lessons = self.pending_lessons.with_graphs()
+        step = partial(self.teacher_step, self.hypergradient, lessons, self.look_ahead.gradient, values.hardness)
+        stepped = self.student.at_lesson_weights(lessons[-1], step)
+        self.pending_lessons.clear()
         self.state.lesson = None
         if stepped:
             self.fire_event(GMCLEvents.TEACHER_STEP_COMPLETED)
 
     def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
         """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
-        lesson = self._draw_lesson(real, values)
+        # A gradient of this batch that weighs the lesson would favor changes of its own images.
+        with self.sources.keeping(real, for_later=self.look_ahead.weighs_by_this_batch):
+            lesson = self._lesson(real, values) if values.lesson_weight > 0 and self.sources.buffer.classes else None
         if lesson is None:
             return None
         self._teach(lesson)
-        self._weigh(lesson, values)
-        lesson.share, lesson_accuracy = self._share_and_accuracy(lesson)
-        add = partial(self.student_step.add_lesson, lesson, self._will_be_heard(), values.hardness > 0)
-        self.student.held(lesson, add)
+        weigh = partial(self.look_ahead.weigh, lesson, values.unlabeled_weight)
+        lesson.weights = self.student.at_lesson_weights(lesson, weigh)
+        lesson.rank_weight, lesson_accuracy = self._rank_weight_and_accuracy(lesson)
+        add = partial(self.student_step.add_lesson, lesson, self._will_update_teacher(), values.hardness > 0)
+        self.student.at_lesson_weights(lesson, add)
         if real.accuracy is not None and lesson_accuracy is not None:
             self.curriculum.observe(real.accuracy, lesson_accuracy)
         seen = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
@@ -521,28 +453,14 @@ class GMCLTrainer(SupervisedTrainer):
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
 
-    def _draw_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
-        weighed_by_this_batch = self.weighting.hypergradient is not None and self.look_ahead.meta_batches is None
-        if not weighed_by_this_batch:
-            self.sources.add(real)
-        lesson = self._lesson(real, values) if values.lesson_weight > 0 and self.sources.buffer.classes else None
-        if weighed_by_this_batch:
-            # Only now: the gradient that weighs the lesson would favor changes of its own images.
-            self.sources.add(real)
-        return lesson
-
     def _lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
         """What a lesson is made from, as large as the real batch, and unlabeled images beside."""
         n, iteration = len(real.images), self.state.iteration
         generator = torch.Generator().manual_seed(derive_seed(self.rank_seed, "lesson", iteration))
+        task = self.student.loss.task_of(real.labels, self.state.output[Keys.PRED])
         with self.precision.autocast():
-            images, labels, confidence, args, kwargs = self.sources.draw(
-                n,
-                self.curriculum.class_sampler,
-                generator,
-                self.student.loss.task(real.labels, self.state.output[Keys.PRED]),
-            )
-        shape = images.shape[1:]
+            drawn = self.sources.draw(n, self.curriculum.class_sampler, generator, task)
+        images, labels, shape = drawn.images, drawn.labels, drawn.images.shape[1:]
         return Lesson(
             sources=images if getattr(self.teacher, "needs_images", True) else None,
             labels=labels,
@@ -553,57 +471,49 @@ class GMCLTrainer(SupervisedTrainer):
             parameters=self.student.copy_parameters(self.student_step.names),
             buffers=self.student.copy_buffers(),
             seed=derive_seed(self.rank_seed, "student", iteration),
-            proposed=len(labels) - n,
+            num_pseudo_labeled=len(labels) - n,
             unlabeled_difficulty=values.unlabeled_difficulty,
-            args=args,
-            kwargs=kwargs,
-            confidence=confidence,
+            args=drawn.args,
+            kwargs=drawn.kwargs,
+            confidence=drawn.confidence,
         )
 
-    def _weigh(self, lesson: Lesson, values: CurriculumValues) -> None:
-        weigh = partial(self.weighting, lesson, self.look_ahead.gradient, self.student_step.update)
-        lesson.weights = self.student.held(lesson, weigh).detach().clone()
-        lesson.weights[lesson.labeled :] *= values.unlabeled_weight
-        assert lesson.losses is not None
-        check_lesson(lesson.losses, lesson.weights)
-
-    def _share_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
+    def _rank_weight_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
         """This rank's part of the lesson, and how right the student is on all of it.
 
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
-        assert lesson.outputs is not None
-        task = self.student.loss.task(lesson.labels, lesson.outputs)
+        task = self.student.loss.task_of(lesson.labels, lesson.outputs)
         task.check(lesson.outputs, lesson.labels)
         correct = task.correctness(lesson.outputs, lesson.labels).cpu()
-        given = (torch.arange(len(lesson)) < lesson.labeled).to(correct)
-        given, correct = self.ranks.joined(torch.stack([given, correct], 1)).unbind(1)
-        return self.ranks.share(len(lesson), len(correct)), _mean(correct, given > 0)
+        given = (torch.arange(len(lesson)) < lesson.num_labeled).to(correct)
+        given, correct = self.ranks.all_gather(torch.stack([given, correct], 1)).unbind(1)
+        return self.ranks.rank_weight(len(lesson), len(correct)), _mean(correct, given > 0)
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
-        heard = lesson is not None and self._will_be_heard()
-        if lesson is not None and heard and self.hypergradient.needs_real_step:
-            lesson.real_step = self.student_step.remember(real, values.real_weight)
-            self.student.retrace(lesson.real_step, lesson.buffers)
+        pending = lesson if self._will_update_teacher() else None
+        if pending is not None and self.hypergradient.needs_real_step:
+            pending.real_step = self.student_step.remember(real, values.real_weight)
         self.student_step.combine(values.real_weight, values.lesson_weight)
         self.look_ahead.forget()
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        readers = [] if lesson is None else self._readers(heard)
-        if lesson is not None and readers:
-            self.student_step.derive_update({name for reader in readers for name in reader.reads(lesson)})
+        estimators = self._active_estimators(pending is not None)
+        if lesson is not None and estimators:
+            required = {name for estimator in estimators for name in estimator.required_parameters(lesson)}
+            self.student_step.derive_update(required)
         # What joined the optimizer after the lesson's pass would be changed in place, under the lesson's graph.
-        kept = heard and lesson is not None and self.student_step.changed() <= lesson.parameters.keys()
-        if not self.student_step.take():
-            self.dropped_lessons += heard
-            self._drop_lessons()
+        kept = pending is not None and self.student_step.changed() <= pending.parameters.keys()
+        if not self.student_step.optimizer_step():
+            self.dropped_lessons += pending is not None
+            self.pending_lessons.drop()
         elif lesson is None:
-            self._pending.clear()
-        elif not kept:
-            self.dropped_lessons += heard
+            self.pending_lessons.clear()
+        elif pending is not None and kept:
+            pending.update = self.student_step.update
+            self.pending_lessons.add(pending)
         else:
-            lesson.update = self.student_step.update
-            self._pending.add(lesson)
+            self.dropped_lessons += pending is not None
 
     def _report(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         output = self.state.output
@@ -617,8 +527,6 @@ class GMCLTrainer(SupervisedTrainer):
         self.state.lesson = lesson
         self.state.curriculum = {**getattr(self.state, "curriculum", {}), **values.as_dict()}
         if lesson is not None:
-            assert lesson.images is not None and lesson.outputs is not None
-            assert lesson.losses is not None and lesson.weights is not None
             n = len(real.images)
             output[GMCLKeys.SYNTHETIC_IMAGE] = lesson.images.detach()[:n]
             output[GMCLKeys.SYNTHETIC_LABEL] = lesson.labels[:n]
@@ -629,18 +537,10 @@ class GMCLTrainer(SupervisedTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
-        self.student.loss.task(real.labels_on_host).check_labels(real.labels_on_host, self._num_classes)
+        labels = real.labels_on_host
+        self.student.loss.task_of(labels).check_labels(labels, self._num_classes)
         check_images(real.images, real.meta)
         return real
-
-    @property
-    def task(self) -> Task | None:
-        """What labels mean; None before the first batch, unless it was given."""
-        return self.student.loss.known
-
-    @property
-    def _num_classes(self) -> int | None:
-        return getattr(self.teacher, "num_classes", None)
 
     def _prepare_meta(self, batchdata: Any) -> RealBatch:
         return self._prepare(batchdata, "meta")
@@ -648,31 +548,36 @@ class GMCLTrainer(SupervisedTrainer):
     def _prepared(self, batchdata: Any) -> Any:
         return self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
 
+    @property
+    def _num_classes(self) -> int | None:
+        return getattr(self.teacher, "num_classes", None)
+
     def _teach(self, lesson: Lesson) -> None:
-        self.teacher_pass.take(lesson)
+        learns = self.teacher_step is not None
+        generated = self.teacher_pass.generate(lesson)
         try:
-            self.student.take(lesson, self._readers(self.teacher_step is not None))
+            lesson.graph = self.student.forward_lesson(lesson, generated, self._active_estimators(learns))
         except HeadNotFoundError as error:
-            if not self._any_hypergradient:
+            if not self.pending_lessons.is_default:
                 raise
-            logger.warning("%s Until one is named, the teacher hears by ExactHypergradient().", error)
+            logger.warning("%s Until one is named, the teacher is updated by ExactHypergradient().", error)
             self.hypergradient = ExactHypergradient()
-            self.student.take(lesson, self._readers(self.teacher_step is not None))
+            lesson.graph = self.student.forward_lesson(lesson, generated, self._active_estimators(learns))
 
     def _teach_again(self, lesson: Lesson) -> None:
-        self.teacher_pass.repeat(lesson)
-        self.student.take(lesson, self._readers(True))
+        generated = self.teacher_pass.generate_again(lesson)
+        lesson.graph = self.student.forward_lesson(lesson, generated, self._active_estimators(True))
 
-    def _readers(self, heard: bool) -> list[Hypergradient]:
-        """The estimators that read a lesson: the teacher's, where it will hear of it, and that of the weights."""
+    def _active_estimators(self, updates_teacher: bool) -> list[Hypergradient]:
+        """The estimators that read a lesson: the teacher's, where it learns from it, and that of the weights."""
         weighting = self.weighting.hypergradient
-        return [*([self.hypergradient] if heard else []), *([] if weighting is None else [weighting])]
+        return [*([self.hypergradient] if updates_teacher else []), *([] if weighting is None else [weighting])]
 
-    def _will_be_heard(self) -> bool:
-        """Whether the teacher hears of a lesson set now: its next step comes within the estimator's lookback."""
+    def _will_update_teacher(self) -> bool:
+        """Whether the teacher learns from a lesson set now."""
         if self.teacher_step is None or not self.student_step.window_ends(self.state):
             return False
-        return self.teacher_interval - self.student_step.taken % self.teacher_interval <= self.hypergradient.lookback
+        return self.pending_lessons.would_keep(self.student_step.taken)
 
     def _progress(self) -> float:
         state = self.state
@@ -685,17 +590,15 @@ class GMCLTrainer(SupervisedTrainer):
         state = super().state_dict()
         state["gmcl"] = {
             "seed": self.seed,
-            "began": self._passes.began,
+            "began": self.seeded_loader.began,
             "curriculum": self.curriculum.state_dict(),
             "curriculum_values": dict(self.state.curriculum),
             "sources": self.sources.state_dict(),
-            "pending": self._pending.state_dict(),
+            **self.pending_lessons.state_dict(),
             "weighting": self.weighting.state_dict(),
             "student_step": self.student_step.state_dict(self.state),
             "meta_batches": self.look_ahead.state_dict(),
-            "hypergradient": self._estimator,
             "teacher_step": None if self.teacher_step is None else self.teacher_step.state_dict(),
-            "dropped_lessons": self.dropped_lessons,
         }
         return state
 
@@ -703,7 +606,7 @@ class GMCLTrainer(SupervisedTrainer):
         """Go on exactly where a run was saved, at any iteration.
 
         Several ranks begin anew what is each one's own: the next lesson's sources, and the lesson that the teacher was
-        about to hear of.
+        about to learn from.
 
         Raises:
             CheckpointError: the state is not a GMCLTrainer's.
@@ -719,19 +622,12 @@ class GMCLTrainer(SupervisedTrainer):
         self.state.iteration = state_dict["iteration"]
         state = state_dict["gmcl"]
         self._seed = state["seed"]
-        self._passes.seed = self.rank_seed
-        self._passes.began, self._passes.resuming = state["began"], True
+        self.seeded_loader.seed = self.rank_seed
+        self.seeded_loader.began, self.seeded_loader.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
         self.state.curriculum = dict(state.get("curriculum_values", {}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
-        self.dropped_lessons = state["dropped_lessons"]
-        # What was saved is the first rank's own.
-        if self._any_hypergradient and state["hypergradient"] == [ExactHypergradient.__name__, 1]:
-            # The student has no head to hear by.
-            self.hypergradient = ExactHypergradient()
-        if self.ranks.alone and state["hypergradient"] == self._estimator:
-            # Another estimator would read what these lessons have not kept.
-            self.dropped_lessons += self._pending.load_state_dict(state["pending"])
+        self.pending_lessons.load_state_dict(state, self.ranks.alone)
         self.student_step.load_state_dict(state["student_step"], self.device)
         self.weighting.load_state_dict(state["weighting"], self.device)
         self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)

@@ -56,7 +56,7 @@ class ClassReport:
 
     def _write(self) -> None:
         ranks = Ranks()
-        probabilities, labels = (ranks.joined(torch.stack(column)) for column in zip(*self._seen, strict=True))
+        probabilities, labels = (ranks.all_gather(torch.stack(column)) for column in zip(*self._seen, strict=True))
         if ranks.index > 0:
             return
         rows = class_report(probabilities, labels, self.class_names)

@@ -19,10 +19,10 @@ from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
+from monai_gmcl.labels import labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
 from monai_gmcl.ranks import on_first_rank
-from monai_gmcl.tasks import labels_for_teacher
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:

@@ -129,7 +129,7 @@ class HarmGuard:
     def _observe(self, engine: GMCLTrainer) -> None:
         step = engine.student_step
         lesson, output, accuracy = engine.state.lesson, engine.state.output, engine.state.curriculum
-        chances = [engine.task.chance(y) for y in (output[Keys.LABEL], lesson.labels[: lesson.labeled])]
+        chances = [engine.task.chance(y) for y in (output[Keys.LABEL], lesson.labels[: lesson.num_labeled])]
         own = [cosine(step.real_gradient(), step.lesson_gradient()), *chances]
         # The same on all ranks: each guards its own curriculum, and they must not part.
         shared = torch.tensor(own, dtype=torch.float64)

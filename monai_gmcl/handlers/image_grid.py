@@ -21,8 +21,8 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.pictures import optional_picture
+from monai_gmcl.labels import class_ids
 from monai_gmcl.ranks import on_first_rank
-from monai_gmcl.tasks import class_ids
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.pictures import optional_picture
+from monai_gmcl.labels import class_ids, is_multi_label
 from monai_gmcl.ranks import on_first_rank
-from monai_gmcl.tasks import class_ids, is_multi_label
 from monai_gmcl.teachers.base import Teacher
 
 if TYPE_CHECKING:
@@ -109,13 +109,13 @@ class LessonWeightsLog:
     def _observe(self, engine: GMCLTrainer) -> None:
         lesson = engine.state.lesson
         weights, places = lesson.weights.cpu(), _places_by_label(lesson.labels)
-        parts = {"given": weights[: lesson.labeled], "proposed": weights[lesson.labeled :]}
+        parts = {"given": weights[: lesson.num_labeled], "proposed": weights[lesson.num_labeled :]}
         parts |= {self._name(label): weights[of_class] for label, of_class in places.items()}
         for name, part in parts.items():
             self._weights.setdefault(name, []).append(part)
         if lesson.sources is None or engine.state.epoch % self.interval:
             return
-        first = lesson.labeled if lesson.proposed else 0
+        first = lesson.num_labeled if lesson.num_pseudo_labeled else 0
         for label, of_class in places.items():
             of_class = of_class[of_class >= first]
             if not len(of_class):

@@ -138,7 +138,7 @@ class PolicyLog:
         if lesson.difficulty == 0:
             return
         # Proposed labels say what the student thinks already.
-        n = lesson.labeled
+        n = lesson.num_labeled
         acts = teacher.acts(lesson.latents[:n], lesson.image_shape[1:], lesson.difficulty)
         self._add(engine.state.epoch, acts, prediction_error(lesson.outputs[:n], lesson.labels[:n]))
 
@@ -173,7 +173,7 @@ class PolicyLog:
         # Floats: NCCL gathers no bools.
         acts = torch.cat([torch.zeros(0, len(names), dtype=torch.float64), *(a.double().cpu() for a in seen)])
         errors = torch.cat([torch.zeros(0, dtype=torch.float64), *(e.cpu() for e in (self._errors if seen else []))])
-        acts, errors = ranks.joined(acts) > 0, ranks.joined(errors)
+        acts, errors = ranks.all_gather(acts) > 0, ranks.all_gather(errors)
         self._forget()
         finite = errors.isfinite()
         if not finite.all():

@@ -25,11 +25,11 @@ from monai_gmcl.handlers.pictures import plain_texts
 from monai_gmcl.handlers.policy_section import policy_section
 from monai_gmcl.handlers.report_figures import attention_picture
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section
+from monai_gmcl.labels import class_ids
 from monai_gmcl.names import shown_name
 from monai_gmcl.page import Picture, Section, html_page
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.student_file import load_student
-from monai_gmcl.tasks import class_ids
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:

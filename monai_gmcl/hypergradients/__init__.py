@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Estimators of the hypergradient, and update rules of optimizers."""
 
 from __future__ import annotations
 
@@ -11,7 +12,17 @@ from monai_gmcl.hypergradients.head import HeadHypergradient
 from monai_gmcl.hypergradients.unrolled import UnrolledHypergradient
 from monai_gmcl.hypergradients.update_rules import register_update_rule
 
+ESTIMATORS: tuple[type[Hypergradient], ...] = (
+    HeadHypergradient,
+    ExactHypergradient,
+    ForwardHypergradient,
+    FiniteDifferenceHypergradient,
+    UnrolledHypergradient,
+)
+"""All that are shipped, the default first."""
+
 __all__ = [
+    "ESTIMATORS",
     "ExactHypergradient",
     "FiniteDifferenceHypergradient",
     "ForwardHypergradient",

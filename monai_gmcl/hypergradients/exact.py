@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The hypergradient by double backward through the whole student."""
 
 from __future__ import annotations
 
@@ -22,18 +23,18 @@ class ExactHypergradient(Hypergradient):
     (``use_flash_attention=False`` for MONAI's transformers).
     """
 
+    own_passes = False
+
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
-        losses, images = lesson.losses, lesson.images
-        assert losses is not None and images is not None and lesson.weights is not None
-        learned = lesson.learned(look_ahead)
+        direction = lesson.update_direction(look_ahead)
         weights = lesson.weights.detach().requires_grad_()
-        parameters = [lesson.parameters[name] for name in learned]
+        parameters = [lesson.parameters[name] for name in direction]
         gradients = torch.autograd.grad(
-            (weights * losses).sum(), parameters, create_graph=True, allow_unused=True, materialize_grads=True
+            (weights * lesson.losses).sum(), parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
-        total = torch.stack([(g * d).sum() for g, d in zip(gradients, learned.values(), strict=True)]).sum()
-        image_gradient, worth = torch.autograd.grad(
-            total, (images, weights), retain_graph=True, allow_unused=True, materialize_grads=True
+        total = torch.stack([(g * d).sum() for g, d in zip(gradients, direction.values(), strict=True)]).sum()
+        image_gradient, scores = torch.autograd.grad(
+            total, (lesson.images, weights), retain_graph=True, allow_unused=True, materialize_grads=True
         )
-        return image_gradient / -len(lesson), worth
+        return image_gradient / -len(lesson), scores

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The hypergradient as a difference of two input gradients."""
 
 from __future__ import annotations
 
@@ -28,41 +29,38 @@ class FiniteDifferenceHypergradient(Hypergradient):
             precision of the student's outputs, .02 at most: that is where mixed precision needs it.
     """
 
+    weighs_with_sync_batchnorm = True
+
     def __init__(self, relative_step: float | None = None) -> None:
         self.relative_step = relative_step
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
-        replay, images, losses, weights = lesson.replay, lesson.images, lesson.losses, lesson.weights
-        assert replay is not None and images is not None and losses is not None and weights is not None
+        images, losses, weights = lesson.images, lesson.losses, lesson.weights
         moved, step = self._moved(lesson, look_ahead)
         if step == 0:
             return torch.zeros_like(images), torch.zeros_like(losses)
         (here,) = torch.autograd.grad((weights * losses).sum(), images, retain_graph=True)
         leaf = images.detach().requires_grad_()
-        moved_losses = replay(moved, leaf)
+        moved_losses = lesson.replay(moved, leaf)
         (there,) = torch.autograd.grad((weights * moved_losses).sum(), leaf)
         return (there - here) / (-len(lesson) * step), (moved_losses - losses).detach() / step
 
-    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+    def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         """Return sᵢ ``(n,)`` by one pass without a graph, which kinks do not harm: losses are continuous."""
-        replay, images, losses = lesson.replay, lesson.images, lesson.losses
-        assert replay is not None and images is not None and losses is not None
         moved, step = self._moved(lesson, look_ahead)
         if step == 0:
-            return torch.zeros_like(losses)
+            return torch.zeros_like(lesson.losses)
         with torch.no_grad():
-            return (replay(moved, images) - losses) / step
+            return (lesson.replay(moved, lesson.images) - lesson.losses) / step
 
     def _moved(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Return the parameters at ``θ + ε A·v``, and ε; 0 where A·v is."""
-        learned = lesson.learned(look_ahead)
+        direction = lesson.update_direction(look_ahead)
         parameters = {name: value.detach() for name, value in lesson.parameters.items()}
-        length = nn.utils.get_total_norm(learned.values())
+        length = nn.utils.get_total_norm(direction.values())
         if length == 0:
             return parameters, length
-        assert lesson.images is not None
-        precision = lesson.images.dtype if lesson.outputs is None else lesson.outputs.dtype
-        relative = self.relative_step or min(torch.finfo(precision).eps ** 0.5, LONGEST)
-        step = relative * nn.utils.get_total_norm([parameters[name] for name in learned]) / length
-        return parameters | {name: parameters[name] + step * way for name, way in learned.items()}, step
+        relative = self.relative_step or min(torch.finfo(lesson.outputs.dtype).eps ** 0.5, LONGEST)
+        step = relative * nn.utils.get_total_norm([parameters[name] for name in direction]) / length
+        return parameters | {name: parameters[name] + step * way for name, way in direction.items()}, step

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The hypergradient by forward-over-reverse differentiation."""
 
 from __future__ import annotations
 
@@ -23,34 +24,30 @@ class ForwardHypergradient(Hypergradient):
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
-        replay, images, weights = lesson.replay, lesson.images, lesson.weights
-        assert replay is not None and images is not None and weights is not None
-        learned = lesson.learned(look_ahead)
+        direction = lesson.update_direction(look_ahead)
         fixed = {name: value.detach() for name, value in lesson.parameters.items()}
 
         def image_gradient(moving: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             def weighted_loss(x: Tensor) -> tuple[Tensor, Tensor]:
-                losses = replay({**fixed, **moving}, x)
-                return (weights * losses).sum(), losses
+                losses = lesson.replay({**fixed, **moving}, x)
+                return (lesson.weights * losses).sum(), losses
 
-            gradient, losses = torch.func.grad(weighted_loss, has_aux=True)(images.detach())
+            gradient, losses = torch.func.grad(weighted_loss, has_aux=True)(lesson.images.detach())
             return gradient, losses
 
-        start = {name: fixed[name] for name in learned}
-        tangents = torch.func.jvp(image_gradient, (start,), (learned,))[1]
-        hypergradient, worth = tangents
-        return hypergradient.detach() / -len(lesson), worth.detach()
+        start = {name: fixed[name] for name in direction}
+        tangents = torch.func.jvp(image_gradient, (start,), (direction,))[1]
+        hypergradient, scores = tangents
+        return hypergradient.detach() / -len(lesson), scores.detach()
 
-    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+    def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         """Return sᵢ ``(n,)`` by one pass, differentiated forward."""
-        replay, images = lesson.replay, lesson.images
-        assert replay is not None and images is not None
-        learned = lesson.learned(look_ahead)
+        direction = lesson.update_direction(look_ahead)
         fixed = {name: value.detach() for name, value in lesson.parameters.items()}
 
         def losses(moving: dict[str, Tensor]) -> Tensor:
-            return replay({**fixed, **moving}, images.detach())
+            return lesson.replay({**fixed, **moving}, lesson.images.detach())
 
-        start = {name: fixed[name] for name in learned}
-        worth: Tensor = torch.func.jvp(losses, (start,), (learned,))[1]
-        return worth.detach()
+        start = {name: fixed[name] for name in direction}
+        scores: Tensor = torch.func.jvp(losses, (start,), (direction,))[1]
+        return scores.detach()

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The hypergradient through the classification head alone, in closed form."""
 
 from __future__ import annotations
 
@@ -45,12 +46,16 @@ class HeadHypergradient(Hypergradient):
         HeadNotFoundError: the student runs no such layer, or runs it more than once on a batch.
     """
 
+    own_passes = False
+    works_with_sync_batchnorm = True
+    weighs_with_sync_batchnorm = True
+
     def __init__(self, head: str | None = None) -> None:
         self.head = head
 
     @contextmanager
-    def watch(self, network: nn.Module, trained: Sequence[str]) -> Iterator[list[HeadActivation]]:
-        """Note what enters and leaves the candidates for the head, in the order in which they run."""
+    def record_head(self, network: nn.Module, trained: Sequence[str]) -> Iterator[list[HeadActivation]]:
+        """Record what enters and leaves the candidates for the head, in the order in which they run."""
         seen: list[HeadActivation] = []
         handles = [
             module.register_forward_hook(_note(name, seen))
@@ -93,29 +98,26 @@ class HeadHypergradient(Hypergradient):
             return "a trained linear layer or 1 x 1 convolution"
         return "a trained convolution whose output is the student's output, or has that as an affine map"
 
-    def reads(self, lesson: Lesson) -> Collection[str]:
+    def required_parameters(self, lesson: Lesson) -> Collection[str]:
         """Return the head's weight and bias."""
-        assert lesson.head is not None
         return (f"{lesson.head.name}.weight", f"{lesson.head.name}.bias")
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         (lesson,) = lessons
-        assert lesson.images is not None and lesson.weights is not None
-        worth = _worth(lesson, look_ahead, create_graph=True)
-        total = (lesson.weights * worth).sum() / -len(lesson)
+        scores = _scores(lesson, look_ahead, create_graph=True)
+        total = (lesson.weights * scores).sum() / -len(lesson)
         (hypergradient,) = torch.autograd.grad(total, lesson.images, retain_graph=True, materialize_grads=True)
-        return hypergradient, worth.detach()
+        return hypergradient, scores.detach()
 
-    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+    def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         """Return sᵢ ``(n,)`` in closed form: no pass of its own."""
-        return _worth(lesson, look_ahead, create_graph=False).detach()
+        return _scores(lesson, look_ahead, create_graph=False).detach()
 
 
-def _worth(lesson: Lesson, look_ahead: Mapping[str, Tensor], create_graph: bool) -> Tensor:
-    head, losses = lesson.head, lesson.losses
-    assert head is not None and losses is not None
-    (delta,) = torch.autograd.grad(losses.sum(), head.outputs, create_graph=create_graph, retain_graph=True)
-    return (delta * _apply(head, lesson.learned(look_ahead))).flatten(1).sum(1)
+def _scores(lesson: Lesson, look_ahead: Mapping[str, Tensor], create_graph: bool) -> Tensor:
+    head = lesson.head
+    (delta,) = torch.autograd.grad(lesson.losses.sum(), head.outputs, create_graph=create_graph, retain_graph=True)
+    return (delta * _apply(head, lesson.update_direction(look_ahead))).flatten(1).sum(1)
 
 
 def _last_that_counts(seen: Sequence[HeadActivation], losses: Tensor) -> HeadActivation | None:
@@ -161,10 +163,10 @@ def _note(name: str, seen: list[HeadActivation]) -> Any:
     return hook
 
 
-def _apply(head: HeadActivation, learned: Mapping[str, Tensor]) -> Tensor:
+def _apply(head: HeadActivation, direction: Mapping[str, Tensor]) -> Tensor:
     """Return Ṽ h + b̃; a weight or bias without look-ahead gradient counts as 0."""
-    weight = learned.get(f"{head.name}.weight", torch.zeros_like(head.weight))
-    bias = learned.get(f"{head.name}.bias")
+    weight = direction.get(f"{head.name}.weight", torch.zeros_like(head.weight))
+    bias = direction.get(f"{head.name}.bias")
     layer, inputs = head.layer, head.inputs.to(weight.dtype)
     if isinstance(layer, nn.Linear):
         return nn.functional.linear(inputs, weight, bias)

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The derivative of any optimizer's step, by a difference of two steps."""
 
 from __future__ import annotations
 

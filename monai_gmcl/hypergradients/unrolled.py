@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The hypergradient through several steps of the student."""
 
 from __future__ import annotations
 
@@ -45,45 +46,47 @@ class UnrolledHypergradient(Hypergradient):
             raise ConfigurationError(f"UnrolledHypergradient: steps must be at least 1, got {steps}.")
         self.lookback = steps
 
+    @classmethod
+    def of_one_step(cls) -> Hypergradient:
+        """Return the estimator of one step."""
+        return cls(1)
+
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        first = lessons[0]
-        assert first.real_step is not None
-        parameters = dict(first.parameters)
-        states: dict[str, State] = {name: dict(first.real_step.optimizer_state.get(name, {})) for name in parameters}
+        parameters = dict(lessons[0].parameters)
+        steps = [_real_step(lesson) for lesson in lessons]
+        states: dict[str, State] = {name: dict(steps[0].optimizer_state.get(name, {})) for name in parameters}
         weights = []
-        for index, lesson in enumerate(lessons):
-            assert lesson.real_step is not None and lesson.weights is not None
+        for lesson, real_step in zip(lessons, steps, strict=True):
             weights.append(lesson.weights.detach().requires_grad_())
-            real = lesson.real_step.gradient if index == 0 else _real_gradient(lesson.real_step, parameters)
+            real = _real_gradient(lesson, real_step, parameters) if weights[1:] else real_step.gradient
             taught = _lesson_gradient(lesson, parameters, weights[-1])
-            step = _step_of(lesson.real_step)
+            step = _step_of(real_step)
             for name, gradient in real.items():
-                total = lesson.real_step.real_weight * gradient + lesson.lesson_weight * taught[name]
-                options = lesson.real_step.optimizer_options[name]
+                total = real_step.real_weight * gradient + lesson.lesson_weight * taught[name]
+                options = real_step.optimizer_options[name]
                 parameters[name], states[name] = step(options, states[name], parameters[name], total)
         loss = torch.stack([(parameters[name] * v).sum() for name, v in look_ahead.items() if name in parameters]).sum()
-        images = [_images(lesson) for lesson in lessons]
+        images = [lesson.images for lesson in lessons]
         by_image = torch.autograd.grad(loss, [*images, *weights], allow_unused=True, materialize_grads=True)
         scale = [1.0 / lesson.lesson_weight for lesson in lessons]
         hypergradient = torch.cat([g * s for g, s in zip(by_image, scale, strict=False)])
-        worth = [g * -s * len(g) for g, s in zip(by_image[len(lessons) :], scale, strict=True)]
-        return hypergradient, torch.cat(worth)
+        scores = [g * -s * len(g) for g, s in zip(by_image[len(lessons) :], scale, strict=True)]
+        return hypergradient, torch.cat(scores)
 
 
-def _images(lesson: Lesson) -> Tensor:
-    assert lesson.images is not None
-    return lesson.images
+def _real_step(lesson: Lesson) -> RealStep:
+    if lesson.real_step is None:
+        raise ConfigurationError("UnrolledHypergradient: expected lessons that keep their real step, got one without.")
+    return lesson.real_step
 
 
 def _lesson_gradient(lesson: Lesson, parameters: Mapping[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
-    assert lesson.replay is not None
-    losses = lesson.replay(parameters, _images(lesson))
+    losses = lesson.replay(parameters, lesson.images)
     return _gradient((weights * losses).sum() / len(lesson), parameters)
 
 
-def _real_gradient(step: RealStep, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    assert step.losses is not None
-    gradient = _gradient(step.losses(parameters, step.images).mean(), parameters)
+def _real_gradient(lesson: Lesson, step: RealStep, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    gradient = _gradient(lesson.replay_real(step, parameters).mean(), parameters)
     return {name: gradient[name] for name in step.gradient}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
-from monai_gmcl.tasks import label_vectors
+from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers import Teacher, draw_latents
 
 __all__ = ["LabelLeak", "label_leak"]

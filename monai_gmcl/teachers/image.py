@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.tasks import label_vectors
+from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise

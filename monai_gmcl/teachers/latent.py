@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.tasks import label_vectors
+from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 

@@ -256,7 +256,13 @@ class PolicyTeacher(Teacher):
                 f"to_monai takes {self.spatial_dims} spatial sizes and a difficulty above 0, "
                 f"got {tuple(spatial_size)} and {difficulty}."
             )
-        return policy_to_monai(self, spatial_size, difficulty, keys)
+        strengths = list(zip(self.operations, self.strengths(difficulty).tolist(), strict=True))
+        described = {
+            "difficulty": float(difficulty),
+            "ranges": self.policy(difficulty),
+            "turned_down": self.turned_down,
+        }
+        return policy_to_monai(self, strengths, self.probability, spatial_size, keys, described)
 
     def _split(self, latents: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Sequence[Tensor]]:
         sizes = [len(self.operations), *(operation.latent_size(image_shape) for operation in self.operations)]

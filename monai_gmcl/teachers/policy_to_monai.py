@@ -6,19 +6,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monai.bundle.config_parser import ConfigParser
 from monai.transforms.compose import Compose
 
 from monai_gmcl.atomic_file import write_whole
+from monai_gmcl.teachers.base import Teacher
+from monai_gmcl.teachers.operations import Operation
 from monai_gmcl.teachers.operations.texture import Erasing
-
-if TYPE_CHECKING:
-    from monai_gmcl.teachers.policy import PolicyTeacher
 
 __all__ = ["MonaiPolicy", "policy_to_monai"]
 
@@ -74,7 +73,12 @@ class MonaiPolicy:
 
 
 def policy_to_monai(
-    teacher: PolicyTeacher, spatial_size: Sequence[int], difficulty: float, keys: str | Sequence[str] | None
+    teacher: Teacher,
+    strengths: Sequence[tuple[Operation, float]],
+    probability: float,
+    spatial_size: Sequence[int],
+    keys: str | Sequence[str] | None,
+    description: Mapping[str, Any],
 ) -> MonaiPolicy:
     """Express a teacher's ranges in MONAI's own random transforms.
 
@@ -82,43 +86,45 @@ def policy_to_monai(
 
     Args:
         teacher: whose ranges.
+        strengths: its operations, in its order, each with its learned strength.
+        probability: with which an operation acts.
         spatial_size: of the images, one for each of the teacher's dimensions.
-        difficulty: above 0.
         keys: of the images, for transforms of dictionaries; None for transforms of single images.
+        description: ``difficulty``, ``ranges`` and ``turned_down``, for the bundle's configuration.
     """
     size = [int(side) for side in spatial_size]
     steps, left_out = [], []
-    for operation, strength in zip(teacher.operations, teacher.strengths(difficulty).tolist(), strict=True):
-        stock = operation.stock(strength, size)
-        if stock is None:
+    for operation, strength in strengths:
+        config = operation.to_monai_config(strength, size)
+        if config is None:
             left_out.append(operation.name)
             continue
         if isinstance(operation, Erasing):
             # MONAI's erases in place, the caller's image were it the first to act: this makes a copy.
             steps.append(_scale(0.0, 1.0, 0.0, 1.0))
-        steps.append({"prob": teacher.probability, **stock})
+        steps.append({"prob": probability, **config})
     if left_out:
         logger.warning("MONAI has no counterpart of %s: left out of the exported policy.", ", ".join(left_out))
     steps = [*_to_unit_range(teacher), *steps, *_from_unit_range(teacher)]
     if keys is not None:
         names = [keys] if isinstance(keys, str) else list(keys)
         steps = [{**step, "_target_": f"{step['_target_']}d", "keys": names} for step in steps]
-    description = {
+    described = {
         "teacher": type(teacher).__name__,
         "spatial_size": size,
-        "difficulty": float(difficulty),
+        "difficulty": description["difficulty"],
         "value_range": list(teacher.value_range),
-        "ranges": teacher.policy(difficulty),
-        "turned_down": teacher.turned_down,
+        "ranges": description["ranges"],
+        "turned_down": description["turned_down"],
         "left_out": left_out,
     }
     # Lazy: rotation, zoom, shear and shift are one resampling, as in the teacher. In 2-D, MONAI 1.6 fails at that where
     # one of them acts and another does not (it multiplies a 3 x 3 with a 4 x 4 matrix).
     policy = {"_target_": "monai.transforms.Compose", "transforms": steps, "lazy": teacher.spatial_dims == 3}
-    return MonaiPolicy({"policy": policy, "policy_description": description}, left_out)
+    return MonaiPolicy({"policy": policy, "policy_description": described}, left_out)
 
 
-def _to_unit_range(teacher: PolicyTeacher) -> list[dict[str, Any]]:
+def _to_unit_range(teacher: Teacher) -> list[dict[str, Any]]:
     """What brings the user's images to values from 0 to 1, in which MONAI's ranges are the teacher's."""
     (low, high), normalized = teacher.value_range, _normalization(teacher)
     steps = []
@@ -130,13 +136,13 @@ def _to_unit_range(teacher: PolicyTeacher) -> list[dict[str, Any]]:
     return steps
 
 
-def _from_unit_range(teacher: PolicyTeacher) -> list[dict[str, Any]]:
+def _from_unit_range(teacher: Teacher) -> list[dict[str, Any]]:
     """What brings them back, within the teacher's range."""
     normalized = _normalization(teacher)
     return [_scale(0.0, 1.0, *teacher.value_range), *([] if normalized is None else [_normalize(*normalized)])]
 
 
-def _normalization(teacher: PolicyTeacher) -> tuple[list[float], list[float]] | None:
+def _normalization(teacher: Teacher) -> tuple[list[float], list[float]] | None:
     """Mean and standard deviation of each channel by which the user's images are normalized, if they are."""
     mean, std = (value.flatten().expand(teacher.in_channels).tolist() for value in (teacher.mean, teacher.std))
     return None if set(mean) == {0.0} and set(std) == {1.0} else (mean, std)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 import os
 from numbers import Real
 from typing import Any
@@ -15,6 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError, TeacherError
+from monai_gmcl.labels import checked_for_teacher
 from monai_gmcl.teachers import Teacher, load_teacher
 from monai_gmcl.teachers.base import draw_latents
 
@@ -78,7 +78,7 @@ class FrozenTeacher:
         images = images.detach()
         self._check(images)
         if labels is not None:
-            labels = _check_labels(labels, getattr(self.module, "num_classes", None))
+            labels = checked_for_teacher(labels, getattr(self.module, "num_classes", None))
         self._move(images.device)
         generator = torch.Generator(device=images.device).manual_seed(seed)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
@@ -147,32 +147,3 @@ def label_rows(label: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         raise LabelError(f"Expected a label that is a number or an array of numbers, got {label!r}.") from error
     return rows.unsqueeze(0)
-
-
-def _check_labels(labels: Tensor, num_classes: int | None) -> Tensor:
-    """Return labels as teachers take them: classes ``(B,)`` int64, or float ``(B, K)`` from 0 to 1."""
-    if labels.is_floating_point():
-        fits = labels.ndim == 2 and (num_classes is None or labels.shape[1] in (1, num_classes))
-        if not fits or not _within(labels, 0, 1):
-            raise LabelError(
-                f"Expected class labels as integers, or {num_classes or 'K'} float labels from 0 to 1 for each image, "
-                f"got {_describe(labels)}."
-            )
-        return labels.float()
-    flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
-    highest = "K - 1" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
-    if labels.dtype == torch.bool or not flat or not _within(labels, 0, (num_classes or math.inf) - 1):
-        raise LabelError(
-            f"Expected one class from 0 to {highest} for each image, or float labels (K,), got {_describe(labels)}."
-        )
-    return labels.reshape(-1).long()
-
-
-def _within(labels: Tensor, low: float, high: float) -> bool:
-    return bool(((labels >= low) & (labels <= high)).all())
-
-
-def _describe(labels: Tensor) -> str:
-    if labels.numel() == 1:
-        return f"{labels.item():g} ({labels.dtype})"
-    return f"{labels.dtype} {tuple(labels.shape)} with values from {labels.min().item():g} to {labels.max().item():g}"

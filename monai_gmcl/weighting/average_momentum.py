@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""How fast a running average forgets the first weights."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Weights by how sure proposed labels are."""
 
 from __future__ import annotations
 
@@ -33,7 +34,6 @@ class ConfidenceWeighting(LessonWeighting):
         self.threshold = threshold
 
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
-        assert lesson.losses is not None
         if lesson.confidence is None:
             return torch.ones_like(lesson.losses)
         return (lesson.confidence >= self.threshold).to(lesson.losses)

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Proposed labels, as often of each class as labeled images have it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.weighting.average_momentum import average_momentum
@@ -44,15 +45,9 @@ class DistributionAlignment:
         self._mean: Tensor | None = None
         self._batches = 0
 
-    def observe(self, labels: Tensor, outputs: int) -> None:
-        """Count the labels of real images.
-
-        Args:
-            labels: classes, int64 ``(B,)`` or ``(B, 1)``, or float ``(B, K)`` for one logit and several labels.
-            outputs: K, how many logits the student has.
-        """
-        labels = Ranks().joined(labels)
-        rows = labels if labels.is_floating_point() else nn.functional.one_hot(labels.flatten(), outputs)
+    def observe(self, rows: Tensor) -> None:
+        """Count the labels of real images, ``(B, K)`` from 0 to 1: classes one-hot, several labels as they are."""
+        rows = Ranks().all_gather(rows)
         total = rows.float().sum(0)
         self._given = total if self._given is None else self._given.to(total) + total
         self._images += len(rows)
@@ -68,7 +63,7 @@ class DistributionAlignment:
             Logits ``(B, K)`` of the aligned proposals.
         """
         proposals = logits.float().sigmoid() if binary else logits.float().softmax(1)
-        mean = Ranks().joined(proposals).mean(0)
+        mean = Ranks().all_gather(proposals).mean(0)
         self._batches += 1
         if self._mean is None:
             self._mean = mean

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Weights by how much learning from an image would help on real ones."""
 
 from __future__ import annotations
 
@@ -53,7 +54,6 @@ class LookAheadWeighting(LessonWeighting):
         self._average: dict[str, Tensor] = {}
 
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
-        assert lesson.losses is not None
         if not update:
             # Before the first step nothing is known; what is remembered is another run's.
             self._average = {}
@@ -66,8 +66,8 @@ class LookAheadWeighting(LessonWeighting):
             name: torch.lerp(gradient, self._average.get(name, gradient), self.memory)
             for name, gradient in read.items()
         }
-        helpful = self.hypergradient.worth(replace(lesson, update=dict(update)), self._average).clamp_min(0)
-        mean = Ranks().joined(helpful).mean()
+        helpful = self.hypergradient.image_scores(replace(lesson, update=dict(update)), self._average).clamp_min(0)
+        mean = Ranks().all_gather(helpful).mean()
         return helpful / mean if mean > 0 else torch.zeros_like(helpful)
 
     def state_dict(self) -> dict[str, Any]:

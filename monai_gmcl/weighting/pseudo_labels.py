@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Labels of unlabeled images, by an average of the student or a first one."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
+from monai_gmcl.labels import known_label_vectors
 from monai_gmcl.tasks import Classification, MultiLabel
 from monai_gmcl.weighting.average_momentum import average_momentum
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
@@ -101,8 +103,8 @@ class PseudoLabeler:
     def _observe(self, engine: Engine) -> None:
         output = engine.state.output
         assert self._alignment is not None and isinstance(output, dict)
-        outputs = output[Keys.PRED]
-        self._alignment.observe(output[Keys.LABEL], 1 if outputs.ndim == 1 else outputs.shape[1])
+        columns = output[Keys.PRED][0].numel()
+        self._alignment.observe(known_label_vectors(output[Keys.LABEL], columns))
 
     @property
     def averages(self) -> bool:

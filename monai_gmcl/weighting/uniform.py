@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The same weight for every image."""
 
 from __future__ import annotations
 
@@ -18,5 +19,4 @@ class UniformWeighting(LessonWeighting):
     """Every image counts the same."""
 
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
-        assert lesson.losses is not None
         return torch.ones_like(lesson.losses)

@@ -86,11 +86,11 @@ def _doubled_batch(inferer: SimpleInferer | None) -> Callable[[Setup], Trainer]:
     return build
 
 
-class _Deaf(Hypergradient):
-    """Hears nothing of what a lesson was worth."""
+class ZeroHypergradient(Hypergradient):
+    """Says that no lesson was worth anything: what is left is hardness."""
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        images = torch.cat([lesson.images for lesson in lessons if lesson.images is not None])
+        images = torch.cat([lesson.images for lesson in lessons])
         return torch.zeros_like(images), images.new_zeros(len(images))
 
 
@@ -123,7 +123,9 @@ ARMS: dict[str, Arm] = {
     "frozen": USUAL["frozen"],
     "competence": Arm("GMCL with a frozen random teacher led by competence", _frozen(), equal_compute=False),
     "hardness_only": Arm(
-        "GMCL, hardness only", gmcl_arm(hypergradient=_Deaf, hardness=1.0, difficulty=1.0), equal_compute=False
+        "GMCL, hardness only",
+        gmcl_arm(hypergradient=ZeroHypergradient, hardness=1.0, difficulty=1.0),
+        equal_compute=False,
     ),
     "hypergradient_only": Arm("GMCL, hypergradient only", gmcl_arm(difficulty=1.0), equal_compute=False),
     "frozen_weak_start": Arm("frozen random teacher, a third of the strength", _frozen(difficulty=1 / 3), False),

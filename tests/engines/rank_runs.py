@@ -8,7 +8,8 @@ Arguments: folder for the results, index of this rank, number of ranks, file in 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -142,11 +143,16 @@ class JoinedSources:
     def classes(self) -> list[int]:
         return self.parts[0].classes
 
-    def add(self, real: RealBatch) -> None:
+    @contextmanager
+    def keeping(self, real: RealBatch, for_later: bool) -> Iterator[None]:
+        if for_later:
+            yield
         for part, *own in zip(self.parts, real.images.split(self.sizes), real.labels.split(self.sizes), strict=True):
             part.add(*own)
+        if not for_later:
+            yield
 
-    def draw(self, n: int, sampler: ClassSampler, _: torch.Generator) -> Sources:
+    def draw(self, n: int, sampler: ClassSampler, *_: Any) -> Sources:
         drawn, self.generators = [], []
         for rank, (part, size) in enumerate(zip(self.parts, self.sizes, strict=True)):
             seed = derive_seed(SEED, "rank", rank) if rank else SEED

@@ -141,7 +141,7 @@ def test_other_data_are_taken_in_an_order_that_follows_from_the_seed(trainer: Bu
         assert seen(way) == seen(way)
 
 
-def test_what_the_teacher_hears_by_and_what_weighs_can_be_replaced(trainer: Build) -> None:
+def test_what_updates_the_teacher_and_what_weighs_can_be_replaced(trainer: Build) -> None:
     run = trainer(hypergradient=HeadHypergradient())
     run.run()
     run.hypergradient, run.weighting, run.curriculum = (

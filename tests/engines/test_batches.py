@@ -64,7 +64,7 @@ def test_meta_and_unlabeled_images_bring_their_own(trainer: Build, told: Any, it
     run = build(trainer, told, meta_data_loader=loader(), unlabeled_data_loader=unlabeled)
     run.run()
     lesson = run.state.lesson
-    assert lesson.proposed == 3
+    assert lesson.num_pseudo_labeled == 3
     torch.testing.assert_close(lesson.args[0], lesson.sources.flatten(1).mean(1))
 
 

@@ -250,9 +250,9 @@ def test_unlabeled_images_are_weighed_by_the_look_ahead(amp: bool, on: Build, it
     run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: lessons.append(run.state.lesson))
     run.run()
     # The look-ahead knows nothing of images before the first batch, so that this one has no lesson.
-    assert len(lessons) == 9 and all(lesson.proposed == 3 and lesson.weights.is_cuda for lesson in lessons)
+    assert len(lessons) == 9 and all(lesson.num_pseudo_labeled == 3 and lesson.weights.is_cuda for lesson in lessons)
     assert all(torch.isfinite(lesson.weights).all() for lesson in lessons)
-    assert any((lesson.weights[lesson.labeled :] > 0).any() for lesson in lessons[1:])
+    assert any((lesson.weights[lesson.num_labeled :] > 0).any() for lesson in lessons[1:])
     assert weights(run.teacher).abs().max() > 0
 
 

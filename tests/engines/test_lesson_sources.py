@@ -52,7 +52,7 @@ def unlabeled(items: Any) -> torch.utils.data.DataLoader[Any]:
 def test_a_lesson_joins_labeled_and_unlabeled_images(trainer: Build, unlabeled: Any) -> None:
     run = trainer(unlabeled_data_loader=unlabeled, label_proposal=by_brightness)
     for lesson in lessons_of(run):
-        assert lesson.proposed == 3 and len(lesson) == lesson.labeled + 3 == len(lesson.images)
+        assert lesson.num_pseudo_labeled == 3 and len(lesson) == lesson.num_labeled + 3 == len(lesson.images)
         labels, confidence = by_brightness(lesson.sources[-3:])
         assert torch.equal(lesson.labels[-3:], labels) and torch.equal(lesson.confidence[-3:], confidence)
         assert bool((lesson.confidence[:-3] == 1).all())
@@ -252,7 +252,7 @@ def test_labels_of_every_kind_are_proposed_and_weighed(
     lessons = lessons_of(run)
     assert all(k.labels.shape == (len(k), *shape(labels).shape[1:]) for k in lessons)
     assert all(bool(torch.isfinite(k.weights).all()) for k in lessons)
-    assert any(bool((k.weights[k.labeled :] > 0).any()) for k in lessons[1:])
+    assert any(bool((k.weights[k.num_labeled :] > 0).any()) for k in lessons[1:])
     assert run.teacher.gain.item() != gain
 
 
@@ -269,7 +269,7 @@ def test_volumes_without_labels_join_lessons(
         amp=amp,
     )
     lessons = lessons_of(run)
-    assert lessons[0].proposed == 4 and lessons[0].images.shape[2:] == (6, 6, 6)
+    assert lessons[0].num_pseudo_labeled == 4 and lessons[0].images.shape[2:] == (6, 6, 6)
     assert any(bool((k.weights > 0).any()) for k in lessons[1:])
 
 
@@ -393,7 +393,7 @@ def test_images_stay_on_their_device_within_a_bound_and_a_state_holds_them_on_th
             buffer.add(there, torch.tensor([0, 1, 1, 0]))
             assert sum(traffic.bytes_to_host.values()) == bytes_copied
             loaded.load_state_dict(buffer.state_dict())
-            assert type(loaded.state_dict()["drawers"][0]["images"]) is torch.Tensor
+            assert type(loaded.state_dict()["images"]) is torch.Tensor
             for one in (buffer, loaded):
                 drawn, labels, _ = one.draw(torch.tensor([1, 0]), torch.Generator().manual_seed(0), DEVICE)
                 assert labels.tolist() == [1, 0] and any(torch.equal(drawn[0].cpu(), image) for image in images[1:3])

@@ -73,7 +73,7 @@ def test_v_is_the_gradient_of_the_mean_loss_on_the_images_that_come_next(
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_a_teacher_that_hears_of_meta_images_goes_another_way(trainer: Build, tensors: Any, batches: Any) -> None:
+def test_a_teacher_that_is_updated_by_meta_images_goes_another_way(trainer: Build, tensors: Any, batches: Any) -> None:
     images, labels = tensors(n=6)
     ends = []
     for loader in (None, batches(images, labels)):

@@ -93,15 +93,14 @@ def test_the_look_ahead_is_the_real_gradient_whatever_r_and_clipping_make_of_the
     run = trainer(network=smooth_student(), curriculum=Curriculum(real_weight=0.2), **options)
     heard: list[dict[str, Tensor]] = []
     wanted: list[dict[str, Tensor]] = []
-    assert run.teacher_step is not None
-    estimator = run.teacher_step.hypergradient
+    estimator = run.hypergradient
 
     class Listening(type(estimator)):  # type: ignore[misc]
         def __call__(self, lessons: Any, look_ahead: Any) -> Any:
             heard.append({name: v.clone() for name, v in look_ahead.items()})
             return super().__call__(lessons, look_ahead)
 
-    run.teacher_step.hypergradient = Listening()
+    run.hypergradient = Listening()
 
     @run.on(IterationEvents.LOSS_COMPLETED)
     def compute() -> None:
@@ -186,8 +185,8 @@ def test_each_micro_batch_of_a_window_has_a_lesson_and_the_last_is_heard(trainer
     steps: list[int] = []
     run.add_event_handler(GMCLEvents.LESSON_COMPLETED, lambda: latents.append(run.state.lesson.latents))
     run.add_event_handler(GMCLEvents.TEACHER_STEP_COMPLETED, lambda: steps.append(run.state.iteration))
-    alive = run._pending.alive
-    run._pending.alive = lambda: [heard.append(k.latents) or k for k in alive()]  # type: ignore[func-returns-value, method-assign]
+    alive = run.pending_lessons.with_graphs
+    run.pending_lessons.with_graphs = lambda: [heard.append(k.latents) or k for k in alive()]  # type: ignore[func-returns-value, method-assign]
     run.run()
     windows = [[0, 1], [2, 3], [4], [5, 6], [7, 8], [9]]
     for window, found in zip(windows, follower.steps, strict=True):

@@ -30,6 +30,7 @@ from monai_gmcl import (
     UnrolledHypergradient,
 )
 from monai_gmcl.engines.teacher_step import TeacherPass, TeacherStep
+from monai_gmcl.lesson import LessonGraph
 from monai_gmcl.ranks import Ranks
 
 Build = Callable[..., GMCLTrainer]
@@ -71,7 +72,7 @@ def taught_gain(run: GMCLTrainer, gain: Tensor, windows: Sequence[Any], look_ahe
         gradients = torch.autograd.grad(total / len(micro_batches), list(parameters.values()), create_graph=True)
         parameters = {n: p - RATE * g for (n, p), g in zip(parameters.items(), gradients, strict=True)}
     after = torch.stack([loss_of(run.network, parameters, *batch) for batch in look_ahead]).mean()
-    # The teacher hears the last lesson of each window.
+    # The teacher is updated by the last lesson of each window.
     heard = [i for i in range(len(made)) if (i + 1) % len(windows[0][1]) == 0]
     assert all(torch.equal(made[i], leaves[i]) for i in heard)
     signal = torch.cat(torch.autograd.grad(after, [leaves[i] for i in heard], retain_graph=True))
@@ -198,7 +199,7 @@ def test_at_difficulty_0_the_student_learns_from_its_sources_and_the_teacher_res
 def test_a_term_of_norm_0_is_left_out_and_hardness_seeks_what_the_student_finds_hard(
     trainer: Build, gain_teacher: Any
 ) -> None:
-    class Deaf(HeadHypergradient):
+    class ZeroHypergradient(HeadHypergradient):
         def __call__(self, lessons: Any, look_ahead: Any) -> Any:
             hypergradient, worth = super().__call__(lessons, look_ahead)
             return torch.zeros_like(hypergradient), worth
@@ -209,7 +210,7 @@ def test_a_term_of_norm_0_is_left_out_and_hardness_seeks_what_the_student_finds_
         run = trainer(
             teacher=teacher,
             teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=0.1),
-            hypergradient=Deaf(),
+            hypergradient=ZeroHypergradient(),
             curriculum=Curriculum(hardness=hardness),
             epoch_length=2,
             max_epochs=1,
@@ -271,16 +272,16 @@ def test_the_probability_of_flips_follows_what_images_with_and_without_them_were
         parameters={},
         buffers={},
         seed=0,
-        proposed=proposed,
+        num_pseudo_labeled=proposed,
         unlabeled_difficulty=0.25,
         weights=weights.abs(),
     )
     with torch.no_grad():
         teacher.log_odds.fill_(-0.3)
-    TeacherPass(teacher, True, torch.device("cpu")).take(lesson)
-    lesson.images = lesson.generated.detach()
+    generated = TeacherPass(teacher, True, torch.device("cpu")).generate(lesson)
+    lesson.graph = LessonGraph(generated, generated.detach(), worth, worth, None, lambda *_: worth)
     optimizer = torch.optim.SGD(teacher.parameters(), lr=1.0)
-    assert TeacherStep(teacher, optimizer, Given(worth), Ranks())([lesson], {}, 0.0)
+    assert TeacherStep(teacher, optimizer, Ranks())(Given(worth), [lesson], {}, 0.0)
 
     # By hand: odds of a flip are exp(tanh-bounded log odds) times the difficulty, at most 1.
     down = math.log(50)
@@ -333,7 +334,7 @@ def test_lessons_whose_latents_have_another_size_are_dropped_with_a_warning(
     with caplog.at_level(logging.WARNING):
         run = went_on(trainer, name, options, state)
     assert f"{len(lessons)} lesson(s) with latents (" in caplog.text and f", {OLD_SIZES[name]})" in caplog.text
-    assert len(run._pending) == 0 and run.dropped_lessons == len(lessons)
+    assert len(run.pending_lessons) == 0 and run.dropped_lessons == len(lessons)
     run.run()
     assert run.state.epoch == 2
 
@@ -343,7 +344,7 @@ def test_lessons_of_this_version_are_kept_without_a_warning(trainer: Build, capl
     run = went_on(trainer, "policy", options, state)
     before = torch.get_rng_state()
     run.load_state_dict(state)
-    assert len(run._pending) == len(state["gmcl"]["pending"]["lessons"]) == 1
+    assert len(run.pending_lessons) == len(state["gmcl"]["pending"]["lessons"]) == 1
     assert run.dropped_lessons == 0 and "latents" not in caplog.text
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -361,4 +362,4 @@ def test_lessons_of_a_plain_module_are_kept(trainer: Build) -> None:
     run.run()
     other = trainer(teacher=Plain(), max_epochs=1)
     other.load_state_dict(run.state_dict())
-    assert len(other._pending) == 1
+    assert len(other.pending_lessons) == 1

@@ -39,7 +39,7 @@ Build = Callable[..., GMCLTrainer]
         lambda p: Novograd(p),
     ],
 )
-def test_the_teacher_hears_whatever_the_students_optimizer_is(make: Any, trainer: Build, student: Any) -> None:
+def test_the_teacher_is_updated_whatever_the_students_optimizer_is(make: Any, trainer: Build, student: Any) -> None:
     network = student()
     run = trainer(network=network, optimizer=make(network.parameters()))
     run.run()
@@ -122,10 +122,10 @@ def test_without_a_trained_head_the_whole_student_is_heard_by_default(
     run = trainer(network=frozen())
     run.run()
     assert isinstance(run.hypergradient, ExactHypergradient) and run.teacher_step.gradient_norm > 0
-    assert caplog.text.count("the teacher hears by ExactHypergradient()") == 1
+    assert caplog.text.count("the teacher is updated by ExactHypergradient()") == 1
     resumed = trainer(network=frozen())
     resumed.load_state_dict(run.state_dict())
-    assert isinstance(resumed.hypergradient, ExactHypergradient) and len(resumed._pending) == 1
+    assert isinstance(resumed.hypergradient, ExactHypergradient) and len(resumed.pending_lessons) == 1
     with pytest.raises(HeadNotFoundError, match="needs a trained linear layer"):
         trainer(network=frozen(), hypergradient=HeadHypergradient()).run()
 

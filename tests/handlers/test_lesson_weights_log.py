@@ -88,7 +88,7 @@ def test_means_and_shares_of_zero_are_written_by_origin_and_class(make_trainer: 
     assert float(written[0]["zero_proposed"]) == 0.5
     first = keep.lessons[: len(keep.lessons) // 2]
     weights, labels = (torch.cat([getattr(lesson, name) for lesson in first]) for name in ("weights", "labels"))
-    given = torch.cat([lesson.weights[: lesson.labeled] for lesson in first])  # type: ignore[index]
+    given = torch.cat([lesson.weights[: lesson.num_labeled] for lesson in first])  # type: ignore[index]
     assert float(written[0]["mean_given"]) == pytest.approx(float(given.mean()))
     for label, name in enumerate(("healthy", "ill")):
         assert float(written[0][f"mean_{name}"]) == pytest.approx(float(weights[labels == label].mean()))

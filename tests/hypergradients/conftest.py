@@ -173,8 +173,8 @@ class Spy(Hypergradient):
         self.lookback = lookback
         self.heard: list[tuple[list[Lesson], dict[str, Tensor]]] = []
 
-    def watch(self, network: nn.Module, trained: Sequence[str]) -> Any:
-        return HeadHypergradient().watch(network, trained)
+    def record_head(self, network: nn.Module, trained: Sequence[str]) -> Any:
+        return HeadHypergradient().record_head(network, trained)
 
     def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
         return HeadHypergradient().choose(seen, outputs, losses)

@@ -115,7 +115,7 @@ def test_the_worth_of_an_image_is_the_central_difference_of_a_real_look_ahead_in
 ) -> None:
     seen = witness(optimizer)
     (lesson,), look_ahead = seen.heard(call)
-    worth = estimator.worth(lesson, look_ahead)
+    worth = estimator.image_scores(lesson, look_ahead)
     (step,) = seen.taken(call)
     slopes = []
     for one in torch.eye(len(lesson), dtype=torch.float64):
@@ -136,7 +136,7 @@ def test_the_worth_of_an_image_does_not_depend_on_the_weights(
 ) -> None:
     (lesson,), look_ahead = witness("adam").heard()
     _, worth = estimator([lesson], look_ahead)
-    alone = estimator.worth(lesson, look_ahead)
+    alone = estimator.image_scores(lesson, look_ahead)
     assert relative(alone, worth) < 1e-12 and not alone.requires_grad
 
 
@@ -209,4 +209,4 @@ def test_a_look_ahead_gradient_of_zero_gives_a_finite_difference_of_zero(witness
     nothing = {name: torch.zeros_like(v) for name, v in look_ahead.items()}
     found, worth = FiniteDifferenceHypergradient()(lessons, nothing)
     assert not found.any() and not worth.any() and found.shape == lessons[0].images.shape
-    assert FiniteDifferenceHypergradient().worth(lessons[0], nothing).tolist() == [0.0] * len(lessons[0])
+    assert FiniteDifferenceHypergradient().image_scores(lessons[0], nothing).tolist() == [0.0] * len(lessons[0])

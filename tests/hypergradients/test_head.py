@@ -55,7 +55,7 @@ def chosen(
     """What is noted of the head of a student that labels images, or every pixel."""
     names = [name for name, _ in student.named_parameters()] if trained is None else trained
     estimator = HeadHypergradient(head)
-    with estimator.watch(student, names) as seen:
+    with estimator.record_head(student, names) as seen:
         outputs = student(images)
     outputs = outputs if masks else outputs.flatten(2).mean(2) if outputs.ndim > 2 else outputs
     return estimator.choose(seen, outputs, outputs.flatten(1).mean(1))
@@ -88,7 +88,7 @@ def test_a_convolution_that_mixes_skips_or_pads_pixels_is_no_head(other: dict[st
 
 def test_watching_leaves_no_hooks_behind() -> None:
     student = nn.Sequential(nn.Linear(4, 3))
-    with HeadHypergradient().watch(student, ["0.weight"]) as seen:
+    with HeadHypergradient().record_head(student, ["0.weight"]) as seen:
         student(torch.rand(2, 4))
     student(torch.rand(3, 4))
     assert len(seen) == 1

@@ -8,6 +8,7 @@ import torch
 
 from monai_gmcl import ConfidenceWeighting, Lesson
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.lesson import LessonGraph
 
 
 def lesson(confidence: list[float] | None) -> Lesson:
@@ -16,7 +17,8 @@ def lesson(confidence: list[float] | None) -> Lesson:
         difficulty=1.0, lesson_weight=1.0, parameters={}, buffers={}, seed=0,
         confidence=None if confidence is None else torch.tensor(confidence),
     )  # fmt: skip
-    made.losses = torch.rand(3)
+    losses = torch.rand(3)
+    made.graph = LessonGraph(losses, losses, losses, losses, None, lambda *_: losses)
     return made
 
 

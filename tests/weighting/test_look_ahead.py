@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_gmcl import FiniteDifferenceHypergradient, Hypergradient, Lesson, LookAheadWeighting, UniformWeighting
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.lesson import LessonGraph
 
 
 class Told(Hypergradient):
@@ -24,7 +25,7 @@ class Told(Hypergradient):
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         raise AssertionError("weights need no hypergradient")
 
-    def worth(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
+    def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         self.updates.append(lesson.update)
         self.look_aheads.append(look_ahead)
         return self.told
@@ -36,7 +37,8 @@ def lesson() -> Lesson:
         sources=None, labels=torch.tensor([0, 1, 0, 1]), latents=torch.zeros(4, 1), image_shape=(4, 1, 2, 2),
         difficulty=1.0, lesson_weight=1.0, parameters={}, buffers={}, seed=0,
     )  # fmt: skip
-    made.losses = torch.rand(4)
+    losses = torch.rand(4)
+    made.graph = LessonGraph(losses, losses, losses, losses, None, lambda *_: losses)
     return made
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from monai_gmcl.attributes import Renamed, adopt_old_names
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.operations.warp import Warp
 
@@ -41,6 +42,12 @@ class Operation(ABC):
     usual: ClassVar[float]
     bound: float
     by_default: ClassVar[bool] = True
+
+    stock = Renamed("to_monai_config")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt_old_names(cls)
 
     def __init__(self, bound: float | None = None) -> None:
         if bound is not None:
@@ -74,7 +81,7 @@ class Operation(ABC):
         """Return the lowest and the highest amount, in ``unit``, that this strength allows."""
         return -strength, strength
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         """Return MONAI's own transform of this range, for images from 0 to 1, as a configuration; None: it has none."""
         return None
 

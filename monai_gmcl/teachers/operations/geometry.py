@@ -52,7 +52,7 @@ class Rotation(AffineOperation):
         planes = itertools.combinations(range(len(spatial_size)), 2)
         return [[(i, j, -1.0), (j, i, 1.0)] for i, j in planes]
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         axes = ["range_x"] if len(spatial_size) == 2 else ["range_x", "range_y", "range_z"]
         return {
             "_target_": "monai.transforms.RandRotate",
@@ -72,7 +72,7 @@ class Zoom(AffineOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return math.exp(-strength), math.exp(strength)
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         low, high = self.limits(strength)
         return {
             "_target_": "monai.transforms.RandZoom",
@@ -91,7 +91,7 @@ class Shear(AffineOperation):
     def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
         return [[(i, j, 1.0)] for i, j in itertools.permutations(range(len(spatial_size)), 2)]
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         count = len(self.directions(spatial_size))
         return {
             "_target_": "monai.transforms.RandAffine",
@@ -109,7 +109,7 @@ class Shift(AffineOperation):
         last = len(spatial_size)
         return [[(i, last, float(size))] for i, size in enumerate(reversed(spatial_size))]
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandAffine",
             "translate_range": [[-strength * size, strength * size] for size in spatial_size],
@@ -145,7 +145,7 @@ class Elastic(GeometryOperation):
         smooth = along_axes(lattice, [_interpolation(size, self.nodes, lattice) for size in warp.spatial_size])
         return warp.displace(smooth.movedim(1, -1))
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         # the standard deviation of uniform numbers in [-strength, strength] after interpolation, in pixels
         spread = strength / math.sqrt(3) * SMOOTHSTEP_SPREAD ** len(spatial_size) * min(spatial_size)
         spacing = min(spatial_size) / (self.nodes - 1)

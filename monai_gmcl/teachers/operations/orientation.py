@@ -24,7 +24,7 @@ class Flip(OrientationOperation):
         axes = range(2, images.ndim)
         return _choose(images, draws, acts, [images.flip(axis) for axis in axes])
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandAxisFlip", "prob": strength}
 
 
@@ -44,7 +44,7 @@ class QuarterTurn(OrientationOperation):
         quarters = (1, 2, 3) if images.shape[-1] == images.shape[-2] else (2,)
         return _choose(images, draws, acts, [images.rot90(k, (-2, -1)) for k in quarters])
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         axes = [len(spatial_size) - 2, len(spatial_size) - 1]
         if spatial_size[-1] != spatial_size[-2]:
             # RandRotate90 begins with one quarter turn; two of them mirror both axes.

@@ -48,7 +48,7 @@ class Blur(OneSidedOperation):
             spectrum = spectrum * decay.view(len(images), *[1] * (axis + 1), size, *[1] * (images.ndim - axis - 3))
         return along_axes(spectrum, [mode.T for mode in modes])
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandGaussianSmooth",
             **{axis: [0.0, strength] for axis in ("sigma_x", "sigma_y", "sigma_z")},
@@ -68,7 +68,7 @@ class Noise(OneSidedOperation):
         noise = bank_noise(draws[:, 1:], math.prod(images.shape[1:])).view_as(images)
         return images + broadcast(strength * draws[:, 0], images) * noise
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandGaussianNoise", "std": strength}
 
 
@@ -100,7 +100,7 @@ class Erasing(OneSidedOperation):
         half_side = half_side[:, None]
         return torch.sigmoid((distance + half_side) / self.edge) - torch.sigmoid((distance - half_side) / self.edge)
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandCoarseDropout",
             "holes": 1,

@@ -34,7 +34,7 @@ class Brightness(ToneOperation):
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
         return images + broadcast(signed(draws, strength), images)
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandShiftIntensity", "offsets": [-strength, strength]}
 
 
@@ -50,7 +50,7 @@ class Contrast(ToneOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return 1 - strength, 1 + strength
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandScaleIntensityFixedMean", "factors": [-strength, strength]}
 
 
@@ -67,7 +67,7 @@ class Gamma(ToneOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return math.exp(-strength), math.exp(strength)
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {"_target_": "monai.transforms.RandAdjustContrast", "gamma": list(self.limits(strength))}
 
 
@@ -89,7 +89,7 @@ class ChannelGain(PixelOperation):
     def limits(self, strength: float) -> tuple[float, float]:
         return 1 - strength, 1 + strength
 
-    def stock(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
+    def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         return {
             "_target_": "monai.transforms.RandScaleIntensity",
             "factors": [-strength, strength],

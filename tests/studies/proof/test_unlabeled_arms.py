@@ -53,8 +53,8 @@ def test_the_bound_knows_them() -> None:
 
     def look() -> None:
         lesson = run.trainer.state.lesson
-        bright = lesson.sources[lesson.labeled :].flatten(1).mean(1) > 0.45
-        seen.append(bool((lesson.labels[lesson.labeled :] == bright.long()).all()))
+        bright = lesson.sources[lesson.num_labeled :].flatten(1).mean(1) > 0.45
+        seen.append(bool((lesson.labels[lesson.num_labeled :] == bright.long()).all()))
 
     run.trainer.add_event_handler(GMCLEvents.LESSON_COMPLETED, look)
     run.run()

@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Attributes that do more than hold a value: one that a part keeps, one that stays, one that has a new name."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["Fixed", "Kept"]
+__all__ = ["Fixed", "Kept", "Renamed", "adopt_old_names"]
 
 
 class Kept:
@@ -54,3 +56,46 @@ class Fixed:
                 f"learned belongs to it. Build another trainer with {self.name}=..., or load a checkpoint into one."
             )
         setattr(trainer, f"_{self.name}", value)
+
+
+class Renamed:
+    """The old name of an attribute or a method: it works for one version, with a DeprecationWarning.
+
+    Args:
+        new: the name that it has now.
+    """
+
+    def __init__(self, new: str) -> None:
+        self.new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.old = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        self.warn(type(instance))
+        kind = type(instance)
+        if getattr(kind, self.old, self) is self:
+            return getattr(instance, self.new)
+        # A subclass has a method of the old name, and calls that of the class below it.
+        names = (vars(base) for base in kind.__mro__)
+        below = next(n[self.new] for n in names if self.new in n and n.get(self.old, self) is self)
+        return below.__get__(instance, kind)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        self.warn(type(instance))
+        setattr(instance, self.new, value)
+
+    def warn(self, owner: type) -> None:
+        """Say what the name is now, where it is used."""
+        warnings.warn(f"{owner.__name__}.{self.old} is now called {self.new}.", DeprecationWarning, stacklevel=3)
+
+
+def adopt_old_names(cls: type) -> None:
+    """Let methods that a subclass defines under old names be called under the new ones."""
+    for renamed in [v for base in cls.__mro__ for v in vars(base).values() if isinstance(v, Renamed)]:
+        own = vars(cls).get(renamed.old, renamed)
+        if own is not renamed:
+            renamed.warn(cls)
+            setattr(cls, renamed.new, own)

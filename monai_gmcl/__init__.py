@@ -5,37 +5,41 @@
 
 from __future__ import annotations
 
-from monai_gmcl.curriculum import ClassSampler, Competence, Curriculum, LinearRamp
-from monai_gmcl.engines import GMCLEvents, GMCLKeys, GMCLTrainer
-from monai_gmcl.hypergradients import (
-    ExactHypergradient,
-    FiniteDifferenceHypergradient,
-    ForwardHypergradient,
-    HeadHypergradient,
-    Hypergradient,
-    UnrolledHypergradient,
-    register_update_rule,
-)
-from monai_gmcl.lesson import Lesson
-from monai_gmcl.student_description import StudentDescription
-from monai_gmcl.student_file import describe_student, load_student, save_student
-from monai_gmcl.teachers import (
-    EvidenceOptimizer,
-    ImageTeacher,
-    LatentTeacher,
-    PolicyTeacher,
-    StainTeacher,
-    Teacher,
-    load_teacher,
-    save_teacher,
-)
-from monai_gmcl.weighting import (
-    ConfidenceWeighting,
-    LessonWeighting,
-    LookAheadWeighting,
-    PseudoLabeler,
-    UniformWeighting,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_gmcl.curriculum import ClassSampler, Competence, Curriculum, LinearRamp
+    from monai_gmcl.engines import GMCLEvents, GMCLKeys, GMCLTrainer
+    from monai_gmcl.hypergradients import (
+        ExactHypergradient,
+        FiniteDifferenceHypergradient,
+        ForwardHypergradient,
+        HeadHypergradient,
+        Hypergradient,
+        UnrolledHypergradient,
+        register_update_rule,
+    )
+    from monai_gmcl.lesson import Lesson
+    from monai_gmcl.student_description import StudentDescription
+    from monai_gmcl.student_file import describe_student, load_student, save_student
+    from monai_gmcl.teachers import (
+        EvidenceOptimizer,
+        ImageTeacher,
+        LatentTeacher,
+        PolicyTeacher,
+        StainTeacher,
+        Teacher,
+        load_teacher,
+        save_teacher,
+    )
+    from monai_gmcl.weighting import (
+        ConfidenceWeighting,
+        LessonWeighting,
+        LookAheadWeighting,
+        PseudoLabeler,
+        UniformWeighting,
+    )
 
 __version__ = "0.1.0"
 
@@ -73,3 +77,30 @@ __all__ = [
     "save_student",
     "save_teacher",
 ]
+
+_HOMES = (
+    "student_description",
+    "lesson",
+    "curriculum",
+    "hypergradients",
+    "teachers",
+    "weighting",
+    "engines",
+    "student_file",
+)
+"""Where the names above are, imported when the first of them is used: PyTorch and MONAI take seconds (PEP 562)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return import_module(f"{__name__}.{name}")
+    for home in _HOMES if name in __all__ else ():
+        module = import_module(f"{__name__}.{home}")
+        if name in module.__all__:
+            globals()[name] = getattr(module, name)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_HOMES})

@@ -1,43 +1,44 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The command line: ``python -m monai_gmcl COMMAND``. Only the command that is called is imported."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import fire
 
-from monai_gmcl.commands.audit import audit
-from monai_gmcl.commands.check import check
-from monai_gmcl.commands.compare import compare
-from monai_gmcl.commands.export import export
-from monai_gmcl.commands.init import init
-from monai_gmcl.commands.report import report
-from monai_gmcl.commands.synthesize import synthesize
-from monai_gmcl.commands.validate import validate
 from monai_gmcl.exceptions import GMCLError
 
 __all__ = ["main"]
 
 
 COMMANDS = {
-    "audit": audit,
-    "check": check,
-    "compare": compare,
-    "export": export,
-    "init": init,
-    "report": report,
-    "synthesize": synthesize,
-    "validate": validate,
+    "audit": "list the labels of a data set that are probably wrong",
+    "check": "compare hypergradients on your student; with --cost true, what a step costs",
+    "compare": "compare GMCL with other augmentations on your data, at equal compute",
+    "export": "write a trained student as TorchScript",
+    "init": "copy the bundle to a folder of your own",
+    "report": "write the report of a comparison again",
+    "synthesize": "write labeled synthetic images of a trained teacher",
+    "validate": "check every file of a data set",
 }
+"""Each is a function of its own name in its own module of :mod:`monai_gmcl.commands`."""
 
 
 def main() -> None:
-    """Run a command of monai_gmcl by its name. An error is told in a few lines; with ``--debug``, by its traceback."""
+    """Run a command of monai_gmcl by its name. An error is shown in a few lines; with ``--debug``, by its traceback."""
     debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    name, *arguments = [argument for argument in sys.argv[1:] if argument != "--debug"] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_usage())
+        return
+    if name not in COMMANDS:
+        sys.exit(f"monai_gmcl: there is no command {name!r}.\n{_usage()}")
     try:
-        fire.Fire(COMMANDS, name="monai_gmcl")
+        command = getattr(import_module(f"monai_gmcl.commands.{name}"), name)
+        fire.Fire(command, command=arguments, name=f"monai_gmcl {name}")
     except GMCLError as error:
         if debug:
             raise
@@ -48,6 +49,13 @@ def main() -> None:
         sys.exit(
             f"monai_gmcl: {type(error).__name__}: {error}\nThis was not foreseen: --debug shows where it came from."
         )
+
+
+def _usage() -> str:
+    lines = [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: python -m monai_gmcl COMMAND ...", *lines, "Arguments of one: python -m monai_gmcl COMMAND --help"]
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-__all__ = ["csv_cell", "markdown_code", "markdown_text", "shown_name"]
+__all__ = ["csv_cell", "csv_text", "markdown_code", "markdown_text", "shown_name"]
 
 JOINERS = "\u200c\u200d"
 """Invisible, and part of how some languages are written."""
@@ -32,6 +36,13 @@ def csv_cell(text: str) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]], line_end: str = "\n") -> str:
+    """Return a CSV table; cells are written as they are."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=line_end).writerows([header, *rows])
+    return text.getvalue()
 
 
 def markdown_text(name: str) -> str:

@@ -46,7 +46,7 @@ def separate_stains(images: Tensor, stain_matrix: Tensor | None = None) -> Tenso
 
     Returns:
         Concentrations in natural-log optical density, channels hematoxylin, eosin, residual. The residual, and
-        either stain in a pixel of a foreign color, can be negative.
+        either stain in a pixel of another color, can be negative.
 
     Shape:
         images ``(B, 3, H, W)``, stain_matrix ``(3, 3)`` or ``(B, 3, 3)``, result ``(B, 3, H, W)``.

@@ -90,7 +90,7 @@ def load_student(network: Network, path: str | os.PathLike[str], expected: Stude
         expected: what the student must have been trained for, such as the labels that it is to propose.
 
     Raises:
-        CheckpointError: no such file, a damaged, changed or foreign one, or weights of another network.
+        CheckpointError: no such file, a damaged or changed file, another kind of file, or weights of another network.
         ConfigurationError: it was trained for something else than ``expected``.
     """
     description, tensors = _read(Path(path))
@@ -110,7 +110,7 @@ def describe_student(path: str | os.PathLike[str]) -> StudentDescription:
     """Read what a student's file says beside the weights.
 
     Raises:
-        CheckpointError: no such file, a damaged, changed or foreign one.
+        CheckpointError: no such file, a damaged or changed file, another kind of file.
     """
     return _read(Path(path))[0]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 from collections.abc import Callable
@@ -17,6 +18,19 @@ from PIL import Image
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
+GATE = ("bundles/", "docs/", "end_to_end/", "engines/test_leaks.py", "engines/test_ranks.py", "studies/", "tutorials/")
+"""Tests that train at length, build, or run programs from end to end; others carry the mark themselves."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of the gate by their place, and slow ones: ``-m "not gate"`` replaces the usual ``-m "not slow"``."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(GATE) or item.get_closest_marker("slow"):
+            item.add_marker("gate")
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests hold on a machine without a network; what would reach out fails by name."""
@@ -28,6 +42,19 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", only_here)
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Folder of a real data set by name, or a skipped test that says what is missing."""
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("GMCL_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+        if not (root / name).is_dir():
+            pytest.skip(f"no real data at {root / name}; set GMCL_DATA_DIR")
+        return root / name
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +22,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     def unforeseen() -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(command_line, "COMMANDS", {"known": known, "unforeseen": unforeseen})
+    for command in (known, unforeseen):
+        name = command.__name__
+        monkeypatch.setitem(sys.modules, f"monai_gmcl.commands.{name}", SimpleNamespace(**{name: command}))
+    monkeypatch.setattr(command_line, "COMMANDS", {"known": "", "unforeseen": ""})
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
@@ -55,3 +60,14 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, name: str, e
 def test_a_real_command_tells_of_a_missing_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     message = ended(monkeypatch, "compare", f"--data_dir={tmp_path / 'nowhere'}", f"--out={tmp_path / 'out'}")
     assert message.startswith("monai_gmcl: ") and "nowhere" in message
+
+
+def test_an_unknown_command_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["monai_gmcl", "vaildate", "data"])
+    with pytest.raises(SystemExit, match="no command 'vaildate'(.|\n)*validate"):
+        command_line.main()
+
+
+@pytest.mark.parametrize("name", command_line.COMMANDS)
+def test_each_command_is_where_the_command_line_looks_for_it(name: str) -> None:
+    assert getattr(import_module(f"monai_gmcl.commands.{name}"), name).__doc__

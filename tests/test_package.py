@@ -81,12 +81,50 @@ def test_the_console_entry_exists() -> None:
     assert callable(getattr(import_module(module), function))
 
 
-def test_the_command_line_names_its_commands() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "monai_gmcl", "--help"], cwd=PACKAGE.parent, capture_output=True, text=True
+HEAVY = {"torch", "monai", "ignite", "numpy", "scipy", "matplotlib", "pandas", "sklearn", "mlflow", "tensorboard"}
+
+
+def packages_of(code: str, *arguments: str) -> tuple[set[str], str]:
+    """The packages that a fresh interpreter has imported after ``code``, and what it printed before."""
+    code = (
+        f"import sys; sys.argv[1:] = {list(arguments)}\n{code}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    *printed, packages = ran.stdout.splitlines()
+    return set(packages.split()), "\n".join(printed)
+
+
+@pytest.mark.gate
+def test_importing_the_package_and_listing_commands_imports_nothing_heavy(tmp_path: Path) -> None:
+    run = "from monai_gmcl.__main__ import main; main()"
+    for code, arguments in [
+        ("import monai_gmcl; monai_gmcl.__version__; dir(monai_gmcl)", []),
+        (run, ["--help"]),
+        (run, ["init", str(tmp_path)]),
+    ]:
+        packages, printed = packages_of(code, *arguments)
+        assert not packages & HEAVY
+    assert (tmp_path / "configs" / "train.yaml").is_file() and str(tmp_path) in printed
+
+
+@pytest.mark.gate
+def test_the_public_names_import_no_package_that_monai_does_not() -> None:
+    """``import monai`` takes what it finds installed; ours must add no second of its own to it."""
+    floor, _ = packages_of("import torch, monai.transforms, monai.engines, ignite.engine, safetensors.torch")
+    packages, _ = packages_of("from monai_gmcl import *; import monai_gmcl.data, monai_gmcl.commands.validate")
+    assert {name for name in packages - floor if not name.startswith("_")} == {"monai_gmcl"}
+
+
+def test_a_name_that_the_package_lacks_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Trainer'"):
+        monai_gmcl.Trainer  # noqa: B018
+
+
+@pytest.mark.gate
+def test_the_command_line_lists_its_commands() -> None:
+    ran = subprocess.run([sys.executable, "-m", "monai_gmcl"], cwd=PACKAGE.parent, capture_output=True, text=True)
     assert ran.returncode == 0
-    assert "check" in ran.stdout + ran.stderr
+    assert "validate" in ran.stdout and "synthesize" in ran.stdout
 
 
 def test_the_readme_has_two_commands_one_trains_and_one_tests() -> None:

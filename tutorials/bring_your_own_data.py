@@ -26,12 +26,11 @@
 # limitations under the License.
 # # Bring your own data
 #
-# From a folder of files to a training that you can trust: what is read, how to find every fault before training, how to
-# split so that no patient is on both sides, how to choose what the teacher may do to your images, and what to do when
-# classes are rare.
+# From a folder of files to a training that you can trust: which formats are read, how to find all problems before
+# training, how to split by patient, how to choose the teacher's operations, and what to do if classes are rare.
 #
-# To have something to begin with, this notebook draws a messy data set of its own, the *phantom*: drawings of H&E-like
-# epithelium in four grades. They show no tissue and no patient. Put your own folder in its place.
+# This notebook draws a messy example data set, the *phantom*: drawings of H&E-like epithelium in four grades. They show
+# no tissue and no patient. Use your own folder instead.
 
 # %% [markdown]
 # ## Setup environment
@@ -67,7 +66,7 @@ from monai_gmcl import ClassSampler, Curriculum, GMCLEvents, GMCLTrainer, ImageT
 from monai_gmcl.data import image_transforms, make_phantom, open_data
 from monai_gmcl.data_check import check_source
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.handlers.class_report import class_report
+from monai_gmcl.metrics.classification import class_report
 
 print_config()
 
@@ -107,8 +106,7 @@ set_determinism(seed=seed)
 # | a CSV table | columns `image` and `label`, and one of the patient, if you name it; split by seed and patient |
 # | a MONAI datalist (JSON) | lists `training`, `validation`, `test`, or `training` alone |
 #
-# Images are PNG, JPEG or TIFF, or volumes in NIfTI. Here: a folder of classes, as one finds them, with
-# a few surprises in it.
+# Images are PNG, JPEG or TIFF, or volumes in NIfTI. The example is a folder of classes with a few problems in it.
 
 # %%
 drawn = make_phantom(root_dir / f"drawn_{images_per_class}", {"images": images_per_class}, seed=seed) / "images"
@@ -124,7 +122,7 @@ print({name: len(list((mine / name).iterdir())) for name in grades})
 # %% [markdown]
 # ## Look at every file first
 #
-# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) reads each file once and tells all faults
+# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) checks every file and reports all problems
 # in one table, with what to do. Errors would stop a training or make it wrong; warnings would not.
 
 
@@ -139,7 +137,7 @@ def look_at(folder):
 look_at(mine)
 
 # %% [markdown]
-# What happens without looking: the first bad file ends the run, by its name.
+# Without the check, the first bad file ends the run. The error names it.
 
 # %%
 try:
@@ -148,7 +146,7 @@ except DataError as error:
     print(str(error).replace(f"{root_dir}{os.sep}", ""))
 
 # %% [markdown]
-# Mended:
+# After the repair:
 
 # %%
 (mine / grades[3] / "notes.txt").unlink()
@@ -159,8 +157,8 @@ look_at(mine)
 # %% [markdown]
 # ## Split by patient
 #
-# Images of one patient look alike. If some are trained on and others measured on, the student seems better than it
-# is. A CSV table says who is who: here each patient has three images.
+# Images of one patient look alike. If some are in training and others in validation, the results are too good. A CSV
+# table can name the patient: here each patient has three images.
 
 # %%
 table = root_dir / "mine.csv"
@@ -188,8 +186,9 @@ print("and with it:", patients_on_both_sides(careful))
 # %% [markdown]
 # ## Choose what the teacher may do
 #
-# A lesson has the label of its source. So the teacher may do what leaves the label true, and no more. Each operation of
-# `PolicyTeacher` alone, on one image, at twice the usual strength, the largest change of eight draws:
+# A synthetic image keeps the label of its source, so the teacher should apply only operations that keep the label.
+# Below, each operation of `PolicyTeacher` is applied alone to one image at twice the usual strength; the largest change
+# of eight draws is shown.
 
 # %%
 load_image = image_transforms(careful.spatial_dims, careful.channels)
@@ -219,13 +218,12 @@ for axis, name in zip(axes.flat, ["as it is", *names], strict=False):
 plt.show()
 
 # %% [markdown]
-# Ask of each: would I still give it this label? For the phantom's grades all is well, except where the lower third is
-# cut off. For patches whose label is in their center, leave out shift, zoom and erasing; for X-rays with a side
-# marker, no flips and no large rotations. What you leave out is never learned: `exclude=("shift", "zoom", "erasing")`.
+# Would you still give each image this label? For the phantom's grades the answer is yes, except where the lower third
+# is cut off. If the label depends on the patch's center, exclude shift, zoom and erasing. If X-rays have a side marker,
+# exclude flips and large rotations. An excluded operation is never applied: `exclude=("shift", "zoom", "erasing")`.
 #
-# Then the teacher as a whole, at several difficulties, and its relatives. All of them are untrained here. During
-# training the difficulty follows the student's competence; it needs no choice unless a column already looks
-# false to you.
+# Next, the whole teacher at several difficulties, and the other teachers, all untrained. During training the difficulty
+# follows the student's competence. You need to set it only if a column below already breaks the label.
 
 # %%
 teachers = {
@@ -246,15 +244,15 @@ for row, (name, teacher) in zip(axes, teachers.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# - `PolicyTeacher`: for everything; what it learned can be read as a table.
-# - `StainTeacher`: for H&E, three channels: it changes stains, not shapes.
-# - `ImageTeacher`: a network that looks at the image; slower, and freer.
+# - `PolicyTeacher`: for all images; its policy is a readable table.
+# - `StainTeacher`: for H&E images with three channels; it changes stains, not shapes.
+# - `ImageTeacher`: a network that reads the image; slower and more flexible.
 #
 # ## When classes are rare
 #
-# Half of the classes lose most of their training images. Real batches show what there is; lessons are drawn so that
-# classes come equally often (`ClassSampler("balanced")`, the default). `"data"` is as rare as the data, `"errors"`
-# gives more to the classes that the student gets wrong.
+# Half of the classes lose most of their training images. Real batches follow the data. Lessons are sampled so that
+# classes are equally frequent (`ClassSampler("balanced")`, the default). `"data"` follows the data; `"errors"` prefers
+# classes in which the student makes errors.
 
 # %%
 data = open_data(mine, seed=seed)
@@ -286,7 +284,7 @@ def train(mode):
         optimizer=optimizer,
         loss_function=torch.nn.CrossEntropyLoss(),
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
         curriculum=Curriculum(class_sampler=ClassSampler(mode)),
     )
     counts = Counter()
@@ -321,13 +319,14 @@ right.legend(fontsize=9, ncols=3, loc="upper center")
 plt.show()
 
 # %% [markdown]
-# The left picture is what the sampler does; it is the same for any data. The right one is a single run on a small test
-# set, and tells no more than that the choice matters: decide by several seeds on your own validation images.
+# The left picture shows the sampler and is the same for any data. The right picture shows a single run on a small test
+# set. It shows only that the choice matters: decide with several seeds on your own validation images.
 #
 # ## Volumes
 #
-# NIfTI volumes are data as any other; teachers take `spatial_dims=3`. They have no natural size or range of values:
-# `image_transforms` scales and resizes them, and an error says so if you forget. Here, boxes and balls in noise:
+# NIfTI volumes are read in the same way; teachers take `spatial_dims=3`. Volumes have no natural size or range of
+# values: `image_transforms` resizes and scales them, and an error tells you if you forget. The example has boxes and
+# balls in noise:
 
 # %%
 volumes = root_dir / "volumes"
@@ -361,7 +360,7 @@ plt.show()
 # %% [markdown]
 # ## Train on it
 #
-# From here on it is the trainer of `gmcl_quickstart`, or the bundle, which checks the data, validates, and keeps
+# Train with the trainer of `gmcl_quickstart`, or with the bundle, which checks the data, validates, and writes
 # checkpoints:
 #
 # ```sh

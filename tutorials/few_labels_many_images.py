@@ -26,15 +26,15 @@
 # limitations under the License.
 # # Few labels, many images
 #
-# Labels are dear, images are not. Here the student has sixteen labeled images of each class and a pool of images
-# without labels, a part of which does not even belong there. Lessons are made from both: the student's own running
-# average proposes labels for the pool, and each image of a lesson counts by how much learning from it would help on
-# the labeled images. You will see what that is worth beside simpler ways, and what the images with the highest and the
-# lowest weights look like.
+# Labels are expensive, images are not. Here the student has sixteen labeled images of each class and a pool of
+# unlabeled images, some of which are out-of-distribution. Lessons are made from both. A running average of the student
+# proposes labels for the pool. Each image of a lesson is weighted by how much learning from it would help on the
+# labeled images. This notebook compares that with simpler methods, and shows the images with the highest and the lowest
+# weights.
 #
-# The images are the *phantom*: drawings of H&E-like epithelium in four grades, and, as foreign images in the pool,
-# grey bands. They show no tissue and no patient. Because they are drawn, this notebook knows the true class of each
-# image of the pool; the training does not.
+# The images are the *phantom*: drawings of H&E-like epithelium in four grades. The out-of-distribution images of the
+# pool are gray bands. They show no tissue and no patient. Because the images are drawn, this notebook knows the true
+# class of each image of the pool; the training does not.
 
 # %% [markdown]
 # ## Setup environment
@@ -127,18 +127,18 @@ for row, (name, images) in zip(axes, (("labeled", labeled), ("the pool", unlabel
 plt.show()
 
 # %% [markdown]
-# ## Six ways
+# ## Six methods
 #
 # - labeled images alone, with a teacher;
-# - with the pool, every image of a lesson counts the same;
-# - with the pool, weighed by the look-ahead, which is the default where there are unlabeled images: how much learning
-#   from an image would help on real ones, by one more pass of the whole student;
-# - the same by the gradient of the newest real images alone, not a running average: `LookAheadWeighting(memory=0)`;
-# - the same by the student's last layer alone, `LookAheadWeighting(HeadHypergradient())`, which needs no pass;
-# - weighed as by default, with the true labels in the place of proposed ones, foreign images under a random label.
+# - with the pool and equal weights;
+# - with the pool, weighted by the look-ahead, the default with unlabeled images: how much learning from an image would
+#   help on real images, with one more pass of the whole student;
+# - the same with the gradient of the newest real batch only, no running average: `LookAheadWeighting(memory=0)`;
+# - the same with the student's last layer only, `LookAheadWeighting(HeadHypergradient())`, which needs no further pass;
+# - the default weights with true labels instead of proposed ones; out-of-distribution images get a random label.
 #
-# A lesson from the pool is as large as the batch that the loader gives. The position of each image travels with it, so
-# that we can look up afterwards what it really is.
+# A lesson from the pool is as large as the loader's batch. The position of each image is stored with it, so that we can
+# look up its true class afterwards.
 
 # %%
 batch_size = 16
@@ -177,7 +177,7 @@ def train(name, weighting=None, with_pool=True, label_proposal=None, handlers=()
         loss_function=torch.nn.CrossEntropyLoss(),
         train_handlers=list(handlers),
         teacher=teacher,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+        teacher_optimizer=teacher.optimizer(),
         **optional,
     )
     trainer.run()
@@ -219,18 +219,18 @@ for name, trainer in trainers.items():
     print(f"{name:36} accuracy {measures['accuracy']:.3f}, AUC {measures['auc']:.3f}")
 
 # %% [markdown]
-# In the saved run the pool does harm where every image counts the same: a fifth of it is no epithelium, and about a
-# third of the proposed labels are false. Weights by the look-ahead undo that. How much they gain depends on what they
-# look through: these 64 labeled images are soon known by heart, and presumably the running average of their gradients
-# asks for more of the same, against which neither true labels nor a look at the whole student helps. The newest
-# gradient alone, or the last layer alone, gain over the labeled images (the last layer is ahead of the default by .03
-# in each of four seeds). On real patches (PCam, 100 and 500 labels) it was the other way round. So try them on your own
-# data, by several seeds.
+# In the saved run the pool harms if all weights are equal: a fifth of it is no epithelium, and about a third of the
+# proposed labels are wrong. Weights by the look-ahead undo that. The gain depends on the weights: the 64 labeled images
+# are soon memorized, and the running average of their gradients then presumably asks for more of the same. The newest
+# gradient alone, or the last layer alone, improve on the labeled images (the last layer is ahead of the default by .03
+# in each of four seeds). On real patches (PCam, 100 and 500 labels) the default was better. Compare them on your own
+# data with several seeds.
 #
-# ## Who counts?
+# ## Which images have large weights?
 #
-# Each image of the pool that was in a lesson of the weighed run, by what it really is: rightly labeled by the proposal,
-# wrongly labeled, or foreign. Weights average to 1 over a lesson, labeled images included.
+# The figure shows the weights of the pool's images in the run with the look-ahead, grouped by what they really are:
+# with a correct proposed label, with a wrong one, or out-of-distribution. Weights average to 1 over a lesson, including
+# labeled images.
 
 # %%
 groups = {"right label": [], "wrong label": [], "foreign": []}
@@ -272,9 +272,9 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# In the saved run foreign images count a quarter of the others, all the time. Wrongly labeled ones count less at
-# first, when most proposals are false, and later more than the others, when few are left and the student is no longer
-# sure of them. The weight says what an image would change, not whether its label is true.
+# In the saved run, out-of-distribution images have a quarter of the others' weight all the time. Images with a wrong
+# label have smaller weights at first, when most proposals are wrong, and larger ones later, when few are left and the
+# student is no longer confident in them. A weight says what an image would change, not whether its label is correct.
 #
 # ## What the highest and the lowest weights look like
 #
@@ -286,10 +286,10 @@ display(Image(str(output_dir / "weights" / f"epoch_{max_epochs:04d}.png"), width
 # %% [markdown]
 # ## Where to go from here
 #
-# - `ConfidenceWeighting` counts images by how sure their label is, and `Curriculum(unlabeled_weight=LinearRamp(0, 1))`
-#   lets the pool in slowly.
-# - `label_proposal` may be any function, as `true_labels` is above, or a student that you have trained before:
-#   `PseudoLabeler(network=first)`. Its mistakes do not confirm themselves, so that most of a step may be of the pool:
+# - `ConfidenceWeighting` weights images by the confidence of their label; `Curriculum(unlabeled_weight=LinearRamp(0,
+#   1))` lets the pool in slowly.
+# - `label_proposal` may be any function, such as `true_labels` above, or a student that you have trained before:
+#   `PseudoLabeler(network=first)`. It does not confirm its own errors, so that most of a step may come from the pool:
 #   `Curriculum(real_weight=0.1, unlabeled_weight=3, unlabeled_difficulty=0.3)`, with `UniformWeighting()`.
 # - In the bundle: `--unlabeled_dir /data/unlabeled`.
 

@@ -26,14 +26,14 @@
 # limitations under the License.
 # # From a GAN to GMCL
 #
-# You know `mednist_GAN_workflow` of MONAI's tutorials: a generator and a discriminator, trained against each other by
-# `GanTrainer`. One use of such images is to stretch a small labeled set, in two stages: train the GAN, look through
-# what it draws, then train the classifier on real and drawn images. This notebook goes that way first. Then it puts
-# GMCL in its place: one stage, no discriminator, and a teacher that is judged by what its images teach, not by how
-# real they look. Time, AUC, and the images side by side.
+# MONAI's tutorial `mednist_GAN_workflow` trains a generator and a discriminator against each other with `GanTrainer`.
+# Such images can augment a small labeled set in two stages: train the GAN and select its images, then train the
+# classifier on real and generated images. This notebook does that first. Then it uses GMCL instead: one stage, no
+# discriminator, and a teacher that is trained by how much its images help, not by how real they look. It compares time,
+# AUC and images.
 #
-# The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
-# Beside those of GAN and teacher, the drawings are called *real*.
+# The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient. In
+# this notebook these drawings are called *real*, in contrast to the images of GAN and teacher.
 
 # %% [markdown]
 # ## Setup environment
@@ -120,8 +120,8 @@ print(f"{len(real)} labeled images of {data.num_classes} classes, {len(test)} to
 # %% [markdown]
 # ## The classifier
 #
-# The same student each time, with the same first weights. Each way shows it as many images in all: the plain one runs
-# twice the epochs, the one with drawn images has twice as many images in an epoch, and GMCL has a lesson beside each
+# All methods train the same student from the same initial weights on the same number of images: the plain run has twice
+# the epochs, the run with generated images has twice as many images in an epoch, and GMCL has one lesson for each
 # batch.
 
 
@@ -173,10 +173,10 @@ print({name: round(value, 3) for name, value in rows["real images alone"].items(
 # %% [markdown]
 # ## Stage one: the GAN
 #
-# MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are told the class: the generator by a one-hot
-# vector beside the latents, the discriminator by one more channel a class, which is 1 everywhere for the class of the
-# image. The discriminator sees every image through a random change of brightness and a random shift, so that it does
-# not learn the few images by heart. The generator that comes out is a running average of its weights.
+# MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are conditioned on the class: the generator by a
+# one-hot vector next to the latents, the discriminator by one more channel per class, which is 1 everywhere for the
+# image's class. The discriminator sees every image after a random change of brightness and a random shift, so that it
+# does not memorize the few images. The final generator is a running average of its weights.
 
 
 # %%
@@ -304,8 +304,8 @@ show(by_class(drawn, wanted), "what the GAN draws")
 # %% [markdown]
 # ## Stage two: select, and train again
 #
-# Not all that is drawn is worth learning from. Of each class the first classifier picks the quarter of which it is most
-# sure.
+# Not all generated images are useful. For each class, the first classifier selects the quarter with the highest
+# confidence.
 
 # %%
 start = time.perf_counter()
@@ -321,9 +321,10 @@ rows["two stages, with a GAN"] = measure(second.network)
 show(by_class(drawn[picked], wanted[picked]), "what was selected")
 
 # %% [markdown]
-# ## GMCL in its place
+# ## GMCL instead of the GAN
 #
-# One training. The teacher has the generator's part; what the discriminator did, the student's next real images do.
+# One training run. The teacher takes the generator's place; the student's loss on the next real batch takes the
+# discriminator's.
 
 # %%
 start = time.perf_counter()
@@ -331,7 +332,7 @@ teacher = PolicyTeacher(data.spatial_dims, data.channels, data.num_classes).to(d
 gmcl = GMCLTrainer(
     **arguments(real, real_labels, max_epochs),
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
 )
 gmcl.run()
 seconds["GMCL"] = time.perf_counter() - start
@@ -356,15 +357,15 @@ for name, images in sets.items():
     print(f"  {name:18}{diversity(images):.3f}")
 
 # %% [markdown]
-# The seconds of two stages hold those of the first classifier, which selects. One seed, on drawings, with a GAN of
-# modest size and length: enough to see how the two ways go about it, not to rank them; the frozen random teacher,
-# which is the control for a teacher that learns, is in `gmcl_quickstart`. To rank them takes several seeds at equal
-# compute, and a better GAN: `studies/proof` in the repository does that.
+# The time of the two stages includes the first classifier, which selects images. This is one seed, on drawings, with a
+# small GAN: it shows how both methods work and does not rank them. The control for a trained teacher, a frozen teacher,
+# is in `gmcl_quickstart`. A ranking takes several seeds at equal compute and a better GAN: see `studies/proof` in the
+# repository.
 #
-# What to look at in the pictures: a GAN draws images that never were, also wrong ones, under a label that it was asked
-# for; a `PolicyTeacher` changes real images, whose labels stay true as long as its changes allow it, and adds nothing
-# that the real images and its operations do not hold. A teacher in the generator's manner is there, too:
-# `LatentTeacher` makes images from label and latents alone.
+# A GAN generates new images, including wrong ones, under the label that it was asked for. A `PolicyTeacher` changes
+# real images, whose labels stay correct as long as its operations keep them, and adds nothing that is not in the real
+# images and its operations. `LatentTeacher` is the counterpart of a generator: it makes images from label and latents
+# alone.
 
 # %% [markdown]
 # ## Cleanup data directory

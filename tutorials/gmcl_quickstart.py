@@ -27,23 +27,22 @@
 #
 # # From SupervisedTrainer to GMCLTrainer
 #
-# You have a MONAI workflow that trains a classifier on few labeled images. This notebook adds a *teacher* to it: a
-# second, small model that changes real images into labeled synthetic ones, its *lessons*. The classifier, the
-# *student*, learns from real images and lessons at once, and the teacher is told by gradient how much each lesson
-# helped the student on the next real images. Nothing else of the workflow changes.
+# This notebook starts from a MONAI workflow that trains a classifier on few labeled images, and adds a *teacher*: a
+# small second network that turns real images into labeled synthetic ones, its *lessons*. The classifier, the *student*,
+# is trained on real images and lessons together. The teacher is updated by backpropagating the student's loss on the
+# next real batch. Nothing else of the workflow changes.
 #
-# You will see the change in code, validation curves with and without a teacher, what the teacher does to images as
-# training goes on, what the numbers of a run mean, and how to keep the teacher.
+# It shows the change in code, validation curves with and without a teacher, what the teacher does to images during
+# training, how to read the numbers of a run, and how to save the teacher.
 #
-# **What is whose.** The idea, generative meta curriculum learning (GMCL), is Li and Lovell's
-# ([arXiv:2212.10086](https://arxiv.org/abs/2212.10086), ICIP 2023), of which we know the abstract and the introduction:
-# one extra model, trained together with the classifier, which generates a curriculum for it and is updated in the
-# manner of meta-learning, without a discriminator. The step, the teacher and the curriculum used here are our
-# reconstruction.
+# **What comes from the paper.** The idea, generative meta curriculum learning (GMCL), is by Li and Lovell
+# ([arXiv:2212.10086](https://arxiv.org/abs/2212.10086), ICIP 2023), of which only the abstract and the introduction
+# were available: one extra model, trained together with the classifier, generates a curriculum for it and is updated by
+# meta-learning, without a discriminator. The step, the teacher and the curriculum used here are our reconstruction.
 #
 # **The images are a phantom**: drawings of H&E-like epithelium in four grades, made from a seed on first use. They show
-# no tissue and no patient, and prove nothing about either; they are here so that this notebook runs anywhere in a few
-# minutes. Beside the teacher's images, the drawings are called *real*, because to the student they are.
+# no tissue and no patient, so this notebook runs anywhere in a few minutes and its results say nothing about tissue. In
+# this notebook the drawings are called *real*, in contrast to the teacher's images.
 
 # %% [markdown]
 # ## Setup environment
@@ -76,8 +75,8 @@ from monai.utils import first, set_determinism
 from monai_gmcl import GMCLTrainer, PolicyTeacher, load_teacher
 from monai_gmcl.data import image_transforms, make_phantom, open_data
 from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, TeacherSaver
-from monai_gmcl.handlers.class_report import class_report
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.metrics.classification import class_report
 
 print_config()
 
@@ -109,8 +108,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## The data
 #
-# Four grades: normal, and CIN1 to CIN3, in which dysplastic nuclei (large, dark, crowded) fill the lower third, two
-# thirds, all of the epithelium's thickness. Stain, size and focus vary from image to image.
+# The four grades are normal and CIN1 to CIN3, in which dysplastic nuclei (large, dark, crowded) fill the lower third,
+# two thirds, or all of the epithelium. Stain, size and focus vary from image to image.
 
 # %%
 phantom = make_phantom(root_dir / f"phantom_{images_per_class['train']}", images_per_class)
@@ -129,11 +128,11 @@ figure.suptitle("The phantom: a training image of each class")
 plt.show()
 
 # %% [markdown]
-# ## The workflow that you have
+# ## The workflow without a teacher
 #
-# An ordinary MONAI workflow: a small residual network, weak random transforms, AdamW on a one-cycle schedule, the AUC
-# on validation images after each epoch. The function returns a trainer's arguments, so that what differs between the
-# runs below stands in their own cells.
+# An ordinary MONAI workflow: a small residual network, weak random transforms, AdamW with a one-cycle schedule, and the
+# AUC on validation images after each epoch. The function returns the trainer's arguments, so that each cell below shows
+# only what differs.
 
 # %%
 weak = [
@@ -182,7 +181,7 @@ def workflow(epochs=max_epochs):
 
 
 # %% [markdown]
-# First as it was:
+# The run without a teacher:
 
 # %%
 arguments, evaluator = workflow()
@@ -199,13 +198,12 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 # +trainer = GMCLTrainer(
 # +    **arguments,
 # +    teacher=teacher,
-# +    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+# +    teacher_optimizer=teacher.optimizer(),
 # +)
 # ```
 #
 # `PolicyTeacher` changes images by named operations (rotation, zoom, contrast, blur, ...), each with an amount drawn
-# from a learned range: a policy that a person can read. The four handlers are optional; they write down what the
-# teacher does, and take part of the time.
+# from a learned range. The four handlers are optional. They log what the teacher does, which takes part of the time.
 
 # %%
 output_dir = root_dir / "gmcl_quickstart"
@@ -224,18 +222,18 @@ teacher = PolicyTeacher(data.spatial_dims, data.channels, data.num_classes).to(d
 gmcl = GMCLTrainer(
     **arguments,
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
 )
 gmcl.run()
 print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_auc']:.3f}")
 
 # %% [markdown]
-# ## Was it the teaching?
+# ## Controls
 #
-# A student with a teacher looks at a lesson beside each batch of real images, twice as many images in all. Two more
-# runs keep us honest: the plain workflow for twice as many epochs, and a *frozen random teacher*, which draws its
-# changes from the same operations, with a strength that follows the student too, but never learns how to share them
-# out (`teacher_optimizer=None`). Only what GMCL has over both is owed to the teacher's learning.
+# A student with a teacher sees one lesson for each real batch, twice as many images in all. Two controls follow: the
+# plain workflow with twice as many epochs, and a *frozen teacher* (`teacher_optimizer=None`), which applies the same
+# operations with a difficulty that follows the student, but does not learn. Only the advantage of GMCL over both comes
+# from the teacher's learning.
 
 # %%
 arguments, evaluator = workflow(epochs=2 * max_epochs)
@@ -257,7 +255,7 @@ runs = {
 }
 
 # %% [markdown]
-# ## What came out
+# ## Results
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 4))
@@ -288,12 +286,12 @@ for name, (trainer, _) in runs.items():
     print(f"{name:36}{seconds:8.0f}{every['auc']:7.3f}{every['accuracy']:10.3f}   {by_grade}")
 
 # %% [markdown]
-# In the run saved here, lessons are worth a lot: over .05 of accuracy beyond the plain workflow, which does not catch
-# up in twice as many epochs. All of it is owed to lessons as such, with a strength that follows the student's
-# competence: on the phantom, a random teacher does as well as one that learns, here and below even a little better. On
-# 400 images one standard error of such an accuracy is .02, so one run cannot tell the last two rows apart.
+# In the saved run, lessons add over .05 of accuracy to the plain workflow, which does not catch up with twice as many
+# epochs. All of this comes from lessons as such, with a difficulty that follows the student's competence: on the
+# phantom a frozen teacher is as good as a trained one, here and below even a little better. One standard error of the
+# accuracy on 400 images is .02, so that one run does not separate the last two rows.
 #
-# With the seeds 1 and 2 in place of 0, on the same images:
+# With the seeds 1 and 2 instead of 0, on the same images:
 #
 # | accuracy | seed 1 | seed 2 |
 # | --- | --- | --- |
@@ -302,17 +300,17 @@ for name, (trainer, _) in runs.items():
 # | frozen random teacher | .853 | .863 |
 # | GMCLTrainer | .835 | .848 |
 #
-# A phantom is kind to augmentation, the plain workflow's transforms are weak on purpose, and no setting was tuned:
-# stronger ones, set by hand, would close a part of the gap. Seconds are those of a busy machine, and GMCLTrainer's
-# include the log and the pictures. The README reports first measurements on real patches, where plain training and GMCL
-# lie closer together.
+# The phantom favors augmentation, the transforms of the plain workflow are weak on purpose, and no setting was tuned:
+# stronger transforms would close a part of the gap. Times are those of a busy machine, and GMCLTrainer's include the
+# log and the pictures. The results page has measurements on real patches, where plain training and GMCL are closer to
+# each other.
 
 # %% [markdown]
 # ## What the teacher does to images
 #
-# The same sources and the same random numbers at three epochs: from one picture to the next, only the teacher and the
-# difficulty have changed. In the saved run noise and color casts fade (look at the row of CIN2) while rotations and
-# warps stay: by epoch 20 the difficulty has fallen, and the teacher has shifted strength between its operations.
+# The same sources and latents at three epochs: only the teacher and the difficulty change from one picture to the next.
+# In the saved run, noise and color casts fade (see the row of CIN2), while rotations and warps stay: by epoch 20 the
+# difficulty has fallen, and the teacher has shifted strength between its operations.
 
 # %%
 for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), max_epochs}):
@@ -321,13 +319,13 @@ for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), ma
 # %% [markdown]
 # ## How to read difficulty and diversity
 #
-# A teacher is a plain `torch.nn.Module`. It takes images, labels, *latents*, which hold all randomness, and a
-# *difficulty*, the strength of its changes. At 0 it leaves images as they are; at 1 the operations of an untrained
-# teacher are as strong as one would usually set them. Below, the trained teacher changes one image: each column has
-# another difficulty, each row other latents.
+# A teacher is a `torch.nn.Module`. It takes images, labels, *latents*, which hold all randomness, and a *difficulty*,
+# the strength of its changes. At 0 it leaves images unchanged; at 1 the operations of an untrained teacher have their
+# usual strength. Below, the trained teacher changes one image: each column has another difficulty, each row other
+# latents.
 #
-# *Diversity* is how different the rows are: the root mean square difference of two synthetic images, averaged over all
-# pairs. A teacher whose diversity falls towards 0 has collapsed to one change.
+# *Diversity* measures how different the rows are: the root mean square difference of two synthetic images, averaged
+# over all pairs. A teacher whose diversity falls towards 0 has collapsed to one change.
 
 # %%
 difficulties, draws = (0.0, 0.5, 1.0, 2.0, 4.0), 3
@@ -349,19 +347,19 @@ plt.show()
 # %% [markdown]
 # ## How to read the curves
 #
-# - **Loss** and **Accuracy in training**: lessons should be a little harder than real images, so `synthetic loss` lies
-#   above `loss` and `lesson accuracy` below `real accuracy`. Equal curves mean lessons that teach nothing new; a lesson
-#   accuracy at chance means lessons that nobody can read.
-# - **difficulty** follows the student's competence: it rises while the student's accuracy on lessons is less than .1
-#   below that on real images, and falls otherwise. At a fixed number: `curriculum=Curriculum(difficulty=1.0)`.
-# - **real weight** and **lesson weight** are how much the gradients of real images and of lessons count in the
-#   student's step. Both are constant by default; they may be functions of progress, such as `LinearRamp(0, 1)`.
-# - **hardness**, 0 by default, adds a second voice to the teacher's gradient: it then also seeks what the student finds
-#   hard *now*, beside what helps it *next*. Too much of it makes lessons hard and useless.
-# - **Norm of the teacher's gradient**: 0 for a teacher that hears nothing.
-# - **Diversity of lessons** depends on the images that an epoch happens to end with, hence its noise.
-#   `diversity_kept`, in the table below, compares the teacher with its untrained self on the same sources and latents:
-#   1 is no loss, and below .5 a teacher has collapsed.
+# - **Loss** and **Accuracy in training**: lessons should be a little harder than real images, so that `synthetic loss`
+#   lies above `loss` and `lesson accuracy` below `real accuracy`. Equal curves mean lessons without new information; a
+#   lesson accuracy at chance means lessons that are not recognizable.
+# - **difficulty** follows the student's competence: it rises while the accuracy on lessons is less than .1 below the
+#   accuracy on real images, and falls otherwise. For a fixed value: `curriculum=Curriculum(difficulty=1.0)`.
+# - **real weight** and **lesson weight** are the factors of the two gradients in the student's step. Both are constant
+#   by default; they may be functions of progress, such as `LinearRamp(0, 1)`.
+# - **hardness**, 0 by default, adds a second term to the teacher's loss: images with a high student loss *now*, in
+#   addition to images that help *next*. Large values make lessons hard and useless.
+# - **Norm of the teacher's gradient**: 0 for a teacher that is not trained.
+# - **Diversity of lessons** depends on the last images of an epoch and is therefore noisy. `diversity_kept`, in the
+#   table below, compares the teacher with the untrained teacher on the same sources and latents: 1 is no loss, and
+#   below .5 the teacher has collapsed.
 
 # %%
 display(Image(str(output_dir / "curves.png"), width=900))
@@ -376,9 +374,9 @@ for row in rows[picture_interval - 1 :: picture_interval]:
 # %% [markdown]
 # ## How to read a lesson
 #
-# `trainer.state.lesson` is the last one, with its sources, its images, the student's loss on each and the *weight* of
-# each in the student's step. Weights are 1 unless one asks for others: where lessons are made from unlabeled images,
-# too, `LookAheadWeighting` gives an image more weight the more it would help on real images, and 0 where it would harm.
+# `trainer.state.lesson` is the last lesson, with its sources, its images, the student's loss on each image and the
+# *weight* of each image in the student's step. Weights are 1 by default. With unlabeled images, `LookAheadWeighting`
+# gives an image a larger weight the more it would help on real images, and 0 if it would harm.
 
 # %%
 lesson = gmcl.state.lesson
@@ -398,18 +396,18 @@ plt.show()
 # %% [markdown]
 # ## What the teacher has learned
 #
-# The policy in words, at the last difficulty. `share` is how much of the common strength an operation got; 1 is an
-# equal share. Do not read too much into one run: brightness lost of its share with seeds 0, 1 and 2 alike, while shear
-# got 2.73, 4.41 and .89, and blur 2.25, 1.35 and .73.
+# The policy as a table, at the last difficulty. `share` is the strength of an operation relative to the usual strength.
+# One run is not conclusive: brightness lost of its share with the seeds 0, 1 and 2, while shear got 2.73, 4.41 and .89,
+# and blur 2.25, 1.35 and .73.
 
 # %%
 print(teacher.policy_table(difficulty=rows[-1]["difficulty"]))
 
 # %% [markdown]
-# ## Keep the teacher
+# ## Save the teacher
 #
-# `TeacherSaver` wrote the teacher to one file. Loading runs no code from it, and a damaged file is refused. With the
-# same latents, the loaded teacher makes the same images, bit for bit.
+# `TeacherSaver` wrote the teacher to one file. Loading it runs no code, and a damaged file is refused. With the same
+# latents, the loaded teacher makes the same images, bit for bit.
 
 # %%
 kept = load_teacher(output_dir / "teacher.safetensors").to(device)
@@ -423,9 +421,9 @@ print(f"{type(kept).__name__} with {learned} learned numbers; makes the same ima
 # ## Where to go from here
 #
 # - Your own images: `open_data("/path")` reads class folders, CSV tables and MONAI datalists of PNG, JPEG, TIFF or
-#   NIfTI; the [bundle](../bundles/gmcl_classification/docs/README.md) trains on them from one command.
-# - Whether it pays on your images: `python -m monai_gmcl compare` runs plain, frozen and learning arms at equal compute
-#   over several seeds, on data sets of two classes.
+#   NIfTI; the [bundle](../bundles/gmcl_classification/docs/README.md) trains on them with one command.
+# - Does it help on your images? `python -m monai_gmcl compare` runs plain training, a frozen teacher and GMCL at equal
+#   compute over several seeds, on data sets of two classes.
 # - Other teachers: `ImageTeacher`, `StainTeacher`, `LatentTeacher`, or a module of your own.
 
 # %% [markdown]

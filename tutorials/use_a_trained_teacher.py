@@ -26,9 +26,9 @@
 # limitations under the License.
 # # Use a trained teacher
 #
-# A teacher that a training left behind is one small file. This notebook trains one on few images and then uses it
-# where no `GMCLTrainer` is: as a random transform in another MONAI pipeline, on whole batches on the device, as a data
-# set, as a folder of labeled images with a card, and as a policy of MONAI's own transforms.
+# A trained teacher is one small file. This notebook trains one on few images and then uses it without `GMCLTrainer`: as
+# a random transform in another MONAI pipeline, on whole batches on the device, as a data set, as a folder of labeled
+# images with a card, and as a policy of MONAI's own transforms.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
 
@@ -126,10 +126,10 @@ def measure(student):
 
 
 # %% [markdown]
-# ## Train one, and keep it
+# ## Train and save a teacher
 #
-# In a workflow of your own the handler `TeacherSaver` does the keeping. `training` in the file is for people, except
-# for its `difficulty`, which tools take as the strength to use the teacher with.
+# In your own workflow the handler `TeacherSaver` writes the file. The entry `training` in the file is information for
+# people, except for its `difficulty`, which tools use as the default strength.
 
 # %%
 student, optimizer = new_student()
@@ -142,7 +142,7 @@ trainer = GMCLTrainer(
     optimizer=optimizer,
     loss_function=torch.nn.CrossEntropyLoss(),
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
 )
 trainer.run()
 difficulty = trainer.state.curriculum["difficulty"]
@@ -176,8 +176,8 @@ except ValueError as error:
 # %% [markdown]
 # ## In another pipeline, image by image
 #
-# `RandTeacherAugmentd` stands among MONAI's own transforms. `SeededItems` makes random transforms depend on seed,
-# epoch and position alone: the same images in any number of workers.
+# `RandTeacherAugmentd` works together with MONAI's own transforms. With `SeededItems`, random transforms depend on
+# seed, epoch and position alone: the images are the same with any number of workers.
 
 # %%
 pipeline = Compose(
@@ -205,10 +205,10 @@ plt.show()
 # %% [markdown]
 # ## New students
 #
-# Four students with the same first weights and as many steps, by MONAI's `SupervisedTrainer`: on the images as they
-# are, with the transform, with `TeacherBatchAugment`, which changes half of every batch on the device, and on real and
-# synthetic images together. `SyntheticDataset` makes its images when they are asked for, always the same ones; the data
-# set is twice as large, and so has half the epochs.
+# Four students with the same initial weights and as many steps, trained by MONAI's `SupervisedTrainer`: on real images,
+# with the transform, with `TeacherBatchAugment`, which changes half of every batch on the device, and on real and
+# synthetic images together. `SyntheticDataset` makes its images on access, always the same ones; the joined data set is
+# twice as large and is trained for half the epochs.
 
 
 # %%
@@ -240,14 +240,14 @@ for name, auc in aucs.items():
     print(f"{name:40} test AUC {auc:.3f}")
 
 # %% [markdown]
-# One run each, on drawings: a picture of how the parts fit together, not of what they are worth. The difficulty is that
-# of the end of the teacher's training; for another student, another one may be right.
+# One run each, on drawings: this shows how the parts fit together, not how much they help. The difficulty is the final
+# one of the teacher's training; another student may need another one.
 #
 # ## As a folder of images
 #
-# For software that wants files: `python -m monai_gmcl synthesize`. The card says how diverse the set is, whether labels
-# can be read from what the teacher added, and how close its images are to real ones. Images that are changes of real
-# ones are **not anonymous**.
+# For software that reads files: `python -m monai_gmcl synthesize`. The card reports the diversity of the set, whether
+# labels can be read from what the teacher added, and how close the images are to real ones. Changed real images are
+# **not anonymous**.
 
 # %%
 folder = root_dir / "synthetic"
@@ -270,14 +270,14 @@ display(
 # %% [markdown]
 # ## As MONAI's own transforms
 #
-# What a `PolicyTeacher` has learned is a table of ranges, at the difficulty of the end:
+# The policy of a `PolicyTeacher` is a table of ranges, at the final difficulty:
 
 # %%
 print(loaded.policy_table(difficulty=difficulty))
 
 # %% [markdown]
-# and has a counterpart in stock transforms, for those who do not have this package. It is close, not equal: operations
-# without a counterpart are left out, and named.
+# MONAI's own transforms can reproduce it, so that it can be used without this package. The result is close, not equal:
+# operations without a counterpart are left out, and named.
 
 # %%
 logging.getLogger("monai_gmcl").setLevel(logging.ERROR)  # the warning names what is printed here

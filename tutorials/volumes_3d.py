@@ -26,12 +26,12 @@
 # limitations under the License.
 # # Volumes
 #
-# The whole path in 3-D, on NIfTI files: volumes as several scanners store them, read alike; a 3-D student, trained by
+# The complete workflow in 3-D, on NIfTI files: volumes as several scanners store them; a 3-D student, trained by
 # `SupervisedTrainer` and by `GMCLTrainer`; what the teacher does to a volume; synthetic volumes in `.nii.gz` with the
 # geometry of their sources.
 #
-# The data are the *volume phantom*: drawings, of no patient. Each volume has one bright lesion in grey tissue with
-# vessels and noise, and the class is the lesion's shape: a ball, a shell, a cross or a pair.
+# The data are the *volume phantom*: drawings, of no patient. Each volume has one bright lesion in gray tissue with
+# vessels and noise. The class is the lesion's shape: a ball, a shell, a cross or a pair.
 
 # %% [markdown]
 # ## Setup environment
@@ -111,9 +111,9 @@ for item in data.training[::12]:
     print(f"label {item['label']}: {volume.shape} voxels of {zooms} mm, axes {axes}")
 
 # %% [markdown]
-# `image_transforms` turns them to RAS as it reads them and brings intensities to 0 to 1. `spacing` resamples to one
-# voxel size in millimeters, `crop` cuts the center out, `size` resizes what is left. Here all of a volume is kept, at
-# 16 voxels a side: small enough for a notebook on a CPU.
+# `image_transforms` turns them to RAS and scales intensities to [0, 1]. `spacing` resamples to one voxel size in
+# millimeters, `crop` cuts out the center, `size` resizes the result. Here the whole volume is kept at 16 voxels per
+# side, small enough for a notebook on a CPU.
 
 # %%
 load_volume = image_transforms(data.spatial_dims, data.channels, spacing=3.0, size=size)
@@ -134,10 +134,10 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## Two trainings
+# ## Two training runs
 #
-# The same student, loader, transforms (flips and quarter turns) and number of steps. The second adds a teacher and its
-# optimizer. Nothing else says that the images are volumes than `spatial_dims=3`.
+# The same student, loader, transforms (flips and quarter turns) and number of steps. The second run adds a teacher and
+# its optimizer. `spatial_dims=3` is the only setting for volumes.
 
 # %%
 turn = Compose(
@@ -211,7 +211,7 @@ began = time.perf_counter()
 trainer = GMCLTrainer(
     **arguments,
     teacher=teacher,
-    teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.03),
+    teacher_optimizer=teacher.optimizer(),
     seed=seed,
 )
 trainer.run()
@@ -222,15 +222,15 @@ lines = [f"| {name} | {auc:.3f} | {seconds:.0f} |" for name, (auc, seconds) in r
 display(Markdown("\n".join(["| trainer | test AUC | seconds |", "| --- | --- | --- |", *lines])))
 
 # %% [markdown]
-# Chance is .5. A step with a lesson passes twice as many volumes through the student, which its time shows. With a
-# dozen volumes of each class the AUC depends much on the seed: in three others, at equal compute and with the strength
-# of the transforms tuned, both had .81 (`studies/proof/development`).
+# Chance is .5. A step with a lesson passes twice as many volumes through the student, which takes more time. With a
+# dozen volumes of each class the AUC depends much on the seed: in three other seeds, at equal compute and with tuned
+# transforms, both had .81 (`studies/proof/development`).
 
 # %% [markdown]
 # ## What the teacher does to a volume
 #
-# The same volume, changed with other latents, at the difficulty at which the training ended; again the brightest voxel
-# along one axis. Rotation, shift, shear and elastic change go through all three dimensions.
+# The same volume with different latents, at the final difficulty; each picture shows the brightest voxel along one
+# axis. Rotation, shift, shear and elastic deformation act in all three dimensions.
 
 # %%
 difficulty = trainer.state.curriculum["difficulty"]
@@ -250,8 +250,8 @@ plt.show()
 # %% [markdown]
 # ## Synthetic volumes as files
 #
-# `synthesize` writes labeled volumes, a datalist that trains as it is, and a card. Each file has the place in space of
-# its source (axes, spacing, origin), and nothing else of it: no name, no header text.
+# `synthesize` writes labeled volumes, a datalist for training, and a card. Each file keeps the geometry of its source
+# (axes, spacing, origin) and nothing else of it: no name, no header text.
 
 # %%
 save_teacher(teacher, root_dir / "teacher.safetensors", data.class_names, {"difficulty": difficulty})
@@ -268,9 +268,9 @@ for path in files[::6]:
 # %% [markdown]
 # ## On your own volumes
 #
-# The bundle does all of this with validation, checkpoints and pictures:
-# `python -m monai.bundle run ... --dataset_dir /data/mine --image_size 64 --spacing 1.5`. Volumes of a real size want a
-# GPU, and a batch that fits: a lesson of B volumes beside B real ones needs about the memory of 2 B.
+# The bundle does all of this with validation, checkpoints and pictures: `python -m monai.bundle run ... --dataset_dir
+# /data/mine --image_size 64 --spacing 1.5`. Volumes of realistic size need a GPU and a batch that fits: a lesson of B
+# volumes and B real ones need about the memory of 2 B.
 
 # %% [markdown]
 # ## Cleanup data directory

@@ -26,10 +26,10 @@
 # limitations under the License.
 # # Write your own teacher and hypergradient
 #
-# Two parts of GMCL are meant to be replaced. A *teacher* is a torch module that makes labeled images; a *hypergradient*
-# says what the images of a lesson were worth to the student, and is the gradient that the teacher learns from. This
-# notebook writes one of each in some thirty lines, checks that they keep their contracts, and trains with them; at the
-# end it teaches GMCL the step of another optimizer.
+# Two parts of GMCL can be replaced. A *teacher* is a torch module that makes labeled images. A *hypergradient* computes
+# the worth of each image of a lesson to the student, and the gradient that trains the teacher. This notebook writes one
+# of each in about thirty lines, checks them, and trains with them. At the end it adds the update rule of another
+# optimizer.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
 
@@ -130,15 +130,15 @@ def new_trainer(teacher, hypergradient=None, optimizer_class=torch.optim.AdamW, 
 # %% [markdown]
 # ## A teacher
 #
-# Uneven light: each image is multiplied by a smooth field, coarse and fine, and the teacher learns how strong either
-# is. A subclass of `Teacher` writes two methods:
+# Uneven light: each image is multiplied by a smooth field with a coarse and a fine part, and the teacher learns the
+# strength of both. A subclass of `Teacher` has two methods:
 #
 # - `draw_latents(n, image_shape, generator)` draws **all** randomness, a float tensor `(n, L)`;
-# - `change(images, labels, latents, difficulty)` makes images from images within `value_range`; it is a function of
-#   its arguments and the teacher's parameters alone.
+# - `change(images, labels, latents, difficulty)` makes images from images within `value_range`; it is a function of its
+#   arguments and the teacher's parameters alone.
 #
-# The base does the rest: the range, normalized images, the identity at difficulty 0, the record of the constructor's
-# arguments that `save_teacher` needs.
+# The base class does the rest: the range, normalized images, the identity at difficulty 0, and the record of the
+# constructor's arguments that `save_teacher` needs.
 
 
 # %%
@@ -171,9 +171,9 @@ class ShadowTeacher(Teacher):
 
 
 # %% [markdown]
-# The contract, checked: at difficulty 0 the image itself, the same bits for the same arguments, values in range, and a
-# gradient that reaches the parameters. (A strong share would be a bad judge of the last one: values that leave the
-# range are cut, and cut values have no gradient.)
+# The contract, tested: at difficulty 0 the image itself, the same bits for the same arguments, values in range, and a
+# gradient that reaches the parameters. (With a strong share many values would be clipped at the range, and clipped
+# values have no gradient.)
 
 # %%
 teacher = ShadowTeacher(data.spatial_dims, data.channels, data.num_classes)
@@ -200,8 +200,8 @@ for row, difficulty in zip(axes, (0.0, 1.0, 3.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# It trains like any other, and is saved like any other. To load it, say which class the name in the file stands for: a
-# file never decides what code runs.
+# It is trained and saved like any other teacher. To load it, pass the class that the name in the file stands for: a
+# file never decides which code runs.
 
 # %%
 trainer = new_trainer(teacher)
@@ -225,8 +225,8 @@ with torch.no_grad():
     print("the loaded teacher makes the same images:", torch.equal(kept(*arguments), teacher(*arguments)))
 
 # %% [markdown]
-# A teacher need not be a `Teacher`. Any module that is called as one will do, with normal latents `(n, 64)`; what it
-# goes without is the checks, the identity at difficulty 0, and the file.
+# A teacher need not be a `Teacher`. Any module with the same signature works, with normal latents `(n, 64)`. It lacks
+# the checks, the identity at difficulty 0, and the file.
 
 
 # %%
@@ -248,11 +248,11 @@ print(f"norm of the gradient that it heard last: {tinted.state.output[0]['teache
 # %% [markdown]
 # ## A hypergradient
 #
-# Image i of a lesson was worth $s_i = \langle \nabla_\theta \ell_i, A v \rangle$: its own gradient times what the
-# optimizer's step makes (A) of the gradient v on the next real images. `HeadHypergradient` takes the inner product over
-# the classification head alone, `ExactHypergradient` over all parameters. Ours takes it over any part of the student
-# that one names. What it gets is a `Lesson` with its graph alive, and v by parameter name; what it returns is the
-# gradient by the lesson's images, for lesson weight 1, and s.
+# The worth of image i of a lesson is $s_i = \langle \nabla_\theta \ell_i, A v \rangle$: its own gradient times A·v,
+# where v is the gradient on the next real batch and A the derivative of the optimizer's step. `HeadHypergradient` takes
+# the inner product over the classification head, `ExactHypergradient` over all parameters. The one below takes it over
+# any named part of the student. It gets a `Lesson` with its graph, and v by parameter name. It returns the gradient by
+# the lesson's images, for lesson weight 1, and s.
 
 
 # %%
@@ -283,7 +283,7 @@ class PartHypergradient(Hypergradient):
 
 
 # %% [markdown]
-# It is checked against the two that are there already, on the same lesson. A recorder listens to a short training and
+# The test compares it with the two existing ones on the same lesson. A recorder listens to a short training run and
 # keeps the last lesson.
 
 
@@ -310,7 +310,7 @@ assert torch.allclose(only_the_head, head, rtol=1e-3, atol=1e-3 * float(head.abs
 print("agrees with both")
 
 # %% [markdown]
-# How much of the exact one does a part give? Its cosine, as the part grows from the head towards the images:
+# The cosine to the exact hypergradient, as the part grows from the head towards the images:
 
 # %%
 layers = ["fc.", "layer4.", "layer3.", "layer2.", "layer1.", ""]
@@ -326,7 +326,7 @@ plt.show()
 print(" ".join(f"{cosine:.3f}" for cosine in cosines))
 
 # %% [markdown]
-# One lesson of one short training: other students give other curves. In the trainer it is one argument:
+# This is one lesson of one short run; other students give other curves. In the trainer it is one argument:
 
 # %%
 parted = new_trainer(ShadowTeacher(2, data.channels, data.num_classes), PartHypergradient("fc.", "layer4."), epochs=1)
@@ -336,10 +336,10 @@ print(f"shares of coarse and fine: {parted.teacher.shares.tolist()}")
 # %% [markdown]
 # ## Which one suits the student
 #
-# `check` (on the command line: `python -m monai_gmcl check --config_file ...`, with a bundle's configuration) lets each
-# estimator judge one lesson of your own student: cosine to the exact one, time, memory. Give it some steps before that
-# lesson (`iterations`): in Adam's first ones A is very large wherever a gradient was nearly 0, and an estimate that
-# differs there differs from all.
+# `check` (on the command line: `python -m monai_gmcl check --config_file ...`, with a bundle's configuration) applies
+# each hypergradient to one lesson of your own student: cosine to the exact one, time, memory. Let it train for some
+# steps before that lesson (`iterations`): in the first steps of Adam, A is very large where a gradient was nearly 0,
+# and a difference there dominates the cosine.
 
 # %%
 os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler that measures memory would tell of each start
@@ -349,8 +349,8 @@ print(report_table(check_estimators(judged, iterations=4 if max_epochs == 1 else
 # %% [markdown]
 # ## Another optimizer
 #
-# A is the derivative of the optimizer's step by its gradient. GMCL knows it for SGD, Adam and AdamW, and refuses
-# others. For `RMSprop` the step is $\eta g / (\sqrt{v} + \epsilon)$ with $v = \alpha v_0 + (1 - \alpha) g^2$, so
+# A is the derivative of the optimizer's step by its gradient. For an optimizer without a rule, register one. For
+# `RMSprop` the step is $\eta g / (\sqrt{v} + \epsilon)$ with $v = \alpha v_0 + (1 - \alpha) g^2$, so
 #
 # $$A = \frac{\eta}{\sqrt{v} + \epsilon} - \frac{\eta (1 - \alpha) g^2}{\sqrt{v} (\sqrt{v} + \epsilon)^2}$$
 
@@ -366,7 +366,7 @@ def rmsprop_rule(group, state, parameter, gradient):
 
 
 # %% [markdown]
-# Checked against the optimizer itself, in float64, by a difference of two steps:
+# The test compares it with the optimizer itself, in float64, by a difference of two steps:
 
 
 # %%
@@ -395,10 +395,10 @@ output = other.state.output[0]
 print(f"with RMSprop: loss {output['loss']:.2f}, norm of the teacher's gradient {output['teacher_grad_norm']:.2g}")
 
 # %% [markdown]
-# ## Where it goes
+# ## Where to put it
 #
-# In a script of your own it stays as it is here. In this repository a teacher or an estimator is a file of its own; the
-# page *Architecture* of the documents says where, and which tests it joins.
+# In your own script it stays as it is here. In this repository a teacher or a hypergradient is a file of its own; the
+# page *Architecture* of the documents says where, and which tests to extend.
 
 # %% [markdown]
 # ## Cleanup data directory

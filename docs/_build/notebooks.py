@@ -26,7 +26,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         body, resources = exporter.from_notebook_node(notebook, resources=names)
         for there, here in LINKS.items():
             body = body.replace(f"]({there})", f"]({here})")
-        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=_page(ESCAPES.sub("", body), path.stem)))
+        files.append(
+            File.generated(config, f"tutorials/{path.stem}.md", content=_page(ESCAPES.sub("", body), path.stem))
+        )
         for name, content in resources["outputs"].items():
             files.append(File.generated(config, f"tutorials/{name}", content=content))
     return files

@@ -20,7 +20,7 @@ ROW = re.compile(r"^\| ([A-Za-z_]+) \|$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Write out the packages on the pages of the reference, each public name once, as near the top as it is public."""
+    """Write out what packages export on the pages of the reference, each name once."""
     if not page.file.src_uri.startswith("reference/"):
         return markdown
     package = _package(Path(config.config_file_path).parent)
@@ -49,17 +49,18 @@ def _idea(package: griffe.Module, name: str) -> str:
 
 
 def _entries(module: griffe.Module) -> Iterator[str]:
-    exported = {name for name in module.exports or () if isinstance(name, str)}
-    if exported:
-        yield _entry(module.path, sorted(exported, key=str.lower))
-    told = {module.members[name].target_path for name in exported if module.members[name].is_alias}
+    """Write out what a package exports, trainers first; of a package that exports nothing, what its modules export."""
+    names = [name for name in module.exports or () if isinstance(name, str)]
+    # A module of the same name hides the function that the package exports.
+    hidden = [name for name in names if name in module.modules]
+    shown = sorted(set(names) - set(hidden), key=lambda name: (not name.endswith("Trainer"), name.lower()))
+    if shown:
+        yield _entry(module.path, shown)
     for submodule in sorted(module.modules.values(), key=lambda one: one.name):
-        if submodule.is_subpackage:
+        if submodule.name in hidden:
+            yield _entry(submodule.path, [submodule.name])
+        elif submodule.is_subpackage or not names:
             yield from _entries(submodule)
-            continue
-        rest = [name for name in submodule.exports or () if f"{submodule.path}.{name}" not in told]
-        if rest:
-            yield _entry(submodule.path, [str(name) for name in rest])
 
 
 def _entry(path: str, names: list[str]) -> str:

@@ -11,12 +11,13 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 PICTURES = {
-    "studies/proof/figures": "figures",
+    "studies/proof/figures": "studies/figures",
     "bundles/gmcl_classification/docs": "pictures",
 }
 """Folders of the repository whose PNG pictures pages show, and where the pages find them: no picture is kept twice."""
 PAGE = re.compile(r"^\{\{ (\S+\.md) \}\}$", re.MULTILINE)
-HEADING = re.compile(r"^(#+ )", re.MULTILINE)
+LINKS = ((re.compile(r"\]\(\.\./(\w+)/README\.md"), r"](\1.md"), (re.compile(r"\]\(\.\./\.\./docs/"), "](../"))
+"""What pages of ``studies`` link to in the repository, and the page that tells the same here."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,6 +30,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put a page of the repository where ``{{ its/path.md }}`` stands, its headings one step smaller."""
+    """Put a page of the repository where ``{{ its/path.md }}`` stands, and let its links lead to the pages here."""
     root = Path(config.config_file_path).parent
-    return PAGE.sub(lambda path: HEADING.sub(r"#\1", (root / path[1]).read_text(encoding="utf-8")), markdown)
+    return PAGE.sub(lambda path: _linked((root / path[1]).read_text(encoding="utf-8")), markdown)
+
+
+def _linked(text: str) -> str:
+    for there, here in LINKS:
+        text = there.sub(here, text)
+    return text

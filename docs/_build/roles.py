@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import griffe
 
+ENTRY = re.compile(r"^::: monai_gmcl\.(\S+)$", re.MULTILINE)
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod):`~?([^`]+)`")
 LITERAL = re.compile(r"::$", re.MULTILINE)
 TABLE = re.compile(r"^={4,} +={4,}\n.+^={4,} +={4,}$", re.MULTILINE | re.DOTALL)
@@ -18,23 +21,27 @@ class Roles(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
         """Rewrite the docstrings of the whole package."""
         if pkg.path == "monai_gmcl":
-            _rewrite(pkg, _places(pkg))
+            places: dict[str, set[str]] = {}
+            pages = Path(__file__).parents[1].joinpath("reference").glob("*.md")
+            entries = [entry for page in pages for entry in ENTRY.findall(page.read_text(encoding="utf-8"))]
+            for path in {path for entry in entries for path in _exported(pkg[entry])}:
+                places.setdefault(path.rpartition(".")[2], set()).add(path)
+            _rewrite(pkg, places)
 
 
-def _places(module: griffe.Module) -> dict[str, list[str]]:
-    """Where each name of a class, function or constant of the package is defined."""
-    places: dict[str, list[str]] = {}
-    for member in module.members.values():
-        if member.is_alias or not (member.has_docstring or member.is_module):
-            continue
-        places.setdefault(member.name, []).append(member.path)
-        if member.is_module:
-            for name, paths in _places(member).items():
-                places.setdefault(name, []).extend(paths)
-    return places
+def _exported(module: griffe.Module) -> Iterator[str]:
+    """Where the names are defined that a page shows of a package or module."""
+    for name in module.exports or ():
+        member = module.members.get(str(name))
+        if member is not None:
+            path = member.target_path if member.is_alias else member.path
+            yield f"{path}.{name}" if not member.is_alias and member.is_module else path
+    for submodule in module.modules.values():
+        if submodule.is_subpackage or not module.exports:
+            yield from _exported(submodule)
 
 
-def _rewrite(owner: griffe.Object, places: dict[str, list[str]]) -> None:
+def _rewrite(owner: griffe.Object, places: dict[str, set[str]]) -> None:
     if owner.docstring:
         text = ROLE.sub(lambda role: _link(owner, role[1], places), owner.docstring.value)
         text = TABLE.sub(lambda table: f"```text\n{table[0]}\n```", text)
@@ -44,14 +51,11 @@ def _rewrite(owner: griffe.Object, places: dict[str, list[str]]) -> None:
             _rewrite(member, places)
 
 
-def _link(owner: griffe.Object, name: str, places: dict[str, list[str]]) -> str:
-    first, _, rest = name.partition(".")
-    if first == "monai_gmcl":
-        return f"[`{name.rpartition('.')[2]}`][{name}]"
-    holder = owner if owner.is_class else owner.parent
-    if holder is not None and first in holder.members and not holder.members[first].is_alias:
-        if not holder.members[first].has_docstring:
-            return f"`{name}`"
-        return f"[`{name}`][{holder.path}.{name}]"
-    found = places.get(first, [])
-    return f"[`{name}`][{'.'.join(filter(None, (found[0], rest)))}]" if len(found) == 1 else f"`{name}`"
+def _link(owner: griffe.Object, name: str, places: dict[str, set[str]]) -> str:
+    """A link to what a page shows; of anything else, its name."""
+    short = name.rpartition(".")[2] if name.startswith("monai_gmcl.") else name
+    first, _, rest = short.partition(".")
+    if rest == "" and owner.is_class and first in owner.members and first not in places:
+        return f"[`{short}`][{owner.path}.{first}]" if owner.members[first].has_docstring else f"`{short}`"
+    found = places.get(first, set())
+    return f"[`{short}`][{'.'.join(filter(None, (*found, rest)))}]" if len(found) == 1 else f"`{short}`"

@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 """What an arm of a comparison is: one way to stretch a small labeled set."""
 
 from __future__ import annotations

@@ -13,15 +13,14 @@ from monai.engines.trainer import SupervisedTrainer, Trainer
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.augmentations import standard_augmentation, strong_augmentation, trivial_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Competence, Curriculum
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import Hypergradient
-from monai_gmcl.teachers import Teacher
+from monai_gmcl.teachers import PolicyTeacher, Teacher
 
-__all__ = ["ARMS", "STRENGTHS", "WITHIN_BUDGET", "arms_of", "gmcl_arm"]
+__all__ = ["ARMS", "STRENGTHS", "WITHIN_BUDGET", "arms_of", "gmcl_arm", "policy_teacher"]
 
 STRENGTHS = (0.5, 1.0, 2.0)
 """Times the usual strength of an arm that is tuned."""
@@ -39,6 +38,16 @@ def _strong(setup: Setup) -> Trainer:
 
 def _trivial(setup: Setup) -> Trainer:
     return SupervisedTrainer(**setup.arguments(trivial_augmentation(setup.options)))
+
+
+def policy_teacher(options: DataOptions) -> PolicyTeacher:
+    """Return the default teacher, told of the images what the standard transforms are told.
+
+    Where the center makes the label, it may not move or zoom.
+    """
+    exclude = ("shift", "zoom") if options.centered else ()
+    shape = (options.spatial_dims, options.channels, options.classes)
+    return PolicyTeacher(*shape, exclude=exclude, upright=options.upright)
 
 
 def gmcl_arm(
@@ -84,11 +93,7 @@ ARMS: dict[str, Arm] = {
 
 
 def arms_of(names: Iterable[str]) -> dict[str, Arm]:
-    """Return :data:`ARMS`, and the arms of one's own among the names.
-
-    Args:
-        names: short names, or ``module:NAME`` of an :class:`~monai_gmcl.benchmark.arm.Arm` in a module that can be
-            imported.
+    """Return :data:`ARMS`, and those that are named ``module:NAME``, each an ``Arm`` in a module that can be imported.
 
     Raises:
         ConfigurationError: no such module, nothing of that name in it, or something else than an arm.

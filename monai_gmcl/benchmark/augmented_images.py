@@ -15,15 +15,9 @@ __all__ = ["AugmentedImages"]
 
 
 class AugmentedImages(Dataset[tuple[Any, ...]]):
-    """Images with what is known of each.
+    """Images ``(N, C, ...)``, augmented one by one by a seed, with what is ``known`` of each (labels, ...) beside them.
 
     MONAI's ArrayDataset seeds every random transform anew for every image, 0.1 ms each: more than most of them take.
-
-    Args:
-        images: ``(N, C, ...)``.
-        augmentation: of one image ``(C, ...)``.
-        seed: of the augmentation.
-        known: tensors of N rows, such as labels; they stand beside the image in an item.
     """
 
     def __init__(self, images: Tensor, augmentation: Callable[[Tensor], Any], seed: int, *known: Tensor) -> None:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,15 +72,12 @@ class _Recorder(Hypergradient):
 
 
 def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
-    """Train a little, then let every estimator judge the same lesson.
+    """Train a little, then let every estimator judge the same lesson; return a report for each, the exact one first.
 
     Args:
         trainer: not run yet, with a teacher that learns; its handlers see the iterations.
         iterations: student steps before the lesson is judged, at least 2.
         repeats: estimates to take the median time of.
-
-    Returns:
-        A report for each estimator, the exact one first.
 
     Raises:
         ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
@@ -101,17 +100,17 @@ def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3
     reports: list[EstimatorReport] = []
     exact: Tensor | None = None
     for estimator in estimators:
-        name = type(estimator).__name__
+        name, estimate = type(estimator).__name__, partial(estimator, [lesson], recorder.look_ahead)
         try:
-            found, _ = estimator([lesson], recorder.look_ahead)
+            found, _ = estimate()
         except (GMCLError, RuntimeError, NotImplementedError) as error:
             reports.append(EstimatorReport(name, failure=str(error).splitlines()[0]))
             continue
-        exact = found if exact is None and name == "ExactHypergradient" else exact
-        cosine = float("nan") if exact is None else _cosine(found, exact)
-        seconds = _median_seconds(lambda e=estimator: e([lesson], recorder.look_ahead), repeats)  # type: ignore[misc]
-        memory = _peak_bytes(lambda e=estimator: e([lesson], recorder.look_ahead))  # type: ignore[misc]
-        reports.append(EstimatorReport(name, cosine, seconds * 1e3, seconds / unit, memory / 2**20))
+        exact = found if isinstance(estimator, ExactHypergradient) else exact
+        cosine = math.nan if exact is None else _cosine(found, exact)
+        seconds = _median_seconds(estimate, repeats)
+        memory = _peak_bytes(estimate) / 2**20
+        reports.append(EstimatorReport(name, cosine, seconds * 1e3, seconds / unit, memory))
     return reports
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS
-from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.data_sets import DataOptions, part_folder
 from monai_gmcl.benchmark.grid import Job, Measure, equal_compute_ratio, jobs_of, run_jobs
 from monai_gmcl.benchmark.report import keep_command
 from monai_gmcl.benchmark.tuning import PILOTS, chosen_strengths, keep_chosen_strengths
@@ -35,7 +35,7 @@ def data_options(
     intensity_range: Sequence[float] | None = None,
 ) -> DataOptions:
     """Return how a data set is read, its classes counted; arguments as for ``compare``."""
-    _, names = class_folder_datalist(f"{data_dir}/train")
+    _, names = class_folder_datalist(part_folder(data_dir, "train"))
     limits = check_intensity_range(intensity_range)
     return DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names), limits)
 
@@ -57,20 +57,8 @@ def run_comparison(
 ) -> None:
     """Run the jobs of a comparison that are not kept yet, and keep them.
 
-    Args:
-        options: the data set.
-        folder: of the comparison.
-        n: labeled images in all, one number or several.
-        arms: names of some that are known.
-        seeds: how many, or which; the first two run every strength of a tuned arm.
-        steps: student steps of GMCL.
-        splits: where to measure.
-        workers: processes of one thread each.
-        device: where they train.
-        command: a shell line, kept for the report.
-        known: arms by their names.
-        asked: by arm, the key of one more measure to take.
-        measures: these measures, by key.
+    Arguments are those of ``compare``, the arms that are ``known`` by name, the key of one more measure that is
+    ``asked`` of an arm, and these ``measures`` by key. The ``command`` is a shell line for the report.
 
     Raises:
         ConfigurationError: see :func:`monai_gmcl.benchmark.grid.jobs_of`.

@@ -7,13 +7,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Events
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_gmcl.benchmark.flops import FlopCounter
@@ -39,6 +41,8 @@ EXPLAINED = (
     "expected: operations, measured: time, of an iteration on B real images and a lesson of B, in units of a",
     "supervised one on 2 B (forward, backward, step). Counted: convolutions, matrix products, attention.",
 )
+Costs = NDArray[np.float64]
+"""Seconds and operations."""
 WARM_UP = 2
 """Iterations that are not like those that follow: the first has no lesson before it."""
 
@@ -80,8 +84,8 @@ class _PassMeter:
     def __init__(self, trainer: GMCLTrainer) -> None:
         assert trainer.teacher_step is not None
         self.counter: FlopCounter | None = None
-        self.rows: list[dict[str, list[float]]] = []
-        self._open: list[list[float]] = []
+        self.rows: list[dict[str, Costs]] = []
+        self._open: list[Costs] = []
         for owner, method, name in (
             (trainer, "_iteration", "all else"),
             (trainer, "_look_at_real_images", REAL[0]),
@@ -99,7 +103,7 @@ class _PassMeter:
     def _metered(self, work: Callable[..., Any], name: str) -> Callable[..., Any]:
         def metered(*args: Any, **kwargs: Any) -> Any:
             if name == "all else":
-                self.rows.append({name: [0.0, 0.0] for name in PASSES})
+                self.rows.append({name: np.zeros(2) for name in PASSES})
             with self._pass(name):
                 return work(*args, **kwargs)
 
@@ -107,22 +111,18 @@ class _PassMeter:
 
     @contextmanager
     def _pass(self, name: str) -> Iterator[None]:
-        inner = [0.0, 0.0]
-        self._open.append(inner)
+        self._open.append(np.zeros(2))
         before = self._now()
         yield
-        spent = [after - start for after, start in zip(self._now(), before, strict=True)]
-        self._open.pop()
-        own = self.rows[-1][name]
-        for k in range(2):
-            own[k] += spent[k] - inner[k]
-            if self._open:
-                self._open[-1][k] += spent[k]
+        spent = self._now() - before
+        self.rows[-1][name] += spent - self._open.pop()
+        if self._open:
+            self._open[-1] += spent
 
-    def _now(self) -> tuple[float, float]:
+    def _now(self) -> Costs:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        return time.perf_counter(), float(self.counter.total) if self.counter else 0.0
+        return np.array([time.perf_counter(), self.counter.total if self.counter else 0.0])
 
 
 def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) -> list[CostReport]:
@@ -146,37 +146,40 @@ def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) ->
     batch: dict[str, Tensor] = {}
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: batch.update(_batch_of(trainer)))
     meter = _PassMeter(trainer)
-    reports = [CostReport(estimator.__name__) for estimator in OF_ONE_LESSON]
-    times: dict[str, list[dict[str, float]]] = {report.name: [] for report in reports}
-    supervised: dict[str, list[float]] = {report.name: [] for report in reports}
-    for run in range(runs):
-        for estimator, report in zip(OF_ONE_LESSON, reports, strict=True):
-            if report.failure:
-                continue
-            try:
-                meter.counter = FlopCounter() if run == 0 else None
-                rows = _rows_of(trainer, estimator(), meter, iterations)
-            except (GMCLError, RuntimeError, NotImplementedError) as error:
-                report.failure = str(error).splitlines()[0]
-                # Another estimator may go on where this one failed.
-                trainer._internal_run_generator = None
-                trainer.state.iteration = trainer.state.epoch * iterations
-                continue
-            if meter.counter:
-                report.flops = {name: rows[-1][name][1] for name in PASSES}
-                report.supervised_flops = sum(report.flops[name] for name in REAL) * 2
-                meter.counter = None
-                rows = _rows_of(trainer, estimator(), meter, iterations)
-            times[report.name].append(
-                {name: statistics.median(row[name][0] for row in rows[WARM_UP:]) for name in PASSES}
-            )
+    found = {estimator: CostReport(estimator.__name__) for estimator in OF_ONE_LESSON}
+    times: dict[str, list[dict[str, float]]] = {report.name: [] for report in found.values()}
+    supervised: dict[str, list[float]] = {report.name: [] for report in found.values()}
+    for estimator, report in found.items():
+        _count(trainer, estimator(), meter, iterations, report)
+    usable = {estimator: report for estimator, report in found.items() if not report.failure}
+    for _ in range(runs):
+        for estimator, report in usable.items():
+            rows = _rows_of(trainer, estimator(), meter, iterations)[WARM_UP:]
+            times[report.name].append({name: statistics.median(row[name][0] for row in rows) for name in PASSES})
             supervised[report.name] += _supervised_seconds(trainer, batch, iterations)
-    for report in reports:
-        if not report.failure:
-            runs_of = times[report.name]
-            report.seconds = {name: statistics.median(run[name] for run in runs_of) for name in PASSES}
-            report.supervised_seconds = statistics.median(supervised[report.name])
-    return reports
+    for report in usable.values():
+        runs_of = times[report.name]
+        report.seconds = {name: statistics.median(run[name] for run in runs_of) for name in PASSES}
+        report.supervised_seconds = statistics.median(supervised[report.name])
+    return list(found.values())
+
+
+def _count(
+    trainer: GMCLTrainer, estimator: Hypergradient, meter: _PassMeter, iterations: int, report: CostReport
+) -> None:
+    """Count the operations of the passes, or find that the estimator is not for this student."""
+    meter.counter = FlopCounter()
+    try:
+        last = _rows_of(trainer, estimator, meter, iterations)[-1]
+    except (GMCLError, RuntimeError, NotImplementedError) as error:
+        report.failure = str(error).splitlines()[0]
+        # Another estimator may go on where this one failed.
+        trainer._internal_run_generator = None
+        trainer.state.iteration = trainer.state.epoch * iterations
+    else:
+        report.flops = {name: float(last[name][1]) for name in PASSES}
+        report.supervised_flops = sum(report.flops[name] for name in REAL) * 2
+    meter.counter = None
 
 
 def _batch_of(trainer: GMCLTrainer) -> Mapping[str, Tensor]:
@@ -188,16 +191,13 @@ def _batch_of(trainer: GMCLTrainer) -> Mapping[str, Tensor]:
 
 def _rows_of(
     trainer: GMCLTrainer, estimator: Hypergradient, meter: _PassMeter, iterations: int
-) -> list[dict[str, list[float]]]:
+) -> list[dict[str, Costs]]:
     trainer.hypergradient = estimator
     meter.rows = []
     trainer.state.epoch_length = iterations
     trainer.state.max_epochs = trainer.state.epoch + 1
-    if meter.counter is None:
+    with meter.counter or nullcontext():
         trainer.run()
-    else:
-        with meter.counter:
-            trainer.run()
     return meter.rows
 
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.data import class_folder_datalist, draw_labeled, image_transforms
+from monai_gmcl.data.part_names import PARTS, part_name
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["BenchmarkData", "DataOptions", "Images"]
+__all__ = ["BenchmarkData", "DataOptions", "Images", "part_folder"]
 
 Images = tuple[Tensor, Tensor]
 """Images float ``(N, C, H, W)`` or ``(N, C, D, H, W)`` from 0 to 1 and labels int64 ``(N,)``."""
@@ -29,6 +30,8 @@ HELD_OUT = 2000
 @dataclass(frozen=True)
 class DataOptions:
     """How to read a folder with ``train``, ``valid`` and, to measure at the end, ``test`` class folders.
+
+    Other usual names of these parts are as good; see :func:`part_folder`.
 
     Attributes:
         folder: path of the data set; its last part names it in the report.
@@ -73,11 +76,33 @@ class DataOptions:
         return (self.size or 32,) * self.spatial_dims
 
 
-class BenchmarkData:
-    """A data set in memory, split as a study of few labels needs it.
+def part_folder(folder: str | Path, name: str) -> Path:
+    """Return the folder of a part of a data set: of that name, or of another usual one (``val`` for ``valid``).
 
     Args:
-        options: where the images lie and how to read them.
+        folder: of the data set.
+        name: ``train``, ``valid``, ``test``, or the name of a folder with further images to measure on.
+
+    Raises:
+        DataError: no such folder, or several.
+    """
+    place = Path(folder)
+    if (place / name).is_dir():
+        return place / name
+    inner = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    part = part_name(name)
+    found = [path for path in inner if part is not None and part_name(path.name) == part]
+    if len(found) != 1:
+        others = ", ".join(f"'{other}'" for other in PARTS[part] if other != name) if part else ""
+        raise DataError(
+            f"Expected one folder {name!r} {f'(or {others}) ' if others else ''}with class folders in {str(place)!r}, "
+            f"found {', '.join(path.name for path in found or inner) or 'no folder'}."
+        )
+    return found[0]
+
+
+class BenchmarkData:
+    """A data set in memory, split as a study of few labels needs it.
 
     Raises:
         DataError: naming what is missing in the folder, or another number of classes.
@@ -85,10 +110,10 @@ class BenchmarkData:
 
     def __init__(self, options: DataOptions) -> None:
         self.options = options
-        self.items, self.class_names = class_folder_datalist(f"{options.folder}/train")
+        self.items, self.class_names = class_folder_datalist(part_folder(options.folder, "train"))
         if len(self.class_names) != options.classes:
             raise DataError(
-                f"Expected {options.classes} class folders in '{options.folder}/train', found "
+                f"Expected {options.classes} class folders in {str(part_folder(options.folder, 'train'))!r}, found "
                 f"{len(self.class_names)}: {', '.join(self.class_names)}."
             )
         self._splits: dict[str, Images] = {}
@@ -99,7 +124,7 @@ class BenchmarkData:
 
     @cached_property
     def _valid(self) -> Images:
-        items, _ = class_folder_datalist(f"{self.options.folder}/valid", self.class_names)
+        items, _ = class_folder_datalist(part_folder(self.options.folder, "valid"), self.class_names)
         order = np.random.RandomState(3).permutation(len(items))
         return self._read([items[i] for i in order])
 
@@ -138,10 +163,8 @@ class BenchmarkData:
         """Return all images of another part, such as ``test``."""
         if name in self._splits:
             return self._splits[name]
-        folder = Path(self.options.folder) / name
-        if not folder.is_dir():
-            raise DataError(f"Expected the folder {str(folder)!r} with the images to measure on, found none.")
-        self._splits[name] = self._read(class_folder_datalist(str(folder), self.class_names)[0])
+        folder = part_folder(self.options.folder, name)
+        self._splits[name] = self._read(class_folder_datalist(folder, self.class_names)[0])
         return self._splits[name]
 
     def _read(self, items: Any) -> Images:

@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 from monai.data.meta_obj import set_track_meta
+from torch import nn
 
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS, WITHIN_BUDGET
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.picture import write_picture
-from monai_gmcl.benchmark.student_run import BATCH, StudentRun
-from monai_gmcl.benchmark.synthetic_images import lesson_measures
+from monai_gmcl.benchmark.student_run import BATCH, StudentRun, small_resnet
+from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import classification_measures
@@ -103,16 +103,20 @@ class Job:
         return json.loads(file.read_text(encoding="utf-8")).get(self.measure) is not None
 
 
-def equal_compute_ratio(options: DataOptions) -> float:
+def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] = small_resnet) -> float:
     """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
 
     Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
+
+    Args:
+        options: of the images.
+        make_network: makes the student.
     """
     images = torch.rand(BATCH, options.channels, *options.image_size, generator=torch.Generator().manual_seed(0))
     labeled = images, torch.arange(BATCH) % options.classes
     counted = {}
     for arm in ("standard", "gmcl"):
-        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4)
+        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4, make_network=make_network)
         run.run()
         counted[arm] = run.flops_per_step
     return counted["gmcl"] / counted["standard"]
@@ -132,17 +136,9 @@ def jobs_of(
 ) -> list[Job]:
     """Return the runs of a grid, seed by seed, so that a grid that is stopped has whole seeds.
 
-    Args:
-        options: the data set.
-        n: numbers of labeled images in all, multiples of the number of classes.
-        arms: names of some that are known.
-        seeds: of each arm.
-        steps: student steps of GMCL.
-        splits: where to measure.
-        ratio: of :func:`equal_compute_ratio`.
-        strengths: of tuned arms, by arm and n, where they are chosen already; all are run where not.
-        known: arms by their names; see :func:`monai_gmcl.benchmark.arms.arms_of`.
-        measures: by arm, the key of one more measure to take.
+    Numbers of labeled images ``n`` are multiples of the number of classes. Steps are those of GMCL; arms of equal
+    compute get ``ratio`` times as many. Strengths of tuned arms, by arm and n, are run where they are chosen already,
+    else all. Measures are, by arm, the key of one more to take.
 
     Raises:
         ConfigurationError: an unknown arm, or a number of images that classes cannot share evenly.
@@ -164,13 +160,12 @@ def jobs_of(
             for name in arms:
                 within = name.endswith(WITHIN_BUDGET)
                 arm = known[name.removesuffix(WITHIN_BUDGET)]
-                own = round(steps * (ratio if arm.equal_compute else arm.share))
-                base = (options, number, seed, name.removesuffix(WITHIN_BUDGET))
+                own = round(steps * (ratio if arm.equal_compute else arm.share)) // (len(STRENGTHS) if within else 1)
+                base = (options, number, seed, name.removesuffix(WITHIN_BUDGET), own, tuple(splits))
                 chosen = (strengths or {}).get((name, number))
+                measure = (measures or {}).get(name)
                 for strength in (None,) if not arm.tuned else STRENGTHS if chosen is None else (chosen,):
-                    share = own // len(STRENGTHS) if within else own
-                    measure = (measures or {}).get(name)
-                    jobs.append(Job(*base, share, tuple(splits), strength, within, arm.tolerance, measure))
+                    jobs.append(Job(*base, strength, within, arm.tolerance, measure))
     return jobs
 
 
@@ -182,15 +177,9 @@ def run_jobs(
     known: Mapping[str, Arm] = ARMS,
     measures: Mapping[str, Measure] | None = None,
 ) -> Iterator[Job]:
-    """Run what is not on disk yet, in processes of their own, and yield each run when it is kept.
+    """Run what is not on disk yet, in processes of one thread each, and yield each run when it is kept.
 
-    Args:
-        jobs: of one data set.
-        folder: of the comparison.
-        workers: processes, one thread each.
-        device: where to train, the same for all: no part of the settings, so that a grid can go on elsewhere.
-        known: arms by their names.
-        measures: by key, those that jobs ask for.
+    The jobs are of one data set. The device is no part of their settings, so that a grid can go on elsewhere.
     """
     missing = [job for job in jobs if not job.is_done(folder)]
     for job in missing:
@@ -232,9 +221,8 @@ def _run(task: tuple[Job, Path, str]) -> Job:
     if picture:
         write_picture(folder / picture, run.seen)
     row = {
-        "data": job.options.name,
-        **{"n": job.n, "seed": job.seed, "arm": job.row_arm, "title": job.title(arm), "settings": job.settings},
-        "hash": job.digest,
+        **{"data": job.options.name, "n": job.n, "seed": job.seed, "arm": job.row_arm, "title": job.title(arm)},
+        **{"settings": job.settings, "hash": job.digest},
         "splits": list(job.splits),
         "commit": _commit(),
         "machine": _machine(run.device),

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What the host draws, copies and waits for, counted on a pretended device."""
 
 from __future__ import annotations
 

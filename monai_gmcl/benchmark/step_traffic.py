@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What the host draws, copies and waits for in a step of training."""
 
 from __future__ import annotations
 
@@ -20,13 +21,10 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class StepTraffic:
-    """What the host drew, copied and waited for in a number of steps.
+    """What the host drew, copied and waited for in a number of steps, by line of code, on so many real images.
 
     Attributes:
-        total: of all these steps, by line of code.
-        steps: how many there were.
-        images: of real images in them.
-        without_waiting: in how many of them the host waited for nothing.
+        without_waiting: in how many of the steps the host waited for nothing.
     """
 
     total: HostTraffic

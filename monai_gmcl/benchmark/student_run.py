@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +22,10 @@ from torch.utils.data import DataLoader, RandomSampler
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.flops import FlopCounter
-from monai_gmcl.benchmark.peak_memory import peak_resident_bytes
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.metrics.classification import mean_auc
 
-__all__ = ["BATCH", "Setup", "StudentRun", "small_resnet"]
+__all__ = ["BATCH", "Setup", "StudentRun", "peak_resident_bytes", "small_resnet"]
 
 BATCH = 32
 LEARNING_RATE = 4e-4
@@ -66,16 +66,10 @@ class Setup:
     unlabeled: Images | None = None
     spent: dict[str, float] = field(default_factory=lambda: {"student_passes": 0.0, "flops": 0.0})
 
-    def with_labeled(self, labeled: Images) -> Setup:
-        """Return the same for other images to train on."""
-        return replace(self, labeled=labeled)
-
     def arguments(self, augmentation: Callable[[Tensor], Any], *known: Tensor) -> dict[str, Any]:
         """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
 
-        Args:
-            augmentation: of one image ``(C, ...)``.
-            known: of each image, to stand in a batch beside images and labels.
+        Images ``(C, ...)`` are augmented one by one; what else is ``known`` of each stands in a batch beside labels.
         """
         data = AugmentedImages(self.labeled[0], augmentation, self.seed, self.labeled[1], *known)
         # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
@@ -115,19 +109,9 @@ class StudentRun:
     ``seen`` holds the images that the student learned from in its last step, pass by pass.
 
     AdamW with a one-cycle schedule, 32 real images a step. AUC on the choosing images is read 20 times in a run: the
-    more often, the more a small validation set chooses by luck.
-
-    Args:
-        build: the arm: makes the trainer.
-        options: how the data set is read.
-        labeled: images and labels to train on.
-        choosing: images and labels that choose weights.
-        seed: of everything random.
-        steps: student steps.
-        strength: of the arm's augmentation, where it is tuned.
-        unlabeled: images that an arm may use without their labels.
-        device: where to train.
-        learning_rate: the highest of the one-cycle schedule, above 0.
+    more often, the more a small validation set chooses by luck. Arguments are those of :class:`Setup`, the highest
+    learning rate of the schedule, ``build``, which makes the arm's trainer, and ``make_network``,
+    which makes the student, images to logits ``(B, K)``.
     """
 
     def __init__(
@@ -142,6 +126,7 @@ class StudentRun:
         unlabeled: Images | None = None,
         device: str | torch.device = "cpu",
         learning_rate: float = LEARNING_RATE,
+        make_network: Callable[[DataOptions], nn.Module] = small_resnet,
     ) -> None:
         # From here, because an arm may train more than the student before its trainer stands.
         self.device = torch.device(device)
@@ -149,7 +134,7 @@ class StudentRun:
         torch.manual_seed(seed)
         self.choosing = choosing
         self.steps = steps
-        self.network = small_resnet(options).to(self.device)
+        self.network = make_network(options).to(self.device)
         optimizer = AdamW(self.network.parameters(), lr=learning_rate)
         own = self.device, seed, steps, self.network, optimizer
         setup = Setup(options, labeled, *own, strength, choosing, unlabeled)
@@ -228,6 +213,13 @@ class StudentRun:
     def _keep(self, name: str, network: nn.Module, auc: float) -> None:
         self.valid_auc[name] = auc
         self.weights[name] = {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def peak_resident_bytes() -> int:
+    """Return the most memory that this process has held so far (Linux)."""
+    # Not ru_maxrss: a child starts with its parent's peak there, and the parent here holds models of its own.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -1,8 +1,11 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What synthetic images of a comparison are like: how far apart, and how near to the labeled ones."""
+"""What images an arm makes and trains on: how far apart, how near to the labeled ones, and in a picture."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,10 +13,13 @@ from torch import Tensor
 from monai_gmcl.benchmark.data_sets import Images
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.metrics import diversity, memorization, small_pixels
+from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet
 from monai_gmcl.teachers.base import draw_latents
 
-__all__ = ["diversity_of_some", "lesson_measures"]
+__all__ = ["diversity_of_some", "lesson_measures", "write_picture"]
 
+ROWS, COLUMNS = 4, 8
+"""Images of each pass in a picture."""
 COMPARED = 500
 """Images whose diversity is measured, at most: it takes all pairs."""
 
@@ -29,11 +35,6 @@ def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[st
 
     A teacher that changes images stays near them: its share of memorization is high because it may be, and low where
     changes are strong. ``diversity_real`` is that of the labeled images.
-
-    Args:
-        trainer: after its run.
-        labeled: images and labels that it was trained on.
-        seed: of the latents.
     """
     images, labels = (part.to(trainer.device) for part in labeled)
     generator = torch.Generator().manual_seed(seed)
@@ -46,3 +47,16 @@ def lesson_measures(trainer: GMCLTrainer, labeled: Images, seed: int) -> dict[st
         "diversity_real": diversity_of_some(labeled[0]),
         "memorization": memorization(made, labeled[0], small_pixels).share,
     }
+
+
+def write_picture(path: Path, passes: Sequence[Tensor]) -> None:
+    """Write what a student learned from in one step: a block of images for each of its passes, twice their size.
+
+    Images are ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice is shown, clipped to 0 to 1. They may
+    be patients': the folder, which is made, gets a ``.gitignore`` that keeps it out of repositories.
+    """
+    starts = range(0, ROWS * COLUMNS, COLUMNS)
+    rows = [SheetRow("", [images[start : start + COLUMNS] for images in passes]) for start in starts]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+    path.write_bytes(image_sheet(rows, tile=2 * max(passes[0].shape[-2:])))

@@ -45,7 +45,7 @@ def audit(
     overwrite: bool = False,
     **override: Any,
 ) -> None:
-    """List the labels of a data set that are probably false, and estimate how many there are.
+    """List the labels of a data set that are probably wrong, and estimate how many there are.
 
     Each image is judged by a student that did not train on its label: of the images of training and validation one
     fold after the other is left out, and a small student learns the rest. Images of the test part are judged by all of
@@ -56,9 +56,9 @@ def audit(
         dataset_dir: what the bundle's training takes: a folder, a CSV table or a MONAI JSON datalist.
         out: folder of the files; made if there is none.
         folds: number of students, 2 or more. Default: 5.
-        model_file: ``model.pt`` of a training, such as a weighed one: that student judges all images instead, also
-            those that it trained on. What it has learned by heart it does not doubt. The column ``part`` tells what it
-            trained on, where the data set is that of its training.
+        model_file: ``model.pt`` of a training, such as one with weights by the look-ahead: that student judges all
+            images instead, including those that it was trained on. It does not suspect labels that it has memorized.
+            The column ``part`` says what it was trained on, if the data set is that of its training.
         config_file: the bundle's training configuration, which says how images are read and builds the student.
             Default: that of the bundle that comes with monai_gmcl.
         trusted_dir: images whose labels are sure, as in the bundle's training; tables and lists can say so in a column

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``python -m monai_gmcl check``: what each hypergradient estimator does on a user's own student."""
 
 from __future__ import annotations
 
@@ -55,6 +56,8 @@ def check(
         print(cost_table(cost_of_passes(trainer, max(iterations, 10), repeats)))
         values = {"bundle_root": root, **override}
         print(traffic_table(traffic_of_steps(lambda: _trainer(files, values, DEVICE), max(iterations, 10))))
+        if trainer.amp:
+            print("The host's part was counted without mixed precision, which the pretended device does not have.")
     else:
         print(report_table(check_estimators(trainer, iterations, repeats)))
 
@@ -67,7 +70,7 @@ def _trainer(files: list[str], values: dict[str, Any], device: torch.device | No
     # Nothing is to be written or validated: the trainer runs alone.
     parser.update({"train#trainer#train_handlers": [], "train#trainer#accumulation_steps": 1})
     if device is not None:
-        parser.update({"device": device, "train#trainer#device": device})
+        parser.update({"device": device, "train#trainer#device": device, "train#trainer#amp": False})
     parser.get_parsed_content("initialize", default=None)
     for part in MODULES if device is not None else ():
         module = parser.get_parsed_content(f"train#trainer#{part}", default=None)

@@ -41,7 +41,8 @@ def compare(
     report`` writes it again from what is on disk, also while a grid runs.
 
     Args:
-        data_dir: folder with ``train`` and ``valid`` class folders, and those named in ``splits``.
+        data_dir: folder with ``train`` and ``valid`` (or ``val``, ``validation``, ...) of class folders, and those
+            named in ``splits``.
         out: folder of the results: ``runs/*.json``, one a run, and the report. ``pictures`` in it holds what each arm
             trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
         n: labeled images in all, one number or several.
@@ -68,7 +69,7 @@ def compare(
             package that is not installed.
     """
     command = _command(**locals())
-    check_installed("scipy")
+    check_installed("scipy", "pandas")
     # Here: the other commands of monai_gmcl do without the packages that reports need.
     from monai_gmcl.benchmark.comparison import data_options, run_comparison
 

@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 """``python -m monai_gmcl export``: a trained student as TorchScript, with what it was trained for."""
 
 from __future__ import annotations

@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``python -m monai_gmcl init``: a copy of the bundle, to change and to train."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import monai_gmcl
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["BUNDLES", "bundle_folder", "init"]
+__all__ = ["BUNDLES", "bundle_command", "bundle_folder", "init"]
 
 BUNDLES = ("gmcl_classification", "gmcl_segmentation")
 
@@ -32,8 +35,26 @@ def init(directory: str, bundle: str = BUNDLES[0]) -> None:
     )
     print(
         f"The bundle is in {target}; its docs/README.md tells of settings and results. Train it with\n"
-        f"python -m monai.bundle run --bundle_root {target} --config_file {target / 'configs' / 'train.yaml'}"
+        + bundle_command(target, "train.yaml")
     )
+
+
+def bundle_command(bundle_root: str | Path, *configs: str, **settings: Any) -> str:
+    """Return the shell line that runs a bundle.
+
+    Args:
+        bundle_root: its folder.
+        configs: names of files in its ``configs``; later ones go over earlier ones.
+        settings: of the configuration; those that are empty or None are left out.
+    """
+    files = [str(Path(bundle_root, "configs", name)) for name in configs]
+    listed = shlex.quote(files[0] if len(files) == 1 else str(files))
+    if len(files) > 1 and all(shlex.quote(file) == file for file in files):
+        listed = f'"{files}"'  # the same, easier to read
+    given = {name: value for name, value in settings.items() if value not in ("", None)}
+    options = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items()]
+    root = shlex.quote(str(bundle_root))
+    return " ".join([f"python -m monai.bundle run --bundle_root {root} --config_file {listed}", *options])
 
 
 def bundle_folder(bundle: str = BUNDLES[0]) -> Path:

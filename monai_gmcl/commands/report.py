@@ -21,7 +21,7 @@ def report(out: str, pictures: bool = False) -> None:
     Raises:
         ConfigurationError, DataError: a package that is not installed, no runs, files that are none.
     """
-    check_installed("scipy")
+    check_installed("scipy", "pandas")
     # Here: the other commands of monai_gmcl do without the packages that reports need.
     from monai_gmcl.benchmark.report import write_report
 

@@ -43,7 +43,7 @@ def synthesize(
 ) -> None:
     """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, card.
 
-    A run that was cut off goes on where it stopped when it is called again with the same arguments, and ends with the
+    An interrupted run continues where it stopped when it is called again with the same arguments, and ends with the
     same bytes. Class names, crop, size, intensity range and spacing are those of the training, where the teacher's file
     says them (those of :class:`monai_gmcl.handlers.TeacherSaver` in the bundle do); others are errors then.
 

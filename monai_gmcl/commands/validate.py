@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m monai_gmcl validate``: every fault of a data set at once, before a training meets the first."""
+"""``python -m monai_gmcl validate``: checks every file of a data set and reports all problems in one table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def validate(
     intensity_range: Sequence[float] | None = None,
     json: bool = False,
 ) -> None:
-    """Look at every file of a data set once, and print a table: file, fault, what to do.
+    """Check every file of a data set, and print all problems in one table: file, problem, what to do.
 
     Errors end the command with exit code 1: a training would stop at them, or be wrong. Warnings do not.
 
@@ -52,4 +52,4 @@ def validate(
         )
     print(dumps(report.to_json(), indent=1) if json else report.table())
     if report.errors:
-        raise DataError(f"{len(report.errors):,} of the faults above are errors: a training would stop or be wrong.")
+        raise DataError(f"{len(report.errors):,} of the problems above are errors: a training would stop or be wrong.")

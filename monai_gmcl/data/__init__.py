@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Reading, splitting and drawing data sets."""
 
 from __future__ import annotations
 
@@ -13,10 +14,9 @@ from monai_gmcl.data.mask_opening import open_segmentation_data
 from monai_gmcl.data.mask_phantom import make_mask_phantom, make_volume_mask_phantom
 from monai_gmcl.data.opening import LabeledData, open_data
 from monai_gmcl.data.phantom import make_phantom
-from monai_gmcl.data.prediction import prediction_datalist
 from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
-from monai_gmcl.data.unlabeled import unlabeled_datalist
+from monai_gmcl.data.unlabeled import prediction_datalist, unlabeled_datalist
 from monai_gmcl.data.unlabeled_phantom import make_unlabeled_phantom
 from monai_gmcl.data.volume_phantom import make_volume_phantom
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""Data sets in lists: CSV tables and MONAI JSON datalists."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.label_names import class_name, group_name, multi_label
-from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, is_image
+from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
 from monai_gmcl.data.tables import Table, read_json, read_table
 
 __all__ = ["Row", "image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
@@ -112,12 +113,9 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
         return image
     label = row["label"]
     read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
-    if isinstance(label, str) and is_image(Path(label)):
-        return fault(
-            "label",
-            "a class (masks are for open_segmentation_data and the bundle gmcl_segmentation)",
-            f"the file {label!r}",
-        )
+    if isinstance(label, str) and label.lower().endswith(IMAGE_SUFFIXES):
+        wanted = "a class (masks are for open_segmentation_data and the bundle gmcl_segmentation)"
+        return fault("label", wanted, f"the file {label!r}")
     if read is None:
         wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
         return fault("label", wanted, repr(label))
@@ -142,7 +140,7 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
     ways = [written, written.strip()] if ".." in slashed.split("/") else [written, written.strip(), slashed]
     try:
         for way in ways:
-            if (path.parent / way).is_file():
+            if (path.parent / way).is_file() or is_series(path.parent / way):
                 return str(path.parent / way)
         near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
     except (OSError, ValueError) as error:  # a name too long, a name that is no text

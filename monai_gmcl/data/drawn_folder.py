@@ -1,17 +1,20 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Data sets that are drawn into a folder once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["draw_once"]
+__all__ = ["draw_classes", "draw_once"]
 
 
 def draw_once(
@@ -24,13 +27,8 @@ def draw_once(
 ) -> None:
     """Draw a data set into a folder, or take the one that stands there already.
 
-    Args:
-        folder: of the data set; made if there is none.
-        record: name of the JSON file in it that says what was drawn.
-        what: the data set, for messages.
-        parameters: all that the images depend on.
-        draw: makes the images in a folder that it is given.
-        told: what else the record says.
+    The JSON file ``record`` in it says what was drawn: the parameters, all that the images depend on, and what else is
+    to be told.
 
     Raises:
         DataError: the folder holds something else, or the data set with other parameters.
@@ -53,6 +51,26 @@ def draw_once(
             if not (folder / record).is_file():
                 raise
             _check_same(folder / record, what, parameters, whole)
+
+
+def draw_classes(
+    folder: Path,
+    counts: Mapping[str, int],
+    names: Sequence[str],
+    seed: int,
+    draw: Callable[[int, np.random.Generator, Path], None],
+) -> None:
+    """Draw so many files of each class in each split; a file depends on (seed, split, class, index) alone.
+
+    Drawn is the number of the class, by a generator, into ``<split>/<class>/<index>``, a path without its ending.
+    """
+    for split, count in counts.items():
+        split_key = int.from_bytes(split.encode(), "big")
+        for label, name in enumerate(names):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for index in range(count):
+                draw(label, np.random.default_rng([seed, split_key, label, index]), target / f"{index:04d}")
 
 
 def _check_same(record: Path, what: str, parameters: Mapping[str, Any], whole: Mapping[str, Any]) -> None:

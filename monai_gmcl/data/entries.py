@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""From what is written to classes, patients and slides: one name for each in all parts of a data set."""
 
 from __future__ import annotations
 
@@ -35,14 +35,8 @@ def name_parts(
 ) -> tuple[dict[str, list[Item]], list[str]]:
     """Number the classes, and give each class, patient and slide one name in all parts.
 
-    Args:
-        parts: the entries of each part; the first part's classes are those of the data set.
-        class_names: the classes in the order of their labels. Default: those found, numbers first, as numbers.
-        source: the folder, table or list, for messages.
-        on_fault: called with each fault; faulty entries are left out.
-
-    Returns:
-        Items of each part, and the class names.
+    Return the items of each part, without the faulty ones, and the class names: those that are given in the order of
+    their labels, or those of the first part, numbers first, as numbers.
     """
     entries = [entry for part in parts.values() for entry in part]
     labels = [entry.item["label"] for entry in entries]

@@ -26,7 +26,13 @@ KINDS: dict[str, Kind] = {
     "missing": Kind(True, "correct the path, or put the file there", in_one_line=True),
     "layout": Kind(True, "give each class a folder of images, the same in every part"),
     "not_an_image": Kind(True, "take it out, or save it as PNG, JPEG, TIFF or NIfTI", in_one_line=True),
-    "dicom": Kind(True, "convert it to NIfTI with dcm2niix, or a single image to PNG with dcmj2pnm", in_one_line=True),
+    "dicom": Kind(
+        True,
+        "put each series into a folder of its own, which pip install 'monai_gmcl[dicom]' reads; or convert it to NIfTI "
+        "with dcm2niix, a single image to PNG with dcmj2pnm",
+        in_one_line=True,
+    ),
+    "series": Kind(True, "put each series, whole, into a folder of its own, or convert it to NIfTI with dcm2niix"),
     "table": Kind(True, "correct the table"),
     "row": Kind(True, "correct the row, or take it out"),
     "label": Kind(True, "correct the label, or take the row out"),
@@ -142,11 +148,7 @@ def tell(same: Sequence[Fault]) -> str:
 
 
 def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
-    """Raise the first error, with how many there are.
-
-    Args:
-        faults: also warnings, which do not count.
-        source: of the data set that ``python -m monai_gmcl validate`` can tell more of.
+    """Raise the first error, with how many there are; ``validate`` can tell more of a source. Warnings do not count.
 
     Raises:
         DataError: there is an error among the faults.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""What is wrong with a file before or while it is decoded."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Image files, read whole and checked as their header is read: PNG, JPEG, TIFF and NIfTI."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from monai.utils.enums import MetaKeys
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from monai_gmcl.data.dicom_series import is_series, read_series
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.file_faults import decoding_fault, file_fault, sides, unknown_fault
 from monai_gmcl.exceptions import ConfigurationError
@@ -24,6 +26,7 @@ __all__ = [
     "PICTURES",
     "PIXEL_LIMITS",
     "check_pixel_limit",
+    "is_volume",
     "picture_array",
     "picture_channels",
     "read_picture",
@@ -34,7 +37,7 @@ __all__ = [
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
 """Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
 PICTURES = "a readable PNG, JPEG or TIFF image"
-VOLUMES = "a readable NIfTI volume"
+VOLUMES = "a readable NIfTI volume or DICOM series"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I")
 ORIENTATION = 0x0112
@@ -42,16 +45,10 @@ DEEPEST = 65535
 
 
 def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -> Image.Image | Fault:
-    """Read a PNG, JPEG or TIFF image whole and upright, or say what is wrong with it.
+    """Read a PNG, JPEG or TIFF image whole and upright (EXIF), or say what is wrong with it.
 
-    The header is looked at before anything is decoded: an image over the limit costs no memory.
-
-    Args:
-        path: of the file.
-        pixel_limit: most pixels. Default: ``PIXEL_LIMITS[2]``.
-
-    Returns:
-        The image in the file's own mode, turned as its EXIF orientation says; a mode that :func:`picture_array` takes.
+    The header is looked at before anything is decoded: an image over the limit of pixels costs no memory. The mode is
+    the file's own, one that :func:`picture_array` takes.
     """
     limit = PIXEL_LIMITS[2] if pixel_limit is None else pixel_limit
 
@@ -65,6 +62,11 @@ def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -
         return _depth_fault(image, str(path)) or image
 
     return _look(path, whole)
+
+
+def is_volume(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a volume: a NIfTI file by its name, or a DICOM series."""
+    return str(path).lower().endswith((".nii", ".nii.gz")) or is_series(path)
 
 
 def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
@@ -160,26 +162,25 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
 def read_volume(
     path: str | os.PathLike[str], pixel_limit: int | None = None
 ) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read a NIfTI volume, or say what is wrong with it.
-
-    Args:
-        path: of the file.
-        pixel_limit: most voxels, channels included. Default: ``PIXEL_LIMITS[3]``.
+    """Read a NIfTI volume or a DICOM series of at most so many voxels, channels included, or say what is wrong with it.
 
     Returns:
         The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data;
-        axes of length 1 after the first three are left out.
-        Axes go to the right, to the front and up (RAS), as near as turning and flipping brings them; the affine
-        follows.
+        axes of length 1 after the first three are left out. Axes go to the right, to the front and up (RAS), as near as
+        turning and flipping brings them; the affine follows.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
-    unfit = file_fault(path, VOLUMES)
+    unfit = None if is_series(path) else file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit
     reader = NibabelReader(as_closest_canonical=True)
     try:
-        volume = reader.read(str(path))
-        unfit = _volume_fault(volume, str(path), limit)
+        if os.path.isdir(path):
+            volume = read_series(path, limit)
+            reader.filenames = [str(path)]
+        else:
+            volume = reader.read(str(path))
+        unfit = volume if isinstance(volume, Fault) else _volume_fault(volume, str(path), limit)
         if unfit is not None:
             return unfit
         array, meta = reader.get_data(volume)
@@ -196,7 +197,9 @@ def read_volume(
 
 
 def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
-    """Return the channels of a volume by its header, or say what is wrong with it."""
+    """Return the channels of a volume by its header, or say what is wrong with it. A DICOM series has one."""
+    if is_series(path):
+        return 1
     unfit = file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit

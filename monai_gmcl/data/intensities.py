@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""Which numbers of a file become black and white."""
 
 from __future__ import annotations
 
@@ -56,13 +56,9 @@ def deep_range(grey: NDArray[Any]) -> tuple[float, float]:
 def scaled_picture(
     image: Image.Image, channels: int, intensity_range: tuple[float, float] | None = None
 ) -> NDArray[np.float32]:
-    """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` or ``(3, H, W)``, by its range of intensities.
+    """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` or ``(3, H, W)``.
 
-    Args:
-        image: as :func:`~monai_gmcl.data.image_files.read_picture` returns it.
-        channels: 1 or 3.
-        intensity_range: the file's numbers that become 0 and 255. Default: 0 and 255; :func:`deep_range` for grey of
-            16 bits.
+    The file's numbers that become 0 and 255 are by default these, or :func:`deep_range` for grey of 16 bits.
     """
     deep = image.mode.startswith("I")
     if intensity_range is None and not deep:

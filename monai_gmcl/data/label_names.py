@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Names of classes, patients and slides, however they are written."""
 
 from __future__ import annotations
 

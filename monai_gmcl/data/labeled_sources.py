@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Real images that a teacher changes, found by their label."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""What stands in a folder, without what operating systems leave there."""
 
 from __future__ import annotations
 
@@ -9,48 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.file_faults import is_dicom
+from monai_gmcl.data.litter import is_litter
 
-__all__ = ["IMAGE_SUFFIXES", "Item", "folder_entries", "folder_files", "foreign_fault", "is_image", "is_litter"]
+__all__ = ["IMAGE_SUFFIXES", "Item", "folder_entries", "folder_files", "foreign_fault", "is_image"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
 
 Item = dict[str, Any]
 """``image``: path; ``label``: class index or list of floats; ``group``, where known: patient or slide."""
 
-LITTER = {
-    "thumbs.db",
-    "thumbs.db:encryptable",
-    "ehthumbs.db",
-    "ehthumbs_vista.db",
-    "desktop.ini",
-    "autorun.inf",
-    "$recycle.bin",
-    "system volume information",
-    "__macosx",
-    "icon\r",
-    "network trash folder",
-    "temporary items",
-    "lost+found",
-    "@eadir",
-    "#recycle",
-    "#snapshot",
-    "@recycle",
-    "@recently-snapshot",
-    "__pycache__",
-}
-"""Names, in small letters, that operating systems and network drives leave in folders."""
-
-
-def is_litter(name: str) -> bool:
-    """Whether an operating system left a file or folder of this name: hidden ones, ``Thumbs.db``, ``__MACOSX``, ..."""
-    return name.startswith((".", "~$")) or name.lower() in LITTER
-
 
 def is_image(path: Path) -> bool:
-    """Whether the file's name ends like an image that can be read."""
-    return path.name.lower().endswith(IMAGE_SUFFIXES)
+    """Whether the file's name ends like an image that can be read, or a folder is a DICOM series."""
+    return path.name.lower().endswith(IMAGE_SUFFIXES) or is_series(path)
 
 
 def folder_entries(folder: Path, on_fault: OnFault) -> list[Path]:
@@ -65,8 +39,8 @@ def folder_entries(folder: Path, on_fault: OnFault) -> list[Path]:
 def folder_files(folder: Path, on_fault: OnFault) -> Iterator[Path]:
     """Every file of a folder and of the folders in it, by path, without what operating systems left there.
 
-    A folder that is named like an image counts as a file: reading it is the error that names it. A folder that a link
-    leads back to is looked at once.
+    A DICOM series counts as a file, and so does a folder that is named like an image: reading it is the error that
+    names it. A folder that a link leads back to is looked at once.
     """
     yield from sorted(_files(folder, on_fault, set()))
 
@@ -84,7 +58,7 @@ def _files(folder: Path, on_fault: OnFault, seen: set[str]) -> Iterator[Path]:
 
 
 def foreign_fault(path: Path, where: str) -> Fault:
-    """Tell of a file that is no image: DICOM by its name, with what converts it."""
+    """Tell of a file that is no image: single DICOM files by their name, with what reads or converts them."""
     if is_dicom(path):
         return Fault("dicom", str(path), f"PNG, JPEG, TIFF or NIfTI {where}", f"DICOM ({path.name!r})")
     return Fault("not_an_image", str(path), f"only images ({', '.join(IMAGE_SUFFIXES)}) {where}", f"{str(path.name)!r}")

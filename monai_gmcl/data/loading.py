@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""From the path of an image to a tensor from 0 to 1."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -25,8 +27,11 @@ from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_vo
 from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
 from monai_gmcl.data.mask_loading import ReadMaskd
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.ranks import Ranks
 
 __all__ = ["ReadImaged", "image_transforms"]
+
+logger = logging.getLogger(__name__)
 
 
 class ReadImaged(MapTransform):
@@ -46,12 +51,13 @@ class ReadImaged(MapTransform):
     several pages or frames       refused; of a phone's photo with a preview (MPO) the photo is read
     ============================  ====================================================================================
 
-    NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored. NaN and infinity are
-    refused, and what is larger than the limit, before it is decoded.
+    NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored, and so does a DICOM series,
+    a folder of slices, which ``pip install "monai_gmcl[dicom]"`` reads. NaN and infinity are refused, and what is
+    larger than the limit, before it is decoded.
 
     Args:
         keys: of the paths.
-        spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI.
+        spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI and DICOM series.
         channels: 1 (grey) or 3 (RGB) for images; converted where the file differs. The file's own for volumes.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26 (8,192 x 8,192); 2**29 for volumes.
         intensity_range: of images, the file's numbers that come out as 0 and 255; what is outside is clipped. Default:
@@ -147,7 +153,7 @@ def image_transforms(
         spatial_dims: 2 for PNG, JPEG, TIFF; 3 for NIfTI.
         channels: 1 or 3 for 2-D images; the volume's for 3-D.
         crop: centre to keep, in pixels, after the spacing.
-        size: to resize to after the crop (area interpolation).
+        size: to resize to after the crop (area interpolation). The first image that changes is logged.
         intensity_range: the files' numbers that become 0 and 1; what is outside is clipped. Default: 0 and 255 of
             images of 8 bits; of 16 bits see :class:`ReadImaged`; each volume's own least and most.
         key: of the path, then of the image.
@@ -180,7 +186,7 @@ def image_transforms(
     if crop is not None:
         steps.append(CenterSpatialCropd(keys, _sizes(crop, spatial_dims)))
     if size is not None:
-        steps.append(Resized(keys, _sizes(size, spatial_dims), mode=["area", "nearest"][: len(keys)]))
+        steps.append(_ToldResize(keys, _sizes(size, spatial_dims), mode=["area", "nearest"][: len(keys)]))
     return _NamingCompose(steps)
 
 
@@ -192,6 +198,23 @@ class _Respaced(Spacingd):
             raise ConfigurationError("spacing needs MONAI's meta data, which are off: set_track_meta(True).")
         respaced: dict[Hashable, Any] = super().__call__(data, lazy)
         return respaced
+
+
+class _ToldResize(Resized):
+    """Resized that logs, once, that it changes images."""
+
+    told = False
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        resized: dict[Hashable, Any] = super().__call__(data, lazy)
+        for key in self.key_iterator(resized):
+            before, after = tuple(data[key].shape[1:]), tuple(resized[key].shape[1:])
+            if before != after and not self.told:
+                self.told = True
+                if Ranks().index == 0:
+                    sizes = (" x ".join(map(str, shape)) for shape in (before, after))
+                    logger.info("Images are resized, the first one from %s to %s (image_size).", *sizes)
+        return resized
 
 
 def _spacing(spacing: float | Sequence[float], spatial_dims: int) -> list[float]:

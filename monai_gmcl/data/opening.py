@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A labeled data set in three parts, whatever the user has."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_gmcl.data.faults import Fault, alike, stop_at_errors, tell
-from monai_gmcl.data.image_files import picture_channels, volume_channels
+from monai_gmcl.data.image_files import is_volume, picture_channels, volume_channels
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.part_names import PARTS
@@ -140,7 +141,7 @@ def image_kind(paths: Iterable[str]) -> tuple[int, int]:
     first: tuple[str, int, int] | None = None
     most = 0
     for path in dict.fromkeys(paths):
-        dims = 3 if path.lower().endswith((".nii", ".nii.gz")) else 2
+        dims = 3 if is_volume(path) else 2
         channels = volume_channels(path) if dims == 3 else picture_channels(path)
         if isinstance(channels, Fault):
             raise channels.error()

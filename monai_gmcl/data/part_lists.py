@@ -10,9 +10,8 @@ from typing import Any
 
 from monai_gmcl.data.datalists import Row, table_rows
 from monai_gmcl.data.faults import Fault, OnFault
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
-from monai_gmcl.data.trusted_rows import is_trusted, no_trusted
 
 __all__ = ["LISTS", "list_rows"]
 

@@ -1,10 +1,15 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""Which part of a data set is meant: by the names of folders, lists and tables, or by a row that says it is trusted."""
 
 from __future__ import annotations
 
-__all__ = ["PARTS", "part_name"]
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.data.faults import Fault, OnFault
+
+__all__ = ["PARTS", "is_trusted", "no_trusted", "part_name"]
 
 PARTS = {
     "training": ("train", "training", "trn"),
@@ -13,6 +18,8 @@ PARTS = {
 }
 """Parts of a data set, by the names that folders, lists and tables give them."""
 ENDINGS = ("dataset", "images", "split", "data", "set")
+YES = ("1", "1.0", "true", "yes")
+NO = ("", "0", "0.0", "false", "no", "none")
 
 
 def part_name(name: str) -> str | None:
@@ -21,3 +28,24 @@ def part_name(name: str) -> str | None:
     for ending in ENDINGS:
         letters = letters.removesuffix(ending)
     return next((part for part, names in PARTS.items() if letters in names), None)
+
+
+def is_trusted(written: Any, part: str, path: Path, number: int, on_fault: OnFault) -> bool:
+    """Return whether a row of a table or list says in its column ``trusted`` that its label is sure.
+
+    Yes, true or 1; no, false, 0 or nothing; in small or capital letters. Something else is a fault, and so is yes in
+    another part than training: images of validation and test are measured with.
+    """
+    text = str(written).strip().casefold()
+    if text not in (*YES, *NO):
+        on_fault(Fault("row", str(path), "yes or no, true or false, 1 or 0 as 'trusted'", repr(written), number))
+    if text in YES and part != "training":
+        wanted = "trusted images in the part training: those of validation and test are measured with"
+        on_fault(Fault("row", str(path), wanted, f"a trusted one in {part}", number))
+        return False
+    return text in YES
+
+
+def no_trusted(path: Path) -> Fault:
+    """Return the warning that no row is trusted though there is a column for it."""
+    return Fault("unread_column", str(path), "an image with yes in 'trusted'", "no only")

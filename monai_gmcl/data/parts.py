@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A labeled data set by its parts, training, validation and test, whatever form it has on disk."""
+"""A data set by its parts, as it stands in folders, a table or a list."""
 
 from __future__ import annotations
 
@@ -51,23 +51,29 @@ def list_parts(
     """
     path = Path(str(path))
     names = None if class_names is None else list(map(str, class_names))
-    parts: Entries = {"training": []}
-    if path.is_dir():
-        if group_column:
-            found = "a folder: folders of patients in class folders are taken"
-            on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
-        parts, names = _folder_parts(path, names, on_fault)
-    elif path.suffix.lower() in LISTS:
-        rows = list_rows(path, group_column, on_fault)
-        parts = {part: row_entries(listed, path, names, on_fault) for part, listed in rows.items()} or parts
-    else:
-        accepted = "a folder of class folders, a .csv table or a .json datalist"
-        on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    parts, names = _entries(path, group_column, names, on_fault)
     if str(trusted_dir):
         classes = names or list(dict.fromkeys(str(entry.item["label"]) for entry in parts["training"]))
         further, _ = class_folder_entries(Path(str(trusted_dir)), classes, on_fault)
         parts["trusted"] = [*parts.get("trusted", []), *further]
     return name_parts(parts, names, path, on_fault)
+
+
+def _entries(
+    path: Path, group_column: str | None, names: list[str] | None, on_fault: OnFault
+) -> tuple[Entries, list[str] | None]:
+    if path.is_dir():
+        if group_column:
+            found = "a folder: folders of patients in class folders are taken"
+            on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
+        return _folder_parts(path, names, on_fault)
+    if path.suffix.lower() in LISTS:
+        rows = list_rows(path, group_column, on_fault)
+        parts = {part: row_entries(listed, path, names, on_fault) for part, listed in rows.items()}
+        return parts or {"training": []}, names
+    accepted = "a folder of class folders, a .csv table or a .json datalist"
+    on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    return {"training": []}, names
 
 
 def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault) -> tuple[Entries, list[str]]:

@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The phantom: tissue of four grades that shows no patient."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from monai_gmcl.data.drawn_folder import draw_once
+from monai_gmcl.data.drawn_folder import draw_classes, draw_once
 from monai_gmcl.data.phantom_image import phantom_image
 from monai_gmcl.exceptions import ConfigurationError
 
@@ -56,16 +58,10 @@ def make_phantom(
         )
     folder = Path(folder)
     parameters = {"version": VERSION, "images_per_class": counts, "size": size, "seed": seed}
-    draw_once(folder, "phantom.json", "phantom", parameters, lambda place: _draw(place, seed, counts, size))
+    draw = partial(draw_classes, counts=counts, names=PHANTOM_GRADES, seed=seed, draw=partial(_draw, size=size))
+    draw_once(folder, "phantom.json", "phantom", parameters, draw)
     return folder
 
 
-def _draw(folder: Path, seed: int, images_per_class: Mapping[str, int], size: int) -> None:
-    for split, count in images_per_class.items():
-        split_key = int.from_bytes(split.encode(), "big")
-        for grade, name in enumerate(PHANTOM_GRADES):
-            target = folder / split / name
-            target.mkdir(parents=True)
-            for index in range(count):
-                generator = np.random.default_rng([seed, split_key, grade, index])
-                Image.fromarray(phantom_image(grade, generator, size)).save(target / f"{index:04d}.png")
+def _draw(grade: int, generator: np.random.Generator, path: Path, size: int) -> None:
+    Image.fromarray(phantom_image(grade, generator, size)).save(path.with_suffix(".png"))

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""One image of the phantom, H&E-like epithelium, drawn from a generator."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Splits by patient and slide that keep the shares of classes, and small labeled sets by seed."""
 
 from __future__ import annotations
 
@@ -54,6 +55,15 @@ def grouped_stratified_split(
     if min(fractions, default=0.0) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"Expected fractions above 0 that sum to 1, got {list(fractions)}.")
     groups = groups_of(items, group_key, twins)
+    parts = _dealt(items, groups, fractions, seed)
+    if not all(parts):
+        raise DataError(f"Expected at least {len(parts)} groups to fill {len(parts)} parts, found {len(groups)}.")
+    return [[items[i] for i in sorted(part)] for part in parts]
+
+
+def _dealt(
+    items: Sequence[Item], groups: Mapping[Hashable, list[int]], fractions: Sequence[float], seed: int
+) -> list[list[int]]:
     classes = sorted({str(item["label"]) for item in items})
     counts = {
         name: np.array([sum(str(items[i]["label"]) == c for i in members) for c in classes], dtype=float)
@@ -73,9 +83,7 @@ def grouped_stratified_split(
         chosen = int(np.argmax(need))
         wanted[chosen] -= counts[name]
         parts[chosen] += groups[name]
-    if not all(parts):
-        raise DataError(f"Expected at least {len(parts)} groups to fill {len(parts)} parts, found {len(groups)}.")
-    return [[items[i] for i in sorted(part)] for part in parts]
+    return parts
 
 
 def groups_of(

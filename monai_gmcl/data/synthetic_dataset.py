@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A data set of images that a teacher makes when they are asked for."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""CSV tables and JSON files as programs and offices write them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Images without labels beside the phantom, some of them foreign."""
 
 from __future__ import annotations
 
@@ -67,15 +68,7 @@ def make_unlabeled_phantom(
 
 
 def foreign_image(generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
-    """Draw a grey image that is no epithelium: bright bands on a gradient, as a misfiled radiograph would show.
-
-    Args:
-        generator: of everything that varies.
-        size: pixels a side.
-
-    Returns:
-        RGB ``(size, size, 3)``, all channels alike.
-    """
+    """Draw a grey image, RGB ``(size, size, 3)``, that is no epithelium: bright bands, as in a misfiled radiograph."""
     x, y = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
     slope, bend, phase, count = generator.uniform([-0.3, 0.2, 0, 2], [0.3, 0.8, 2 * np.pi, 5])
     bands = np.cos(np.pi * count * (y + bend * x**2 + slope * x) + phase)

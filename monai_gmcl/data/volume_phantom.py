@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The phantom in 3-D: volumes with a lesion of four shapes, stored as several scanners would."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from monai.transforms.utils import create_rotate
 from numpy.typing import NDArray
 
-from monai_gmcl.data.drawn_folder import draw_once
+from monai_gmcl.data.drawn_folder import draw_classes, draw_once
 from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["LESION_SHAPES", "drawn_volume", "make_volume_phantom", "phantom_volume"]
@@ -59,19 +61,13 @@ def make_volume_phantom(folder: str | Path, volumes_per_class: Mapping[str, int]
         )
     folder = Path(folder)
     parameters = {"version": VERSION, "volumes_per_class": counts, "seed": seed}
-    draw_once(folder, "volume_phantom.json", "volume phantom", parameters, lambda place: _draw(place, seed, counts))
+    draw = partial(draw_classes, counts=counts, names=LESION_SHAPES, seed=seed, draw=_draw)
+    draw_once(folder, "volume_phantom.json", "volume phantom", parameters, draw)
     return folder
 
 
-def _draw(folder: Path, seed: int, volumes_per_class: Mapping[str, int]) -> None:
-    for split, count in volumes_per_class.items():
-        split_key = int.from_bytes(split.encode(), "big")
-        for shape, name in enumerate(LESION_SHAPES):
-            target = folder / split / name
-            target.mkdir(parents=True)
-            for index in range(count):
-                generator = np.random.default_rng([seed, split_key, shape, index])
-                NIBABEL.save(drawn_volume(shape, generator)[0], target / f"{index:04d}.nii.gz")
+def _draw(shape: int, generator: np.random.Generator, path: Path) -> None:
+    NIBABEL.save(drawn_volume(shape, generator)[0], f"{path}.nii.gz")
 
 
 def drawn_volume(shape: int, generator: np.random.Generator) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The check of a data set: every file once, every fault at once."""
 
 from __future__ import annotations
 
@@ -55,17 +56,8 @@ def look_over(
 ) -> DataSet:
     """List a data set and look at every file: what ``validate`` reports and what :func:`open_data` opens.
 
-    Args:
-        source: see :func:`check_source`, as for the next four.
-        group_column: see there.
-        class_names: see there.
-        pixel_limit: see there.
-        intensity_range: see there.
-        bar_after: seconds until there is a progress bar: a small data set needs none.
-        trusted_dir: a folder of class folders with images whose labels are sure. Empty: none.
-
-    Raises:
-        ConfigurationError: a limit that is no count of pixels, a range that is none.
+    Arguments are those of :func:`check_source`, a folder of trusted images, and the seconds until there is a progress
+    bar: a small data set needs none.
     """
     listed: list[Fault] = []
     parts, names = list_parts(source, group_column, class_names, listed.append, trusted_dir)
@@ -121,12 +113,40 @@ def check_parts(
     Raises:
         ConfigurationError: a limit that is no count of pixels, a range that is none.
     """
-    items = {part: list(listed) for part, listed in parts.items()}
-    return _looked_at(items, class_names, source, pixel_limit, listed, intensity_range).report
+    return _looked_at(parts, class_names, source, pixel_limit, listed, intensity_range).report
+
+
+def check_data(
+    data: LabeledData,
+    source: str | Path = "",
+    pixel_limit: int | None = None,
+    intensity_range: tuple[float, float] | None = None,
+) -> Report:
+    """Look at every file before a training: all faults are logged as a table, and errors raise.
+
+    Args:
+        data: as :func:`monai_gmcl.data.open_data` returns them, split.
+        source: the folder or table that they were opened from. Default: the folder that holds all images.
+        pixel_limit: as for :func:`check_parts`.
+        intensity_range: with which the images will be read.
+
+    Raises:
+        ConfigurationError: a limit that is no count of pixels, a range that is none.
+        DataError: naming the first few faulty files, and how many there are.
+    """
+    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    folders = [Path(item["image"]).parent for items in parts.values() for item in items]
+    report = check_parts(
+        parts, data.class_names, source or os.path.commonpath(folders), pixel_limit, (), intensity_range
+    )
+    # the whole table: of the error below, a bundle's user sees the first lines, and those under a traceback
+    report.log(logger)
+    report.stop()
+    return report
 
 
 def _looked_at(
-    parts: Mapping[str, list[Item]],
+    parts: Mapping[str, Sequence[Item]],
     class_names: Sequence[str],
     source: str | Path,
     pixel_limit: int | None,
@@ -154,35 +174,7 @@ def _looked_at(
         *group_faults(parts),
         *classes,
         *link_faults(found, Path(source) if Path(source).is_dir() else Path(source).parent),
+        *([] if whole else split_faults(parts, twins, str(source))),
     ]
-    if not whole:
-        faults += split_faults(parts, twins, str(source))
-    return DataSet(parts, list(class_names), Report.of(str(source), len(found), faults), twins)
-
-
-def check_data(
-    data: LabeledData,
-    source: str | Path = "",
-    pixel_limit: int | None = None,
-    intensity_range: tuple[float, float] | None = None,
-) -> Report:
-    """Look at every file before a training: all faults are logged as a table, and errors raise.
-
-    Args:
-        data: as :func:`monai_gmcl.data.open_data` returns them, split.
-        source: the folder or table that they were opened from. Default: the folder that holds all images.
-        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
-        intensity_range: with which the images will be read.
-
-    Raises:
-        ConfigurationError: a limit that is no count of pixels, a range that is none.
-        DataError: naming the first few faulty files, and how many there are.
-    """
-    parts = {"training": data.training, "validation": data.validation, "test": data.test}
-    folders = [Path(item["image"]).parent for items in parts.values() for item in items]
-    place = source or os.path.commonpath(folders)
-    report = check_parts(parts, data.class_names, place, pixel_limit, (), intensity_range)
-    # the whole table: of the error below, a bundle's user sees the first lines, and those under a traceback
-    report.log(logger)
-    report.stop()
-    return report
+    kept = {part: list(items) for part, items in parts.items()}
+    return DataSet(kept, list(class_names), Report.of(str(source), len(found), faults), twins)

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Faults of files beside each other: names, kinds of pixels, sizes, links."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
     return [
         *_single_faults(looks),
         *_mix_faults(looks),
-        *_size_faults({path: look for path, look in looks.items() if look.file_format != "NIfTI"}),
-        *_size_faults({path: look for path, look in looks.items() if look.file_format == "NIfTI"}),
+        *_size_faults({path: look for path, look in looks.items() if look.pixels != "volume"}),
+        *_size_faults({path: look for path, look in looks.items() if look.pixels == "volume"}),
     ]
 
 
@@ -69,13 +70,13 @@ def _single_faults(looks: Mapping[str, Look]) -> list[Fault]:
 
 
 def _mix_faults(looks: Mapping[str, Look]) -> list[Fault]:
-    usual = _most_common(look.file_format == "NIfTI" for look in looks.values())
+    usual = _most_common(look.pixels == "volume" for look in looks.values())
     faults = []
     for path, look in looks.items():
-        if (look.file_format == "NIfTI") != usual:
+        if (look.pixels == "volume") != usual:
             kinds = ("volumes, like most", "an image") if usual else ("images, like most", "a volume")
             faults.append(Fault("dimensions", path, *kinds))
-    alike = {path: look for path, look in looks.items() if (look.file_format == "NIfTI") == usual}
+    alike = {path: look for path, look in looks.items() if (look.pixels == "volume") == usual}
     pixels = _most_common(look.pixels for look in alike.values())
     channels = _most_common(look.shape[0] for look in alike.values())
     for path, look in alike.items():

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""One look at a file: what the check keeps of it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.image_files import DEEPEST, flat_picture, read_picture, read_volume
+from monai_gmcl.data.image_files import DEEPEST, flat_picture, is_volume, read_picture, read_volume
 
 __all__ = ["PERCENT", "Look", "Values", "each_file", "find_twins", "look_at", "look_at_all"]
 
@@ -54,7 +55,7 @@ class Look:
     """What one look at a file found.
 
     Attributes:
-        file_format: ``PNG``, ``JPEG``, ``MPO``, ``TIFF`` or ``NIfTI``.
+        file_format: ``PNG``, ``JPEG``, ``MPO``, ``TIFF``, ``NIfTI`` or ``DICOM series``.
         pixels: kind of an image's pixels, in words.
         shape: channels (0 for images: they are converted), then height and width, or the three sides of a volume.
         digest: of pixels as they are seen: equal for equal pixels in files of other formats and modes.
@@ -81,7 +82,7 @@ class Look:
 
 def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
     """Read a file whole, as training will, and keep what the check needs of it."""
-    if path.lower().endswith((".nii", ".nii.gz")):
+    if is_volume(path):
         return _look_at_volume(path, pixel_limit)
     image = read_picture(path, pixel_limit)
     if isinstance(image, Fault):
@@ -141,8 +142,9 @@ def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:
     channels = array.shape[-1] if array.ndim > 3 else 1
     shape = (channels, *array.shape[:3])
     used = Values(_percentiles(array), float(array.min()), float(array.max()))
+    kind = "DICOM series" if os.path.isdir(path) else "NIfTI"
     digest = _digest(shape, array.tobytes())
-    return Look("NIfTI", "volume", shape, digest, used.least == used.most, used, affine=affine)
+    return Look(kind, "volume", shape, digest, used.least == used.most, used, affine=affine)
 
 
 def _percentiles(values: NDArray[Any]) -> tuple[float, ...]:

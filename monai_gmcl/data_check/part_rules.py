@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Faults of parts beside each other: the same image, patient or class."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What a data check found, as a table, as JSON, as an error."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""Faults of values: images that use little of the range that becomes 0 to 1."""
 
 from __future__ import annotations
 
@@ -21,16 +21,13 @@ def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float]
     """Find images whose values use little of the range that becomes 0 to 1: 12 bits stored in 16, metal in CT.
 
     Percentiles are compared, so that single pixels change nothing. Of 8 bits most images must be so: some pictures are
-    dark. Of 16 bits, and of volumes, one is enough: it is scaled otherwise than the rest.
-
-    Args:
-        looks: at every file.
-        intensity_range: that becomes 0 to 1. Default: what the kind of pixels can have; a volume's own least and most.
+    dark. Of 16 bits, and of volumes, one is enough: it is scaled otherwise than the rest. The range is by default what
+    the kind of pixels can have; a volume's own least and most.
     """
     kinds: dict[tuple[str, float], dict[str, Look]] = {}
     for path, look in looks.items():
         if not look.constant:
-            volume = look.file_format == "NIfTI"
+            volume = look.pixels == "volume"
             kinds.setdefault(("volume" if volume else "image", 0 if volume else look.values.most), {})[path] = look
     faults = []
     for (kind, most), alike in kinds.items():

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Handlers of ignite and MONAI for a run of GMCL."""
 
 from __future__ import annotations
 
-from monai_gmcl.handlers.checkpoint import CheckpointKeeper
-from monai_gmcl.handlers.checkpoint_best import BestModelSaver
-from monai_gmcl.handlers.checkpoint_folder import CheckpointFolder, newest_checkpoint
+from monai_gmcl.handlers.checkpoints import BestModelSaver, CheckpointFolder, CheckpointKeeper, newest_checkpoint
 from monai_gmcl.handlers.class_report import ClassReport
 from monai_gmcl.handlers.curriculum_log import CurriculumLog
 from monai_gmcl.handlers.curves import CurvesHandler
@@ -18,6 +17,7 @@ from monai_gmcl.handlers.policy_log import PolicyLog
 from monai_gmcl.handlers.predictions_saver import PredictionsSaver
 from monai_gmcl.handlers.progress_bar import LessonProgressBar
 from monai_gmcl.handlers.run_report import RunReport
+from monai_gmcl.handlers.run_summary import RunSummary
 from monai_gmcl.handlers.summary_writer import LazySummaryWriter
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 from monai_gmcl.handlers.unseen_accuracy import UnseenAccuracy
@@ -39,6 +39,7 @@ __all__ = [
     "PolicyLog",
     "PredictionsSaver",
     "RunReport",
+    "RunSummary",
     "TeacherSaver",
     "UnseenAccuracy",
     "newest_checkpoint",

@@ -1,26 +1,24 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``class_report.csv``: how right an evaluated student is, class by class."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.metrics.rocauc import compute_roc_auc
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
-from monai_gmcl.names import csv_cell, shown_name
+from monai_gmcl.metrics.classification import class_report
+from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["ClassReport", "class_report"]
+__all__ = ["ClassReport", "label_of"]
 
 
 class ClassReport:
@@ -50,9 +48,7 @@ class ClassReport:
 
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
-            label = torch.as_tensor(item[Keys.LABEL])
-            label = label.argmax() if label.numel() > 1 else label.reshape(())
-            self._seen.append((torch.as_tensor(item[Keys.PRED]).cpu(), label.cpu().long()))
+            self._seen.append((torch.as_tensor(item[Keys.PRED]).cpu(), label_of(item[Keys.LABEL]).cpu().long()))
 
     def _write(self) -> None:
         ranks = Ranks()
@@ -60,54 +56,12 @@ class ClassReport:
         if ranks.index > 0:
             return
         rows = class_report(probabilities, labels, self.class_names)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({**row, "class": csv_cell(shown_name(row["class"]))} for row in rows)
+        cells = ([csv_cell(shown_name(name)), *numbers] for name, *numbers in (row.values() for row in rows))
         make_folder(self.path.parent)
-        write_whole(self.path, text.getvalue())
+        write_whole(self.path, csv_text(list(rows[0]), cells, "\r\n"))
 
 
-def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return how right the predictions are, for each class and for all.
-
-    For a class: ``accuracy`` is the share of its images that are predicted as it (sensitivity), ``precision`` the share
-    of images predicted as it that are, ``auc`` the area under the ROC curve of it against the rest. For all: the share
-    of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is nothing to count.
-
-    Args:
-        probabilities: ``(N, K)``.
-        labels: ``(N,)`` int64.
-        class_names: K names.
-    """
-    predicted = probabilities.argmax(1)
-    rows: list[dict[str, Any]] = []
-    for index, name in enumerate(class_names):
-        of_class, named = labels == index, predicted == index
-        right = of_class & named
-        rows.append(
-            {
-                "class": name,
-                "images": int(of_class.sum()),
-                "predicted": int(named.sum()),
-                "accuracy": _share(right, of_class),
-                "precision": _share(right, named),
-                "auc": _auc(probabilities[:, index], of_class),
-            }
-        )
-    means = {
-        name: float(torch.tensor([row[name] for row in rows], dtype=torch.float64).nanmean())
-        for name in ("precision", "auc")
-    }
-    accuracy = int((predicted == labels).sum()) / len(labels)
-    return [*rows, {"class": "all", "images": len(labels), "predicted": len(labels), "accuracy": accuracy, **means}]
-
-
-def _share(part: Tensor, whole: Tensor) -> float:
-    return int(part.sum()) / int(whole.sum()) if whole.any() else float("nan")
-
-
-def _auc(scores: Tensor, of_class: Tensor) -> float:
-    if of_class.all() or not of_class.any():
-        return float("nan")
-    return float(torch.as_tensor(compute_roc_auc(scores, of_class.long())))
+def label_of(label: object) -> Tensor:
+    """Return the class of an item's label, which may be one-hot."""
+    found = torch.as_tensor(label)
+    return found.argmax() if found.numel() > 1 else found.reshape(())

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``curriculum.csv``: how each epoch went."""
 
 from __future__ import annotations
 

@@ -1,20 +1,21 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""CSV files that grow by an epoch at a time and are whole at any moment."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.names import shown_name
+from monai_gmcl.names import csv_text, shown_name
 
-__all__ = ["EpochTable"]
+__all__ = ["EpochTable", "OperationTable"]
 
 
 class EpochTable:
@@ -28,27 +29,18 @@ class EpochTable:
     """
 
     KEY = "epoch"
+    LINE_END = "\r\n"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    def read(self) -> list[dict[str, float]]:
+    def read(self) -> list[dict[str, Any]]:
         """Return the rows that the file holds, none if there is no file.
 
         Raises:
             DataError: the file is no table of numbers by epoch.
         """
-        if not self.path.is_file():
-            return []
-        with open(self.path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            try:
-                rows = [{name: float(cell) for name, cell in row.items() if cell} for row in reader]
-            except (TypeError, ValueError, csv.Error) as error:
-                raise DataError(f"{self.path}, line {reader.line_num}: expected numbers only ({error}).") from error
-        if not all(self.KEY in row for row in rows):
-            raise DataError(f"{self.path} must have a column {self.KEY!r} with a number in each row.")
-        return rows
+        return self._read()[1]
 
     def put(self, epoch: int, numbers: Mapping[str, float]) -> None:
         """Write the row of an epoch; rows of this and of later epochs, from a run that was resumed, go.
@@ -58,17 +50,66 @@ class EpochTable:
             OutputError: the file cannot be written.
         """
         numbers = {shown_name(name): number for name, number in numbers.items()}
-        rows = [row for row in self.read() if row[self.KEY] < epoch]
-        rows.append({self.KEY: epoch, **{name: n for name, n in numbers.items() if not math.isnan(n)}})
-        columns = dict.fromkeys([*self._header(), self.KEY, *numbers])
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(columns))
-        writer.writeheader()
-        writer.writerows({**row, self.KEY: int(row[self.KEY])} for row in rows)
-        write_whole(self.path, text.getvalue())
+        columns, rows = self._read()
+        self._write(list(dict.fromkeys([*columns, self.KEY, *numbers])), rows, epoch, [numbers])
 
-    def _header(self) -> list[str]:
+    def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
         if not self.path.is_file():
-            return []
+            return [], []
         with open(self.path, newline="", encoding="utf-8") as file:
-            return next(csv.reader(file), [])
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            self._check(columns)
+            try:
+                return columns, [self._parsed(row) for row in reader]
+            except (TypeError, ValueError, csv.Error) as error:
+                raise DataError(f"{self.path}, line {reader.line_num}: expected numbers ({error}).") from error
+
+    def _check(self, columns: Sequence[str]) -> None:
+        if columns and self.KEY not in columns:
+            raise DataError(f"{self.path} must have a column {self.KEY!r} with a number in each row.")
+
+    def _parsed(self, row: Mapping[str, str]) -> dict[str, Any]:
+        numbers = {name: float(cell) for name, cell in row.items() if cell or name == self.KEY}
+        return {**numbers, self.KEY: int(numbers[self.KEY])}
+
+    def _write(
+        self,
+        columns: Sequence[str],
+        before: Sequence[Mapping[str, Any]],
+        epoch: int,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        kept = [row for row in before if row[self.KEY] < epoch] + [{**row, self.KEY: epoch} for row in rows]
+        cells = ([_cell(row.get(name, "")) for name in columns] for row in kept)
+        write_whole(self.path, csv_text(columns, cells, self.LINE_END))
+
+
+class OperationTable(EpochTable):
+    """A CSV file of policies: one row for each epoch and operation, as of ``PolicyTeacher.policy`` with effects."""
+
+    NUMBERS = ("low", "high", "probability", "share", "effect", "standard_error")
+    COLUMNS = ("epoch", "operation", "low", "high", "unit", *NUMBERS[2:], "turned_down")
+
+    def put(self, epoch: int, policy: Mapping[str, Mapping[str, Any]]) -> None:  # type: ignore[override]
+        """Write the rows of an epoch, by operation; rows of this and of later epochs go."""
+        rows = [{"operation": name, **row} for name, row in policy.items()]
+        self._write(self.COLUMNS, self.read(), epoch, rows)
+
+    def _check(self, columns: Sequence[str]) -> None:
+        if tuple(columns) != self.COLUMNS:
+            raise DataError(
+                f"{self.path} has the columns {', '.join(columns)}; expected those of PolicyLog: "
+                f"{', '.join(self.COLUMNS)}. Move it away, or choose another folder."
+            )
+
+    def _parsed(self, row: Mapping[str, str]) -> dict[str, Any]:
+        numbers = {name: float(row[name]) if row[name] else math.nan for name in self.NUMBERS}
+        turned_down = bool(int(row["turned_down"]))
+        return {**row, **numbers, "epoch": int(row["epoch"]), "turned_down": turned_down}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return "" if isinstance(value, float) and math.isnan(value) else value

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Pictures of what the teacher makes of the same images, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -15,20 +16,24 @@ from monai.networks.utils import eval_mode
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
-from monai_gmcl.atomic_file import make_folder
+from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.pictures import optional_picture
 from monai_gmcl.labels import class_ids
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.reporting.figures import optional_picture
+from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet, unnormalized
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["ImageGridHandler"]
+__all__ = ["HEADINGS", "TILE", "ImageGridHandler"]
+
+HEADINGS = ("real images", "the teacher's images")
+TILE = 160
+"""Pixels."""
 
 
 class ImageGridHandler:
@@ -114,14 +119,11 @@ class ImageGridHandler:
         devices = [engine.device] if engine.device.type == "cuda" else []
         with eval_mode(engine.teacher), torch.random.fork_rng(devices=devices):
             rows = [self._row(engine, drawer, difficulty) for drawer in sorted(self._sources)]
-        draw_grid(
-            path,
-            rows,
-            title=f"Epoch {engine.state.epoch}, difficulty {difficulty:.3g}",
-            value_range=engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None,
-        )
+        title = f"Epoch {engine.state.epoch}, difficulty {difficulty:.3g}"
+        value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None
+        write_whole(path, image_sheet(rows, title, HEADINGS, value_range, TILE))
 
-    def _row(self, engine: GMCLTrainer, drawer: int, difficulty: float) -> GridRow:
+    def _row(self, engine: GMCLTrainer, drawer: int, difficulty: float) -> SheetRow:
         teacher, device = engine.teacher, engine.device
         images, labels = (torch.stack(parts).to(device) for parts in zip(*self._sources[drawer], strict=True))
         latents = self._latents_of(teacher, drawer, images).to(device)
@@ -130,7 +132,7 @@ class ImageGridHandler:
         name = "all" if labels[0].numel() > 1 else str(drawer)
         if self.class_names is not None and labels[0].numel() == 1 and 0 <= drawer < len(self.class_names):
             name = self.class_names[drawer]
-        return GridRow(name, unnormalized(images, teacher), unnormalized(synthetic, teacher))
+        return SheetRow(name, [unnormalized(images, teacher), unnormalized(synthetic, teacher)])
 
     def _latents_of(self, teacher: torch.nn.Module, drawer: int, images: Tensor) -> Tensor:
         """The latents of a class, drawn once for as many images as there may be: they are few in the first epochs."""

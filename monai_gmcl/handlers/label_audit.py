@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,14 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from ignite.engine import Engine, Events
-from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
-from monai_gmcl.contact_sheet import COLUMNS, contact_sheet
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
-from monai_gmcl.handlers.pictures import optional_picture
+from monai_gmcl.handlers.class_report import label_of
+from monai_gmcl.handlers.predictions_saver import file_of
 from monai_gmcl.metrics.label_noise import (
     FalseLabelShare,
     confident_classes,
@@ -30,8 +27,10 @@ from monai_gmcl.metrics.label_noise import (
     normalized_margin,
     self_confidence,
 )
-from monai_gmcl.names import csv_cell, shown_name
+from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.reporting.figures import optional_picture
+from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
 
 __all__ = ["LabelAudit"]
 
@@ -159,7 +158,7 @@ class LabelAudit:
         make_folder(self.folder)
         write_whole(self.folder / self.FILE_NAME, self._table(probabilities, labels))
         with optional_picture(self.folder / self.SHEET_NAME):
-            write_whole(self.folder / self.SHEET_NAME, contact_sheet(self._rows()))
+            write_whole(self.folder / self.SHEET_NAME, image_sheet(self._rows()))
         summary = json.dumps(self._summary(probabilities, labels, share), indent=1)
         write_whole(self.folder / self.SUMMARY_NAME, summary + "\n")
         return share
@@ -171,47 +170,31 @@ class LabelAudit:
 
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
-            image, label = item[Keys.IMAGE], torch.as_tensor(item[Keys.LABEL])
-            name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-            if name is None:
-                raise ConfigurationError(
-                    "LabelAudit: an image does not know its file; expected MONAI's meta data, as "
-                    "monai_gmcl.data.image_transforms and MONAI's LoadImaged keep them."
-                )
-            label = label.argmax() if label.numel() > 1 else label.reshape(())
-            self.add(str(name), int(label), torch.as_tensor(item[Keys.PRED]), torch.as_tensor(image))
+            image, label = item[Keys.IMAGE], int(label_of(item[Keys.LABEL]))
+            self.add(file_of(image, "LabelAudit"), label, torch.as_tensor(item[Keys.PRED]), torch.as_tensor(image))
 
     def _table(self, probabilities: Tensor, labels: Tensor) -> str:
         margins, own = normalized_margin(probabilities, labels), self_confidence(probabilities, labels)
         said, counted = probabilities.argmax(1), confident_classes(probabilities, labels)
         files, names = list(self._judged), [csv_cell(shown_name(name)) for name in self.class_names]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
         part = ["part"] if self.parts is not None else []
-        writer.writerow(["image", *part, "given_label", "student_class", "self_confidence", "score", "suspected_class"])
+        header = ["image", *part, "given_label", "student_class", "self_confidence", "score", "suspected_class"]
+        rows = []
         for i in margins.argsort(stable=True).tolist():
-            suspected = int(counted[i]) not in (-1, int(labels[i]))
-            writer.writerow(
-                [
-                    csv_cell(files[i]),
-                    *([self.parts.get(files[i], "")] if self.parts is not None else []),
-                    names[labels[i]],
-                    names[said[i]],
-                    f"{own[i]:.6f}",
-                    f"{margins[i]:.6f}",
-                    names[counted[i]] if suspected else "",
-                ]
-            )
-        return text.getvalue()
+            parts = [] if self.parts is None else [self.parts.get(files[i], "")]
+            suspected = names[counted[i]] if int(counted[i]) not in (-1, int(labels[i])) else ""
+            numbers = f"{own[i]:.6f}", f"{margins[i]:.6f}"
+            rows.append([csv_cell(files[i]), *parts, names[labels[i]], names[said[i]], *numbers, suspected])
+        return csv_text(header, rows)
 
-    def _rows(self) -> list[tuple[str, list[Tensor]]]:
+    def _rows(self) -> list[SheetRow]:
         """Rows of the contact sheet, the most suspicious first."""
         pairs = sorted(self._suspects, key=lambda pair: self._suspects[pair][0][0])[:MOST_ROWS]
         if not pairs:
-            return [("The student says the given label of every image.", [])]
+            return [SheetRow("The student says the given label of every image.", [[]])]
         names = self.class_names
         return [
-            (f"given {names[label]}, student says {names[said]}", [image for _, image in self._suspects[label, said]])
+            SheetRow(f"given {names[label]}, student says {names[said]}", [[x for _, x in self._suspects[label, said]]])
             for label, said in pairs
         ]
 

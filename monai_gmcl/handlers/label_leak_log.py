@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``label_leak.csv``: whether the teacher has written labels into images."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 from pathlib import Path
@@ -19,6 +18,7 @@ from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.batches import derive_seed, seed_loader
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.metrics import label_leak
+from monai_gmcl.names import csv_text
 from monai_gmcl.ranks import on_first_rank
 
 if TYPE_CHECKING:
@@ -66,12 +66,10 @@ class LabelLeakLog:
         images, labels = self._training_images(engine)
         difficulty = float(engine.state.curriculum["difficulty"])
         leak = label_leak(engine.teacher, images, labels, difficulty, self.seed)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["auc", "unconditioned_auc", "images", "difficulty"])
-        writer.writerow([leak.auc, leak.unconditioned_auc, len(images), difficulty])
+        header = ["auc", "unconditioned_auc", "images", "difficulty"]
+        row = [leak.auc, leak.unconditioned_auc, len(images), difficulty]
         make_folder(self.path.parent)
-        write_whole(self.path, text.getvalue())
+        write_whole(self.path, csv_text(header, [row], "\r\n"))
         self.logger.info("Label leak: AUC %.3f, unconditioned %.3f.", leak.auc, leak.unconditioned_auc)
 
     def _training_images(self, engine: GMCLTrainer) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``lesson_weights.csv``: how the images of lessons were weighed, with pictures."""
 
 from __future__ import annotations
 
@@ -12,15 +13,16 @@ import torch
 from ignite.engine import Events
 from torch import Tensor
 
-from monai_gmcl.atomic_file import make_folder
+from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import EpochTable
-from monai_gmcl.handlers.grid_figure import GridRow, draw_grid, unnormalized
+from monai_gmcl.handlers.image_grid import HEADINGS, TILE
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.pictures import optional_picture
 from monai_gmcl.labels import class_ids, is_multi_label
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.reporting.figures import optional_picture
+from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet, unnormalized
 from monai_gmcl.teachers.base import Teacher
 
 if TYPE_CHECKING:
@@ -152,17 +154,14 @@ class LessonWeightsLog:
             half = min(self.per_class, max(1, len(found) // 2))
             for title, part in (("highest", found[: -half - 1 : -1]), ("lowest", found[:half])):
                 least, most = min(one.weight for one in part), max(one.weight for one in part)
-                sources, images = (torch.stack([getattr(one, name) for one in part]) for name in ("source", "image"))
+                sides = (torch.stack([getattr(one, name) for one in part]) for name in ("source", "image"))
                 name = f"{self._name(label)}, {title}: {least:.2g} to {most:.2g}"
-                rows.append(GridRow(name, unnormalized(sources, engine.teacher), unnormalized(images, engine.teacher)))
+                rows.append(SheetRow(name, [unnormalized(side, engine.teacher) for side in sides]))
         if rows:
             make_folder(path.parent)
-            draw_grid(
-                path,
-                rows,
-                title=f"Epoch {engine.state.epoch}: weights of lesson images",
-                value_range=engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None,
-            )
+            title = f"Epoch {engine.state.epoch}: weights of lesson images"
+            value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None
+            write_whole(path, image_sheet(rows, title, HEADINGS, value_range, TILE))
 
     def _name(self, label: int) -> str:
         known = self.class_names is not None and 0 <= label < len(self.class_names)

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""One run at a time in a folder."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Numbers in an engine's output and metrics."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``policy.csv``: what a policy learns, and what its operations do to the student."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.engines.student_pass import seeded, unwrapped
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.handlers.operation_table import OperationTable
+from monai_gmcl.handlers.epoch_table import OperationTable
 from monai_gmcl.metrics import operation_effects, prediction_error
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.policy import PolicyTeacher

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``predictions.csv``: what an evaluated student says of each image."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -16,10 +16,10 @@ from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import ConfigurationError, DataError
-from monai_gmcl.names import csv_cell, shown_name
+from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["PredictionsSaver"]
+__all__ = ["PredictionsSaver", "file_of"]
 
 
 class PredictionsSaver:
@@ -62,26 +62,33 @@ class PredictionsSaver:
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
             image, probabilities = item[Keys.IMAGE], torch.as_tensor(item[Keys.PRED]).flatten().tolist()
-            name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-            if name is None:
-                raise ConfigurationError(
-                    "PredictionsSaver: an image does not know its file; expected MONAI's meta data, as "
-                    "monai_gmcl.data.image_transforms and MONAI's LoadImaged keep them."
-                )
+            name = file_of(image, "PredictionsSaver")
             if self.class_names is not None and len(self.class_names) != len(probabilities):
                 raise ConfigurationError(
                     f"PredictionsSaver: {len(self.class_names)} class names ({', '.join(self.class_names)}) for "
                     f"{len(probabilities)} outputs; expected as many."
                 )
-            self._rows.append([str(name), *(f"{value:.6f}" for value in probabilities)])
+            self._rows.append([name, *(f"{value:.6f}" for value in probabilities)])
 
     def _write(self) -> None:
         if not self._rows:
             raise DataError("PredictionsSaver: there was no image to predict; expected at least one.")
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         names = self.class_names or [str(k) for k in range(len(self._rows[0]) - 1)]
-        writer.writerow(["image", *(csv_cell(shown_name(name)) for name in names)])
-        writer.writerows([csv_cell(name), *numbers] for name, *numbers in self._rows)
+        header = ["image", *(csv_cell(shown_name(name)) for name in names)]
         make_folder(self.path.parent)
-        write_whole(self.path, text.getvalue())
+        write_whole(self.path, csv_text(header, ([csv_cell(name), *numbers] for name, *numbers in self._rows)))
+
+
+def file_of(image: Any, handler: str) -> str:
+    """Return the file of an evaluated image.
+
+    Raises:
+        ConfigurationError: it does not know its file.
+    """
+    name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+    if name is None:
+        raise ConfigurationError(
+            f"{handler}: an image does not know its file; expected MONAI's meta data, as "
+            "monai_gmcl.data.image_transforms and MONAI's LoadImaged keep them."
+        )
+    return str(name)

@@ -1,11 +1,14 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A progress bar with what moves in a curriculum."""
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from monai.utils.enums import CommonKeys as Keys
 
@@ -18,13 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LessonProgressBar"]
 
-SHOWN = (Keys.LOSS, GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
+CURRICULUM = (GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
 
 
 class LessonProgressBar:
-    """ignite's progress bar, a line that starts anew with each epoch, with what moves in a curriculum.
+    """ignite's progress bar, a line that starts anew with each epoch; where stderr is no terminal, a line an epoch.
 
-    Shown are the loss on real images, the lesson's weight, hardness, difficulty, and the last validation metric.
+    Shown are the loss on real images, the last validation metric, and of the lesson's weight, hardness and difficulty
+    those that have changed since the run began. The line of an epoch has the mean of its losses.
 
     Args:
         evaluator: the engine of the validation.
@@ -34,15 +38,45 @@ class LessonProgressBar:
     def __init__(self, evaluator: Engine | None = None, metric_name: str = "val_auc") -> None:
         self.evaluator = evaluator
         self.metric_name = metric_name
+        self._first: dict[str, float] = {}
+        self._changed: set[str] = set()
+        self._losses: list[float] = []
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
-        ProgressBar().attach(engine, output_transform=self._shown)
+        if sys.stderr.isatty():
+            ProgressBar().attach(engine, output_transform=self._shown)
+        else:
+            engine.add_event_handler(Events.EPOCH_STARTED, self._losses.clear)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
+            engine.add_event_handler(Events.STARTED, self._print_after_all_others)
 
     def _shown(self, output: Any) -> dict[str, float]:
-        shown = {str(key): output_number(output, key) for key in SHOWN}
+        shown = {str(Keys.LOSS): output_number(output, Keys.LOSS)}
+        for name in map(str, CURRICULUM):
+            number = output_number(output, name)
+            if number != self._first.setdefault(name, number):
+                self._changed.add(name)
+            if name in self._changed:
+                shown[name] = number
         if self.evaluator is not None:
             metrics = numbers_of(self.evaluator.state.metrics)
             shown.update({name: number for name, number in metrics.items() if name == self.metric_name})
         return shown
+
+    def _observe(self, engine: GMCLTrainer) -> None:
+        self._losses.append(self._shown(engine.state.output)[str(Keys.LOSS)])
+
+    def _print_after_all_others(self, engine: GMCLTrainer) -> None:
+        # Attached no sooner than now, it runs after the validation of the epoch.
+        if not engine.has_event_handler(self._print, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._print)
+
+    def _print(self, engine: GMCLTrainer) -> None:
+        if not self._losses:
+            return  # a resumed run, whose epoch had no iteration left
+        loss = math.fsum(self._losses) / len(self._losses)
+        shown = {**self._shown(engine.state.output), str(Keys.LOSS): loss}
+        numbers = ", ".join(f"{name} {number:.4g}" for name, number in shown.items())
+        print(f"Epoch {engine.state.epoch}/{engine.state.max_epochs}: {numbers}", file=sys.stderr, flush=True)

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a run's report that are mostly tables."""
+"""Parts of a run's report that are mostly tables: how right the student is, what the teacher learned, versions."""
 
 from __future__ import annotations
 
 import math
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,15 +15,21 @@ from monai.config import deviceconfig
 from torch import Tensor
 
 import monai_gmcl
-from monai_gmcl.handlers.class_report import class_report
-from monai_gmcl.handlers.report_figures import confusion_picture, reliability_picture
-from monai_gmcl.page import Section, Table
+from monai_gmcl.handlers.epoch_table import OperationTable
+from monai_gmcl.handlers.policy_log import PolicyLog
+from monai_gmcl.metrics.classification import class_report
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.reporting.page import Section, Table
+from monai_gmcl.reporting.run_figures import confusion_picture, policy_picture, reliability_picture
+from monai_gmcl.teachers import PolicyTeacher
+from monai_gmcl.transforms.counterparts import harmful_counterparts
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["accuracy_section", "environment_section"]
+__all__ = ["accuracy_section", "environment_section", "policy_section"]
+
+NONE = "–"
 
 
 def accuracy_section(outputs: Tensor, labels: Tensor, names: Sequence[str], weights: str) -> Section:
@@ -42,11 +49,72 @@ def accuracy_section(outputs: Tensor, labels: Tensor, names: Sequence[str], weig
     if outputs.shape[1] == 1:
         probabilities = torch.cat([1 - outputs.sigmoid(), outputs.sigmoid()], 1)
     classes = labels.flatten().round().long()
-    found = class_report(probabilities, classes, names)
-    rows = [[str(row["class"]), *map(_told, list(row.values())[1:])] for row in found]
+    rows = [[name, *map(_told, numbers)] for name, *numbers in _values(class_report(probabilities, classes, names))]
     columns = ["class", "images", "predicted", "accuracy", "precision", "AUC"]
     pictures = [confusion_picture(probabilities, classes, names), reliability_picture(probabilities, classes)]
     return Section("The student", [text], [Table("By class", columns, rows)], photos=pictures)
+
+
+def _table_of_labels(probabilities: Tensor, labels: Tensor, names: Sequence[str]) -> Table:
+    rows = []
+    for name, given, score in zip(names, (labels > 0.5).T, probabilities.T, strict=True):
+        found = _values(class_report(torch.stack([1 - score, score], 1), given.long(), ["without", "with"]))
+        rows.append([name, *map(_told, found[1][1:])])
+    return Table("By label", ["label", "images", "predicted", "sensitivity", "precision", "AUC"], rows)
+
+
+def _values(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    return [list(row.values()) for row in rows]
+
+
+def _told(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return NONE if math.isnan(value) else f"{value:.3f}"
+
+
+def policy_section(engine: GMCLTrainer, folder: Path) -> Section:
+    """Tell what the teacher has learned, where it is a policy; effects and course are those of a log in the folder."""
+    teacher, title = engine.teacher, "The teacher"
+    if not isinstance(teacher, PolicyTeacher):
+        return Section(title, [f"A {type(teacher).__name__}: it has no policy that could be read."])
+    # Not those that another run has left in the folder.
+    names = {operation.name for operation in teacher.operations}
+    logged = [row for row in OperationTable(folder / PolicyLog.FILE_NAME).read() if row["operation"] in names]
+    rows = [row for row in logged if row["epoch"] <= engine.state.epoch]
+    known = {row["operation"]: row for row in rows if not math.isnan(row["effect"])}
+    effects = {name: (row["effect"], row["standard_error"]) for name, row in known.items()}
+    down = teacher.turned_down
+    told = f"Turned down (share below 1/2): {', '.join(down) or 'nothing'}."
+    difficulty = float(engine.state.curriculum["difficulty"])
+    table = Table(
+        f"Policy at the last difficulty, {difficulty:.3g}",
+        ["operation", "from", "to", "unit", "probability", "share", *(["effect", "s.e."] if effects else []), ""],
+        [_policy_row(name, row) for name, row in teacher.policy(difficulty, effects or None).items()],
+        "Probability: how often the operation acts on an image. Share: learned; 1 is as usual. "
+        + _about_effects(known),
+    )
+    pictures = [policy_picture(rows)] if rows else []
+    return Section(title, [told, *harmful_counterparts(engine.data_loader, down)], [table], pictures)
+
+
+def _policy_row(name: str, row: dict[str, Any]) -> Sequence[str]:
+    ends = [NONE, NONE] if row["unit"] == "probability" else [f"{row['low']:.3g}", f"{row['high']:.3g}"]
+    cells = [name, *ends, str(row["unit"]), f"{row['probability']:.2f}", f"{row['share']:.2f}"]
+    if "effect" in row:
+        numbers = (f"{row['effect']:+.3f}", f"{row['standard_error']:.3f}")
+        cells += [NONE if "nan" in number else number for number in numbers]
+    return [*cells, "turned down" if row["turned_down"] else ""]
+
+
+def _about_effects(known: dict[str, dict[str, Any]]) -> str:
+    if not known:
+        return "Attach a PolicyLog for the effects on the student's error."
+    epochs = sorted({row["epoch"] for row in known.values()})
+    return (
+        "Effect: what the operation as learned adds to the student's error, 1 less the probability that it gives to "
+        f"the label, with its standard error; measured in epoch {' and '.join(map(str, epochs))}."
+    )
 
 
 def environment_section(engine: GMCLTrainer) -> Section:
@@ -59,18 +127,3 @@ def environment_section(engine: GMCLTrainer) -> Section:
     own = [["monai_gmcl", monai_gmcl.__version__], ["Python", platform.python_version()]]
     rows = [*own, ["device", f"{engine.device}, {device}"], *known]
     return Section("Environment", folded=[Table("Versions", ["package", "version"], rows)])
-
-
-def _table_of_labels(probabilities: Tensor, labels: Tensor, names: Sequence[str]) -> Table:
-    rows = []
-    for k, name in enumerate(names):
-        given, score = labels[:, k] > 0.5, probabilities[:, k]
-        of_label = class_report(torch.stack([1 - score, score], 1), given.long(), ["without", "with"])[1]
-        rows.append([name, *(_told(of_label[key]) for key in ("images", "predicted", "accuracy", "precision", "auc"))])
-    return Table("By label", ["label", "images", "predicted", "sensitivity", "precision", "AUC"], rows)
-
-
-def _told(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "–" if math.isnan(value) else f"{value:.3f}"

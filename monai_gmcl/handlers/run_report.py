@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""``report.html``: a run on one page."""
 
 from __future__ import annotations
 
@@ -19,16 +20,15 @@ from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.student_pass import unwrapped
 from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
-from monai_gmcl.handlers.grid_figure import unnormalized
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.pictures import plain_texts
-from monai_gmcl.handlers.policy_section import policy_section
-from monai_gmcl.handlers.report_figures import attention_picture
-from monai_gmcl.handlers.report_sections import accuracy_section, environment_section
+from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
 from monai_gmcl.labels import class_ids
 from monai_gmcl.names import shown_name
-from monai_gmcl.page import Picture, Section, html_page
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.reporting.figures import plain_texts
+from monai_gmcl.reporting.image_sheet import unnormalized
+from monai_gmcl.reporting.page import Picture, Section, html_page
+from monai_gmcl.reporting.run_figures import attention_picture
 from monai_gmcl.student_file import load_student
 from monai_gmcl.teachers import Teacher
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A TensorBoard writer for runs that may have nothing to write."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Accuracy on unseen images, for the curriculum."""
 
 from __future__ import annotations
 

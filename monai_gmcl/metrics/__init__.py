@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Measures of teachers, students and labels."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,14 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["calibration_error", "check_probabilities", "classification_measures", "mean_auc"]
+__all__ = [
+    "calibration_bins",
+    "calibration_error",
+    "check_probabilities",
+    "class_report",
+    "classification_measures",
+    "mean_auc",
+]
 
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
@@ -46,12 +54,7 @@ def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, 
 
 
 def mean_auc(probabilities: Tensor, labels: Tensor) -> float:
-    """Return the AUC of class 1 of two classes, or the mean AUC of more, of each against the rest.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``, K of 2 or more.
-        labels: int64 ``(N,)``.
-    """
+    """Return the AUC of class 1 of two classes, or the mean AUC of more, of each against the rest."""
     classes = probabilities.shape[1]
     wanted, findings = nn.functional.one_hot(labels, classes), _findings(classes)
     auc: Any = compute_roc_auc(probabilities[:, findings], wanted[:, findings], average="macro")
@@ -63,11 +66,7 @@ def _findings(classes: int) -> slice:
 
 
 def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    """Raise where class probabilities and labels are none, or do not go together.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``, K of 2 or more; rows sum to 1.
-        labels: int64 ``(N,)``, 0 to K - 1, each of them at least once.
+    """Raise where class probabilities and labels are not as :func:`classification_measures` takes them.
 
     Raises:
         ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
@@ -95,15 +94,57 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
     ``Σ_b |b| / N · |accuracy(b) - confidence(b)|`` over ``bins`` equal bins of the highest probability (Naeini et al.
     2015; Guo et al. 2017, arXiv 1706.04599).
-
-    Args:
-        probabilities: of the classes, ``(N, K)``.
-        labels: int64 ``(N,)``.
-        bins: number of bins.
     """
+    _, confidence, right = calibration_bins(probabilities, labels, bins)
+    return float((right - confidence).abs().sum() / len(labels))
+
+
+def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of equal bins of the highest probability: images, summed confidence, right ones; ``(bins,)`` each."""
     confidence, predicted = probabilities.max(1)
-    bin_of = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(
-        0, bin_of, (predicted == labels).double() - confidence.double()
-    )
-    return float(gaps.abs().sum() / len(labels))
+    places = (confidence * bins).long().clamp(max=bins - 1)
+    sums = [
+        torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(0, places, values.double())
+        for values in (confidence, predicted == labels)
+    ]
+    return places.bincount(minlength=bins), *sums
+
+
+def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return how right the predictions are, for each class and for all.
+
+    For a class: ``accuracy`` is the share of its images that are predicted as it (sensitivity), ``precision`` the share
+    of images predicted as it that are, ``auc`` the area under the ROC curve of it against the rest. For all: the share
+    of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is nothing to count.
+    """
+    predicted = probabilities.argmax(1)
+    rows: list[dict[str, Any]] = []
+    for index, name in enumerate(class_names):
+        of_class, named = labels == index, predicted == index
+        right = of_class & named
+        rows.append(
+            {
+                "class": name,
+                "images": int(of_class.sum()),
+                "predicted": int(named.sum()),
+                "accuracy": _share(right, of_class),
+                "precision": _share(right, named),
+                "auc": _auc(probabilities[:, index], of_class),
+            }
+        )
+    means = {
+        name: float(torch.tensor([row[name] for row in rows], dtype=torch.float64).nanmean())
+        for name in ("precision", "auc")
+    }
+    accuracy = int((predicted == labels).sum()) / len(labels)
+    return [*rows, {"class": "all", "images": len(labels), "predicted": len(labels), "accuracy": accuracy, **means}]
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    return int(part.sum()) / int(whole.sum()) if whole.any() else float("nan")
+
+
+def _auc(scores: Tensor, of_class: Tensor) -> float:
+    if of_class.all() or not of_class.any():
+        return float("nan")
+    return float(torch.as_tensor(compute_roc_auc(scores, of_class.long())))

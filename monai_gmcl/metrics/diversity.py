@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""How different the images of a teacher are."""
 
 from __future__ import annotations
 
@@ -26,18 +27,12 @@ def diversity(images: Tensor) -> float:
     if len(images) < 2:
         raise ConfigurationError(f"Diversity is of two images or more, got {len(images)}.")
     flat = images.detach().flatten(1).double()
-    distances = [(flat[i] - flat[i + 1 :]).square().mean(1).sqrt() for i in range(len(flat) - 1)]
-    return float(torch.cat(distances).mean())
+    return float(torch.pdist(flat).mean() / flat.shape[1] ** 0.5)
 
 
 @torch.no_grad()
 def teacher_diversity(
-    teacher: Teacher,
-    images: Tensor,
-    labels: Tensor,
-    difficulty: float = 1.0,
-    draws: int = 8,
-    seed: int = 0,
+    teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float = 1.0, draws: int = 8, seed: int = 0
 ) -> float:
     """How different a teacher's draws of one source are: :func:`diversity` of ``draws`` of each, averaged over sources.
 
@@ -70,25 +65,13 @@ def teacher_diversity(
 
 
 def diversity_kept(
-    teacher: Teacher,
-    images: Tensor,
-    labels: Tensor,
-    difficulty: float = 1.0,
-    draws: int = 8,
-    seed: int = 0,
+    teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float = 1.0, draws: int = 8, seed: int = 0
 ) -> float:
     """Diversity of a trained teacher as a share of that of its untrained self; below .5 it has collapsed.
 
     The untrained self is built anew from the teacher's constructor arguments (``teacher.config``), initialized by the
-    seed, and sees the same sources, latents and difficulty.
-
-    Args:
-        teacher: the trained teacher.
-        images: sources, as for :func:`teacher_diversity`.
-        labels: their labels.
-        difficulty: at which to draw, above 0.
-        draws: of each source, two or more.
-        seed: of the latents, and of the untrained teacher's parameters.
+    seed, and sees the same sources, latents and difficulty, which must be above 0. Arguments are those of
+    :func:`teacher_diversity`.
 
     Raises:
         ConfigurationError: fewer than two draws, or an untrained teacher whose draws are all alike, as at difficulty 0.

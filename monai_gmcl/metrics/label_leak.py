@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Whether a teacher writes the label into the image."""
 
 from __future__ import annotations
 

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many labels are false, and which: scores and estimates from class probabilities.
 
-The probabilities of an image must come from a student that did not train on its label, or, at the least, does not
-know false labels by heart.
+All take probabilities ``(N, K)``, rows of which sum to 1, and labels as given, int64 ``(N,)``, 0 to K - 1, each of them
+at least once, and raise a ConfigurationError for others. The probabilities of an image must come from a student that
+did not train on its label, or, at the least, does not know false labels by heart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import NamedTuple
 
 import torch
@@ -27,153 +30,24 @@ __all__ = [
     "self_confidence",
 ]
 
+Measure = Callable[[Tensor, Tensor], Tensor]
+
 
 class FalseLabelShare(NamedTuple):
-    """An estimate of the share of false labels.
-
-    Attributes:
-        share: from 0 to 1.
-        low: lower end of the interval.
-        high: upper end.
-    """
+    """An estimate of the share of false labels, 0 to 1, and the ends of its interval."""
 
     share: float
     low: float
     high: float
 
 
-def self_confidence(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious.
+def _checked(measure: Measure) -> Measure:
+    @wraps(measure)
+    def checked(probabilities: Tensor, labels: Tensor) -> Tensor:
+        check_probabilities(probabilities, labels)
+        return measure(probabilities.double(), labels)
 
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    return _own(probabilities, labels)
-
-
-def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how far the given label's probability is above the best other one's, ``(N,)``, -1 to 1.
-
-    ``p(ỹ) - max_{k ≠ ỹ} p(k)``: the lower, the more suspicious; below 0 where the student says another class (Northcutt
-    et al. 2021, arXiv 1911.00068). Of two classes the order is that of :func:`self_confidence`.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    others = probabilities.scatter(1, labels[:, None], -torch.inf)
-    return _own(probabilities, labels) - others.amax(1)
-
-
-def class_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how sure the student is of each class on the images that are labeled so, on average: float64 ``(K,)``.
-
-    ``t_j = mean of p(j) over the images with ỹ = j`` (Northcutt et al. 2021, equation 2).
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    return _thresholds(probabilities.double(), labels)
-
-
-def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the class as which each image counts, int64 ``(N,)``; -1 where the student is sure of none.
-
-    Of the classes whose probability reaches its threshold (:func:`class_thresholds`) the most probable one.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    return _counted(probabilities.double(), labels)
-
-
-def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how many images with each given label (rows) count as each class (columns), int64 ``(K, K)``.
-
-    ``C_{ỹ=i, y*=j}`` of Northcutt et al. 2021, equation 1: images with ỹ = i whose :func:`confident_classes` is j.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    return _counts(probabilities.double(), labels)
-
-
-def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the estimated joint distribution of given (rows) and true labels (columns), float64 ``(K, K)``, sum 1.
-
-    Each row of :func:`confident_joint` is scaled to the number of images with that given label, then all to 1
-    (Northcutt et al. 2021, equation 3).
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    return _joint(probabilities.double(), labels)
-
-
-def false_label_share(
-    probabilities: Tensor, labels: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0
-) -> FalseLabelShare:
-    """Estimate the share of labels that are false: 1 minus the diagonal of :func:`label_joint`.
-
-    The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
-    would differ for other images; it does not say how far a student that knows the classes badly misleads it: images
-    that the student surely takes for another class count as false labels. Where one class alone is mislabeled, a part
-    of its false labels, up to a third in simulations, is missed.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-        resamples: number of bootstrap samples, 1 or more.
-        level: of the interval, between 0 and 1.
-        seed: of the samples.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
-    check_probabilities(probabilities, labels)
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
-        raise ConfigurationError(f"resamples: expected a whole number from 1, got {resamples!r}.")
-    if not 0 < level < 1:
-        raise ConfigurationError(f"level: expected a number between 0 and 1, got {level!r}.")
-    probabilities, labels = probabilities.double().cpu(), labels.cpu()
-    generator = torch.Generator().manual_seed(seed)
-    members = [(labels == label).nonzero()[:, 0] for label in range(probabilities.shape[1])]
-    shares = []
-    for _ in range(resamples):
-        drawn = torch.cat([own[torch.randint(len(own), (len(own),), generator=generator)] for own in members])
-        shares.append(_share(probabilities[drawn], labels[drawn]))
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = torch.quantile(torch.tensor(shares, dtype=torch.float64), tails).tolist()
-    return FalseLabelShare(_share(probabilities, labels), low, high)
+    return checked
 
 
 def _own(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -205,6 +79,96 @@ def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     counts = _counts(probabilities, labels).double()
     rows = counts / counts.sum(1, keepdim=True) * labels.bincount(minlength=len(counts))[:, None]
     return rows / rows.sum()
+
+
+@_checked
+def self_confidence(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious."""
+    return _own(probabilities, labels)
+
+
+@_checked
+def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return how far the given label's probability is above the best other one's, ``(N,)``, -1 to 1.
+
+    ``p(ỹ) - max_{k ≠ ỹ} p(k)``: the lower, the more suspicious; below 0 where the student says another class (Northcutt
+    et al. 2021, arXiv 1911.00068). Of two classes the order is that of :func:`self_confidence`.
+    """
+    return _own(probabilities, labels) - probabilities.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+@_checked
+def class_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return how sure the student is of each class on the images that are labeled so, on average: float64 ``(K,)``.
+
+    ``t_j = mean of p(j) over the images with ỹ = j`` (Northcutt et al. 2021, equation 2).
+    """
+    return _thresholds(probabilities, labels)
+
+
+@_checked
+def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the class as which each image counts, int64 ``(N,)``; -1 where the student is sure of none.
+
+    Of the classes whose probability reaches its threshold (:func:`class_thresholds`) the most probable one.
+    """
+    return _counted(probabilities, labels)
+
+
+@_checked
+def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return how many images with each given label (rows) count as each class (columns), int64 ``(K, K)``.
+
+    ``C_{ỹ=i, y*=j}`` of Northcutt et al. 2021, equation 1: images with ỹ = i whose :func:`confident_classes` is j.
+    """
+    return _counts(probabilities, labels)
+
+
+@_checked
+def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the estimated joint distribution of given (rows) and true labels (columns), float64 ``(K, K)``, sum 1.
+
+    Each row of :func:`confident_joint` is scaled to the number of images with that given label, then all to 1
+    (Northcutt et al. 2021, equation 3).
+    """
+    return _joint(probabilities, labels)
+
+
+def false_label_share(
+    probabilities: Tensor, labels: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> FalseLabelShare:
+    """Estimate the share of labels that are false: 1 minus the diagonal of :func:`label_joint`.
+
+    The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
+    would differ for other images; it does not say how far a student that knows the classes badly misleads it: images
+    that the student surely takes for another class count as false labels. Where one class alone is mislabeled, a part
+    of its false labels, up to a third in simulations, is missed.
+
+    Args:
+        probabilities: of the classes.
+        labels: as given.
+        resamples: number of bootstrap samples, 1 or more.
+        level: of the interval, between 0 and 1.
+        seed: of the samples.
+
+    Raises:
+        ConfigurationError: other shapes or values.
+    """
+    check_probabilities(probabilities, labels)
+    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
+        raise ConfigurationError(f"resamples: expected a whole number from 1, got {resamples!r}.")
+    if not 0 < level < 1:
+        raise ConfigurationError(f"level: expected a number between 0 and 1, got {level!r}.")
+    probabilities, labels = probabilities.double().cpu(), labels.cpu()
+    generator = torch.Generator().manual_seed(seed)
+    members = [(labels == label).nonzero()[:, 0] for label in range(probabilities.shape[1])]
+    shares = []
+    for _ in range(resamples):
+        drawn = torch.cat([own[torch.randint(len(own), (len(own),), generator=generator)] for own in members])
+        shares.append(_share(probabilities[drawn], labels[drawn]))
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = torch.quantile(torch.tensor(shares, dtype=torch.float64), tails).tolist()
+    return FalseLabelShare(_share(probabilities, labels), low, high)
 
 
 def _share(probabilities: Tensor, labels: Tensor) -> float:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Whether synthetic images are copies of real ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What each operation of a policy does to a student's error."""
 
 from __future__ import annotations
 
@@ -70,15 +71,19 @@ def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
     rows, columns = design.shape
     if not known.any() or rows <= columns or torch.linalg.matrix_rank(design) < columns:
         return OperationEffects(effects, standard_errors)
+    effects[known], standard_errors[known] = (found[1:] for found in _least_squares(design, errors))
+    return OperationEffects(effects, standard_errors)
+
+
+def _least_squares(design: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """Coefficients, and their standard errors by HC2."""
     inverse = torch.linalg.inv(design.T @ design)
     fit = inverse @ design.T
     residuals = errors - design @ (fit @ errors)
     leverage = (design @ inverse * design).sum(1)
     # The residual of an image that alone decides on an operation is 0 and tells nothing of the scatter.
     scatter = torch.where(leverage < 1 - 1e-9, residuals.square() / (1 - leverage), torch.nan)
-    effects[known] = (fit @ errors)[1:]
-    standard_errors[known] = (fit.square() @ scatter).sqrt()[1:]
-    return OperationEffects(effects, standard_errors)
+    return fit @ errors, (fit.square() @ scatter).sqrt()
 
 
 def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:

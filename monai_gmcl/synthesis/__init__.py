@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Labeled synthetic images of a trained teacher, as files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Synthetic images as files and back: the same image, the same bytes."""
 
 from __future__ import annotations
 
@@ -28,9 +29,8 @@ def suffix(spatial_dims: int) -> str:
 def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] | None = None) -> bytes:
     """Return an image as a PNG, or a volume as compressed NIfTI; the same image gives the same bytes.
 
-    A PNG has 8 bits, or 16 where its range needs them.
-
-    A NIfTI header is new and holds nothing of a source's but its geometry: the affine of a MetaTensor.
+    A PNG has 8 bits, or 16 where its range needs them. A NIfTI header is new and holds nothing of a source's but its
+    geometry: the affine of a MetaTensor.
 
     Args:
         image: ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, values from 0 to 1.

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""How good a set of synthetic images is."""
 
 from __future__ import annotations
 
@@ -49,14 +50,8 @@ def measure(
 ) -> Measures:
     """Measure a set of synthetic images.
 
-    Args:
-        teacher: which made them.
-        synthetic: small pixels ``(n, D)`` of the images, by class.
-        real: small pixels of real images, by class; empty where there are none.
-        sources: real images as the teacher takes them.
-        neighbors: small pixels of all synthetic and of all real images, in the order of the files.
-        difficulty: at which they were made.
-        seed: of the measures' own random numbers.
+    Small pixels ``(n, D)`` are given of synthetic and real images by class, and of all of them (``neighbors``) in the
+    order of the files; ``sources`` are the real images as the teacher takes them.
     """
     apart = {name: (_diversity(pixels), _diversity(real.get(name))) for name, pixels in synthetic.items()}
     if neighbors is None:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The folder of a set of synthetic images, and whether it may be written to."""
 
 from __future__ import annotations
 

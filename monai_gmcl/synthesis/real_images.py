@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Real images as a teacher takes them."""
 
 from __future__ import annotations
 
@@ -112,7 +113,10 @@ class RealImages(Dataset[dict[str, Any]]):
             shapes.append(tuple(image.shape))
             # of masks the content: where they stand says nothing
             digest.update(Path(item["label"]).read_bytes() if self.of_masks else repr(item["label"]).encode())
-            digest.update(hashlib.sha256(Path(item["image"]).read_bytes()).digest())
+            path = Path(item["image"])
+            # A DICOM series is a folder.
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            digest.update(hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest())
             fitting = fitting or picture_channels(item["image"]) == self.channels
         if not fitting:
             first = self.data[0]["image"]

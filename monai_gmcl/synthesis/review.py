@@ -1,19 +1,18 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""What a person must look at before a set of synthetic images is shared."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from monai.utils.type_conversion import convert_to_tensor
 
-from monai_gmcl.contact_sheet import contact_sheet
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.metrics import Memorization
-from monai_gmcl.names import csv_cell
+from monai_gmcl.names import csv_cell, csv_text
+from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet
 from monai_gmcl.synthesis.image_files import read_image
 from monai_gmcl.synthesis.out_folder import write_atomically
 from monai_gmcl.synthesis.real_images import RealImages
@@ -48,32 +47,21 @@ def write_review(
 
     ``closest_pairs.png`` shows the twelve closest pairs, ``closest_pairs.csv`` lists all synthetic images with the file
     of the nearest real one, the closest first. This folder holds real images and their names: it is not to be shared.
-
-    Args:
-        folder: outside of the shared one.
-        found: distances of ``files`` to the images of ``real``.
-        files: the synthetic images.
-        real: the real ones.
-        intensity_range: with which images were written.
     """
     order = found.closest(len(files))
     nearest = found.nearest.tolist()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["synthetic", "nearest_real", "distance", "flagged"])
+    lines = []
     for i in order:
-        distance = f"{found.distances[i]:.6f}"
         names = [csv_cell(str(file)) for file in (files[i], real.data[nearest[i]]["image"])]
-        writer.writerow([*names, distance, int(found.flagged[i])])
-    write_atomically(folder / TABLE, text.getvalue())
+        lines.append([*names, f"{found.distances[i]:.6f}", int(found.flagged[i])])
+    write_atomically(folder / TABLE, csv_text(["synthetic", "nearest_real", "distance", "flagged"], lines))
     rows = []
     for i in order[:PAIRS]:
         real_file = real.data[nearest[i]]["image"]
         name = f"{found.distances[i]:.4f}: real {_short(real_file)}, then synthetic {_short(files[i])}"
-        rows.append(
-            (name, [convert_to_tensor(real.seen(nearest[i]), track_meta=False), read_image(files[i], intensity_range)])
-        )
-    write_atomically(folder / PICTURE, contact_sheet(rows))
+        image = convert_to_tensor(real.seen(nearest[i]), track_meta=False)
+        rows.append(SheetRow(name, [[image, read_image(files[i], intensity_range)]]))
+    write_atomically(folder / PICTURE, image_sheet(rows))
 
 
 def _short(path: str | Path) -> str:

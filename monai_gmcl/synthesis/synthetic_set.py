@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A set of synthetic images on its way into a folder."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +16,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_gmcl.contact_sheet import COLUMNS, contact_sheet
 from monai_gmcl.data.labeled_sources import Label, read_label
 from monai_gmcl.data.mask_loading import ReadMaskd
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
-from monai_gmcl.names import csv_cell, shown_name
+from monai_gmcl.names import csv_cell, csv_text, shown_name
+from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
 from monai_gmcl.synthesis.card import card
 from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
 from monai_gmcl.synthesis.mask_files import encode_mask
@@ -128,8 +127,9 @@ class SyntheticSet:
         folder.write(DATALIST, self._datalist(groups).encode())
         folder.write(MANIFEST, self._manifest(folder, groups).encode())
         pixels, shapes, shown = self._read_back(folder)
-        rows = [(self.names[label], shown[label]) for label in self.dataset.classes]
-        folder.write(CONTACT_SHEET, contact_sheet(rows, [self._shown_masks(folder)] if self.of_masks else None))
+        masks = [self._shown_masks(folder)] if self.of_masks else []
+        rows = [SheetRow(self.names[label], [shown[label]], masks) for label in self.dataset.classes]
+        folder.write(CONTACT_SHEET, image_sheet(rows))
         of_label = [plan.label for plan in self.plans]
         measures = measure(
             self.teacher,
@@ -193,14 +193,12 @@ class SyntheticSet:
         return self.masks or [_written(plan.label) for plan in self.plans]
 
     def _manifest(self, folder: OutFolder, groups: Sequence[str | None]) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["image", "label", "class", "seed", "group", "sha256"])
+        rows = []
         for name, label, plan, group in zip(self.files, self._told_labels(), self.plans, groups, strict=True):
             digest = hashlib.sha256((folder.path / name).read_bytes()).hexdigest()
             shown = csv_cell(shown_name(self.names[plan.label]))
-            writer.writerow([name, label, shown, plan.seed, group or "", digest])
-        return text.getvalue()
+            rows.append([name, label, shown, plan.seed, group or "", digest])
+        return csv_text(["image", "label", "class", "seed", "group", "sha256"], rows)
 
     def _read_back(self, folder: OutFolder) -> tuple[Tensor, list[str], dict[Label, list[Tensor]]]:
         """Small pixels of all images as they were written, their shapes, and the first images of each class."""

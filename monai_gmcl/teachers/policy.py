@@ -50,12 +50,14 @@ class PolicyTeacher(Teacher):
         value_range: lowest and highest value of the (un-normalized) images.
         mean: per-channel mean that was subtracted from the images.
         std: per-channel standard deviation by which the images were divided.
-        include: names of the operations. Default: all that suit the number of channels, but ``quarter_turn``, which is
-            for images without an up and a down: ``[operation.name for operation in OPERATIONS]`` has it, too.
+        include: names of the operations. Default: all that suit the number of channels, and ``quarter_turn`` where
+            images are not upright.
         exclude: names of operations to leave out. Where the label lives in the center of a patch, shift, zoom and
             erasing can make it false.
         bounds: upper limits of strengths, in the operation's own unit (the logarithm for zoom and gamma).
         probability: how often an operation acts on an image.
+        upright: whether images have an up and a down. Patches of microscopy have none: with False, quarter turns are
+            among the operations.
         label_padding: value of mask pixels that geometry brings in from outside of the image, such as 0 for background
             or the loss's ``ignore_index``; in masks of channels it stands in each. Default: masks go on by reflection,
             as the images do.
@@ -81,6 +83,7 @@ class PolicyTeacher(Teacher):
         exclude: Collection[str] = (),
         bounds: Mapping[str, float] | None = None,
         probability: float = 0.5,
+        upright: bool = True,
         label_padding: int | None = None,
     ) -> None:
         super().__init__(spatial_dims, in_channels, num_classes, value_range, mean, std)
@@ -90,7 +93,7 @@ class PolicyTeacher(Teacher):
         if label_padding is not None and (isinstance(label_padding, bool) or not isinstance(label_padding, int)):
             raise ConfigurationError(f"label_padding must be a whole number or None, got {label_padding!r}.")
         self.label_padding = label_padding
-        self.operations = _choose_operations(in_channels, include, exclude, dict(bounds or {}))
+        self.operations = _choose_operations(in_channels, include, exclude, dict(bounds or {}), upright)
         oriented = sum(isinstance(operation, OrientationOperation) for operation in self.operations)
         self.log_odds = nn.Parameter(torch.zeros(oriented))
         self.log_share = nn.Parameter(torch.zeros(len(self.operations) - oriented))
@@ -276,7 +279,11 @@ class PolicyTeacher(Teacher):
 
 
 def _choose_operations(
-    in_channels: int, include: Collection[str] | None, exclude: Collection[str], bounds: dict[str, float]
+    in_channels: int,
+    include: Collection[str] | None,
+    exclude: Collection[str],
+    bounds: dict[str, float],
+    upright: bool,
 ) -> list[Operation]:
     suitable = [operation.name for operation in OPERATIONS if operation.suits(in_channels)]
     for argument, names in (("include", include or ()), ("exclude", exclude), ("bounds", bounds)):
@@ -288,7 +295,7 @@ def _choose_operations(
                 raise ConfigurationError(
                     f"{argument} names {name!r}; known operations for {in_channels} channel(s): {', '.join(accepted)}."
                 )
-    usual = [operation.name for operation in OPERATIONS if operation.by_default and operation.name in suitable]
+    usual = [o.name for o in OPERATIONS if o.name in suitable and (o.keeps_upright or not upright)]
     chosen = [name for name in (usual if include is None else include) if name not in exclude]
     if not chosen:
         raise ConfigurationError("include and exclude leave no operation.")

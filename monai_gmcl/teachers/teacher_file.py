@@ -108,8 +108,8 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
         classes: other Teacher subclasses by their names, plain (``"MyTeacher"``) or dotted.
 
     Raises:
-        CheckpointError: no such file, a damaged, changed or foreign one, another format version, an unknown class, or
-            arguments or tensors that do not fit the class.
+        CheckpointError: no such file, a damaged or changed file, another kind of file, another format version, an
+            unknown class, or arguments or tensors that do not fit the class.
     """
     path = Path(path)
     description, tensors, version = _read(path)
@@ -140,7 +140,7 @@ def describe_teacher(path: str | os.PathLike[str]) -> TeacherDescription:
     """Read what a teacher's file says about it, without building the teacher.
 
     Raises:
-        CheckpointError: no such file, a damaged, changed or foreign one, or another format version.
+        CheckpointError: no such file, a damaged or changed file, another kind of file, or another format version.
     """
     return _read(Path(path))[0]
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Trained teachers as transforms of MONAI, and seeds by item."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A trained teacher as a random transform of an image."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A trained teacher that adds synthetic images to a batch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
-"""Which operations of a policy MONAI's own random transforms carry out, and where a data set has them."""
+"""Random transforms of MONAI that do what a policy's operations do."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A trained teacher as the transforms use it."""
 
 from __future__ import annotations
 
@@ -60,14 +61,10 @@ class FrozenTeacher:
     def __call__(self, images: Tensor, labels: Tensor | None, seed: int, difficulty: float) -> Tensor:
         """Make synthetic images.
 
-        Args:
-            images: ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work.
-            labels: ``(B,)`` or ``(B, 1)`` integer classes, or ``(B, K)`` float; None where the teacher looks at none.
-            seed: decides the latents. The same seed gives the same images on one kind of device.
-            difficulty: strength of the change.
-
-        Returns:
-            Images of the same shape, type and device, with no autograd graph.
+        Images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work; labels
+        ``(B,)`` or ``(B, 1)`` integer classes, or ``(B, K)`` float; None where the teacher looks at none. The seed
+        decides the latents: the same one gives the same images on one kind of device, of the same shape, type and
+        device, with no autograd graph.
 
         Raises:
             ConfigurationError: images of other channels or dimensions.

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Random transforms that depend on seed, epoch and item alone."""
 
 from __future__ import annotations
 

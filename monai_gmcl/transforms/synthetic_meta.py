@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Meta data of synthetic images."""
 
 from __future__ import annotations
 
@@ -19,15 +20,9 @@ GEOMETRY = ("affine", "space")
 def synthetic_image(
     image: Tensor, source: MetaTensor | None, teacher: str, label: Tensor | None, seed: int, difficulty: float
 ) -> MetaTensor:
-    """Give a synthetic image meta of its own: plain values and tensors, as a checkpoint of plain data may hold.
+    """Give a synthetic image ``(C, *spatial)`` meta of its own: plain values and tensors, as a checkpoint may hold.
 
-    Args:
-        image: ``(C, *spatial)``.
-        source: the image of which it is a change, whose geometry is kept; None for an image from latents alone.
-        teacher: name of the teacher.
-        label: of the image, ``(1,)`` or ``(1, K)``; None where it has none.
-        seed: of its latents.
-        difficulty: strength of the change.
+    Geometry is that of the source of which it is a change; None for an image from latents alone.
     """
     meta: dict[str, Any] = {
         "synthetic": True,
@@ -59,18 +54,10 @@ def mixed_batch(
     seed: int,
     difficulty: float,
 ) -> MetaTensor:
-    """Give a batch of real and synthetic images meta: for each image its geometry, and where it comes from.
+    """Give a batch of real and synthetic images ``(N, C, *spatial)`` meta: geometry, and where each comes from.
 
-    Args:
-        images: ``(N, C, *spatial)``.
-        source: the batch of real images ``(B, C, *spatial)``.
-        rows: ``(N,)``, which of them each image is or is a change of.
-        synthetic: ``(N,)``, whether it is synthetic.
-        keep_geometry: whether synthetic images have their source's geometry.
-        teacher: name of the teacher.
-        labels: of all images, ``(N,)`` or ``(N, K)``; None where they have none.
-        seed: of the latents.
-        difficulty: strength of the change; that of a real image is 0.
+    ``rows`` and ``synthetic``, ``(N,)``, say which image of the source batch each is or is a change of, and whether it
+    is a change. Seed and difficulty are those of the synthetic ones; those of a real image are -1 and 0.
     """
     flags = synthetic.tolist()
     meta: dict[str, Any] = {

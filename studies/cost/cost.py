@@ -29,7 +29,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from monai_gmcl.benchmark.flops import FlopCounter
-from monai_gmcl.benchmark.peak_memory import peak_resident_bytes
+from monai_gmcl.benchmark.student_run import peak_resident_bytes
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import (

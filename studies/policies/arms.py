@@ -12,6 +12,7 @@ from typing import Any
 from monai.engines.trainer import SupervisedTrainer, Trainer
 from monai.transforms.compose import Compose
 
+from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import (
     no_augmentation,
     standard_augmentation,
@@ -19,7 +20,6 @@ from monai_gmcl.benchmark.augmentations import (
     trivial_augmentation,
 )
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer

@@ -57,7 +57,7 @@ def jobs_of(
     arms: Sequence[str],
     n: Sequence[int],
     seeds: Sequence[int],
-    steps: int,
+    steps: int | None,
     part: str,
     ratios: dict[str, float],
 ) -> list[Job]:
@@ -70,12 +70,12 @@ def jobs_of(
         arms: names.
         n: numbers of labeled images in all.
         seeds: of each.
-        steps: student steps of GMCL.
+        steps: student steps of GMCL; None: the task's own.
         part: of :data:`PARTS`.
         ratios: of compute, by task.
     """
     return [
-        Job(task, number, seed, arm, steps, ratios[task], part)
+        Job(task, number, seed, arm, steps or TASKS[task].steps, ratios[task], part)
         for seed in seeds
         for task in tasks
         for number in n

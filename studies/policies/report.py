@@ -15,7 +15,7 @@ import fire
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, short
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.page import Section, Table, markdown_page
+from monai_gmcl.reporting.page import Section, Table, markdown_page
 from studies.policies.arms import ARMS
 from studies.policies.claims import claims, ends, harmful_auc
 from studies.policies.rows import WEIGHTS, Results, read_rows

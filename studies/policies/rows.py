@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference, pooled_difference
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.metrics.paired_statistics import PairedDifference, pooled_difference
 from studies.policies.arms import ARMS
 from studies.policies.tasks import TASKS
 
@@ -110,11 +112,11 @@ class Results:
 
         Where they share one seed in each cell at most, the mean without an interval; None where they share nothing.
         """
-        pairs = [pair for pair in (self._shared(cell, ours, theirs, weights) for cell in cells) if pair[0]]
-        if enough := [pair for pair in pairs if len(pair[0]) > 1]:
+        found = self._differences(cells, ours, theirs, weights)
+        if enough := [cell for cell in found if len(cell) > 1]:
             return pooled_difference(enough)
         mean = self.gap(cells, ours, theirs, weights)
-        return None if mean is None else PairedDifference(mean, math.nan, -math.inf, math.inf, len(pairs), len(pairs))
+        return None if mean is None else PairedDifference(mean, math.nan, -math.inf, math.inf, len(found), len(found))
 
     def is_whole(self, tasks: Sequence[str], arms: Sequence[str]) -> bool:
         """Return whether each of the arms has each number of labeled images and each seed in each of the tasks."""
@@ -124,8 +126,7 @@ class Results:
 
     def gap(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str) -> float | None:
         """Return the mean over cells of the mean paired difference, however few seeds there are; None without any."""
-        pairs = [self._shared(cell, ours, theirs, weights) for cell in cells]
-        means = [statistics.fmean(a[s] - b[s] for s in a) for a, b in pairs if a]
+        means = [float(cell.mean()) for cell in self._differences(cells, ours, theirs, weights)]
         return statistics.fmean(means) if means else None
 
     def missing(self) -> list[tuple[Cell, str, list[int]]]:
@@ -142,6 +143,8 @@ class Results:
                     found.append((cell, arm, lacking))
         return found
 
-    def _shared(self, cell: Cell, ours: str, theirs: str, weights: str) -> tuple[dict[int, float], dict[int, float]]:
-        first, second = self.numbers(cell, ours, weights), self.numbers(cell, theirs, weights)
-        return {s: v for s, v in first.items() if s in second}, {s: v for s, v in second.items() if s in first}
+    def _differences(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str) -> list[pd.Series]:
+        """Of the seeds that both have, in the cells where there are some."""
+        pairs = ((pd.Series(self.numbers(cell, arm, weights), dtype=float) for arm in (ours, theirs)) for cell in cells)
+        found = [(first - second).dropna() for first, second in pairs]
+        return [cell for cell in found if len(cell)]

@@ -43,7 +43,7 @@ def run(
     arms: str | Sequence[str] = tuple(ARMS),
     n: int | Sequence[int] = (150, 400),
     seeds: int | Sequence[int] = 5,
-    steps: int = 800,
+    steps: int | None = None,
     part: str = "held_out",
     workers: int = 2,
     out: str = "studies/policies/rows.jsonl",
@@ -56,13 +56,14 @@ def run(
         arms: names, separated by commas.
         n: numbers of labeled images in all.
         seeds: how many, from 0 on, or which ones, as a list: ``[100,101]``.
-        steps: student steps of GMCL.
+        steps: student steps of GMCL. Default: 800; 150 of the pretrained student.
         part: where to measure: ``held_out``, for development, or ``test``, once, at the end.
         workers: processes, one thread each.
         out: file of rows, a JSON object a line.
 
     Raises:
-        ConfigurationError: an unknown name, a number that is not above 0, or another command that writes to ``out``.
+        ConfigurationError: an unknown name, a number that is not above 0, another command that writes to ``out``,
+            or a pretrained student whose package is not installed.
         DataError: a damaged file of rows, or no images in ``data_dir``.
     """
     torch.set_num_threads(1)
@@ -71,7 +72,7 @@ def run(
     (part,) = _names("part", part, PARTS)
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     numbers = [n] if isinstance(n, int) else list(n)
-    if not chosen or min(chosen) < 0 or min([steps, workers, *numbers]) < 1:
+    if not chosen or min(chosen) < 0 or min([1 if steps is None else steps, workers, *numbers]) < 1:
         raise ConfigurationError(
             f"Expected steps, workers and n from 1 and seeds from 0, got {steps}, {workers}, {numbers} and {seeds}."
         )
@@ -112,7 +113,14 @@ def _run(what: tuple[Job, str]) -> dict[str, Any]:
         images, labels = held_out if job.part == "held_out" else data.test
         build, rate = ARMS[job.arm].build(data.task), data.task.learning_rate
         student = StudentRun(
-            build, data.options, labeled, data.choosing, job.seed, job.student_steps, learning_rate=rate
+            build,
+            data.options,
+            labeled,
+            data.choosing,
+            job.seed,
+            job.student_steps,
+            learning_rate=rate,
+            make_network=data.task.make_network,
         )
         usual = _strengths(student.trainer, 1.0)
         student.run()
@@ -172,7 +180,7 @@ def _data(task: str, data_dir: str) -> TaskData:
 
 
 def _ratio(task: str, data_dir: str) -> float:
-    return _counted_ratio(TASKS[task].options(data_dir))
+    return _counted_ratio(TASKS[task].options(data_dir), TASKS[task].make_network)
 
 
 _counted_ratio = cache(equal_compute_ratio)

@@ -10,13 +10,15 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
+from monai_gmcl.benchmark.student_run import small_resnet
 from monai_gmcl.data import make_phantom
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import combine_stains, separate_stains
+from studies.policies.students import pretrained_student
 
 __all__ = ["TASKS", "Task", "TaskData"]
 
@@ -42,6 +44,8 @@ class Task:
         harmful: operations that make the label false.
         unclear: operations that may or may not; left out of the reading of shares.
         size: sides of the student's images.
+        make_network: makes the student.
+        steps: student steps of GMCL.
     """
 
     title: str
@@ -50,6 +54,8 @@ class Task:
     harmful: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
     size: int = SIZE
+    make_network: Callable[[DataOptions], nn.Module] = small_resnet
+    steps: int = 800
 
     @property
     def is_control(self) -> bool:
@@ -151,6 +157,13 @@ TASKS: dict[str, Task] = {
     "pcam": Task("control: tumor in the center", "pcam", size=32),
     "pneumonia": Task("control: pneumonia", "pneumonia", size=28),
     "phantom": Task("control: grade of the phantom", "phantom", size=32),
+    "pcam_pretrained": Task(
+        "control: tumor in the center, pretrained student",
+        "pcam",
+        size=64,
+        make_network=pretrained_student,
+        steps=150,
+    ),
 }
 
 

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS as USUAL
-from monai_gmcl.benchmark.arms import WITHIN_BUDGET, gmcl_arm
+from monai_gmcl.benchmark.arms import WITHIN_BUDGET, gmcl_arm, policy_teacher
 from monai_gmcl.benchmark.augmentations import no_augmentation, standard_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.report.figures import COLORS as USUAL_COLORS
 from monai_gmcl.benchmark.report.rows import titles_of
 from monai_gmcl.benchmark.student_run import BATCH, Setup

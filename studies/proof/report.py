@@ -11,10 +11,10 @@ import fire
 
 from monai_gmcl.benchmark.report import write_report
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
-from monai_gmcl.page import Section, Table
+from monai_gmcl.reporting.page import Section, Table
 from studies.proof.arms import COLORS, TITLES
 from studies.proof.rows import kept_rows
-from studies.proof.tables import SHARES, gan_table, robust_table, share_table
+from studies.proof.tables import SHARES, gan_table, pooled_table, robust_table, share_table
 from studies.proof.targets import SIZES, Target, targets
 from studies.proof.unlabeled_targets import unlabeled_targets
 
@@ -66,18 +66,18 @@ def _first(results: Results) -> Iterator[Section]:
 
 
 def _target_section(results: Results) -> Section:
-    tables = [_target_table("Wanted and found", targets(results))]
+    tables = [_target_table("Targets and results", targets(results))]
     if "gmcl_unlabeled" in results.arms():
-        tables.append(_target_table("Wanted of unlabeled images and found", unlabeled_targets(results)))
-    text = ["AUC with the weights that validation chose; mean paired difference and its 95 % interval."]
+        tables.append(_target_table("Targets and results, unlabeled images", unlabeled_targets(results)))
+    text = ["AUC of the best-validation checkpoint; mean paired difference and its 95 % interval."]
     if any(split == DEVELOPMENT for _, split in results.primary_places()):
-        text.append("Development: held-out training images stand in for a test set that was not read.")
+        text.append("Development: measured on held-out training images, not on the test set.")
     return Section("Targets", text, tables)
 
 
 def _target_table(title: str, found: Sequence[Target]) -> Table:
     rows = [[target.what, target.state, target.found, target.wanted] for target in found]
-    return Table(title, ["target", "state", "found", "wanted"], rows)
+    return Table(title, ["comparison", "state", "result", "target"], rows)
 
 
 def _last(results: Results) -> Iterator[Section]:
@@ -87,14 +87,15 @@ def _last(results: Results) -> Iterator[Section]:
         cells = results.cells(data, split)
         found += [_named(data, table(results, cells)) for table in (robust_table, gan_table)]
     found = [table for table in found if table.rows]
-    yield Section("Robustness and images of the GAN", [] if found else ["No run was attacked or looked at yet."], found)
+    yield Section("Robustness and images of the GAN", [] if found else ["No run was attacked yet."], found)
 
 
 def _share_sections(results: Results) -> Iterator[Section]:
     for data, split in results.places():
         cells = results.cells(data, split)
         if _has_shares(results, cells):
-            tables = [share_table(results, cells, weights) for weights in (PRIMARY, FINAL)]
+            shares = [share_table(results, cells, weights) for weights in (PRIMARY, FINAL)]
+            tables = [pooled_table(results, cells), *shares]
             yield Section(f"{data}, {split.replace('_', ' ')}: shares of the gain", [], tables)
 
 

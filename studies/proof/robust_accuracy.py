@@ -18,7 +18,7 @@ from monai.metrics.rocauc import compute_roc_auc
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
-from monai_gmcl.metrics.image_shifts import SHIFTS
+from studies.proof.image_shifts import SHIFTS
 
 __all__ = ["RADII", "attack_accuracy", "robust_measures", "shifted_auc"]
 
@@ -113,7 +113,7 @@ def shifted_auc(network: nn.Module, images: Tensor, labels: Tensor, shift: str, 
         images: from 0 to 1, ``(N, 1, H, W)`` or ``(N, 3, H, W)``.
         labels: int64 ``(N,)``, 0 and 1.
         shift: ``stain_shift`` (of grey images: contrast and brightness), ``blur`` or ``jpeg``; see
-            :mod:`monai_gmcl.metrics.image_shifts`.
+            :mod:`studies.proof.image_shifts`.
         seed: of ``stain_shift``.
 
     Raises:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai_gmcl.benchmark.report.formats import difference_text, mean_text, sized
-from monai_gmcl.benchmark.report.rows import Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, Cell, Results, auc
 from monai_gmcl.benchmark.report.tables import table_by_arm
-from monai_gmcl.page import Table
+from monai_gmcl.reporting.page import Table
 
-__all__ = ["SHARES", "gan_table", "robust_table", "share_table"]
+__all__ = ["SHARES", "gan_table", "pooled_table", "robust_table", "share_table"]
 
 SHARES = (
     ("transform: doubled batch − strong transforms", "doubled_batch", "strong"),
@@ -21,6 +21,7 @@ SHARES = (
     ("together: GMCL − strong transforms", "gmcl", "strong"),
 )
 """What the gain is made of; transform, structure and learning add up where they have the same seeds."""
+MAIN = ("chosen", "final")
 RADII = ("1/255", "2/255", "4/255")
 
 
@@ -34,8 +35,18 @@ def share_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
         ]
         for name, ours, theirs in SHARES
     ]
-    title = f"Shares of the gain in AUC, {weights.replace('_', ' ')} weights"
+    title = f"Shares of the gain in AUC, {CHECKPOINTS[weights]}"
     return Table(title, ["share", *(f"n = {cell.n}" for cell in cells), "all n"], rows)
+
+
+def pooled_table(results: Results, cells: Sequence[Cell]) -> Table:
+    """Return GMCL's difference to each other method, pooled over the numbers of labels that both have."""
+    rows = [
+        [results.title(arm), *(difference_text(results.pooled(cells, "gmcl", arm, name)) for name in MAIN)]
+        for arm in results.arms(cells)
+        if arm != "gmcl"
+    ]
+    return Table("AUC of GMCL minus that of the method, pooled over n", ["method", *map(CHECKPOINTS.get, MAIN)], rows)
 
 
 def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
@@ -45,7 +56,7 @@ def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
         attacked = results.numbers(cell, arm, "robust", "accuracy")
         paths = [("accuracy",), *((attack, radius) for attack in ("fgsm", "pgd") for radius in RADII)]
         shifts: list[tuple[str, ...]] = [("stain_shift",), ("blur",), ("jpeg",)]
-        found = [mean_text(results.numbers(cell, arm, "robust", *path).values()) for path in [*paths, *shifts]]
+        found = [mean_text(results.numbers(cell, arm, "robust", *path)) for path in [*paths, *shifts]]
         unchanged = [value for seed, value in results.numbers(cell, arm, *auc(cell)).items() if seed in attacked]
         return [str(len(attacked)), *found, mean_text(unchanged)]
 
@@ -74,7 +85,7 @@ def gan_table(results: Results, cells: Sequence[Cell]) -> Table:
     kids = ("kid", "kid_drawn", "kid_real", "diversity_real")
 
     def texts(cell: Cell, arm: str) -> list[str]:
-        found = [mean_text(results.numbers(cell, arm, "synthetic", "gan", name).values()) for name in kids]
+        found = [mean_text(results.numbers(cell, arm, "synthetic", "gan", name)) for name in kids]
         return [*found, sized(results.mean(cell, arm, "synthetic", "gan", "length"), 1)]
 
     titles = [f"KID of {which}" for which in ("selected images", "all drawn", "labeled images")]

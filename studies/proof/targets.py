@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from monai_gmcl.benchmark.report.formats import difference_text, short, signed
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 from monai_gmcl.benchmark.report.rows import Cell, Results, auc
-from monai_gmcl.metrics.paired_statistics import PairedDifference
 from studies.proof.tables import SHARES
 
 __all__ = ["MET", "MISSED", "OPEN", "SIZES", "Target", "each", "paired", "targets"]
@@ -99,18 +99,18 @@ def _against_the_gan(results: Results) -> Iterator[Target]:
     cells = [*_cells(results, PATCHES), *_cells(results, XRAYS)]
     check = paired(results, "two_stage_gan", lambda found: found.mean >= GAIN)
     yield each("2. GMCL − two-stage GAN, AUC", f"≥ {short(GAIN)}", cells, check)
-    what = "2. GMCL's time as a share of the two-stage GAN's, at its chosen length"
+    what = "2. GMCL's time as a share of the two-stage GAN's, at its tuned length"
     yield each(what, f"≤ {short(SHARE_OF_TIME)}", cells, lambda cell: _share_of_time(results, cell))
 
 
 def _share_of_time(results: Results, cell: Cell) -> Check:
     """Of a run; what the choice of the GAN's length took, and counted operations, are told beside it."""
     for machine in results.machines(cell, "gmcl", "two_stage_gan"):
-        ours = results.mean_on(machine, cell, "gmcl", "cost", "wall_seconds")
-        theirs = results.mean_on(machine, cell, "two_stage_gan", "cost", "wall_seconds")
+        ours = results.mean(cell, "gmcl", "cost", "wall_seconds", machine=machine)
+        theirs = results.mean(cell, "two_stage_gan", "cost", "wall_seconds", machine=machine)
         if ours is None or not theirs:
             continue
-        choice = results.mean_on(machine, cell, "two_stage_gan", "cost", "tuning", "wall_seconds") or 0.0
+        choice = results.mean(cell, "two_stage_gan", "cost", "tuning", "wall_seconds", machine=machine) or 0.0
         flops = [results.mean(cell, arm, "cost", "flops") for arm in ("gmcl", "two_stage_gan")]
         counted = f"; FLOP {short(flops[0] / flops[1], 2)}" if flops[0] and flops[1] else ""
         text = f"{short(ours / theirs, 2)} (with its tuning {short(ours / (theirs + choice), 2)}{counted})"
@@ -129,7 +129,7 @@ def _learning(results: Results) -> Iterator[Target]:
         state = OPEN if found is None or not enough else MET if found.low > 0 else MISSED
         last = results.pooled(cells, ours, theirs, "final")
         text = f"{difference_text(found)}, {len(cells)} of {len(wanted)} cells" if found else "no runs"
-        text += f"; final weights {difference_text(last)}" if last else ""
+        text += f"; last checkpoint {difference_text(last)}" if last else ""
         yield Target(f"3. GMCL − frozen teacher, {title}, AUC pooled", "interval above 0", text, state)
 
 

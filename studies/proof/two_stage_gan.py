@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from torch import Tensor
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.data_sets import Images
 from monai_gmcl.benchmark.flops import FlopCounter
-from monai_gmcl.benchmark.picture import write_picture
 from monai_gmcl.benchmark.student_run import Setup, StudentRun
-from monai_gmcl.benchmark.synthetic_images import diversity_of_some
+from monai_gmcl.benchmark.synthetic_images import diversity_of_some, write_picture
 from monai_gmcl.metrics import memorization, small_pixels
 from studies.proof.gan_distance import kernel_distance
 from studies.proof.gan_selection import probabilities_and_features, select
@@ -139,7 +138,7 @@ def two_stage_gan(setup: Setup) -> TwoStageTrainer:
     joined = tuple(torch.cat(pair) for pair in zip(setup.labeled, stage.added, strict=True))
     # So that the student sees the same order whatever the first stage drew.
     torch.manual_seed(setup.seed)
-    arguments = setup.with_labeled((joined[0], joined[1])).arguments(standard_augmentation(setup.options))
+    arguments = replace(setup, labeled=(joined[0], joined[1])).arguments(standard_augmentation(setup.options))
     trainer = TwoStageTrainer(**arguments)
     trainer.stage = stage
     return trainer

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from monai_gmcl.benchmark.arm import Arm
+from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import BATCH, EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
@@ -135,7 +136,7 @@ def self_training(setup: Setup) -> Trainer:
     assert setup.unlabeled is not None
     labels = _first_student(setup, setup.steps).probabilities("chosen", setup.unlabeled[0]).argmax(1)
     joined = torch.cat([setup.labeled[0], setup.unlabeled[0]]), torch.cat([setup.labeled[1], labels])
-    return _supervised(setup.with_labeled(joined))
+    return _supervised(replace(setup, labeled=joined))
 
 
 def _supervised(setup: Setup) -> Trainer:
@@ -209,21 +210,21 @@ UNLABELED_ARMS: dict[str, Arm] = {
     "self_training": _OnUnlabeled("self-training, two stages", self_training, share=2.0),
     "mean_teacher": _OnUnlabeled("Mean Teacher", mean_teacher, share=4 / 3),
     "fixmatch": _OnUnlabeled("FixMatch", fixmatch, share=4 / 3),
-    "mean_teacher_longer": _OnUnlabeled("Mean Teacher, half as long again", mean_teacher, share=2.0),
-    "fixmatch_longer": _OnUnlabeled("FixMatch, half as long again", fixmatch, share=2.0),
-    "gmcl_unlabeled": _OnUnlabeled("GMCL, unlabeled, weighed by the look-ahead", gmcl_on_unlabeled()),
+    "mean_teacher_longer": _OnUnlabeled("Mean Teacher, 1.5 times as long", mean_teacher, share=2.0),
+    "fixmatch_longer": _OnUnlabeled("FixMatch, 1.5 times as long", fixmatch, share=2.0),
+    "gmcl_unlabeled": _OnUnlabeled("GMCL, unlabeled, weighted by the look-ahead", gmcl_on_unlabeled()),
     "gmcl_unlabeled_head": _OnUnlabeled(
-        "GMCL, unlabeled, weighed by the look-ahead of the head", gmcl_on_unlabeled(_by_the_head)
+        "GMCL, unlabeled, weighted by the look-ahead of the head", gmcl_on_unlabeled(_by_the_head)
     ),
-    "gmcl_unlabeled_uniform": _OnUnlabeled("GMCL, unlabeled, all equal", gmcl_on_unlabeled(UniformWeighting)),
+    "gmcl_unlabeled_uniform": _OnUnlabeled("GMCL, unlabeled, equal weights", gmcl_on_unlabeled(UniformWeighting)),
     "gmcl_unlabeled_confidence": _OnUnlabeled("GMCL, unlabeled, by confidence", gmcl_on_unlabeled(ConfidenceWeighting)),
     "gmcl_first_student_head": _OnUnlabeled(
-        "GMCL after a first student, weighed by the look-ahead of the head",
+        "GMCL after a first student, weighted by the look-ahead of the head",
         gmcl_on_unlabeled(_by_the_head, first_student=True, **SECOND_STAGE),
         share=0.75,
     ),
     "gmcl_first_student_uniform": _OnUnlabeled(
-        "GMCL after a first student, all equal",
+        "GMCL after a first student, equal weights",
         gmcl_on_unlabeled(UniformWeighting, first_student=True, **SECOND_STAGE),
         share=0.75,
     ),

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from monai_gmcl.benchmark.report.formats import difference_text, short
-from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results, auc
-from monai_gmcl.metrics.paired_statistics import PairedDifference
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
 from studies.proof.targets import MET, MISSED, OPEN, Target, each, paired
 
 __all__ = ["unlabeled_targets"]
@@ -41,11 +41,15 @@ def _pooled(results: Results, cells: Sequence[Cell]) -> Iterator[Target]:
     for theirs, (wanted, reached) in wants.items():
         there = [cell for cell in cells if results.pairs(cell, OURS, theirs) > 1]
         found = {weights: results.pooled(there, OURS, theirs, weights) for weights in (PRIMARY, FINAL)}
-        texts = [f"{weights} {difference_text(one)} {_word(reached(one))}" for weights, one in found.items() if one]
+        texts = [
+            f"{CHECKPOINTS[weights]} {difference_text(one)} {_word(reached(one))}"
+            for weights, one in found.items()
+            if one
+        ]
         decides = found[PRIMARY]
         state = OPEN if decides is None or len(there) < len(cells) else MET if reached(decides) else MISSED
         yield Target(
-            f"Weighed − {results.title(theirs)}, PCam, AUC pooled over n",
+            f"Weighted − {results.title(theirs)}, PCam, AUC pooled over n",
             wanted,
             "; ".join([*texts, f"{len(there)} of {len(cells)} n"]),
             state,
@@ -62,10 +66,10 @@ def _way_to_true_labels(results: Results, cells: Sequence[Cell]) -> Target:
         if added is None or whole is None or whole.mean <= 0:
             continue
         share = added.mean / whole.mean
-        texts.append(f"{weights} {short(share, 2)} {_word(share >= HALF)}")
+        texts.append(f"{CHECKPOINTS[weights]} {short(share, 2)} {_word(share >= HALF)}")
         if weights == PRIMARY:
             state = MET if share >= HALF else MISSED
-    what = f"Share of the way from all equal to true labels, PCam, n = {FEWEST}"
+    what = f"Share of the gain of true labels over equal weights, PCam, n = {FEWEST}"
     return Target(what, f"≥ {short(HALF)}", "; ".join(texts) or "no runs", state)
 
 
@@ -73,9 +77,9 @@ def _on_xrays(results: Results) -> Iterator[Target]:
     check = paired(results, "gmcl", lambda found: found.mean >= -ALLOWED_LOSS, ours=OURS)
     for split in [split for data, split in results.places() if data == "pneumonia"]:
         cells = [Cell("pneumonia", split, n) for n in XRAYS]
-        what = f"Weighed − {results.title('gmcl')}, X-rays ({split}), AUC"
+        what = f"Weighted − {results.title('gmcl')}, X-rays ({split}), AUC"
         yield each(what, f"≥ −{short(ALLOWED_LOSS)} at every n", cells, check)
 
 
 def _word(reached: bool) -> str:
-    return "(reached)" if reached else "(missed)"
+    return "(met)" if reached else "(missed)"

@@ -21,9 +21,8 @@ import torch
 from monai.data.meta_obj import set_track_meta
 from monai.engines.trainer import Trainer
 
-from monai_gmcl.benchmark.arms import gmcl_arm
+from monai_gmcl.benchmark.arms import gmcl_arm, policy_teacher
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import Setup, StudentRun
 from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.exceptions import ConfigurationError

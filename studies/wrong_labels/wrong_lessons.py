@@ -20,10 +20,10 @@ from monai.data.meta_obj import set_track_meta
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.default_teacher import policy_teacher
 from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.data import image_transforms

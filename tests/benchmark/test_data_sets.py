@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
+from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, part_folder
 from monai_gmcl.exceptions import DataError
 
 
@@ -60,8 +60,31 @@ def test_another_number_of_classes_is_named(folder: Path) -> None:
 
 def test_another_part_is_read_by_name_and_named_where_it_is_missing(data: BenchmarkData) -> None:
     assert data.split("test")[1].bincount().tolist() == [10, 10]
-    with pytest.raises(DataError, match="test_shifted.*images to measure on"):
+    with pytest.raises(DataError, match="one folder 'test_shifted' .* found test, train, valid"):
         data.split("test_shifted")
+
+
+def test_parts_may_have_any_of_their_usual_names(folder: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / folder.name
+    renamed.mkdir()
+    for name, other in (("train", "Training"), ("valid", "val"), ("test", "Testing")):
+        (renamed / other).symlink_to(folder / name)
+    usual, other = (BenchmarkData(DataOptions(str(place), channels=1, size=8)) for place in (folder, renamed))
+    for first, second in ((usual.choosing, other.choosing), (usual.split("test"), other.split("test"))):
+        assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert torch.equal(usual.draw(5, 0)[0][0], other.draw(5, 0)[0][0])
+
+
+def test_a_part_that_is_missing_or_there_twice_is_an_error(tmp_path: Path) -> None:
+    for name in ("val", "train", "dev"):
+        (tmp_path / name).mkdir()
+    assert part_folder(tmp_path, "train") == tmp_path / "train"
+    with pytest.raises(DataError, match="one folder 'valid' .*found dev, val"):
+        part_folder(tmp_path, "valid")
+    with pytest.raises(DataError, match="one folder 'test' .*'testing'.*found dev, train, val"):
+        part_folder(tmp_path, "test")
+    with pytest.raises(DataError, match="found no folder"):
+        part_folder(tmp_path / "nowhere", "train")
 
 
 def test_where_the_folder_lies_does_not_change_results(folder: Path) -> None:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from monai_gmcl.benchmark.arms import ARMS, gmcl_arm
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import StudentRun
-from monai_gmcl.benchmark.synthetic_images import diversity_of_some, lesson_measures
+from monai_gmcl.benchmark.synthetic_images import diversity_of_some, lesson_measures, write_picture
 from monai_gmcl.metrics import diversity
 from monai_gmcl.teachers import LatentTeacher
 
@@ -38,3 +42,11 @@ def test_lessons_of_every_teacher_are_measured_and_the_seed_decides(arm: str) ->
     assert measures == lesson_measures(run.trainer, IMAGES, 0) != lesson_measures(run.trainer, IMAGES, 1)
     assert measures["diversity_real"] == diversity(IMAGES[0])
     assert measures["diversity"] > 0 and 0 <= measures["memorization"] <= 1
+
+
+def test_a_picture_has_a_block_of_each_pass_and_stays_out_of_repositories(tmp_path: Path) -> None:
+    real, lesson = torch.full((40, 3, 6, 6), 0.2), torch.full((3, 3, 2, 6, 6), 0.6)
+    write_picture(tmp_path / "pictures" / "step.png", [real, lesson])
+    pixels = np.asarray(Image.open(tmp_path / "pictures" / "step.png"))
+    assert [int((pixels == round(255 * level)).all(2).sum()) for level in (0.2, 0.6)] == [32 * 144, 3 * 144]
+    assert (tmp_path / "pictures" / ".gitignore").read_text() == "*\n"

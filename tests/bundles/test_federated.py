@@ -15,17 +15,15 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from monai.networks.utils import get_state_dict
 
 from monai_gmcl import GMCLTrainer
-from monai_gmcl.data import make_phantom
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_classification"
 SMALL = {"image_size": 16, "batch_size": 8, "device": "cpu", "network_def#layers": [1, 1, 1, 1], "data_check": False}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> MonaiAlgo:
+def client(data: Path, tmp_path_factory: pytest.TempPathFactory) -> MonaiAlgo:
     """A client of federated learning on the bundle, as MONAI builds it."""
     folder = tmp_path_factory.mktemp("client")
-    data = make_phantom(folder / "phantom", {"train": 4, "valid": 2, "test": 3}, size=32)
     options = {**SMALL, "dataset_dir": str(data), "output_dir": str(folder / "output")}
     algo = MonaiAlgo(
         bundle_root=str(BUNDLE),

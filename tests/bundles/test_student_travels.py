@@ -137,14 +137,10 @@ def test_the_evaluation_splits_the_data_as_the_training_did(data: Path, tmp_path
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (
-            {"class_names": sorted(NAMES)},
-            "class_names is [0, 1, 10, 2, not graded], in the training it was [not graded,",
-        ),
+        ({"class_names": sorted(NAMES)}, "class_names is [0, 1, 10, 2, not graded], in the training it was [not"),
         ({"num_classes": 4}, "num_classes is 4, in the training it was 5"),
         ({"channels": 3}, "channels is 3, in the training it was 1"),
-        ({"image_size": 64}, r"image_size is 64, in the training it was [12, 12]"),
-        ({"image_crop": 18}, "image_crop is 18"),
+        ({"image_size": 64, "image_crop": 18}, "image_size is 64, in the training it was [12, 12]"),
         ({"spacing": 1.5, "spatial_dims": 3}, "spacing is 1.5, in the training it was not given"),
         ({"intensity_range": [0, 100]}, "intensity_range is [0, 100], in the training it was not given"),
     ],

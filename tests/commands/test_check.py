@@ -59,6 +59,15 @@ def test_check_prints_the_cost_of_each_pass(tmp_path: Path, capsys: pytest.Captu
     assert traffic[-1].startswith("no point of synchronization in ")
 
 
+def test_the_cost_of_a_student_in_mixed_precision_is_told_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(str(configuration(tmp_path)), repeats=1, cost=True, **{"train#trainer#amp": True})
+    *table, note = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("HeadHypergradient") and line.endswith("%") for line in table)
+    assert table[-1].startswith("no point of synchronization in ") and "without mixed precision" in note
+
+
 def test_check_prints_each_estimator_and_runs_no_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(str(configuration(tmp_path)), repeats=1)
     lines = capsys.readouterr().out.splitlines()

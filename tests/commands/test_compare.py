@@ -10,29 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from monai_gmcl.benchmark.grid import Job, run_jobs
 from monai_gmcl.commands.compare import compare
 from monai_gmcl.commands.report import report
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    generator = np.random.default_rng(0)
-    for part in ("train", "valid"):
-        for level, name in ((80, "dark"), (150, "light")):
-            place = tmp_path / "shades" / part / name
-            place.mkdir(parents=True)
-            for i in range(12):
-                Image.fromarray(generator.normal(level, 40, (16, 16)).clip(0, 255).astype(np.uint8)).save(
-                    place / f"{i}.png"
-                )
-    return tmp_path / "shades"
-
-
+@pytest.mark.gate
 def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = {"n": 8, "seeds": 1, "steps": 4, "channels": 1, "size": 16, "workers": 1}
@@ -53,6 +38,7 @@ def test_a_grid_is_run_kept_and_gone_on_with(folder: Path, tmp_path: Path, capsy
     assert all(html.escape(line) in (out / "report.html").read_text() for line in commands)
 
 
+@pytest.mark.gate
 def test_a_grid_that_was_stopped_is_reported_with_the_strengths_that_are_complete(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +59,7 @@ def test_a_grid_that_was_stopped_is_reported_with_the_strengths_that_are_complet
     assert "Not run: standard MONAI transforms, tuned within the budget; " in (out / "report.html").read_text()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("given", ["gmcl,own_arms:PLAIN", ["own_arms:PLAIN", "gmcl"]])
 def test_an_arm_of_ones_own_is_compared_by_its_module_and_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any

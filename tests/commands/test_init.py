@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from monai_gmcl.commands.init import BUNDLES, init
+from monai_gmcl.commands.init import BUNDLES, bundle_command, init
 from monai_gmcl.exceptions import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,15 @@ def test_the_bundle_is_copied_whole_and_says_how_to_train_it(
     assert parser["train#trainer#_target_"] == "monai_gmcl.engines.GMCLTrainer"
 
 
+@pytest.mark.parametrize("root", ["mine", "my bundle"])
+def test_the_line_that_runs_a_bundle_keeps_its_words_together(root: str) -> None:
+    line = bundle_command(root, "train.yaml", "evaluate.yaml", dataset_dir="", output_dir="the output")
+    *start, files, name, folder = shlex.split(line)
+    assert start == ["python", "-m", "monai.bundle", "run", "--bundle_root", root, "--config_file"]
+    assert files == f"['{root}/configs/train.yaml', '{root}/configs/evaluate.yaml']"
+    assert (name, folder) == ("--output_dir", "the output")
+
+
 def test_an_empty_folder_is_taken_and_what_stands_there_is_kept(tmp_path: Path) -> None:
     init(str(tmp_path))
     settings = tmp_path / "configs" / "train.yaml"
@@ -53,6 +63,7 @@ def test_another_bundle_is_refused(tmp_path: Path) -> None:
         init(str(tmp_path / "mine"), "spleen")
 
 
+@pytest.mark.gate
 def test_the_wheel_holds_the_bundles(tmp_path: Path) -> None:
     copy = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)

@@ -16,7 +16,7 @@ def test_a_missing_package_is_named_before_anything_runs(tmp_path: Path, monkeyp
     monkeypatch.setattr("monai_gmcl.commands.report.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"compare needs scipy.*monai_gmcl\[benchmark\]"):
         compare(str(tmp_path), str(tmp_path / "out"))
-    with pytest.raises(ConfigurationError, match="compare needs scipy, not installed"):
+    with pytest.raises(ConfigurationError, match="compare needs scipy and pandas, not installed"):
         report(str(tmp_path))
     assert not (tmp_path / "out").exists()
 

@@ -23,8 +23,8 @@ from PIL import Image
 import monai_gmcl
 from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.data import image_transforms, open_data
-from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError, LabelError
-from monai_gmcl.teachers import ImageTeacher, LatentTeacher, PolicyTeacher, Teacher, save_teacher
+from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
+from monai_gmcl.teachers import ImageTeacher, LatentTeacher, PolicyTeacher, save_teacher
 
 AFFINE = np.array([[0, -1.5, 0, 10], [2, 0, 0.3, -4], [0, 0, 3, 7], [0, 0, 0, 1.0]])
 
@@ -138,26 +138,17 @@ def test_the_manifest_has_label_seed_and_hash_of_each_image(finished):
     assert all(sum(row["group"] == other["group"] for other in found) == 2 for row in found)
 
 
-def test_the_card_says_what_the_set_is(finished, teacher):
+def test_the_card_says_what_the_set_is_and_what_it_is_made_of(finished, teacher):
     card = (finished[0] / "README.md").read_text()
-    for part in (
-        "# 24 synthetic images in 2 classes",
-        "Synthetic, not for diagnosis.",
-        "Derived from real images: not anonymous.",
-        "| teacher | PolicyTeacher, SHA-256 `",
-        '| its training | `{"difficulty": 0.7}` |',
-        "| difficulty | 0.7 |",
-        "| seed | 0 |",
-        "| shape | 3 x 16 x 16 |",
-        f"torch {torch.__version__}",
+    facts = (
+        "not for diagnosis",
+        "not anonymous",
+        "PolicyTeacher",
+        '{"difficulty": 0.7}',
+        "3 x 16 x 16",
         "| tumor | 12 | 6 |",
-        "None: the teacher's changes do not depend on the label.",
-        "keep 100% of the diversity",
-        "| synthetic to real |",
-        "| real to other real |",
-        "## Intended use",
-    ):
-        assert part in card
+    )
+    assert [fact for fact in (*facts, f"torch {torch.__version__}") if fact not in card] == []
     assert "Memorization" not in card, "It is claimed of teachers that make images from labels alone."
 
 
@@ -203,6 +194,7 @@ def test_the_same_arguments_give_the_same_bytes(finished, teacher, sources, tmp_
     assert content(tmp_path / "again") == content(finished[0])
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("dims", "per_class", "kill_at"),
     [
@@ -458,26 +450,11 @@ def test_label_leak_is_measured_of_a_teacher_that_sees_the_label(sources, tmp_pa
     assert "tells a small classifier the label with an AUC of" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_the_command_prints_one_line_for_an_error(tmp_path):
-    path = os.pathsep.join([str(Path(monai_gmcl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-W", "ignore", "-m", "monai_gmcl", "synthesize", "--teacher=no.safetensors", "--out=o"]
-    ran = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
-    assert ran.returncode == 1 and ran.stderr == "monai_gmcl: There is no file no.safetensors.\n"
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        (
-            {"source": None},
-            ConfigurationError,
-            "the teacher, PolicyTeacher, changes real images: give them as --source",
-        ),
-        (
-            {"source": "nowhere"},
-            DataError,
-            "class folders, a .csv table or a .json datalist as source, found 'nowhere'",
-        ),
+        ({"source": None}, ConfigurationError, "PolicyTeacher, changes real images: .*--source"),
+        ({"source": "nowhere"}, DataError, "a .json datalist as source, found 'nowhere'"),
         ({"per_class": 0}, ConfigurationError, "per_class must be a whole number from 1, got 0"),
         ({"per_class": "many"}, ConfigurationError, "per_class must be a whole number from 1, got 'many'"),
         ({"seed": -1}, ConfigurationError, "seed must be a whole number from 0, got -1"),
@@ -492,15 +469,6 @@ def test_arguments_that_cannot_work_are_refused(changes, error, message, teacher
     with pytest.raises(error, match=message):
         synthesize(**{**arguments, **changes})
     assert not (tmp_path / "out").exists()
-
-
-def test_an_unknown_architecture_is_named(sources, tmp_path):
-    class Unknown(PolicyTeacher):
-        pass
-
-    path = save_teacher(Unknown(2, 3, 2), tmp_path / "t.safetensors")
-    with pytest.raises(CheckpointError, match=r"t.safetensors names the class '.*Unknown'; accepted are"):
-        synthesize(str(path), str(tmp_path / "out"), str(sources), 2)
 
 
 def test_sources_of_other_channels_than_the_teacher_s_are_refused(teacher, sources, tmp_path):
@@ -538,27 +506,6 @@ def test_labels_outside_the_teacher_s_classes_are_refused(teacher, tmp_path):
         synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
 
 
-def test_a_source_smaller_than_the_teacher_takes_is_named_before_anything_is_written(tmp_path, monkeypatch):
-    real = write_patches(tmp_path / "real", size=16)
-    Image.new("RGB", (3, 3)).save(real / "tumor" / "tiny.png")
-    monkeypatch.setattr("monai_gmcl.teachers.policy.UnpaddedTeacher", UnpaddedTeacher, raising=False)
-    monkeypatch.setattr(UnpaddedTeacher, "__module__", "monai_gmcl.teachers.policy")
-    teacher = save_teacher(UnpaddedTeacher(2, 3, 2), tmp_path / "t.safetensors")
-    with pytest.raises(DataError, match=r"cannot change source \d+ \(.*tiny.png\) of shape \(3, 3, 3\), .*smaller"):
-        synthesize(str(teacher), str(tmp_path / "out"), str(real), 10)
-    assert not (tmp_path / "out").exists()
-
-
-class UnpaddedTeacher(Teacher):
-    """Has a convolution without padding: at least five pixels a side."""
-
-    def draw_latents(self, n, image_shape, generator=None):
-        return torch.randn(n, 1, generator=generator)
-
-    def change(self, images, labels, latents, difficulty):
-        return images + torch.nn.functional.conv2d(images, torch.ones(1, 3, 5, 5)).mean()
-
-
 @pytest.mark.parametrize("bad", [b"no image", b""])
 def test_an_unreadable_file_is_named_before_anything_is_written(bad, teacher, tmp_path):
     real = write_patches(tmp_path / "real", ("normal", "tumor"))
@@ -566,14 +513,6 @@ def test_an_unreadable_file_is_named_before_anything_is_written(bad, teacher, tm
     with pytest.raises(DataError, match=r"readable PNG, JPEG or TIFF image in '.*tumor/broken.png'"):
         synthesize(str(teacher), str(tmp_path / "out"), str(real), 2)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_volume_with_nan_is_named(tmp_path):
-    real = write_volumes(tmp_path / "real", 2)
-    nib.save(nib.Nifti1Image(np.full((4, 4, 4), np.nan, np.float32), AFFINE), real / "lesion" / "patient_1.nii.gz")
-    teacher = save_teacher(ImageTeacher(3, 1, 2), tmp_path / "t.safetensors")
-    with pytest.raises(DataError, match=r"Expected numbers in '.*lesion/patient_1.nii.gz', found NaN"):
-        synthesize(str(teacher), str(tmp_path / "out"), str(real), 2)
 
 
 def test_out_source_and_review_stand_apart(teacher, sources, tmp_path):

@@ -38,6 +38,7 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
 
 
+@pytest.mark.gate
 def test_errors_end_the_command_with_1_a_table_and_a_progress_bar(data: Path) -> None:
     (data / "cat" / "empty.png").touch()
     Image.new("RGB", (8, 8)).save(data / "cat" / "black.png")
@@ -49,7 +50,7 @@ def test_errors_end_the_command_with_1_a_table_and_a_progress_bar(data: Path) ->
     assert warning.startswith("warning") and "cat/black.png" in warning
     assert summary == f"12 images in {str(data)!r}: 1 error, 1 warning"
     assert "12/12" in ran.stderr
-    assert ran.stderr.splitlines()[-1].startswith("monai_gmcl: 1 of the faults above")
+    assert ran.stderr.splitlines()[-1].startswith("monai_gmcl: 1 of the problems above")
     assert "Traceback" not in ran.stderr
 
 
@@ -75,7 +76,7 @@ def test_warnings_do_not(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_json_tells_every_file_and_the_row(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
     (data / "list.csv").write_text("\n".join(["image,label", *rows, "gone.png,cat", "lost.png,dog"]))
-    with pytest.raises(DataError, match="^2 of the faults above are errors"):
+    with pytest.raises(DataError, match="^2 of the problems above are errors"):
         validate(str(data / "list.csv"), json=True)
     found = json.loads(capsys.readouterr().out)
     assert [(fault["kind"], fault["row"]) for fault in found["faults"]] == [("missing", 12), ("missing", 13)]
@@ -88,7 +89,7 @@ def test_a_single_class_name_is_a_list_of_one(data: Path, capsys: pytest.Capture
 
 
 def test_a_limit_is_taken_and_a_senseless_one_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DataError, match="10 of the faults"):
+    with pytest.raises(DataError, match="10 of the problems"):
         validate(str(data), pixel_limit=63)
     assert "cat/0.png and 9 more" in capsys.readouterr().out
     with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number from 1, got 'all'"):

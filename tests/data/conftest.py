@@ -3,28 +3,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def real_data() -> Callable[[str], Path]:
-    """Folder of a real data set by name, or a skipped test that says what is missing."""
-
-    def find(name: str) -> Path:
-        root = Path(os.environ.get("GMCL_DATA_DIR") or REPOSITORY.parent / "shared" / "data")
-        if not (root / name).is_dir():
-            pytest.skip(f"no real data at {root / name}; set GMCL_DATA_DIR")
-        return root / name
-
-    return find
 
 
 @pytest.fixture

@@ -127,16 +127,6 @@ def test_a_cmyk_jpeg_is_read_with_adobes_inversion_undone(tmp_path: Path) -> Non
     np.testing.assert_allclose(_read(tmp_path / "a.jpg", 3)[8, 8], (255, 0, 0), atol=8)
 
 
-def test_all_modes_load_from_one_folder_with_the_same_shape_and_scale(tmp_path: Path) -> None:
-    load = image_transforms(2, 3)
-    for write, suffix in MODES:
-        path = tmp_path / f"{write.__name__}.{suffix}"
-        write(path)
-        image = load({"image": str(path)})["image"]
-        assert image.shape == (3, 6, 9)
-        assert 0 <= image.min() < 0.3 and 0.7 < image.max() <= 1
-
-
 @pytest.mark.parametrize(
     ("orientation", "upright"),
     [

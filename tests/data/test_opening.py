@@ -43,13 +43,6 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(
     assert (data.class_names, data.channels) == (["cat", "dog"], 1)
 
 
-def test_other_classes_in_a_part_are_refused(tmp_path: Path, write_image: Callable[..., Path]) -> None:
-    for folder in ("train/cat", "train/dog", "valid/cat", "valid/cow", "test/cat", "test/dog"):
-        write_image(tmp_path / folder / "a.png")
-    with pytest.raises(DataError, match="cat, dog in .*valid', found cat, cow"):
-        open_data(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("given", "each", "counts"),
     [
@@ -73,13 +66,6 @@ def test_parts_that_are_given_are_kept_and_only_missing_ones_are_split_off_train
         places = {Path(item["image"]).parts[-3] for item in items}
         own = next((name for name in given if part_name(name) == part), given[0])
         assert places == {own}
-
-
-def test_a_training_part_must_be_there(tmp_path: Path, write_image: Callable[..., Path]) -> None:
-    for part in ("valid", "test"):
-        write_image(tmp_path / part / "cat" / "a.png")
-    with pytest.raises(DataError, match="a folder 'train' of class folders in .*, found test, valid"):
-        open_data(tmp_path)
 
 
 def test_class_folders_alone_are_split_by_seed(tmp_path: Path, write_image: Callable[..., Path]) -> None:
@@ -121,14 +107,7 @@ def test_what_is_no_data_set_is_named_with_what_is_accepted(tmp_path: Path) -> N
             open_data(path)
 
 
-def test_a_first_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    for part in ("train", "val", "test"):
-        (tmp_path / part / "cat").mkdir(parents=True)
-        (tmp_path / part / "cat" / "a.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="readable .* in .*train.*a.png"):
-        open_data(tmp_path)
-
-
+@pytest.mark.gate
 def test_real_patches_and_radiographs_open(real_data: Callable[[str], Path]) -> None:
     patches = open_data(real_data("pcam"))
     assert [len(part) for part in (patches.training, patches.validation, patches.test)] == [3000, 1000, 2000]

@@ -66,14 +66,6 @@ def test_no_two_images_are_alike_within_a_phantom_or_between_seeds(tmp_path: Pat
     assert len(set(pngs)) == 2 * 4 * sum(FEW.values())
 
 
-def test_the_phantom_that_is_there_is_reused(tmp_path: Path) -> None:
-    folder = make_phantom(tmp_path / "phantom", FEW, size=16)
-    marked = folder / "train" / "0_normal" / "0000.png"
-    marked.write_bytes(b"mark")
-    make_phantom(folder, FEW, size=16)
-    assert marked.read_bytes() == b"mark"
-
-
 @pytest.mark.parametrize("other", [{"size": 16}, {"seed": 1}, {"images_per_class": {**FEW, "test": 2}}])
 def test_other_parameters_in_the_same_folder_are_refused_naming_both(tmp_path: Path, other: dict[str, object]) -> None:
     asked = {"images_per_class": FEW, "size": 20, "seed": 0}
@@ -87,42 +79,6 @@ def test_other_parameters_in_the_same_folder_are_refused_naming_both(tmp_path: P
     assert str(asked)[1:] in message
     assert str({**asked, **other})[1:] in message
     assert _files(folder) == before
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="Expected an empty folder"):
-        make_phantom(tmp_path, FEW, size=16)
-    with pytest.raises(DataError, match="Expected an empty folder.*notes.txt"):
-        make_phantom(tmp_path / "notes.txt", FEW, size=16)
-    assert _files(tmp_path) == {"notes.txt": b"mine"}
-
-
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    folder = make_phantom(tmp_path / "phantom", FEW, size=16)
-    (folder / "phantom.json").write_text("{")
-    with pytest.raises(DataError, match="phantom.json"):
-        make_phantom(folder, FEW, size=16)
-
-
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    folder = tmp_path / "phantom"
-    folder.mkdir()
-    assert len(list(make_phantom(folder, FEW, size=16).rglob("*.png"))) == 16
-
-
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved: list[object] = []
-
-    def interrupted(image: Image.Image, path: Path) -> None:
-        saved.append(path)
-        if len(saved) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Image.Image, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        make_phantom(tmp_path / "phantom", FEW, size=16)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

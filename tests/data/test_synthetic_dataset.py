@@ -68,11 +68,6 @@ def test_every_source_is_used_before_one_is_used_twice(images):
     assert sorted(used[:3]) == sorted(used[3:6]) == [1, 2, 4]
 
 
-def test_images_of_one_source_differ(images):
-    dataset = SyntheticDataset(Shifting(), 8, (images[:2], LABELS[:2]))
-    assert len(set(bits(dataset))) == 16
-
-
 def test_the_order_in_which_images_are_made_does_not_matter(images):
     dataset = SyntheticDataset(PolicyTeacher(2, 1, 2), 4, (images, LABELS))
     forward = bits(dataset)
@@ -277,15 +272,6 @@ def test_normalized_sources_give_normalized_images(images):
     dataset = SyntheticDataset(teacher, 20, ((images - 0.5) / 0.25, LABELS))
     values = torch.stack([dataset[i]["image"] for i in range(40)])
     assert float(values.min()) == -2 and float(values.max()) == 2
-
-
-def test_difficulty_0_gives_copies_of_the_sources(images):
-    dataset = SyntheticDataset(Shifting(), 1, (images, LABELS), difficulty=0)
-    source = dataset.plan(0).source
-    made = dataset[0]["image"]
-    assert torch.equal(made.as_tensor(), images[source])
-    made += 1
-    assert torch.equal(dataset[0]["image"].as_tensor(), images[source])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])

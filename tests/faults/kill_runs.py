@@ -1,18 +1,19 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Kills a run at random instants and resumes it until it ends; run by test_kills.py in a process of its own.
+"""Kills a run and resumes it until it ends; run by test_kills.py in a process of its own.
 
     python kill_runs.py FOLDER KILLS SEED WORKERS [WORKERS ...]
 
-Every third kill is a SIGTERM, every third falls on the instant at which a file, drawn at random, takes its place.
+The run tells when: it counts the calls of Python and C functions in each part of its work, and ends itself at one drawn
+at random of the part whose turn it is, so that the speed of the machine does not matter. Kills take turns: a SIGKILL, a
+SIGTERM, and a SIGKILL at the instant at which a file, drawn at random, takes its place.
 Prints JSON for each number of workers: in which part of the run each kill fell, and in what the last checkpoint and all
 files differ from those of an uninterrupted run.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import mmap
 import os
@@ -20,8 +21,8 @@ import random
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,15 @@ from monai_gmcl.handlers import (
     newest_checkpoint,
 )
 
-PARTS = ("begin", "student", "teacher", "save", "files")
-ENDS = (-signal.SIGKILL, 128 + signal.SIGTERM)
+PARTS = ("rest", "student", "teacher", "save", "files")
+ENDS = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
+PART, FILES, CALLS = 0, 1, 2
+"""Places in what a run tells: the part that it is in, files that it has written, calls in each part."""
 
 
-def run(folder: Path, workers: int, part: Any) -> None:
-    """Train for two epochs with all that writes files; ``part[0]`` tells what is being done."""
-    part[0] = PARTS.index("begin")
+def run(folder: Path, workers: int, told: Any) -> None:
+    """Train for two epochs with all that writes files; ``told[PART]`` says what is being done."""
+    told[PART] = PARTS.index("rest")
     random.seed(1)  # python seeds it anew in each child
     torch.manual_seed(1)
     generator = torch.Generator().manual_seed(5)
@@ -106,22 +109,22 @@ def run(folder: Path, workers: int, part: Any) -> None:
         seed=11,
     )
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
-    marked(TeacherStep, "__call__", part, "teacher")
-    marked(CheckpointFolder, "save", part, "save")
-    marked(GMCLTrainer, "_iteration", part, "student")
-    marked(TeacherSaver, "_save", part, "files")
-    marked(RunReport, "_write", part, "files")
+    marked(TeacherStep, "__call__", told, "teacher")
+    marked(CheckpointFolder, "save", told, "save")
+    marked(GMCLTrainer, "_iteration", told, "student")
+    marked(TeacherSaver, "_save", told, "files")
+    marked(RunReport, "_write", told, "files")
     trainer.run()
 
 
-def marked(owner: type, name: str, part: Any, mark: str) -> None:
+def marked(owner: type, name: str, told: Any, mark: str) -> None:
     """Let a method tell that it is being run."""
     method: Callable[..., Any] = getattr(owner, name)
 
     def telling(*args: Any, **kwargs: Any) -> Any:
-        before, part[0] = part[0], PARTS.index(mark)
+        before, told[PART] = told[PART], PARTS.index(mark)
         result = method(*args, **kwargs)
-        part[0] = before
+        told[PART] = before
         return result
 
     setattr(owner, name, telling)
@@ -131,43 +134,48 @@ def columns(output: Any) -> Any:
     return torch.stack([item["pred"] for item in output]), torch.as_tensor([int(item["label"]) for item in output])
 
 
-def killed_at_file(number: int, part: Any) -> None:
+def ends_at_file(number: int, told: Any) -> None:
     """Let this process die just before the nth file takes its place; count the files."""
     replace = os.replace
 
     def dying(*places: Any) -> None:
-        part[1] += 1
-        if part[1] == number:
+        told[FILES] += 1
+        if told[FILES] == number:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(*places)
 
     os.replace = dying  # type: ignore[assignment]
 
 
-def forked(
-    folder: Path, workers: int, part: Any, kill_after: float | None, by: int = signal.SIGKILL, at_file: int = 0
-) -> int:
-    """Run in a child, killed after some seconds or at a file unless it ends before; return how the child ended."""
+def ends_at_call(number: int, part: int, by: int, told: Any) -> None:
+    """Let this process send itself a signal at the nth beginning or end of a call in a part; count all of them."""
+
+    def counting(*_: Any) -> None:
+        now = told[PART]
+        told[CALLS + now] += 1
+        if now == part and told[CALLS + now] == number:
+            os.kill(os.getpid(), by)
+
+    os.register_at_fork(after_in_child=lambda: sys.setprofile(None))  # Workers of a data loader.
+    sys.setprofile(counting)
+
+
+def forked(folder: Path, workers: int, told: Any, *prepare: Callable[[Any], None]) -> int:
+    """Run in a child that is prepared to be killed; return how the child ended."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            part[1] = 0
-            killed_at_file(at_file, part)
-            run(folder, workers, part)
+            for place in range(len(told)):
+                told[place] = 0
+            for step in prepare:
+                step(told)
+            run(folder, workers, told)
             status = 0
         except SystemExit as ended:
             status = int(ended.code or 0)
         finally:
             os._exit(status)
-    if kill_after is not None:
-        end = time.monotonic() + kill_after
-        while time.monotonic() < end:
-            if os.waitpid(child, os.WNOHANG)[0]:
-                return 0
-            time.sleep(0.0005)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, by)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -182,32 +190,32 @@ def differences(first: Any, second: Any, name: str = "") -> list[str]:
     return [] if equal else [name]
 
 
-def kill(folder: Path, kills: int, workers: int, instants: random.Random, part: Any) -> dict[str, Any]:
-    """Kill runs at random instants until there were as many kills as asked for; each run is then let to its end."""
+def kill(folder: Path, kills: int, workers: int, instants: random.Random, told: Any) -> dict[str, Any]:
+    """Kill runs until there were as many kills as asked for; each run is then let to its end."""
     whole, killed = folder / f"whole_{workers}", folder / f"killed_{workers}"
-    began = time.monotonic()
-    assert forked(whole, workers, part, None) == 0
-    length, written = time.monotonic() - began, part[1]
+    assert forked(whole, workers, told, partial(ends_at_call, 0, 0, 0), partial(ends_at_file, 0)) == 0
+    written, calls = told[FILES], list(told[CALLS:])
     wanted, files = torch.load(newest_checkpoint(whole / "checkpoints"), weights_only=True), contents(whole)
     parts: list[str] = []
     found: list[str] = []
     while len(parts) < kills:
-        for _ in range(min(3, kills - len(parts))):
-            kind = instants.randrange(3)
+        for again in range(1, 1 + min(3, kills - len(parts))):
+            kind, part = len(parts) % 3, len(parts) % len(PARTS)
+            # A run that was killed before has less to do, and ends where it comes to no such call or file.
             if kind == 2:
-                ended = forked(killed, workers, part, None, at_file=instants.randint(1, written))
+                prepare = partial(ends_at_file, instants.randint(1, 1 + written // again))
             else:
-                by = signal.SIGTERM if kind else signal.SIGKILL
-                ended = forked(killed, workers, part, instants.uniform(0, length), by)
-            if ended in ENDS:
-                parts.append(PARTS[part[0]])
+                call = instants.randint(1, 1 + calls[part] // again)
+                prepare = partial(ends_at_call, call, part, signal.SIGTERM if kind else signal.SIGKILL)
+            if forked(killed, workers, told, prepare) in ENDS:
+                parts.append(PARTS[told[PART] if kind == 2 else part])
         for _ in range(2):
             # The second time there is nothing left to do.
-            assert forked(killed, workers, part, None) == 0
+            assert forked(killed, workers, told) == 0
             found += differences(wanted, torch.load(newest_checkpoint(killed / "checkpoints"), weights_only=True))
             found += differences(files, contents(killed))
         shutil.rmtree(killed)
-    return {"seconds": length, "parts": parts, "differences": found, "compared": [*wanted, *files]}
+    return {"parts": parts, "differences": found, "compared": [*wanted, *files]}
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -216,10 +224,10 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def main(folder: str, kills: str, seed: str, *workers: str) -> None:
-    part, instants = mmap.mmap(-1, 2), random.Random(int(seed))
+    told, instants = memoryview(mmap.mmap(-1, 8 * (CALLS + len(PARTS)))).cast("q"), random.Random(int(seed))
     # Once in this process: its children find all modules imported, and the kills do not all fall on that.
-    run(Path(folder) / "warm", 0, part)
-    print(json.dumps({number: kill(Path(folder), int(kills), int(number), instants, part) for number in workers}))
+    run(Path(folder) / "warm", 0, told)
+    print(json.dumps({number: kill(Path(folder), int(kills), int(number), instants, told) for number in workers}))
 
 
 if __name__ == "__main__":

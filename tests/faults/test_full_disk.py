@@ -14,7 +14,7 @@ import torch
 
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.handlers import CheckpointFolder, newest_checkpoint
-from monai_gmcl.handlers.checkpoint_folder import write_atomically
+from monai_gmcl.handlers.checkpoints.folder import write_atomically
 
 PAGE = 4096
 

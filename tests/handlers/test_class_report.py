@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_gmcl.handlers import ClassReport
-from monai_gmcl.handlers.class_report import class_report
+from monai_gmcl.metrics.classification import class_report
 
 # Predicted: 0, 0, 1, 0, 1; the fourth and the fifth are wrong.
 PROBABILITIES = torch.tensor([[0.9, 0.1, 0.0], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1], [0.1, 0.6, 0.3]])

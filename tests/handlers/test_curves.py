@@ -9,8 +9,8 @@ import matplotlib.image
 from matplotlib.axes import Axes
 
 from monai_gmcl.handlers import CurriculumLog, CurvesHandler
-from monai_gmcl.handlers.curves import draw_curves
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.reporting.run_figures import curves_png
 
 
 def test_curves_are_drawn_at_the_end_of_a_run(make_trainer, tmp_path):
@@ -35,7 +35,7 @@ def test_a_curve_holds_the_numbers_of_the_table(make_trainer, tmp_path, monkeypa
         assert curves[name.replace("_", " ")] == ([1, 2], [row[name] for row in rows])
 
 
-def test_metrics_of_some_epochs_only_are_drawn_where_they_are(tmp_path, monkeypatch):
+def test_metrics_of_some_epochs_only_are_drawn_where_they_are(monkeypatch):
     curves = {}
     plot = Axes.plot
 
@@ -44,10 +44,7 @@ def test_metrics_of_some_epochs_only_are_drawn_where_they_are(tmp_path, monkeypa
         return plot(axes, x, y, label=label, **options)
 
     monkeypatch.setattr(Axes, "plot", spy)
-    draw_curves(
-        tmp_path / "curves.png",
-        [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val_auc": 0.5}, {"epoch": 3, "val_auc": 0.75}],
-    )
+    curves_png([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val_auc": 0.5}, {"epoch": 3, "val_auc": 0.75}])
     assert {label: points for (_, label), points in curves.items()} == {
         "loss": ([1, 2], [2.0, 1.0]),
         "val auc": ([2, 3], [0.5, 0.75]),

@@ -91,6 +91,7 @@ def train(
     return weights, float(evaluator.state.metrics["auc"])
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 10))])
 def test_noise_with_random_labels_loses_its_weight_and_does_no_harm(seed: int) -> None:
     weights, auc = train(seed, NoiseTeacher(), guarded=True)
@@ -100,12 +101,14 @@ def test_noise_with_random_labels_loses_its_weight_and_does_no_harm(seed: int) -
     assert abs(auc - without) <= 0.01
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 6))])
 def test_lessons_that_help_keep_their_weight(seed: int) -> None:
     weights, _ = train(seed, policy(), guarded=True, epochs=4)
     assert weights == [1.0] * 4
 
 
+@pytest.mark.gate
 def test_lessons_from_unlabeled_images_are_guarded_as_others(seed: int = 0) -> None:
     unlabeled = [image for image, _ in DataLoader([(i["image"], 0) for i in stripes(128, 7)], batch_size=8)]
     weights, _ = train(seed, policy(), guarded=True, epochs=4, unlabeled_data_loader=unlabeled)

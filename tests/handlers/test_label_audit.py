@@ -14,10 +14,10 @@ from ignite.engine import Engine
 from monai.data.meta_tensor import MetaTensor
 from PIL import Image
 
-from monai_gmcl.contact_sheet import GAP, HEADING, TILE
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
 from monai_gmcl.handlers import LabelAudit
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.reporting.image_sheet import GAP, HEADING, TILE
 
 PROBABILITIES = [[0.9, 0.1], [0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.7, 0.3]]
 LABELS = [0, 0, 0, 1, 1, 1]

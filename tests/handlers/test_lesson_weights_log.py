@@ -132,10 +132,10 @@ def test_pictures_show_an_image_of_several_labels_under_each(
     make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(module, "draw_grid", lambda path, rows, **_: drawn.append(rows))
+    monkeypatch.setattr(module, "image_sheet", lambda rows, *_: drawn.append(rows) or b"")
     log = LessonWeightsLog(tmp_path, ["nodule", "mass", "hernia"], per_class=2)
     make_trainer([log], weighting=ByBrightness(), max_epochs=1, **several_labels()).run()
-    shown = {row.name: row.real.flatten(1).mean(1).tolist() for row in drawn[0]}
+    shown = {row.name: row.blocks[0].flatten(1).mean(1).tolist() for row in drawn[0]}
     # No row of a label that no image has; the darkest image has no label.
     assert shown == {
         "nodule, highest: 0.9 to 1": pytest.approx([1.0, 0.9]),
@@ -149,18 +149,20 @@ def test_the_proposed_images_at_both_ends_are_drawn(
     make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(module, "draw_grid", lambda path, rows, **_: drawn.append((path.name, rows)))
+    monkeypatch.setattr(module, "image_sheet", lambda rows, *_: drawn.append(rows) or b"")
     make_trainer(
         [LessonWeightsLog(tmp_path, per_class=2, interval=2)],
         weighting=ByBrightness(),
         unlabeled_data_loader=torch.utils.data.DataLoader(UNLABELED, batch_size=2),  # type: ignore[arg-type]
         label_proposal=propose,
     ).run()
-    ((name, grid),) = drawn
-    assert name == "epoch_0002.png"
+    (grid,) = drawn
+    assert [file.name for file in (tmp_path / "weights").iterdir()] == ["epoch_0002.png"]
     assert [row.name for row in grid] == ["1, highest: 0.9 to 1", "1, lowest: 0 to 0"]
-    assert grid[0].real.flatten(1).mean(1).tolist() == pytest.approx([1.0, 0.9])
-    assert set(grid[1].real.flatten(1).mean(1).round(decimals=3).tolist()) < set(torch.tensor([0.1, 0.3, 0.5]).tolist())
+    assert grid[0].blocks[0].flatten(1).mean(1).tolist() == pytest.approx([1.0, 0.9])
+    assert set(grid[1].blocks[0].flatten(1).mean(1).round(decimals=3).tolist()) < set(
+        torch.tensor([0.1, 0.3, 0.5]).tolist()
+    )
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

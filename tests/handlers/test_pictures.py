@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shutil
 from pathlib import Path
@@ -24,26 +25,25 @@ from monai_gmcl.handlers import (
     PredictionsSaver,
     RunReport,
 )
-from monai_gmcl.handlers.curves import draw_curves
-from monai_gmcl.handlers.grid_figure import GridRow, draw_grid
-from monai_gmcl.handlers.pictures import figure_png, optional_picture, plain_texts
-from monai_gmcl.handlers.report_figures import attention_picture, confusion_picture
 from monai_gmcl.names import shown_name
+from monai_gmcl.reporting.figures import figure_png, optional_picture, plain_texts
+from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet
+from monai_gmcl.reporting.run_figures import attention_picture, confusion_picture, curves_png
 
 NAMES = ("$\\frac$", "a $x_{b$ c", "$$", "bad\udcffname", "\x00\x1b[0m", "_hidden", "%s {0} \\n", "正常", "", "x" * 500)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_grid_is_drawn_whatever_a_class_is_called(name: str, tmp_path: Path) -> None:
+def test_a_grid_is_drawn_whatever_a_class_is_called(name: str) -> None:
     images = torch.rand(2, 3, 8, 8)
-    draw_grid(tmp_path / "g.png", [GridRow(name, images, images)], title=name, value_range=(0, 1))
-    assert matplotlib.image.imread(tmp_path / "g.png").std() > 0.05
+    sheet = image_sheet([SheetRow(name, [images, images])], name, (name, name))
+    assert matplotlib.image.imread(io.BytesIO(sheet)).std() > 0.05
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "bad$_{$", "%"])
-def test_curves_are_drawn_whatever_a_metric_is_called(name: str, tmp_path: Path) -> None:
-    draw_curves(tmp_path / "c.png", [{"epoch": 1.0, f"val_{name}": 0.5}, {"epoch": 2.0, f"val_{name}": 0.6}])
-    assert matplotlib.image.imread(tmp_path / "c.png").std() > 0.01
+def test_curves_are_drawn_whatever_a_metric_is_called(name: str) -> None:
+    curves = curves_png([{"epoch": 1.0, f"val_{name}": 0.5}, {"epoch": 2.0, f"val_{name}": 0.6}])
+    assert matplotlib.image.imread(io.BytesIO(curves)).std() > 0.01
 
 
 class Evaluated:
@@ -132,8 +132,6 @@ def test_a_folder_that_is_deleted_in_a_run_is_named(gone: str, make_trainer: Any
 
 
 def test_attention_shows_titles_as_they_are() -> None:
-    from monai_gmcl.handlers.pictures import plain_texts
-
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2)).eval()
     images = torch.rand(2, 1, 8, 8)
     network(images)

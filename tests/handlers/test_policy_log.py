@@ -21,7 +21,7 @@ from torch import nn
 from monai_gmcl import Curriculum, GMCLEvents, ImageTeacher, PolicyTeacher
 from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.handlers import CheckpointKeeper, PolicyLog
-from monai_gmcl.handlers.operation_table import OperationTable
+from monai_gmcl.handlers.epoch_table import OperationTable
 
 LOGGER = "monai_gmcl.handlers.policy_log"
 

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from monai_gmcl import GMCLTrainer, PolicyTeacher, StudentDescription, save_student
 from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, PolicyLog, RunReport
-from monai_gmcl.handlers.operation_table import OperationTable
-from monai_gmcl.handlers.report_figures import confusion_picture, last_convolution, policy_picture, reliability_picture
+from monai_gmcl.handlers.epoch_table import OperationTable
+from monai_gmcl.reporting.run_figures import confusion_picture, last_convolution, policy_picture, reliability_picture
 from monai_gmcl.teachers import LatentTeacher
 
 CHROMIUM = shutil.which("chromium")

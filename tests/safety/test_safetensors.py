@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from monai_gmcl.benchmark.peak_memory import peak_resident_bytes
+from monai_gmcl.benchmark.student_run import peak_resident_bytes
 from monai_gmcl.content_hash import content_hash
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.teachers import LatentTeacher, load_teacher, save_teacher
@@ -104,24 +104,4 @@ def test_a_forged_file_runs_nothing_but_a_teachers_class(
     assert isinstance(load_teacher(_forged(tmp_path / "a.safetensors", told, tensors)), LatentTeacher)
     path = _forged(tmp_path / "t.safetensors", {**told, "class": dotted, "config": {"command": "id"}}, tensors)
     with pytest.raises(CheckpointError, match="t.safetensors"):
-        load_teacher(path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_size": "8; id"},
-        {"image_size": -8},
-        {"channels": 0},
-        {"unknown": 1},
-        {"num_classes": 10**15},
-        {"__class__": "os"},
-    ],
-)
-def test_forged_arguments_are_refused(
-    tmp_path: Path, described: tuple[dict[str, Any], dict[str, torch.Tensor]], change: dict[str, Any]
-) -> None:
-    told, tensors = described
-    path = _forged(tmp_path / "t.safetensors", {**told, "config": {**told["config"], **change}}, tensors)
-    with pytest.raises(CheckpointError, match="t.safetensors does not fit LatentTeacher"):
         load_teacher(path)

@@ -47,6 +47,7 @@ def test_latents_are_at_most_64_numbers_an_image_of_any_size(name, spatial_dims,
     assert shape[0] == 2 and shape[1] <= 64
 
 
+@pytest.mark.gate
 def test_the_same_draws_give_the_same_bits_in_another_process():
     code = (
         "import torch; from monai_gmcl.teachers.noise_bank import bank_noise;"
@@ -78,6 +79,7 @@ def test_the_ends_of_the_draws_are_walks_as_well(end):
     assert noise.var().item() == pytest.approx(1, abs=0.02) and noise.mean().abs() < 0.02
 
 
+@pytest.mark.gate
 def test_noise_taken_under_inference_mode_first_serves_training_later():
     code = (
         "import torch; from monai_gmcl.teachers.noise_bank import bank_noise\n"

@@ -131,6 +131,7 @@ def test_blur_and_erasing_act_as_strongly_as_the_teacher_s_on_average(shape):
     assert theirs == pytest.approx(float(ours), rel=0.4)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 16, 16, 16)])
 def test_the_whole_policy_changes_images_as_much_and_leaves_them_as_sharp(shape):
     image = torch.nn.functional.interpolate(

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.metrics import diversity_kept, teacher_diversity
+from monai_gmcl.metrics import diversity_kept
 from monai_gmcl.optical_density import combine_stains, separate_stains
-from monai_gmcl.teachers import load_teacher, save_teacher
 from monai_gmcl.teachers.stain import StainTeacher
 
 LABELS = torch.tensor([0, 1, 1, 0])
@@ -91,13 +90,6 @@ def test_tissue_without_a_stain_gets_none_by_gain():
     assert torch.equal(StainTeacher()(glass, LABELS[:1], latents_with(gain=(2.0, 2.0), turn=(1.0, 1.0))), glass)
 
 
-def test_the_same_arguments_give_the_same_bits_and_other_latents_other_images():
-    teacher, images = StainTeacher(), slides()
-    first, second = (teacher(images, LABELS, draw(teacher)) for _ in range(2))
-    assert torch.equal(first, second)
-    assert (first - teacher(images, LABELS, draw(teacher, seed=2))).abs().flatten(1).mean(1).min() > 0.005
-
-
 def test_difficulty_0_is_the_identity_and_more_difficulty_changes_more():
     teacher, images = StainTeacher(), slides()
     latents = draw(teacher)
@@ -125,12 +117,7 @@ def test_black_and_white_pixels_keep_gradients_finite():
     assert torch.isfinite(teacher.magnitude.grad).all()
 
 
-def test_labels_are_not_looked_at():
-    teacher, images = StainTeacher(), slides()
-    latents = draw(teacher)
-    assert torch.equal(teacher(images, LABELS, latents), teacher(images, 1 - LABELS, latents))
-
-
+@pytest.mark.gate
 @pytest.mark.parametrize("difficulty", [0.3, 1.0, 3.0])
 def test_training_that_tries_to_make_draws_alike_keeps_half_of_the_diversity(difficulty):
     teacher, images, draws = StainTeacher(), slides(3), 4
@@ -147,33 +134,7 @@ def test_training_that_tries_to_make_draws_alike_keeps_half_of_the_diversity(dif
     assert max(max(row.values()) for row in teacher.magnitudes().values()) < 1
 
 
-def test_untrained_teachers_draw_diverse_changes():
-    assert teacher_diversity(StainTeacher(), slides(), LABELS) > 0.02
-
-
-def test_images_of_another_range_change_as_plain_ones_do():
-    images, plain, bytes_range = slides(), StainTeacher(), StainTeacher(value_range=(0, 255))
-    latents = draw(plain)
-    changed = bytes_range(255 * images, LABELS, latents) / 255
-    torch.testing.assert_close(changed, plain(images, LABELS, latents), atol=1e-5, rtol=0)
-
-
-def test_a_saved_teacher_comes_back_equal(tmp_path):
-    teacher, images = StainTeacher(num_classes=4), slides()
-    teacher.magnitude.data.normal_(generator=torch.Generator().manual_seed(3))
-    loaded = load_teacher(save_teacher(teacher, tmp_path / "teacher.safetensors"))
-    assert torch.equal(loaded(images, LABELS, draw(teacher)), teacher(images, LABELS, draw(teacher)))
-
-
 @pytest.mark.parametrize(("spatial_dims", "in_channels"), [(3, 3), (2, 1)])
 def test_anything_but_rgb_images_raises(spatial_dims, in_channels):
     with pytest.raises(ConfigurationError, match=f"RGB .* got {spatial_dims} and {in_channels}"):
         StainTeacher(spatial_dims, in_channels)
-
-
-def test_wrong_latents_and_missing_sources_raise():
-    teacher = StainTeacher()
-    with pytest.raises(ConfigurationError, match=r"Expected latents \(B, 40\).* got \(4, 5\)"):
-        teacher(slides(), LABELS, torch.zeros(4, 5))
-    with pytest.raises(ConfigurationError, match="needs sources, got None"):
-        teacher(None, LABELS, draw(teacher))

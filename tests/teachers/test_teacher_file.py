@@ -18,7 +18,6 @@ from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.image import ImageTeacher
 from monai_gmcl.teachers.latent import LatentTeacher
 from monai_gmcl.teachers.policy import PolicyTeacher
-from monai_gmcl.teachers.stain import StainTeacher
 from monai_gmcl.teachers.teacher_file import describe_teacher, load_teacher, save_teacher
 
 
@@ -62,16 +61,6 @@ def rewrite(path, teacher, changes):
     description = {**describe(save_teacher(teacher, path)), **changes}
     description["sha256"] = sha256(description, teacher.state_dict())
     save_file(teacher.state_dict(), path, {"monai_gmcl.teacher": json.dumps(description)})
-
-
-def test_a_loaded_teacher_gives_the_same_bits(teacher, tmp_path):
-    path = save_teacher(teacher, tmp_path / "teacher.safetensors")
-    loaded = load_teacher(path)
-    assert type(loaded) is PolicyTeacher
-    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    latents = teacher.draw_latents(4, (3, 8, 8), torch.Generator().manual_seed(2))
-    assert torch.equal(loaded(images, torch.zeros(4), latents), teacher(images, torch.zeros(4), latents))
-    assert loaded.policy() == teacher.policy()
 
 
 def test_a_loaded_teacher_can_be_saved_again(teacher, tmp_path):
@@ -127,24 +116,6 @@ def test_a_summary_that_is_no_json_is_refused(teacher, tmp_path):
         save_teacher(teacher, tmp_path / "teacher.safetensors", training={"head": nn.Linear(2, 2)})
 
 
-def test_any_changed_byte_is_noticed(tmp_path):
-    torch.manual_seed(0)
-    teacher = LatentTeacher(2, 1, 2, image_size=4, latent_size=2, channels=1)
-    path = save_teacher(teacher, tmp_path / "teacher.safetensors", ["normal", "tumor"], {"epochs": 3})
-    content = path.read_bytes()
-    for place in range(0, len(content), 7):
-        changed = bytearray(content)
-        changed[place] ^= 1 << place % 8
-        path.write_bytes(changed)
-        try:
-            loaded = load_teacher(path)
-        except CheckpointError:
-            continue
-        # white space of the header, and the like: nothing that is loaded changed
-        assert describe_teacher(path).label_names == ["normal", "tumor"]
-        assert all(torch.equal(loaded.state_dict()[k], v) for k, v in teacher.state_dict().items())
-
-
 @pytest.mark.parametrize(
     "changes", [{"label_names": ["tumor", "normal"]}, {"training": {"auc": 1.0}}, {"sha256": None}]
 )
@@ -157,36 +128,12 @@ def test_a_description_that_was_changed_without_its_hash_is_refused(changes, tea
             read(path)
 
 
-def test_weights_that_were_changed_are_refused(teacher, tmp_path):
-    path = save_teacher(teacher, tmp_path / "teacher.safetensors")
-    metadata = {"monai_gmcl.teacher": json.dumps(describe(path))}
-    save_file({"log_share": teacher.log_share.detach() + 1}, path, metadata)
-    with pytest.raises(CheckpointError, match="was changed: its SHA-256"):
-        load_teacher(path)
-
-
 def test_sets_and_arrays_among_the_arguments_are_written_as_lists(tmp_path):
     teacher = PolicyTeacher(2, 1, 2, mean=torch.tensor([0.5]), std=np.array([0.25]), exclude={"zoom", "shift"})
     loaded = load_teacher(save_teacher(teacher, tmp_path / "teacher.safetensors"))
     assert loaded.config["exclude"] == ["shift", "zoom"]
     assert loaded.policy() == teacher.policy()
     assert torch.equal(loaded.std, teacher.std)
-
-
-def test_a_failed_save_keeps_the_old_file_and_leaves_no_other(teacher, tmp_path, monkeypatch):
-    path = save_teacher(teacher, tmp_path / "teacher.safetensors")
-    before = path.read_bytes()
-
-    def fail(descriptor):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with torch.no_grad():
-        teacher.log_share.add_(torch.arange(12.0))
-    with pytest.raises(OSError, match="disk full"):
-        save_teacher(teacher, path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_only_teachers_are_saved(tmp_path):
@@ -218,13 +165,6 @@ def test_a_damaged_file_raises(content, tmp_path):
     path = tmp_path / "teacher.safetensors"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"teacher\.safetensors is damaged or no safetensors file"):
-        load_teacher(path)
-
-
-def test_a_truncated_file_raises(teacher, tmp_path):
-    path = save_teacher(teacher, tmp_path / "teacher.safetensors")
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(CheckpointError, match="damaged"):
         load_teacher(path)
 
 
@@ -332,13 +272,6 @@ def test_a_signed_file_that_claims_what_cannot_be_is_refused_without_memory_for_
     rewrite(path, fitting, {"config": {**fitting.config, **changes}})
     with pytest.raises(CheckpointError, match=f"teacher.safetensors does not fit {kind.__name__}"):
         load_teacher(path)
-
-
-@pytest.mark.parametrize("kind", [*FITTING, StainTeacher])
-def test_each_teacher_of_the_package_is_built_without_memory_first(kind, tmp_path):
-    fitting = kind(**FITTING.get(kind, {}))
-    loaded = load_teacher(save_teacher(fitting, tmp_path / "teacher.safetensors"))
-    assert all(not value.is_meta for value in (*loaded.parameters(), *loaded.buffers()))
 
 
 def test_as_many_label_names_as_classes_are_read(teacher, tmp_path):

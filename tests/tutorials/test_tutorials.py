@@ -72,7 +72,7 @@ def test_the_readme_lists_the_notebook(script: Path) -> None:
 
 def test_no_path_of_the_machine_that_made_it_is_in_the_notebook(script: Path) -> None:
     content = script.with_suffix(".ipynb").read_text(encoding="utf-8")
-    assert not re.search(r"/(home|root|tmp|Users)/(?!<username>)", content)
+    assert not re.search(r"/(home|root|tmp|Users|venv|work)/(?!<username>)", content)
 
 
 def test_the_script_runs_and_writes_to_its_data_directory_only(script: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a comparison. Needs scipy (``pip install "monai_gmcl[benchmark]"``)."""
+"""The report of a comparison. Needs pandas and scipy (``pip install "monai_gmcl[benchmark]"``)."""
 
 from __future__ import annotations
 

@@ -4,22 +4,19 @@
 
 from __future__ import annotations
 
-import io
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-from scipy.stats import sem
 from scipy.stats import t as student_t
 
-from monai_gmcl.benchmark.report.rows import Cell, Results, auc
-from monai_gmcl.page import Picture
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
+from monai_gmcl.reporting.figures import figure_png, new_figure
+from monai_gmcl.reporting.page import Picture
 
 __all__ = ["COLORS", "cost_figure", "difference_figure", "efficiency_figure"]
 
@@ -54,8 +51,8 @@ STYLE: Any = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "savefig.dpi": 130,
 }
+DPI = 130
 CROWDED = 1.4
 """Numbers of labeled images that are less than this times another stand too close to be read side by side."""
 LEAST_SIZES = 3
@@ -79,21 +76,21 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
             for i, arm in enumerate(arms):
-                values = {cell.n: list(results.numbers(cell, arm, *auc(cell, weights)).values()) for cell in cells}
-                values = {n: found for n, found in values.items() if found}
+                values = {cell.n: results.numbers(cell, arm, *auc(cell, weights)) for cell in cells}
+                values = {n: found for n, found in values.items() if len(found)}
                 # Apart, so that intervals do not hide each other.
                 x = [n * 1.008 ** (i - len(arms) / 2) for n in values]
-                y = [statistics.fmean(found) for found in values.values()]
+                y = [found.mean() for found in values.values()]
                 half = [_half(found) for found in values.values()] if arm in colors else None
                 axes.errorbar(x, y, half, elinewidth=0.8, **_style(results, arm, colors))
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(xticks=sizes, xticklabels=[str(n) for n in sizes])
             axes.tick_params("x", rotation=45 if crowded else 0)
-            axes.set(title=f"{weights} weights", xlabel="labeled images")
+            axes.set(title=CHECKPOINTS[weights], xlabel="labeled images")
         panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
 
-    alt = f"AUC over the number of labeled images, by arm: {_place(cells)}"
+    alt = f"AUC over the number of labeled images, by method: {_place(cells)}"
     return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, _lines(len(arms), len(BOTH))))
 
 
@@ -122,9 +119,9 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
             axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
             axes.locator_params(axis="x", nbins=5)
-            axes.set(title=f"{weights} weights", xlabel="AUC of GMCL − that of the arm")
+            axes.set(title=CHECKPOINTS[weights], xlabel="AUC of GMCL minus that of the method")
 
-    alt = f"AUC of GMCL minus that of each other arm, 95 % intervals: {_place(cells)}"
+    alt = f"AUC of GMCL minus that of each other method, 95 % intervals: {_place(cells)}"
     height = 0.6 + 0.2 * max(2, len(arms)) * max(1.2, 0.6 * len(cells))
     return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, 1))
 
@@ -156,9 +153,9 @@ def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, st
             axes.xaxis.set_major_formatter(EngFormatter())
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
-        panels[0].set_ylabel("AUC, chosen weights")
+        panels[0].set_ylabel(f"AUC, {CHECKPOINTS[PRIMARY]}")
 
-    alt = f"AUC over counted operations, by arm: {_place(cells)}"
+    alt = f"AUC over FLOPs, by method: {_place(cells)}"
     return Picture(
         f"cost-{_place(cells)}", alt, _png(draw, len(shown), 3.2, _lines(len(arms), len(shown)), sharey=False)
     )
@@ -176,16 +173,14 @@ def _lines(arms: int, panels: int) -> int:
 def _png(draw: Callable[[Sequence[Axes]], None], panels: int, height: float, lines: int, sharey: bool = True) -> bytes:
     """Return a row of panels over one legend of so many lines."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(_width(panels), height + 0.19 * lines), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(_width(panels), height + 0.19 * lines)
         axes = figure.subplots(1, panels, squeeze=False, sharey=sharey)[0]
         draw(axes)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // lines))
-        stored = io.BytesIO()
+        figure.set_dpi(DPI)
         # Without matplotlib's version in it, so that the same rows give the same file.
-        figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
+        return figure_png(figure, metadata={"Software": None})
 
 
 def _style(results: Results, arm: str, colors: Mapping[str, str]) -> dict[str, Any]:
@@ -200,9 +195,9 @@ def _style(results: Results, arm: str, colors: Mapping[str, str]) -> dict[str, A
     return {**style, "marker": marker, "markersize": 5, "label": results.title(arm), "zorder": zorder}
 
 
-def _half(values: Sequence[float]) -> float:
+def _half(values: pd.Series) -> float:
     """Half the 95 % interval of a mean; 0 of one value, whose spread is not known."""
-    return float(student_t.ppf(0.975, len(values) - 1) * sem(values)) if len(values) > 1 else 0.0
+    return float(student_t.ppf(0.975, len(values) - 1) * values.sem()) if len(values) > 1 else 0.0
 
 
 def _place(cells: Sequence[Cell]) -> str:

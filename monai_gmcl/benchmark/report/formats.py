@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection
+from collections.abc import Iterable
 
-from monai_gmcl.metrics.paired_statistics import PairedDifference
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 
 __all__ = ["NONE", "difference_text", "mean_text", "short", "signed", "sized"]
 
@@ -29,8 +29,9 @@ def signed(value: float) -> str:
     return text if text.startswith("−") else f"+{text}"
 
 
-def mean_text(values: Collection[float]) -> str:
+def mean_text(values: Iterable[float]) -> str:
     """Return ``.841 ± .012``: mean and standard deviation; of one value, the value."""
+    values = list(values)
     if not values:
         return NONE
     mean = short(statistics.fmean(values))

@@ -6,23 +6,31 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS, WITHIN_BUDGET
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference, pooled_difference
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.metrics.paired_statistics import PairedDifference, paired_difference, pooled_difference
 
-__all__ = ["PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "auc", "titles_of"]
+__all__ = ["CHECKPOINTS", "PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "auc", "titles_of"]
 
-WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
+CHECKPOINTS = {
+    "chosen": "best-validation checkpoint",
+    "final": "last checkpoint",
+    "ema_chosen": "EMA, best-validation",
+    "ema_final": "EMA, last",
+}
+"""The weights of a row, by the names that tables and figures give them."""
+WEIGHTS = tuple(CHECKPOINTS)
 PRIMARY = "chosen"
-"""The weights that a user would keep: those that validation chose."""
+"""The weights that a user would keep."""
 SPLITS = ("test", "test_shifted", "held_out")
 NEEDED = ("data", "n", "seed", "arm", "measures")
 
@@ -57,6 +65,8 @@ TITLES = titles_of(ARMS)
 
 class Results:
     """Rows of one protocol, one for each data set, number of labeled images, arm, seed and measured part.
+
+    Numbers of a row are named by the keys that lead to them, as ``"cost", "tuning", "flops"``.
 
     Args:
         rows: as runs leave them, each with the file that it comes from.
@@ -141,39 +151,21 @@ class Results:
         """Return the rows of an arm, by seed."""
         return [self._by_arm[cell, arm][seed] for seed in self.seeds(cell, arm)]
 
-    def numbers(self, cell: Cell, arm: str, *path: str) -> dict[int, float]:
-        """Return a number of each seed, where the row has one.
+    def numbers(self, cell: Cell, arm: str, *path: str, machine: str | None = None) -> pd.Series:
+        """Return a number by seed, of the rows that have one and, where it is named, were made on a kind of machine."""
+        rows = self._by_arm.get((cell, arm), {})
+        found = {seed: _leaf(row, path) for seed, row in rows.items() if machine in (None, row.get("machine"))}
+        return pd.Series({seed: value for seed, value in found.items() if math.isfinite(value)}, dtype=float)
 
-        Args:
-            cell: where.
-            arm: whose.
-            path: keys from the row to the number.
-        """
-        found: dict[int, float] = {}
-        for seed, row in self._by_arm.get((cell, arm), {}).items():
-            value: Any = row
-            for key in path:
-                value = value.get(key) if isinstance(value, dict) else None
-            if isinstance(value, int | float) and math.isfinite(value):
-                found[seed] = float(value)
-        return found
-
-    def mean(self, cell: Cell, arm: str, *path: str) -> float | None:
-        """Return the mean over seeds, None where there is no number."""
-        values = self.numbers(cell, arm, *path).values()
-        return statistics.fmean(values) if values else None
+    def mean(self, cell: Cell, arm: str, *path: str, machine: str | None = None) -> float | None:
+        """Return the mean over seeds, None where there is no number; times compare on one kind of machine alone."""
+        numbers = self.numbers(cell, arm, *path, machine=machine)
+        return float(numbers.mean()) if len(numbers) else None
 
     def machine(self, data: str) -> str | None:
         """Return the kind of machine on which most runs of a data set were made."""
         found = Counter(row.get("machine") for row in self.rows if row["data"] == data)
         return found.most_common(1)[0][0] if found else None
-
-    def mean_on(self, machine: str | None, cell: Cell, arm: str, *path: str) -> float | None:
-        """Return the mean over the seeds that ran on one kind of machine: times on others do not compare."""
-        numbers = self.numbers(cell, arm, *path)
-        rows = self._by_arm.get((cell, arm), {})
-        values = [value for seed, value in numbers.items() if rows[seed].get("machine") == machine]
-        return statistics.fmean(values) if values else None
 
     def machines(self, cell: Cell, *arms: str) -> list[str | None]:
         """Return the kinds of machine on which each of some arms was run, the one with most runs first."""
@@ -181,26 +173,30 @@ class Results:
         shared = set(kinds[0]).intersection(*kinds[1:])
         return [machine for machine, _ in Counter(sum(kinds, [])).most_common() if machine in shared]
 
+    def differences(self, cell: Cell, ours: str, theirs: str, *path: str) -> pd.Series:
+        """Return ours minus theirs of each seed that both have."""
+        return (self.numbers(cell, ours, *path) - self.numbers(cell, theirs, *path)).dropna()
+
     def difference(self, cell: Cell, ours: str, theirs: str, *path: str) -> PairedDifference | None:
         """Return the paired difference of two arms over the seeds that both have, None where they share none."""
-        pair = self._shared(cell, ours, theirs, path)
-        return paired_difference(*pair) if pair[0] else None
+        found = self.differences(cell, ours, theirs, *path)
+        return pooled_difference([found]) if len(found) else None
 
     def pairs(self, cell: Cell, ours: str, theirs: str) -> int:
         """Return how many seeds two arms share that have an AUC."""
-        return len(self._shared(cell, ours, theirs, auc(cell))[0])
+        return len(self.differences(cell, ours, theirs, *auc(cell)))
 
     def pooled(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str = PRIMARY) -> PairedDifference | None:
         """Return the difference of AUC over cells in which both arms share two seeds or more, None without such."""
-        pairs = [self._shared(cell, ours, theirs, auc(cell, weights)) for cell in cells]
-        enough = [pair for pair in pairs if len(pair[0]) > 1]
+        found = [self.differences(cell, ours, theirs, *auc(cell, weights)) for cell in cells]
+        enough = [cell for cell in found if len(cell) > 1]
         return pooled_difference(enough) if enough else None
 
-    def _shared(
-        self, cell: Cell, ours: str, theirs: str, path: tuple[str, ...]
-    ) -> tuple[dict[int, float], dict[int, float]]:
-        first, second = self.numbers(cell, ours, *path), self.numbers(cell, theirs, *path)
-        return {s: v for s, v in first.items() if s in second}, {s: v for s, v in second.items() if s in first}
+
+def _leaf(row: Any, path: Sequence[str]) -> float:
+    for key in path:
+        row = row.get(key) if isinstance(row, dict) else None
+    return float(row) if isinstance(row, int | float) else math.nan
 
 
 def _protocol(row: dict[str, Any]) -> int:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, sized
-from monai_gmcl.benchmark.report.rows import WEIGHTS, Cell, Results, auc
-from monai_gmcl.page import Table
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, WEIGHTS, Cell, Results, auc
+from monai_gmcl.reporting.page import Table
 
 __all__ = [
     "ARM_NOTE",
@@ -24,12 +24,25 @@ __all__ = [
 MEASURES = ("accuracy", "sensitivity", "specificity", "ece")
 GMCL = "gmcl"
 TERA, MEBI = 1e12, 2**20
-
+ANYWHERE, HERE, BESIDE_GMCL = "of all runs", "of one kind of machine", "in units of GMCL's"
+COSTS = (
+    ("steps", 1, ANYWHERE, ("settings", "steps")),
+    ("TFLOP", TERA, ANYWHERE, ("cost", "flops")),
+    ("of GMCL's", 1, BESIDE_GMCL, ("cost", "flops")),
+    ("tuning, TFLOP", TERA, ANYWHERE, ("cost", "tuning", "flops")),
+    ("wall, s", 1, HERE, ("cost", "wall_seconds")),
+    ("tuning, wall s", 1, HERE, ("cost", "tuning", "wall_seconds")),
+    ("CPU, s", 1, HERE, ("cost", "cpu_seconds")),
+    ("1000 student passes", 1e3, ANYWHERE, ("cost", "student_passes")),
+    ("of GMCL's", 1, BESIDE_GMCL, ("cost", "student_passes")),
+    ("peak memory, MiB", MEBI, HERE, ("cost", "peak_memory_bytes")),
+)
+"""Columns of the table of costs: heading, unit, which runs count, where a row has it."""
 
 ARM_NOTE = (
     "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
-    "interval, ▲ ▼ where that is above or below 0. Chosen: weights best on the validation images; final: those of the "
-    "last step; EMA: running average of the weights."
+    "interval, ▲ ▼ where that is above or below 0. Best-validation: the checkpoint with the highest AUC on the "
+    "validation images; last: that of the last step; EMA: exponential moving average of the weights."
 )
 """What is in :func:`arm_table`."""
 
@@ -38,7 +51,7 @@ def arm_table(results: Results, cell: Cell) -> Table:
     """Return how each arm did in a cell: seeds, AUC of each kind of weights, and how far it is from GMCL's."""
 
     def texts(arm: str) -> list[str]:
-        means = {name: mean_text(results.numbers(cell, arm, *auc(cell, name)).values()) for name in WEIGHTS}
+        means = {name: mean_text(results.numbers(cell, arm, *auc(cell, name))) for name in WEIGHTS}
         gaps = {
             name: NONE if arm == GMCL else difference_text(results.difference(cell, arm, GMCL, *auc(cell, name)))
             for name in ("chosen", "final")
@@ -47,12 +60,9 @@ def arm_table(results: Results, cell: Cell) -> Table:
         own = [means["chosen"], gaps["chosen"], means["final"], gaps["final"]]
         return [results.title(arm), seeds, *own, means["ema_chosen"], means["ema_final"]]
 
-    columns = ["arm", "seeds", "chosen", "chosen − GMCL", "final", "final − GMCL", "EMA, chosen", "EMA, final"]
-    return Table(
-        f"AUC, n = {cell.n}",
-        columns,
-        [texts(arm) for arm in results.arms([cell])],
-    )
+    own = [title for name in ("chosen", "final") for title in (CHECKPOINTS[name], "minus GMCL")]
+    columns = ["method", "seeds", *own, CHECKPOINTS["ema_chosen"], CHECKPOINTS["ema_final"]]
+    return Table(f"AUC, n = {cell.n}", columns, [texts(arm) for arm in results.arms([cell])])
 
 
 def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weights: str) -> Table:
@@ -67,8 +77,8 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
         if arm != theirs
     ]
     return Table(
-        f"AUC minus that of {results.title(theirs)}, {weights.replace('_', ' ')} weights",
-        ["arm", *(f"n = {cell.n}" for cell in cells), "all n"],
+        f"AUC minus that of {results.title(theirs)}, {CHECKPOINTS[weights]}",
+        ["method", *(f"n = {cell.n}" for cell in cells), "all n"],
         rows,
         "Paired, with 95 % intervals; all n: mean over them.",
     )
@@ -79,10 +89,10 @@ def measure_table(results: Results, cells: Sequence[Cell], weights: str) -> Tabl
     return table_by_arm(
         results,
         cells,
-        f"Other measures, {weights.replace('_', ' ')} weights",
+        f"Other measures, {CHECKPOINTS[weights]}",
         ["accuracy", "sensitivity", "specificity", "ECE"],
         lambda cell, arm: [
-            mean_text(results.numbers(cell, arm, "measures", cell.split, weights, name).values()) for name in MEASURES
+            mean_text(results.numbers(cell, arm, "measures", cell.split, weights, name)) for name in MEASURES
         ],
         "Expected calibration error of 15 bins: less is better.",
     )
@@ -93,47 +103,23 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
     machine = results.machine(cells[0].data)
 
     def texts(cell: Cell, arm: str) -> list[str]:
-        def here(name: str, unit: float, *tuning: str) -> str:
-            return sized(results.mean_on(machine, cell, arm, "cost", *tuning, name), unit)
+        found = []
+        for _, unit, where, path in COSTS:
+            mean = results.mean(cell, arm, *path, machine=machine if where == HERE else None)
+            if where != BESIDE_GMCL:
+                found.append(sized(mean, unit))
+                continue
+            theirs = results.mean(cell, GMCL, *path)
+            found.append(f"{mean / theirs:.2f}" if mean and theirs else NONE)
+        return found
 
-        def of(name: str, unit: float) -> str:
-            return sized(results.mean(cell, arm, "cost", name), unit)
-
-        def tuning(name: str, unit: float) -> str:
-            return sized(results.mean(cell, arm, "cost", "tuning", name), unit)
-
-        def beside_gmcl(name: str) -> str:
-            ours, theirs = (results.mean(cell, one, "cost", name) for one in (arm, GMCL))
-            return f"{ours / theirs:.2f}" if ours and theirs else NONE
-
-        return [
-            sized(results.mean(cell, arm, "settings", "steps"), 1),
-            of("flops", TERA),
-            beside_gmcl("flops"),
-            tuning("flops", TERA),
-            here("wall_seconds", 1),
-            here("wall_seconds", 1, "tuning"),
-            here("cpu_seconds", 1),
-            of("student_passes", 1e3),
-            beside_gmcl("student_passes"),
-            here("peak_memory_bytes", MEBI),
-        ]
-
-    return table_by_arm(
-        results,
-        cells,
-        "Cost of a run",
-        [
-            *("steps", "TFLOP", "of GMCL's", "tuning, TFLOP", "wall, s", "tuning, wall s", "CPU, s"),
-            *("1000 student passes", "of GMCL's", "peak memory, MiB"),
-        ],
-        texts,
-        "Means over seeds. Counted operations of everything that is trained. Arms without a teacher get the steps that "
-        "GMCL's operations buy, those with lessons GMCL's steps. "
-        "Tuning: the other strengths that a user would have to run; it comes on top. Times and memory (of "
-        "a GPU: its own) are those of runs on one kind of "
-        f"machine: {machine or 'unknown'}.",
+    note = (
+        "Means over seeds. FLOPs of all networks that are trained. Methods without a teacher get as many steps as "
+        "GMCL's FLOPs buy; methods with lessons get GMCL's steps. Tuning: the runs at other strengths, excluded from "
+        "the cost of a run. Times and memory (of the GPU, if there is one) are those of one machine: "
+        f"{machine or 'unknown'}."
     )
+    return table_by_arm(results, cells, "Cost of a run", [heading for heading, *_ in COSTS], texts, note)
 
 
 def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
@@ -141,7 +127,7 @@ def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
 
     def texts(cell: Cell, arm: str) -> list[str]:
         names = ("diversity", "diversity_real", "memorization")
-        return [mean_text(results.numbers(cell, arm, "synthetic", name).values()) for name in names]
+        return [mean_text(results.numbers(cell, arm, "synthetic", name)) for name in names]
 
     return table_by_arm(
         results,
@@ -166,14 +152,7 @@ def table_by_arm(
 ) -> Table:
     """Return a table of a line for each arm and number of labels.
 
-    Args:
-        results: of the runs.
-        cells: to list.
-        title: of the table.
-        columns: after those of arm and n.
-        texts: of these columns, for a cell and an arm.
-        note: below the table.
-        only: which rows an arm must have one of to be listed.
+    ``texts`` gives the cells of ``columns`` for a cell and an arm; an arm is listed where ``only`` holds for a row.
     """
     rows = [
         [results.title(arm), str(cell.n), *texts(cell, arm)]
@@ -181,4 +160,4 @@ def table_by_arm(
         for arm in results.arms([cell])
         if any(map(only, results.of(cell, arm)))
     ]
-    return Table(title, ["arm", "n", *columns], rows, note)
+    return Table(title, ["method", "n", *columns], rows, note)

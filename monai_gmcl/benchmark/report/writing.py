@@ -4,31 +4,28 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from monai_gmcl.benchmark.report import tables
 from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
-from monai_gmcl.page import Picture, Section, Table, html_page, markdown_page
+from monai_gmcl.reporting.page import Picture, Section, html_page, markdown_page
 
 __all__ = ["keep_command", "write_report"]
 
-TITLE = "Ways to stretch a small labeled set, at equal compute"
+TITLE = "Small-data methods at equal compute"
 COMMANDS = "commands.txt"
 NOTE = "note.txt"
 FINAL = "final"
 
 
 def keep_command(folder: Path, command: str) -> None:
-    """Note a command that made runs, for the report to name; once, however often it is given.
-
-    Args:
-        folder: of the comparison; made if there is none.
-        command: a shell line.
-    """
+    """Note a shell line that made runs, for the report to name; once, however often it is given."""
     kept = _commands(folder)
     if command not in kept:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,19 +64,18 @@ def write_report(
     """
     folder = Path(folder)
     results = results or Results.read(folder)
-    note = _lines(folder / NOTE)
-    own = _sections(results, colors)
-    sections = [*([Section("To know of these runs", note)] if note else []), *first, *own, *last]
+    note = [Section("Notes on these runs", lines)] if (lines := _lines(folder / NOTE)) else []
+    sections = [*note, *first, *_sections(results, colors), *last]
     (folder / "figures").mkdir(exist_ok=True)
     for figure in (figure for part in sections for figure in part.pictures):
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
-    _write_csv(folder / "results.csv", list(_result_rows(results)))
+    rows = pd.DataFrame(list(_result_rows(results)), dtype=object)
+    rows.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     facts = _facts(results, folder)
     (folder / "summary.md").write_text(markdown_page(TITLE, facts, sections), encoding="utf-8")
-    page = folder / "report.html"
     shown = [_image_section(results, folder)] if pictures else []
-    page.write_text(html_page(TITLE, facts, [*sections, *shown]), encoding="utf-8")
-    return page
+    (folder / "report.html").write_text(html_page(TITLE, facts, [*sections, *shown]), encoding="utf-8")
+    return folder / "report.html"
 
 
 def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:
@@ -155,8 +151,7 @@ def _synthetic_section(results: Results) -> Iterator[Section]:
     found = []
     for data, split in results.primary_places():
         table = tables.synthetic_table(results, results.cells(data, split))
-        if table.rows:
-            found.append(Table(f"{data}: {table.title}", table.columns, table.rows, table.note))
+        found += [replace(table, title=f"{data}: {table.title}")] if table.rows else []
     if found:
         yield Section("Synthetic images", [], found)
 
@@ -179,7 +174,7 @@ def _image_section(results: Results, folder: Path) -> Section:
                 photos.append(Picture(f"{arm}-samples", f"{caption}: selected images", samples.read_bytes()))
     text = ["A block for each pass of the student's last step."]
     text += [f"No picture of {', '.join(missing)}."] if missing else []
-    return Section("Images that the arms train on", text, photos=photos)
+    return Section("Images that the methods train on", text, photos=photos)
 
 
 def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
@@ -188,10 +183,10 @@ def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
             for arm in results.arms([cell]):
                 for row in results.of(cell, arm):
                     about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
-                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
                     chosen = {name: row.get("settings", {}).get(name) for name in ("steps", "strength")}
+                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
                     origin = {name: row.get(name) for name in ("hash", "commit", "machine")}
-                    yield {**about, **chosen, **_flat(row["measures"][split]), **_flat(parts), **origin}
+                    yield {**about, **chosen, **_flat({**row["measures"][split], **parts}), **origin}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -200,11 +195,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _write_csv(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -31,7 +31,7 @@ class Operation(ABC):
         name: what users call it.
         unit: unit of the limits.
         usual: strength at difficulty 1, before anything is learned.
-        by_default: whether a policy has the operation where its operations are not named.
+        keeps_upright: whether an image that has an up and a down keeps them.
 
     Raises:
         ConfigurationError: a bound that is not positive.
@@ -41,7 +41,7 @@ class Operation(ABC):
     unit: ClassVar[str]
     usual: ClassVar[float]
     bound: float
-    by_default: ClassVar[bool] = True
+    keeps_upright: ClassVar[bool] = True
 
     stock = Renamed("to_monai_config")
 

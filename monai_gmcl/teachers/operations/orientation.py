@@ -31,14 +31,13 @@ class Flip(OrientationOperation):
 class QuarterTurn(OrientationOperation):
     """One, two or three quarter turns in the plane of the last two axes, each as likely.
 
-    For images without an up and a down, such as patches of microscopy. Elsewhere students spend capacity on images that
-    never come: on the phantom, whose tissue has a surface above, they cost .013 of AUC. So a policy has them only where
-    they are named.
+    For images without an up and a down, such as patches of microscopy: a policy has them with ``upright=False``, or
+    where they are named. Elsewhere students spend capacity on images that never come.
 
     Images whose last two sides differ are turned by two quarters: others would change their shape.
     """
 
-    name, by_default = "quarter_turn", False
+    name, keeps_upright = "quarter_turn", False
 
     def apply(self, images: Tensor, draws: Tensor, acts: Tensor) -> Tensor:
         quarters = (1, 2, 3) if images.shape[-1] == images.shape[-2] else (2,)

@@ -15,7 +15,7 @@ from PIL import Image
 from monai_gmcl.benchmark.arms import ARMS
 from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_figure, efficiency_figure
 from monai_gmcl.benchmark.report.rows import Results
-from monai_gmcl.page import Picture
+from monai_gmcl.reporting.page import Picture
 
 
 def results_of(found: list[dict[str, Any]]) -> Results:

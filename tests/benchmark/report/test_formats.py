@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_gmcl.benchmark.report.formats import difference_text, mean_text, short, signed, sized
-from monai_gmcl.metrics.paired_statistics import PairedDifference
+from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 
 
 @pytest.mark.parametrize(

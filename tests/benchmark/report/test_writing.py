@@ -16,7 +16,7 @@ from PIL import Image
 
 from monai_gmcl.benchmark.report import keep_command, write_report
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.page import Section
+from monai_gmcl.reporting.page import Section
 
 
 class Loaded(HTMLParser):

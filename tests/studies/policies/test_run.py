@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,31 +11,21 @@ from typing import Any
 import pytest
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
-from studies.policies.arms import ARMS
 from studies.policies.jobs import jobs_of
 from studies.policies.rows import read_rows
 from studies.policies.run import run
-from studies.policies.tasks import TASKS
-
-RATIOS = dict.fromkeys(TASKS, 2.5)
 
 
-def test_jobs_come_seed_by_seed_so_that_a_stopped_study_has_whole_seeds() -> None:
-    jobs = jobs_of(["stain", "pcam"], ["none", "gmcl"], [40, 60], [3, 1], 100, "held_out", RATIOS)
-    assert len(jobs) == len(set(jobs)) == 16
-    assert [job.seed for job in jobs] == [3] * 8 + [1] * 8
-
-
-def test_an_arm_of_equal_compute_gets_the_steps_that_a_gmcl_run_costs() -> None:
-    jobs = jobs_of(["stain"], ["standard", "standard_equal_compute", "gmcl"], [40], [0], 100, "held_out", RATIOS)
-    assert [job.student_steps for job in jobs] == [100, 250, 100]
-
-
-def test_arms_are_left_out_where_they_do_not_suit() -> None:
-    jobs = jobs_of(list(TASKS), list(ARMS), [40], [0], 100, "held_out", RATIOS)
-    arms = {task: {job.arm for job in jobs if job.task == task} for task in TASKS}
-    assert set(ARMS) - arms["mirrored"] == {"frozen_standard", "gmcl_standard"}
-    assert set(ARMS) - arms["phantom"] == {"oracle"}
+def test_a_task_has_its_own_number_of_steps_unless_one_is_given() -> None:
+    own = {
+        "arms": ["gmcl"],
+        "n": [40],
+        "seeds": [0],
+        "part": "held_out",
+        "ratios": {"pcam": 2.5, "pcam_pretrained": 2.5},
+    }
+    for steps, wanted in ((None, [800, 150]), (3, [3, 3])):
+        assert [job.student_steps for job in jobs_of(["pcam", "pcam_pretrained"], steps=steps, **own)] == wanted
 
 
 @pytest.mark.parametrize(
@@ -56,14 +45,6 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(tmp_path: Path, give
         run(str(tmp_path), **given, out=str(tmp_path / "rows.jsonl"))
 
 
-def test_a_second_command_on_the_same_rows_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    with file.open("w") as first:
-        fcntl.flock(first, fcntl.LOCK_EX)
-        with pytest.raises(ConfigurationError, match="another one writes to it"):
-            run(str(tmp_path), "stain", "none", out=str(file))
-
-
 @pytest.mark.parametrize("line", ['{"settings": {"task": "st', "[]\n", '{"settings": {"task": "stain"}}\n'])
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     own = {"task": "stain", "n": 4, "seed": 0, "arm": "none", "part": "held_out", "steps": 2}
@@ -71,10 +52,6 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     file.write_text(json.dumps({"settings": own}) + "\n" + line)
     with pytest.raises(DataError, match="line 2: expected the row of a run"):
         read_rows(file)
-
-
-def test_no_file_holds_no_rows(tmp_path: Path) -> None:
-    assert read_rows(tmp_path / "none.jsonl") == []
 
 
 def test_a_study_goes_on_where_its_rows_end(

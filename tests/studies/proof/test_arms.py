@@ -11,7 +11,6 @@ import torch
 from monai_gmcl.benchmark.arms import ARMS as USUAL
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import BATCH, StudentRun
-from monai_gmcl.engines.teacher_step import TeacherStep
 from studies.proof.arms import ARMS, TITLES
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)
@@ -77,30 +76,6 @@ def test_validation_leads_the_difficulty_unless_the_arm_does_without() -> None:
     assert 0 <= unseen["gmcl"] <= 1 and unseen["gmcl_without_validation"] is None
 
 
-def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    signals: list[torch.Tensor] = []
-    signal = TeacherStep._signal
-
-    def spy(self: TeacherStep, estimator: Any, lessons: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        found, worth = signal(self, estimator, lessons, *rest)
-        (lesson,) = lessons
-        assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
-        assert not worth.any()
-        signals.append(found)
-        return found, worth
-
-    monkeypatch.setattr(TeacherStep, "_signal", spy)
-    run_of("hardness_only")
-    assert len(signals) == 3
-
-
-@pytest.mark.parametrize(("end", "strength"), [("weak_start", 1 / 3), ("strong_start", 3.0)])
-def test_a_wrong_start_is_the_same_for_both_teachers(end: str, strength: float) -> None:
-    for arm in ("frozen", "gmcl"):
-        trainer = StudentRun(ARMS[f"{arm}_{end}"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1).trainer
-        assert trainer.curriculum.at(0.0).difficulty == pytest.approx(strength)  # type: ignore[union-attr, operator]
-
-
 def test_mixed_labels_follow_the_mixed_images() -> None:
     images = torch.arange(BATCH, dtype=torch.float32)[:, None, None, None].remainder(2).expand(BATCH, 3, 16, 16)
     labels = torch.arange(BATCH) % 2
@@ -114,15 +89,6 @@ def test_mixed_labels_follow_the_mixed_images() -> None:
         else:
             # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
             assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
-
-
-def test_halves_of_a_doubled_batch_have_statistics_of_their_own() -> None:
-    run = StudentRun(ARMS["doubled_batch_split_statistics"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1)
-    images = torch.cat([labeled(8)[0], 5 * labeled(8)[0]])
-    network = run.network.train()
-    found = run.trainer.inferer(images, network)
-    assert torch.allclose(found[:8], network(images[:8]), atol=1e-6)
-    assert not torch.allclose(found[:8], network(images)[:8], atol=1e-2)
 
 
 VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)

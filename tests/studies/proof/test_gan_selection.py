@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from studies.proof.gan_selection import probabilities_and_features, select
+from studies.proof.gan_selection import select
 
 
 class Classifier(nn.Module):
@@ -27,14 +27,6 @@ def images(*pixels: tuple[float, float]) -> torch.Tensor:
     return torch.tensor(pixels)[:, None, None]
 
 
-def test_features_are_what_enters_the_last_linear_layer() -> None:
-    pixels = images(*((float(i), 1.0) for i in range(300)))
-    network = Classifier().train()
-    probabilities, features = probabilities_and_features(network, pixels)
-    assert torch.equal(features, pixels[:, 0, 0])
-    assert torch.allclose(probabilities[:, 1], torch.sigmoid(2 * features[:, 0])) and network.training
-
-
 def test_the_sure_and_typical_images_of_each_class_are_kept() -> None:
     real = images((1.0, 0.0), (1.0, 2.0), (-1.0, 0.0)), torch.tensor([1, 1, 0])
     # Class 1, center (1, 1): unsure; sure but far; sure and near; surest but farthest. Class 0: the last is near.
@@ -45,8 +37,3 @@ def test_the_sure_and_typical_images_of_each_class_are_kept() -> None:
     assert select(drawn, real, Classifier(), keep=0.25).tolist() == [1, 6]
     assert select(drawn, real, Classifier(), keep=0.5).tolist() == [1, 2, 6, 7]
     assert select(drawn, real, Classifier(), keep=1.0).tolist() == list(range(8))
-
-
-def test_one_image_of_a_class_is_kept_at_least() -> None:
-    real = images((1.0, 0.0), (-1.0, 0.0)), torch.tensor([1, 0])
-    assert select(real, real, Classifier(), keep=0.1).tolist() == [0, 1]

@@ -9,7 +9,7 @@ from monai.metrics.rocauc import compute_roc_auc
 from torch import nn
 
 from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
-from monai_gmcl.metrics.image_shifts import SHIFTS
+from studies.proof.image_shifts import SHIFTS
 from studies.proof.robust_accuracy import RADII, attack_accuracy, robust_measures, shifted_auc
 
 

@@ -48,7 +48,7 @@ def test_on_xrays_the_better_of_the_plain_arms_may_be_a_little_above(rows: Any, 
 def test_the_share_of_learning_is_pooled_over_sizes_and_data_sets(rows: Any, level: float, state: str) -> None:
     found = [*rows(gmcl=level), *rows("pneumonia", (100, 200, 400), gmcl=level)]
     (target,) = of(found, "3. GMCL − frozen teacher, at the usual start")
-    assert target.state == state and "7 of 7 cells; final weights" in target.found
+    assert target.state == state and "7 of 7 cells; last checkpoint" in target.found
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(100.0, MET), (80.0, MISSED)])

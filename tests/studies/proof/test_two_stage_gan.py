@@ -69,24 +69,3 @@ def test_a_row_says_what_the_synthetic_images_are_like(run: StudentRun) -> None:
     assert gan["kid_drawn"] > gan["kid_real"] and gan["kid"] != gan["kid_drawn"]
     assert 0 <= found["memorization"] <= 1
     assert 0 < found["diversity"] < 1 and 0 < gan["diversity"] < 1 and 0 < gan["diversity_real"] < 1
-
-
-def test_without_held_out_images_there_is_no_distance(run: StudentRun) -> None:
-    gan = stage_of(run).stage.measures(labeled(0, 2))["gan"]
-    assert gan["kid"] is gan["kid_drawn"] is gan["kid_real"] is None
-
-
-def test_samples_are_blocks_of_one_class_each(run: StudentRun) -> None:
-    stage = stage_of(run).stage
-    dark, light, real_dark, real_light = stage.samples()
-    assert torch.equal(dark, stage.added[0][stage.added[1] == 0])
-    assert torch.equal(light, stage.added[0][stage.added[1] == 1])
-    assert torch.equal(real_dark, labeled(20, 0)[0][::2]) and torch.equal(real_light, labeled(20, 0)[0][1::2])
-
-
-def test_the_second_stage_begins_the_same_whatever_the_first_one_drew(run: StudentRun) -> None:
-    orders = []
-    for strength in (0.5, 1.0):
-        other = StudentRun(two_stage_gan, OPTIONS, labeled(20, 0), labeled(20, 1), 0, STEPS, strength)
-        orders.append(list(stage_of(other).data_loader.sampler))  # type: ignore[union-attr]
-    assert orders[0] == orders[1]

@@ -67,5 +67,5 @@ def test_the_chosen_weights_decide_and_the_final_ones_stand_beside(rows: Any) ->
             measures = row["measures"]["test"]
             measures["final"] = {**measures["final"], "auc": measures["final"]["auc"] - 0.05}
     first = unlabeled_targets(Results((Path(str(i)), row) for i, row in enumerate(found)))[0]
-    assert first.state == MET and "chosen +" in first.found and "final −" in first.found
-    assert first.found.count("(reached)") == first.found.count("(missed)") == 1
+    assert first.state == MET and "best-validation checkpoint +" in first.found and "last checkpoint −" in first.found
+    assert first.found.count("(met)") == first.found.count("(missed)") == 1

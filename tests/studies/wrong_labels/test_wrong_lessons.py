@@ -15,7 +15,7 @@ import torch
 from monai_gmcl.benchmark import data_sets
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
 from monai_gmcl.benchmark.student_run import StudentRun
-from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.weighting import UniformWeighting
 from studies.wrong_labels.weights_by_mark import WeightsByMark
 from studies.wrong_labels.wrong_lessons import (
@@ -66,24 +66,10 @@ def test_foreign_images_are_compared_with_own_ones(elsewhere: bool, folder: Path
     assert {row["seed"] for row in rows} == {1}
 
 
-def test_some_weightings_may_be_left_out(folder: Path, tmp_path: Path) -> None:
-    report = tmp_path / "runs.jsonl"
-    own = {"report": str(report), "channels": 1, "size": 16}
-    foreign(str(folder), n=20, seeds=1, steps=6, weightings=["by the look-ahead"], **own)
-    assert [row["way"] for row in rows_of(report)] == [f"{pool}, by the look-ahead" for pool in WAYS]
-    flipped(str(folder), n=20, trusted=8, seeds=1, steps=6, weightings=["all equal"], **own)
-    assert [row["way"] for row in rows_of(report)[2:]] == ["right labels, all equal", "30 % flipped, all equal"]
-
-
 @pytest.mark.parametrize("command", [foreign, flipped])
 def test_a_weighting_of_another_name_is_an_error(command: Callable[..., None], folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="weightings must be among all equal, .* got by luck"):
         command(str(folder), weightings=["by luck"], channels=1, size=16)
-
-
-def test_a_folder_without_foreign_images_is_an_error(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Expected a folder of images, found none"):
-        foreign(str(folder), str(tmp_path), n=20, seeds=1, steps=6, channels=1, size=16)
 
 
 def test_three_of_ten_images_are_replaced_and_marked() -> None:

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of DICOM slices is a volume: MONAI's PydicomReader reads it, where pydicom is installed."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from monai.data.image_reader import PydicomReader
+
+from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.file_faults import is_dicom, sides
+from monai_gmcl.data.litter import is_litter
+
+__all__ = ["is_series", "read_series"]
+
+UNEVEN = 0.01
+"""How much of the usual distance between slices may be missing or too much between two of them."""
+
+
+def is_series(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds two DICOM files or more and nothing else, and pydicom, which reads them, is installed."""
+    if not os.path.isdir(path) or find_spec("pydicom") is None:
+        return False
+    slices = _slices(path)
+    return len(slices) > 1 and all(map(is_dicom, slices))
+
+
+def read_series(path: str | os.PathLike[str], limit: int | None = None) -> Any | Fault:
+    """Read a series, or say what is wrong with it.
+
+    Args:
+        path: of its folder, for which :func:`is_series` holds.
+        limit: most voxels.
+
+    Returns:
+        A ``nibabel.Nifti1Image`` ``(W, H, D)`` of float32, by ``RescaleSlope`` and ``RescaleIntercept``, with its
+        affine (RAS, millimeters).
+    """
+    import pydicom
+
+    files = _slices(path)
+    slices = [pydicom.dcmread(file) for file in files]
+    unfit = _series_fault(slices, str(path), limit)
+    if unfit is not None:
+        return unfit
+    reader = PydicomReader()
+    # What reader.read leaves behind for a folder; it would leave out files that it cannot read.
+    reader.has_series, reader.filenames = True, [files]
+    array, meta = reader.get_data(slices)
+    return nibabel.Nifti1Image(np.asarray(array, dtype=np.float32), meta["affine"])
+
+
+def _slices(path: str | os.PathLike[str]) -> list[str]:
+    try:
+        return sorted(str(file) for file in Path(path).iterdir() if not is_litter(file.name))
+    except OSError:
+        return []  # a locked folder is told of where its files are listed
+
+
+def _series_fault(slices: list[Any], path: str, limit: int | None) -> Fault | None:
+    def all_of(name: str) -> set[str]:
+        return {str(getattr(one, name, "none")) for one in slices}
+
+    if len(all_of("SeriesInstanceUID")) > 1:
+        return Fault("series", path, "one series in a folder", f"{len(all_of('SeriesInstanceUID'))}")
+    for name in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
+        if len(all_of(name)) > 1 or "none" in all_of(name):
+            return Fault("series", path, f"one {name} in all slices", ", ".join(sorted(all_of(name))))
+    if all_of("SamplesPerPixel") != {"1"} or not all_of("NumberOfFrames") <= {"none", "1"}:
+        return Fault("pixel_type", path, "grey slices of one frame", "colors or several frames")
+    shape = (int(slices[0].Columns), int(slices[0].Rows), len(slices))
+    if limit is not None and not 0 < int(np.prod(shape, dtype=object)) <= limit:
+        return Fault("pixel_limit", path, f"1 to {limit:,} voxels", sides(shape))
+    return _order_fault(slices, path)
+
+
+def _order_fault(slices: list[Any], path: str) -> Fault | None:
+    """The reader sorts by InstanceNumber; slices must then follow each other at one distance."""
+    numbers = {getattr(one, "InstanceNumber", None) for one in slices}
+    if None in numbers or len(numbers) < len(slices):
+        return Fault("series", path, "an InstanceNumber of each slice's own", "slices without one, or with the same")
+    ordered = sorted(slices, key=lambda one: int(one.InstanceNumber))
+    if not all(hasattr(one, "ImagePositionPatient") for one in ordered):
+        return Fault("series", path, "an ImagePositionPatient in each slice", "slices without one")
+    positions = np.array([one.ImagePositionPatient for one in ordered], dtype=float)
+    steps = np.diff(positions, axis=0)
+    usual = np.median(steps, axis=0)
+    if np.linalg.norm(usual) == 0 or np.abs(steps - usual).max() > UNEVEN * np.linalg.norm(usual) + 1e-3:
+        lengths = np.linalg.norm(steps, axis=1)
+        found = f"distances from {lengths.min():g} to {lengths.max():g} mm"
+        return Fault("series", path, "slices that follow each other at one distance", found)
+    return None

@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The last good checkpoints of a run in a folder, each whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.exceptions import CheckpointError, ConfigurationError, OutputError
+
+__all__ = ["CheckpointFolder", "newest_checkpoint", "write_atomically"]
+
+logger = logging.getLogger(__name__)
+
+OWN_FILES = re.compile(r"checkpoint_\d{8}(-\d+)?\.pt")
+"""Only files of this name are listed, read and removed: a folder may hold the user's own beside them."""
+TEMPORARY = re.compile(r"\.(checkpoint_\d{8}(-\d+)?\.pt|manifest\.json)\.\d+\.tmp")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the manifest."""
+
+    file: str
+    size: int
+    sha256: str
+    iteration: int
+    epoch: int
+    planned: bool = True
+    """False: written because the run was stopped; it goes with the next one."""
+    completed: int | None = None
+    """How many epochs were asked for, where the run has come to its end and all handlers have seen it."""
+
+
+class CheckpointFolder:
+    """The last good checkpoints of a run, each whole or not there at all.
+
+    A checkpoint is written beside its place, flushed to the disk and moved to its place; then ``manifest.json``, which
+    tells its size and SHA-256, in the same way; only then do older ones go. A file that the manifest does not list,
+    or lists otherwise than it is, is not a checkpoint: ``torch.load`` accepts most flipped bits in silence.
+
+    Args:
+        folder: made at the first save if there is none.
+        keep: how many checkpoints to keep, the latest; at least 1. With 2, a damaged one has one to fall back to.
+
+    Raises:
+        ConfigurationError: ``keep`` is below 1.
+    """
+
+    MANIFEST = "manifest.json"
+    FORMAT_VERSION = 2
+    READ_VERSIONS = (1, 2)
+
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 2) -> None:
+        if keep < 1:
+            raise ConfigurationError(f"keep must be at least 1, got {keep!r}.")
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def entries(self) -> list[Entry]:
+        """Return what the manifest lists, oldest first; nothing where there is no manifest.
+
+        Raises:
+            CheckpointError: the manifest is damaged or of another version.
+        """
+        path = self.folder / self.MANIFEST
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if told["format_version"] not in self.READ_VERSIONS:
+                raise ValueError(f"format version {told['format_version']!r}, accepted are {self.READ_VERSIONS}")
+            entries = [Entry(**entry) for entry in told["checkpoints"]]
+            for entry in entries:
+                if not OWN_FILES.fullmatch(entry.file):
+                    raise ValueError(f"the file name {entry.file!r}")
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CheckpointError(
+                f"{path} is damaged or no list of checkpoints ({error}). Without it no checkpoint can be trusted: "
+                "remove the folder to start anew."
+            ) from error
+        return entries
+
+    def save(
+        self, state: Mapping[str, Any], iteration: int, epoch: int, others: Sequence[Entry], planned: bool = True
+    ) -> list[Entry]:
+        """Write a checkpoint of plain tensors and numbers; return the checkpoints of this run now.
+
+        ``others`` are those so far, oldest first; what is not among them goes. One that is not ``planned``, written
+        because the run was stopped, goes with the next one.
+
+        Raises:
+            CheckpointError: the disk is full or cannot be written to. What was there before still is.
+        """
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        content = buffer.getbuffer()
+        try:
+            make_folder(self.folder)
+        except OutputError as error:
+            raise CheckpointError(str(error)) from error
+        sha256 = hashlib.sha256(content).hexdigest()
+        entry = Entry(self._free_name(iteration), len(content), sha256, iteration, epoch, planned)
+        path = self.folder / entry.file
+        entries = [*(other for other in others if other.planned), entry][-self.keep :]
+        try:
+            write_atomically(path, content)
+            self._list(entries)
+        except BaseException:
+            # Not listed, so no checkpoint; its bytes may be the last ones of the disk.
+            if entry not in self.entries():
+                path.unlink(missing_ok=True)
+            raise
+        self._sweep(entries)
+        return entries
+
+    def complete(self, entries: Sequence[Entry], epochs: int) -> list[Entry]:
+        """Note with the last of a run's checkpoints that all epochs that were asked for are done; return all.
+
+        Raises:
+            CheckpointError: the disk is full or cannot be written to.
+        """
+        noted = [*entries[:-1], replace(entries[-1], completed=epochs)]
+        if noted != list(entries):
+            self._list(noted)
+            self._sweep(noted)
+        return noted
+
+    def _list(self, entries: Sequence[Entry]) -> None:
+        listed = {"format_version": self.FORMAT_VERSION, "checkpoints": [asdict(entry) for entry in entries]}
+        write_atomically(self.folder / self.MANIFEST, json.dumps(listed, indent=1).encode())
+
+    def load(self) -> tuple[Path, dict[str, Any], list[Entry]] | None:
+        """Return path and content of the newest good checkpoint, and the entries up to it; None where there is none.
+
+        Raises:
+            CheckpointError: there were checkpoints, and none of them is whole.
+        """
+        entries = self.entries()
+        faults = []
+        for index in reversed(range(len(entries))):
+            path = self.folder / entries[index].file
+            try:
+                state = _read(path, entries[index])
+            except CheckpointError as error:
+                faults.append(str(error))
+                logger.warning("%s An older checkpoint is looked for.", error)
+            else:
+                return path, state, entries[: index + 1]
+        if faults:
+            raise CheckpointError(f"No checkpoint in {self.folder} is whole: {' '.join(faults)}")
+        return None
+
+    def _free_name(self, iteration: int) -> str:
+        # Never over a listed file: between the two writes the manifest would tell another hash than the file has.
+        # One that a killed process wrote and did not list is no checkpoint.
+        try:
+            taken = {entry.file for entry in self.entries()}
+        except CheckpointError:
+            # What a damaged manifest lists is not known.
+            taken = {path.name for path in self.folder.iterdir()}
+        name, copy = f"checkpoint_{iteration:08d}.pt", 0
+        while name in taken:
+            copy += 1
+            name = f"checkpoint_{iteration:08d}-{copy}.pt"
+        return name
+
+    def _sweep(self, entries: Sequence[Entry]) -> None:
+        """Remove older checkpoints, and what a killed process left behind."""
+        listed = {entry.file for entry in entries}
+        for path in self.folder.iterdir():
+            if TEMPORARY.fullmatch(path.name) or (OWN_FILES.fullmatch(path.name) and path.name not in listed):
+                path.unlink(missing_ok=True)
+
+
+def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of the newest whole checkpoint, such as for ``monai.handlers.CheckpointLoader``.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = CheckpointFolder(folder).load()
+    if found is None:
+        raise CheckpointError(f"There is no checkpoint in {folder}.")
+    return found[0]
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written to: path, bytes needed, bytes free.
+    """
+    try:
+        write_whole(path, content)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows opens no folders; there the move itself is all that can be had.
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _read(path: Path, entry: Entry) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from error
+    if len(content) != entry.size:
+        raise CheckpointError(f"{path} is damaged: it has {len(content):,} bytes, {entry.size:,} were written.")
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one that {CheckpointFolder.MANIFEST} tells.")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine's handlers and metrics have gathered: part of a run that is stopped and resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from monai.metrics.metric import Cumulative
+from torch import nn
+
+from monai_gmcl.handlers.checkpoints.plain_state import plain
+from monai_gmcl.ranks import Ranks
+
+__all__ = ["HandlerStates", "handlers_of", "validators_of"]
+
+logger = logging.getLogger(__name__)
+
+
+def handlers_of(engine: Engine) -> list[Any]:
+    """Return the objects that follow an engine, in the order in which they were attached."""
+    found: dict[int, Any] = {}
+    for attached in engine._event_handlers.values():
+        for function, *_ in attached:
+            # An event with a filter, as EPOCH_COMPLETED(every=2), holds the handler in a wrapper.
+            parent = getattr(function, "_parent", None)
+            function = function if parent is None else parent()
+            owner = getattr(function, "__self__", function)
+            found.setdefault(id(owner), owner)
+    return list(found.values())
+
+
+def validators_of(engine: Engine) -> list[Engine]:
+    """Return the engines of the validation that an engine's handlers run, as MONAI's ``ValidationHandler`` does."""
+    found = [getattr(handler, "validator", None) for handler in handlers_of(engine)]
+    return [validator for validator in found if isinstance(validator, Engine)]
+
+
+class HandlerStates:
+    """What handlers and metrics of an engine have gathered, saved and put back by the handlers' class names.
+
+    A handler takes part when it has ``state_dict`` and ``load_state_dict``; so do metrics of ignite and of MONAI, whose
+    numbers would otherwise be those of the iterations since the run was resumed. Metrics of several ranks are left out:
+    each rank's are its own. Handlers of the validation take part, too; its metrics begin anew each time. Objects that
+    are ``known`` are saved by themselves already.
+    """
+
+    def __init__(self, engine: Engine, known: Mapping[str, Any]) -> None:
+        taken = {id(part) for part in (*known.values(), engine)}
+        counts: Counter[str] = Counter()
+        self.parts: dict[str, Any] = {}
+        own = [handler for handler in handlers_of(engine) if not isinstance(handler, Metric) or Ranks().alone]
+        others = [h for validator in validators_of(engine) for h in handlers_of(validator) if not isinstance(h, Metric)]
+        for handler in [*own, *others]:
+            if id(handler) in taken or not _has_state(handler):
+                continue
+            taken.add(id(handler))
+            name = type(handler).__name__
+            counts[name] += 1
+            self.parts[name if counts[name] == 1 else f"{name} {counts[name]}"] = handler
+        self._told: set[str] = set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain states; what is not plain is named in a warning once, and left out."""
+        found: dict[str, Any] = {}
+        for name, part in self.parts.items():
+            try:
+                found[name] = plain(_state(part), name)
+            except Exception as error:  # what a user's handler makes of itself must not end the run
+                if name not in self._told:
+                    logger.warning("What %s has gathered is not part of the checkpoints: %s", name, error)
+                self._told.add(name)
+        return found
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what was saved.
+
+        Raises:
+            KeyError, ValueError, TypeError: a state that does not fit its handler.
+        """
+        for name in dict.fromkeys([*self.parts, *state]):
+            if name not in state:
+                logger.warning("%s is new in this run: what it gathers begins with this epoch.", name)
+            elif name not in self.parts:
+                logger.warning(
+                    "%s was part of the run before and is no longer; what it had gathered is not used.", name
+                )
+            else:
+                _load(self.parts[name], state[name])
+
+
+def _has_state(handler: Any) -> bool:
+    has = not isinstance(handler, type) and all(
+        callable(getattr(handler, name, None)) for name in ("state_dict", "load_state_dict")
+    )
+    return has and not isinstance(handler, nn.Module | torch.optim.Optimizer | Engine)
+
+
+def _buffered(part: Any) -> Cumulative | None:
+    """The metric of MONAI inside a handler of MONAI, whose own ``state_dict`` is empty."""
+    inner = getattr(part, "metric_fn", None)
+    return inner if isinstance(part, Metric) and isinstance(inner, Cumulative) else None
+
+
+def _state(part: Any) -> Any:
+    inner = _buffered(part)
+    if inner is None:
+        return part.state_dict()
+    found: Any = inner.get_buffer()  # type: ignore[no-untyped-call]
+    return {"buffers": [] if found is None else found if isinstance(found, list) else [found]}
+
+
+def _load(part: Any, state: Any) -> None:
+    inner = _buffered(part)
+    if inner is None:
+        part.load_state_dict(state)
+        return
+    inner.reset()  # type: ignore[no-untyped-call]
+    if state["buffers"]:
+        inner.extend(*state["buffers"])

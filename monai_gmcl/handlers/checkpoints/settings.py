@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is: its settings, data and library versions, as plain values that two runs can be compared by."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ignite
+import monai
+import numpy as np
+import torch
+from ignite.engine import Engine
+from monai.transforms.transform import Randomizable
+from torch import Tensor
+
+from monai_gmcl.exceptions import CheckpointError
+from monai_gmcl.handlers.checkpoints.description import array_digest, described, items_digest
+from monai_gmcl.handlers.checkpoints.handler_states import validators_of
+from monai_gmcl.ranks import Ranks
+
+__all__ = ["RunSettings"]
+
+logger = logging.getLogger(__name__)
+
+NAMED = 10
+"""Changes that are named one by one."""
+
+TAKES_EFFECT = ("loss_function", "inferer", "curriculum", "hypergradient", "weighting", "teacher", "teacher_interval")
+"""Attributes of the engine of which a resumed run takes the new value."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is, by dotted names.
+
+    Attributes:
+        fixed: what a resumed run cannot change: either the checkpoint's value would be taken in silence, or the place
+            in the data would mean nothing.
+        free: what it can change; worth a warning.
+    """
+
+    fixed: dict[str, Any]
+    free: dict[str, Any]
+
+    @classmethod
+    def of(cls, engine: Engine, given: Mapping[str, Any]) -> RunSettings:
+        """Read them off an engine before it takes its first step.
+
+        Args:
+            engine: a trainer.
+            given: further settings, by name.
+        """
+        from monai_gmcl import __version__
+
+        fixed: dict[str, Any] = {
+            "seed": getattr(engine, "seed", None),
+            "epoch_length": engine.state.epoch_length,
+            "accumulation_steps": getattr(engine, "accumulation_steps", 1),
+            "ranks": Ranks().size,
+            "settings": dict(given),
+        }
+        free: dict[str, Any] = {
+            "versions": {
+                "monai_gmcl": __version__,
+                "monai": monai.__version__,
+                "torch": torch.__version__,
+                "ignite": ignite.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "device": getattr(getattr(engine.state, "device", None), "type", None),
+            "amp": getattr(engine, "amp", False),
+        }
+        for name in ("optimizer", "teacher_optimizer"):
+            fixed[name] = _of_optimizer(getattr(engine, name, None))
+        for name, loader in _loaders(engine):
+            fixed[name], free[name] = _of_loader(loader)
+        free |= {name: described(getattr(engine, name, None)) for name in TAKES_EFFECT}
+        return cls(dict(_flat(fixed)), dict(_flat(free)))
+
+    def check(self, before: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+        """Name what differs from those of the run that wrote a checkpoint.
+
+        Raises:
+            CheckpointError: something differs that cannot be changed.
+        """
+        refused, taken = self.changes(before)
+        if refused:
+            raise CheckpointError(
+                f"{path} is of another run, which cannot be gone on with: {_told(refused)}. Give these as they "
+                "were, or begin a new run in another folder."
+            )
+        if taken:
+            logger.warning("The run goes on otherwise than it began: %s.", _told(taken))
+
+    def changes(self, before: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+        """Tell what differs from those of an earlier process: what cannot be changed, and what can."""
+        return tuple(  # type: ignore[return-value]
+            [
+                f"{name} was {_shown(old, name)}, is now {_shown(new, name)}"
+                for name in dict.fromkeys([*old, *new])
+                if old.get(name) != new.get(name)
+            ]
+            for old, new in ((before["fixed"], self.fixed), (before["free"], self.free))
+        )
+
+
+def _of_optimizer(optimizer: Any) -> Any:
+    if optimizer is None:
+        return None
+    groups = [
+        {key: described(item) for key, item in group.items() if key != "params"} for group in optimizer.param_groups
+    ]
+    return {"class": type(optimizer).__qualname__, **{str(i): group for i, group in enumerate(groups)}}
+
+
+def _loaders(engine: Engine) -> Iterator[tuple[str, Any]]:
+    yield "training data", getattr(engine, "data_loader", None)
+    yield "unlabeled data", getattr(getattr(getattr(engine, "sources", None), "unlabeled", None), "loader", None)
+    yield "meta data", getattr(getattr(getattr(engine, "look_ahead", None), "meta_batches", None), "loader", None)
+    for place, validator in enumerate(validators_of(engine)):
+        yield f"validation data{f' {place + 1}' if place else ''}", getattr(validator, "data_loader", None)
+
+
+def _of_loader(loader: Any) -> tuple[Any, Any]:
+    """What cannot be changed of a loader, and what can."""
+    if loader is None:
+        return None, None
+    fixed: dict[str, Any] = {
+        "batch_size": getattr(loader, "batch_size", None),
+        "drop_last": getattr(loader, "drop_last", None),
+        "sampler": type(getattr(loader, "sampler", None)).__qualname__,
+        "transforms": {},
+    }
+    free: dict[str, Any] = {"num_workers": getattr(loader, "num_workers", None), "random transforms": {}}
+    dataset = getattr(loader, "dataset", loader)
+    while dataset is not None:
+        for number, part in enumerate(_transforms(getattr(dataset, "transform", None))):
+            where = free["random transforms"] if isinstance(part, Randomizable) else fixed["transforms"]
+            where[str(number)] = described(part)
+        if isinstance(getattr(dataset, "indices", None), Sequence | np.ndarray | Tensor):
+            fixed["indices"] = array_digest(np.asarray(dataset.indices))
+        inner = getattr(dataset, "dataset", None)
+        if inner is None:
+            fixed |= _of_items(dataset)
+        dataset = inner
+    return fixed, free
+
+
+def _transforms(transform: Any) -> list[Any]:
+    parts = getattr(transform, "transforms", None)
+    if isinstance(parts, list | tuple):
+        return [inner for part in parts for inner in _transforms(part)]
+    return [] if transform is None else [transform]
+
+
+def _of_items(dataset: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    try:
+        found["items"] = len(dataset)
+    except TypeError:
+        return found
+    known = [dataset] if isinstance(dataset, list | tuple) else []
+    items = next((x for x in (*known, *(getattr(dataset, n, None) for n in ("data", "samples", "tensors"))) if x), None)
+    if isinstance(items, list | tuple):
+        found["SHA-256"] = items_digest(items)
+    elif isinstance(items, Tensor | np.ndarray):
+        found["SHA-256"] = array_digest(items)
+    return found
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and value:
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{name}.{index}")
+    else:
+        # A checkpoint holds numbers and texts only.
+        yield name, value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "not there"
+    text = repr(values[name])
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _told(changes: list[str]) -> str:
+    more = f"; and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+    return "; ".join(changes[:NAMED]) + more

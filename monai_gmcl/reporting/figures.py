@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of matplotlib as PNG: whatever a user's names hold, however large, and never at the cost of a run."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from monai_gmcl.exceptions import OutputError
+
+__all__ = ["figure_png", "new_figure", "one_panel", "optional_picture", "plain_texts"]
+
+logger = logging.getLogger(__name__)
+
+MOST_PIXELS = 2**15
+"""Of a side; matplotlib draws less than twice as many."""
+
+
+@contextmanager
+def plain_texts() -> Iterator[None]:
+    """Draw the texts of matplotlib letter by letter: a name with dollar signs is no formula."""
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
+
+
+@contextmanager
+def optional_picture(path: Path) -> Iterator[None]:
+    """Let a run go on where a picture cannot be drawn, with a warning.
+
+    Raises:
+        OutputError: it was drawn, and cannot be written.
+    """
+    try:
+        with plain_texts():
+            yield
+    except OutputError:
+        raise
+    except Exception as error:
+        # What users' names, images or teachers make fail is not known beforehand.
+        logger.warning("%s is not drawn: %s", path, error)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return a figure of so many inches that no window shows."""
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with one panel."""
+    figure = new_figure(width, height)
+    return figure, figure.add_subplot()
+
+
+def figure_png(figure: Figure, **options: Any) -> bytes:
+    """Return a figure as a PNG, of fewer dots an inch where it is very large."""
+    figure.set_dpi(min(figure.dpi, MOST_PIXELS / max(figure.get_size_inches())))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi, **options)
+    return buffer.getvalue()

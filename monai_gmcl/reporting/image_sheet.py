@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Images beside each other on one page: contact sheets, grids by class, what an arm trains on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from monai_gmcl.names import shown_name
+from monai_gmcl.reporting.contours import draw_contours
+from monai_gmcl.teachers.base import Teacher
+
+__all__ = ["COLUMNS", "SheetRow", "display_pixels", "image_sheet", "unnormalized"]
+
+COLUMNS = 10
+"""Most images of a block in a row."""
+LEAST_COLUMNS = 5
+"""A row has room for so many, and so for its name."""
+TILE, GAP, BLOCK_GAP, HEADING = 96, 4, 16, 20
+"""Pixels."""
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """Images under one name.
+
+    Attributes:
+        name: above them; none where all names of a sheet are empty.
+        blocks: images ``(C, H, W)``, or ``(C, D, H, W)`` of which the middle slice along D is drawn. Three channels are
+            drawn in color, of other numbers the first.
+        masks: of the images, block by block, class indices ``(1, H, W)`` or ``(1, D, H, W)``, whose contours are drawn
+            in; none where it is empty.
+    """
+
+    name: str
+    blocks: Sequence[Sequence[Tensor] | Tensor]
+    masks: Sequence[Sequence[Tensor] | Tensor] = ()
+
+
+def image_sheet(
+    rows: Sequence[SheetRow],
+    title: str = "",
+    headings: Sequence[str] = (),
+    value_range: Range | None = (0.0, 1.0),
+    tile: int = TILE,
+) -> bytes:
+    """Return a PNG with rows of images, at most ten in each block, blocks side by side.
+
+    Args:
+        rows: the images, as many blocks in each.
+        title: of the page.
+        headings: of the blocks.
+        value_range: values of black and white. Default of None: the lowest and the highest of all first blocks.
+        tile: side of an image, pixels.
+    """
+    if value_range is None:
+        first = [image for row in rows for image in row.blocks[0]]
+        value_range = min(float(image.min()) for image in first), max(float(image.max()) for image in first)
+    blocks = max(len(row.blocks) for row in rows)
+    counts = [max(len(row.blocks[block]) for row in rows) for block in range(blocks)]
+    counts = [min(COLUMNS, max(count, LEAST_COLUMNS if blocks == 1 else 1)) for count in counts]
+    lefts = [GAP + sum(counts[:block]) * (tile + GAP) + block * BLOCK_GAP for block in range(blocks)]
+    named = HEADING if any(row.name for row in rows) else 0
+    top = HEADING * bool(title) + HEADING * bool(headings)
+    size = lefts[-1] + counts[-1] * (tile + GAP), top + GAP + len(rows) * (named + tile + GAP)
+    page = Image.new("RGB", size, "white")
+    _write(page, 0, 0, title)
+    for left, heading in zip(lefts, headings, strict=False):
+        _write(page, left, top - HEADING, heading)
+    for number, row in enumerate(rows):
+        below = top + GAP + number * (named + tile + GAP)
+        _write(page, GAP, below, row.name)
+        for left, images, masks in zip(lefts, row.blocks, row.masks or [()] * blocks, strict=True):
+            for column, image in enumerate(images[:COLUMNS]):
+                mask = masks[column] if len(masks) else None
+                page.paste(_tile(image, value_range, tile, mask), (left + column * (tile + GAP), below + named))
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def unnormalized(images: Tensor, teacher: nn.Module) -> Tensor:
+    """Return images as they are without the mean and the standard deviation of a teacher, on the CPU."""
+    if isinstance(teacher, Teacher):
+        images = images * teacher.std.to(images) + teacher.mean.to(images)
+    return images.float().cpu()
+
+
+def display_pixels(image: Tensor, value_range: Range) -> NDArray[Any]:
+    """Return ``(H, W)`` or ``(H, W, 3)`` with values from 0 to 1."""
+    if image.ndim == 4:
+        image = image[:, image.shape[1] // 2]
+    low, high = value_range
+    image = torch.nan_to_num(((image - low) / max(high - low, 1e-12)).clamp(0, 1))
+    pixels: NDArray[Any] = image.permute(1, 2, 0).numpy() if len(image) == 3 else image[0].numpy()
+    return np.ascontiguousarray(pixels)
+
+
+def _write(page: Image.Image, left: int, top: int, text: str) -> None:
+    # Matplotlib's: Pillow's own font knows few letters beyond English.
+    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 13)
+    ImageDraw.Draw(page).text((left, top), shown_name(text), fill="black", font=font)
+
+
+def _tile(image: Tensor, value_range: Range, side: int, mask: Tensor | None = None) -> Image.Image:
+    """A square with the image in its middle, its proportions kept."""
+    picture = Image.fromarray(np.rint(display_pixels(image, value_range) * 255).astype(np.uint8)).convert("RGB")
+    scale = side / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+    if mask is not None:
+        draw_contours(picture, mask[0] if mask.ndim == 3 else mask[0, mask.shape[1] // 2])
+    tile = Image.new("RGB", (side, side), "white")
+    tile.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return tile

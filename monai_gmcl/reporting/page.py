@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A report as one HTML file that needs nothing else, and as Markdown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from monai_gmcl.reporting.templates import render
+
+__all__ = ["Facts", "Picture", "Section", "Table", "html_page", "markdown_page"]
+
+Facts = Sequence[tuple[str, Sequence[str]]]
+"""Names and what is known of each, one line or several."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a page shows in rows and columns.
+
+    Attributes:
+        title: above it.
+        columns: headings; the first is of the row names.
+        rows: as many texts each as there are columns.
+        note: below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG of the report: the name of its file, what it shows in words, the file."""
+
+    name: str
+    alt: str
+    png: bytes
+
+    @property
+    def base64(self) -> str:
+        """The file as text."""
+        return base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        title: of the section.
+        text: first paragraphs.
+        tables: those that everyone reads.
+        pictures: figures.
+        photos: pictures of images; not in Markdown.
+        folded: further tables, behind a line to open; not in Markdown.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    photos: Sequence[Picture] = ()
+    folded: Sequence[Table] = ()
+
+
+def html_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
+    """Return a page that needs no network: style and pictures are in it."""
+    return render("page.html", title=title, facts=facts, sections=sections)
+
+
+def markdown_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
+    """Return the report in Markdown; figures are linked as ``figures/<name>.png``."""
+    return render("page.md", title=title, facts=facts, sections=sections)

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy import ndimage
+
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.optical_density import combine_stains, separate_stains
+from studies.proof.image_shifts import SHIFTS, appearance_shift, blur, jpeg
+
+
+def stained(count: int = 4) -> torch.Tensor:
+    """Images that hold hematoxylin and eosin and nothing else."""
+    amounts = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    return combine_stains(amounts * torch.tensor([1.0, 1.0, 0.0]).reshape(3, 1, 1))
+
+
+def grey(count: int = 4, side: int = 16) -> torch.Tensor:
+    return torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def test_stains_of_an_image_change_by_one_factor_each() -> None:
+    images = stained()
+    ratio = separate_stains(appearance_shift(images)) / separate_stains(images)
+    for stain in (0, 1):
+        factors = ratio[:, stain].flatten(1)
+        assert torch.allclose(factors, factors[:, :1].expand_as(factors), atol=1e-3)
+        assert ((factors > 0.7) & (factors < 1.3)).all()
+    assert factors[:, 0].std() > 0.02
+    assert not torch.allclose(ratio[:, 0], ratio[:, 1], atol=0.01)
+
+
+def test_a_grey_image_changes_in_contrast_and_brightness() -> None:
+    images = 0.25 + 0.5 * grey()
+    for before, after in zip(images, appearance_shift(images), strict=True):
+        slope = (after.max() - after.min()) / (before.max() - before.min())
+        offset = after.mean() - 0.5 - slope * (before.mean() - 0.5)
+        assert torch.allclose(after, slope * (before - 0.5) + 0.5 + offset, atol=1e-5)
+        assert 0.7 <= slope <= 1.3 and abs(offset) <= 0.1
+
+
+def test_the_seed_decides_how_images_are_shifted() -> None:
+    assert torch.equal(appearance_shift(grey(), 1), appearance_shift(grey(), 1))
+    assert not torch.equal(appearance_shift(grey(), 1), appearance_shift(grey(), 2))
+
+
+def test_blur_is_scipys_gaussian_of_one_pixel() -> None:
+    images = torch.cat([grey(), grey().flip(2), grey().flip(3)], 1)
+    found = blur(images)
+    wanted = ndimage.gaussian_filter(images.numpy(), (0, 0, 1, 1), mode="nearest", radius=(0, 0, 4, 4))
+    # MONAI integrates the Gaussian over pixels, scipy samples it
+    assert torch.allclose(found, torch.from_numpy(wanted), atol=0.02)
+    assert torch.allclose(blur(torch.full((1, 1, 9, 9), 0.7)), torch.tensor(0.7))
+
+
+@pytest.mark.parametrize("images", [grey(), stained()], ids=["grey", "color"])
+def test_jpeg_loses_detail_but_not_the_picture(images: torch.Tensor) -> None:
+    found = jpeg(images)
+    assert found.shape == images.shape and found.dtype == images.dtype
+    assert 0.005 < (found - images).abs().mean() < 0.2
+    assert torch.allclose(found.mean((2, 3)), images.mean((2, 3)), atol=0.03)
+
+
+def test_jpeg_keeps_the_order_of_images_and_channels() -> None:
+    flat = torch.rand(3, 3, 1, 1, generator=torch.Generator().manual_seed(1)).expand(3, 3, 8, 8)
+    assert torch.allclose(jpeg(flat), flat, atol=0.05)
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_shifted_images_stay_images(name: str) -> None:
+    for images in (grey().round(), stained()):
+        found = SHIFTS[name](images, 0)
+        assert found.shape == images.shape and found.min() >= 0 and found.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_volumes_and_other_channels_are_refused(name: str) -> None:
+    for shape in ((1, 1, 4, 4, 4), (1, 2, 4, 4)):
+        with pytest.raises(ConfigurationError, match="found shape"):
+            SHIFTS[name](torch.rand(shape), 0)

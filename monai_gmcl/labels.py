@@ -15,6 +15,7 @@ from monai_gmcl.exceptions import LabelError
 
 __all__ = [
     "IGNORED",
+    "are_masks",
     "checked_for_teacher",
     "class_ids",
     "ignore_index_of",
@@ -38,14 +39,21 @@ def ignore_index_of(loss_function: Any) -> int:
 
 
 def labels_for_loss(loss_function: Any, labels: Tensor) -> Tensor:
-    """Return class indices as torch's cross-entropy takes them, int64 ``(B,)``; for any other loss as they came."""
+    """Return class indices as torch's cross-entropy takes them, int64 ``(B,)`` or ``(B, *spatial)``.
+
+    For any other loss labels stay as they came.
+    """
+    if is_cross_entropy(loss_function) and are_masks(labels):
+        return labels.squeeze(1).long() if labels.shape[1] == 1 else labels.float()
     if not is_cross_entropy(loss_function) or labels.is_floating_point():
         return labels
     return labels.flatten().long() if labels[0].numel() == 1 else labels.float()
 
 
 def labels_for_teacher(labels: Tensor) -> Tensor:
-    """Return labels as teachers take them: int64 classes ``(n,)`` or float ``(n, K)``."""
+    """Return labels as teachers take them: int64 classes ``(n,)`` or float ``(n, K)``; masks as they are."""
+    if are_masks(labels):
+        return labels
     if labels[0].numel() == 1:
         return labels.view(len(labels), -1) if labels.is_floating_point() else labels.flatten().long()
     return labels if labels.is_floating_point() else labels.float()
@@ -79,9 +87,14 @@ def label_vectors(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     )
 
 
+def are_masks(labels: object) -> bool:
+    """Whether labels have a value for every pixel, ``(B, K, *spatial)``."""
+    return isinstance(labels, Tensor) and labels.ndim > 2
+
+
 def class_ids(labels: Tensor) -> list[int]:
-    """Return the class of each label, where no task is at hand; multi-label rows all count as class 0."""
-    if is_multi_label(labels):
+    """Return the class of each label, where no task is at hand; masks and multi-label rows all count as class 0."""
+    if are_masks(labels) or is_multi_label(labels):
         return [0] * len(labels)
     return [int(value) for value in labels.flatten().float().round().tolist()]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_gmcl.attributes import Renamed
 from monai_gmcl.exceptions import ConfigurationError
@@ -19,16 +19,18 @@ __all__ = ["HeadActivation", "Lesson", "LessonGraph", "RealStep"]
 
 @dataclass
 class HeadActivation:
-    """What entered and left the classification head while the student took a lesson.
+    """What entered and left the head, the student's last layer, while the student took a lesson.
 
     Attributes:
         name: dotted name of the head in the student.
+        layer: the layer itself.
         weight: the head's weight in that pass.
         inputs: ``(n, F)`` or ``(n, F, ...)``, with the pass's graph.
         outputs: ``(n, K)`` or ``(n, K, ...)``, with the pass's graph.
     """
 
     name: str
+    layer: nn.Module
     weight: Tensor
     inputs: Tensor
     outputs: Tensor
@@ -93,7 +95,9 @@ class Lesson:
 
     Attributes:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
-        labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images.
+        labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images; or masks ``(n, K, *spatial)``,
+            moved as the teacher moved the images.
+        source_labels: those masks as they came; None where labels are of whole images.
         latents: the teacher's randomness ``(n, ...)``.
         image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.
         difficulty: strength of the change.
@@ -128,6 +132,7 @@ class Lesson:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     confidence: Tensor | None = None
+    source_labels: Tensor | None = None
     weights: Tensor = None  # type: ignore[assignment]
     update: dict[str, Tensor] = field(default_factory=dict)
     image_gradient: Tensor | None = None

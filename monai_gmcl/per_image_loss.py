@@ -24,11 +24,12 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
     A loss with a ``reduction`` (torch's, MONAI's) is called once without it, and cross-entropy with class weights is
     normalized as torch does it, by the batch's sum of weights. Another callable, and a loss that gives no row for each
     image without its reduction, is called image by image; it must be a mean over images, or a weighted one with weights
-    by label, which are found out.
+    by label, which are found out. So is a loss of masks that pools images or holds other losses; where it is no mean
+    over images (``batch=True``), each image's own loss is what a lesson takes.
 
     Args:
         loss_function: the user's.
-        outputs: ``(B, K)`` of the student.
+        outputs: ``(B, K)`` or ``(B, K, *spatial)`` of the student.
         labels: ``(B, ...)``.
 
     Returns:
@@ -37,6 +38,8 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
     reduction = getattr(loss_function, "reduction", None)
     if reduction not in ("mean", "none", "sum"):
         return _image_by_image(loss_function, outputs, labels)
+    if outputs.ndim > 2 and _stands_alone(loss_function):
+        return _image_by_image(loss_function, outputs, labels) * (len(outputs) if reduction == "sum" else 1)
     # A deep copy would copy the class weights at every call.
     single = copy.copy(loss_function)
     single.reduction = "none"  # type: ignore[attr-defined]
@@ -60,8 +63,24 @@ def _image_by_image(loss_function: LossFunction, outputs: Tensor, labels: Tensor
             f"{error}. Use a loss that is a mean over images, or give yours an attribute reduction: with "
             "reduction='none' it returns the loss of each image (B,)."
         ) from error
-    weights = _weights_in_batch(loss_function, outputs, labels)
+    weights = _weights_in_batch(loss_function, outputs, labels) if outputs.ndim <= 2 else None
     return losses if weights is None else losses * weights
+
+
+def _stands_alone(loss_function: LossFunction) -> bool:
+    """Whether a loss of masks must be called on each image alone, as its ``reduction="none"`` does not tell.
+
+    So it is with a loss that holds others (DiceCELoss) or pools images (``batch=True``), with MONAI's losses where they
+    leave out pixels (``ignore_index``), and, of sums, with all but torch's.
+    """
+    if type(loss_function).__module__ == "torch.nn.modules.loss":
+        return False
+    holds = isinstance(loss_function, torch.nn.Module) and any(
+        hasattr(p, "reduction") for p in loss_function.children()
+    )
+    ignores = not isinstance(loss_function, torch.nn.CrossEntropyLoss | torch.nn.NLLLoss)
+    ignores = ignores and getattr(loss_function, "ignore_index", None) is not None
+    return holds or ignores or getattr(loss_function, "batch", False) or loss_function.reduction == "sum"  # type: ignore[attr-defined]
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["TASKS", "StudentDescription"]
 
-TASKS = ("classification", "multi_label")
-"""One class an image (softmax), or any number of labels (sigmoid of each)."""
+TASKS = ("classification", "multi_label", "segmentation")
+"""One class an image (softmax), any number of labels (sigmoid of each), or one class a pixel (softmax)."""
 
 LARGEST = {2: 2**26, 3: 2**29}
 """Most pixels of an image, and voxels of a volume, that a student takes; a file that says more is no file of ours."""
@@ -34,6 +34,7 @@ class StudentDescription:
         spacing: of voxels, millimeters, that volumes are resampled to. None: each volume's own.
         intensity_range: that is mapped to 0..1. None: see :func:`monai_gmcl.data.image_transforms`.
         task: one of :data:`TASKS`.
+        patch_size: of the windows of a segmentation, as image_size. None: whole images.
         split: by which the data were split, by the names of the bundle's settings.
         source: the file that it was read from.
 
@@ -49,6 +50,7 @@ class StudentDescription:
     spacing: Sequence[float] | None = None
     intensity_range: Sequence[float] | None = None
     task: str = "classification"
+    patch_size: Sequence[int] | None = None
     split: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = field(default=None, compare=False)
 

@@ -15,19 +15,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from monai.losses.dice import DiceCELoss
+from monai.metrics.meandice import compute_dice
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
-from monai_gmcl.labels import ignore_index_of, is_cross_entropy, labels_for_loss
+from monai_gmcl.labels import are_masks, ignore_index_of, is_cross_entropy, labels_for_loss
 from monai_gmcl.per_image_loss import per_image_loss
 
-__all__ = ["SUPPORTED_TASKS", "Classification", "MultiLabel", "Task", "choose_task"]
+__all__ = ["SUPPORTED_TASKS", "Classification", "MultiLabel", "Segmentation", "Task", "choose_task"]
 
 logger = logging.getLogger(__name__)
 
 SUPPORTED_TASKS = (
     "GMCLTrainer trains classification: class indices (B,) or (B, 1), one-hot or soft labels (B, K), several labels "
-    "(B, K), or one logit (B,) or (B, 1). Dense labels (segmentation) and regression are not supported"
+    "(B, K), or one logit (B,) or (B, 1); and segmentation: masks (B, 1, *spatial) or (B, K, *spatial). Regression is "
+    "not supported"
 )
 
 
@@ -94,11 +97,16 @@ class Task(ABC):
 
     @abstractmethod
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return how right the student is on each image, 0 to 1 ``(n,)``."""
+        """Return how right the student is on each image, 0 to 1 ``(n,)``; NaN where the image does not say."""
 
     @abstractmethod
-    def classes(self, labels: Tensor) -> Tensor:
-        """Return the class of each image, by which lessons' sources are drawn, int64 ``(n,)``; -1 where it has none."""
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classes of each image, how right the student is on each of them, and on the image.
+
+        Returns:
+            Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; correctness on each
+            ``(n, m)``, 0 to 1, NaN where the image does not say; :meth:`correctness` ``(n,)``.
+        """
 
     @abstractmethod
     def chance(self, labels: Tensor) -> float:
@@ -210,6 +218,15 @@ class _OfWholeImages(Task):
                 f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
             )
 
+    @abstractmethod
+    def classes(self, labels: Tensor) -> Tensor:
+        """Return the class of each image, int64 ``(n,)``; -1 where it has none."""
+
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the class of each image, and twice how right the student is on it."""
+        correct = self.correctness(outputs, labels)
+        return self.classes(labels)[:, None], correct[:, None], correct
+
     def _index(self, labels: Tensor) -> Tensor:
         classes = labels.flatten().float().round().long()
         return torch.where(classes == self.ignored, -1, classes)
@@ -267,12 +284,7 @@ class MultiLabel(_OfWholeImages):
         super().check(outputs, labels)
         if not labels.is_floating_point() or bool(((labels == 0) | (labels == 1)).all()):
             return
-        if _Loss(self.loss_function).is_of_differences(outputs, labels):
-            raise LabelError(
-                f"Labels between 0 and 1, such as {float(labels[(labels > 0) & (labels < 1)][0]):g}, with a loss of "
-                f"differences ({_name(self.loss_function)}) are targets of a regression. {SUPPORTED_TASKS}; use "
-                "SupervisedTrainer for them."
-            )
+        _refuse_regression(self.loss_function, outputs, labels)
         if not self._warned:
             self._warned = True
             logger.warning(
@@ -303,6 +315,155 @@ class MultiLabel(_OfWholeImages):
         return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
 
 
+class Segmentation(Task):
+    """A label for every pixel: masks ``(B, 1, *spatial)`` of class indices, or ``(B, K, *spatial)`` of channels.
+
+    Class indices may come in any type, in floats that hold whole numbers too, as MONAI's readers give them. Class 0 is
+    the background. Of channels that overlap, and of one output, the background is what none of them covers: channel k
+    is then class k + 1.
+
+    Args:
+        loss_function: as for every task. Default: Dice and cross-entropy, with softmax, or sigmoid where channels
+            overlap.
+        overlapping: whether each output channel is an answer of its own (sigmoid); otherwise a pixel has one class,
+            that of the largest output (softmax).
+        threshold: the output above which an overlapping channel says yes: 0 for logits, .5 for probabilities.
+    """
+
+    def __init__(
+        self,
+        loss_function: Callable[..., Tensor] | None = None,
+        overlapping: bool = False,
+        threshold: float = 0.0,
+    ) -> None:
+        if loss_function is None:
+            loss_function = DiceCELoss(sigmoid=overlapping, softmax=not overlapping, to_onehot_y=not overlapping)
+        super().__init__(loss_function)
+        self.overlapping = overlapping
+        self.threshold = threshold
+        self._checked = False
+
+    def check_labels(self, labels: object, num_classes: int | None) -> None:
+        if not isinstance(labels, Tensor):
+            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without masks.")
+        if labels.ndim not in (4, 5) or labels.numel() == 0:
+            raise LabelError(
+                f"Expected masks (B, 1, *spatial) or (B, K, *spatial) of 2 or 3 spatial dimensions, got "
+                f"{tuple(labels.shape)}. EnsureChannelFirstd adds a channel that is missing."
+            )
+        indices = labels.shape[1] == 1
+        values = labels if labels.is_floating_point() else labels.long()
+        values = values[values != self.ignored] if indices else values
+        if values.numel() == 0:
+            return
+        least, most = values.min().item(), values.max().item()
+        last = max(num_classes or 0, 2) - 1 if indices else 1
+        if not (least >= 0 and (most <= last or (indices and num_classes is None))):
+            raise LabelError(
+                f"Expected masks with values from 0 to {last}, got {tuple(labels.shape)} with values from {least:g} to "
+                f"{most:g}. MapLabelValued maps values to classes (255 to 1, say); pixels to leave out have the loss's "
+                f"ignore_index, here {self.ignored}."
+            )
+
+    def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
+        if not isinstance(outputs, Tensor) or outputs.ndim == labels.ndim + 1:
+            found = str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+            raise StudentOutputError(
+                f"Expected the student's output to be one tensor (B, K, *spatial), got {found}. Several outputs, as of "
+                "deep supervision, are not supported: build the network with deep_supervision=False, or give an "
+                "inferer that picks one."
+            )
+        if outputs.ndim != labels.ndim or (len(outputs), outputs.shape[2:]) != (len(labels), labels.shape[2:]):
+            raise StudentOutputError(
+                f"Expected the student's output to be (B, K, *spatial), of the size of its masks "
+                f"{tuple(labels.shape)}, got {tuple(outputs.shape)}. Images and masks must have one size, which the "
+                "network keeps."
+            )
+        given, wanted = outputs.shape[1], labels.shape[1]
+        # One output is asked about two classes, of which the teacher may count one.
+        classes = wanted if wanted > 1 else num_classes if given > 1 else None
+        if classes not in (None, given):
+            of = "its masks have" if wanted > 1 else "the teacher has num_classes"
+            raise StudentOutputError(
+                f"Expected the student's output to have {classes} channels, as many as {of}, got {tuple(outputs.shape)}"
+                f" for masks {tuple(labels.shape)}."
+            )
+        if wanted == 1:
+            self._check_indices(labels, given)
+
+    def _check_indices(self, labels: Tensor, outputs: int) -> None:
+        known = labels[labels != self.ignored]
+        last = max(outputs, 2) - 1
+        if len(known) and known.max() > last:
+            raise LabelError(
+                f"Expected masks from 0 to {last}, as the student has {outputs} output channel(s), got "
+                f"{known.max().item():g}."
+            )
+        if outputs > 1 and labels.is_floating_point() and not torch.equal(known, known.round()):
+            raise LabelError(
+                f"Expected masks of class indices, got {float(known[known != known.round()][0]):g} among them. Resample"
+                " masks with mode='nearest'; shares of classes take a channel for each class."
+            )
+
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise for targets of a regression; looked at on the first batch."""
+        if self._checked or not labels.is_floating_point() or outputs.shape != labels.shape:
+            return
+        self._checked = True
+        _refuse_regression(self.loss_function, outputs, labels)
+
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN where it holds none.
+
+        The background is left out, and so is a class of which the mask has no pixel, as MONAI's metrics do.
+        """
+        return self.answers(outputs, labels)[2]
+
+    @torch.no_grad()
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classes of which each mask has a pixel, the background first, the Dice of each, and their mean."""
+        found, wanted = self._found(outputs), self._wanted(outputs, labels)
+        if labels.shape[1] == 1:
+            known = labels != self.ignored
+            found, wanted = found & known, wanted & known
+        dice = compute_dice(found, wanted)
+        held = wanted.flatten(2).any(2)
+        classes = torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
+        return classes, dice, dice[:, 1:].nanmean(1)
+
+    def _found(self, outputs: Tensor) -> Tensor:
+        """Return what outputs say, bool ``(n, m, *spatial)``."""
+        if self.overlapping:
+            return _with_background(outputs > self.threshold)
+        return outputs.argmax(1, keepdim=True) == _channels(outputs)
+
+    def _wanted(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return what masks say, bool ``(n, m, *spatial)``."""
+        if self.overlapping:
+            return _with_background(labels > 0.5)
+        return (labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)) == _channels(outputs)
+
+    def chance(self, labels: Tensor) -> float:
+        """Return the mean share of the classes: about the Dice of guesses by those shares."""
+        if labels.shape[1] == 1:
+            known = labels[labels != self.ignored].round().long()
+            shares = known.bincount(minlength=2)[1:].double() / max(len(known), 1)
+        else:
+            shares = labels[:, 0 if self.overlapping else 1 :].transpose(0, 1).flatten(1).double().mean(1)
+        return float(shares[shares > 0].mean()) if bool((shares > 0).any()) else 0.0
+
+    @staticmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each pixel's likeliest class ``(n, 1, *spatial)``, and the mean probability of those ``(n,)``.
+
+        Classes are int64, or float 0 and 1 of one output.
+        """
+        if outputs.shape[1] == 1:
+            return MultiLabel.propose(outputs)
+        confidences, classes = outputs.softmax(1).max(1, keepdim=True)
+        return classes, confidences.flatten(1).mean(1)
+
+
 def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: Tensor | None = None) -> Task:
     """Return what labels mean to a loss function.
 
@@ -310,21 +471,33 @@ def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: T
     outputs of an image rise by the same amount has a softmax in it (cross-entropy), so that the largest output is the
     student's answer; so have outputs that sum to 1. With any other loss each output is an answer of its own: a
     logit, which says yes above 0, or, where the loss takes .5 to be undecided (``BCELoss``), a probability. The loss is
-    asked on made-up outputs from 0 to 1, never on images.
+    asked on made-up outputs from 0 to 1, never on images. Masks are asked about likewise, pixel by pixel.
 
     Args:
         loss_function: the student's.
         labels: of a batch.
-        outputs: of the student, ``(B, K)`` or ``(B,)``. Without them: a task whose checks of labels and outputs are
-            those of all tasks with labels of this shape.
+        outputs: of the student, ``(B, K)``, ``(B,)`` or ``(B, K, *spatial)``. Without them: a task
+            whose checks of labels and outputs are those of all tasks with labels of this shape.
     """
     if outputs is None or not isinstance(labels, Tensor):
-        return Classification(loss_function)
+        return (Segmentation if are_masks(labels) else Classification)(loss_function)
     loss = _Loss(loss_function)
+    if are_masks(labels):
+        return _choose_segmentation(loss, labels, outputs.detach())
     one_output = outputs[0].numel() == 1
     if not one_output and (labels[0].numel() == 1 or loss.has_softmax(outputs.detach(), labels)):
         return Classification(loss_function)
     return MultiLabel(loss_function, 0.5 if loss.is_undecided_at_half(outputs, labels) else 0.0)
+
+
+def _choose_segmentation(loss: _Loss, labels: Tensor, outputs: Tensor) -> Segmentation:
+    # Not by the batch's masks: where they are empty, Dice is the same whatever the outputs.
+    chosen = torch.randint(outputs.shape[1], (len(outputs), 1, *outputs.shape[2:]), generator=torch.Generator())
+    made_up = (chosen.to(outputs.device) == _channels(outputs)).to(outputs.dtype)
+    of_classes = outputs.shape[1] > 1 and (labels.shape[1] == 1 or loss.has_softmax(outputs, made_up))
+    if of_classes:
+        return Segmentation(loss.function)
+    return Segmentation(loss.function, overlapping=True, threshold=0.5 if loss.takes_probabilities(outputs) else 0.0)
 
 
 class _Loss:
@@ -344,6 +517,11 @@ class _Loss:
         half = torch.full_like(outputs, 0.5)
         return _same(self._at(half, torch.zeros_like(labels)), self._at(half, torch.ones_like(labels)))
 
+    def takes_probabilities(self, outputs: Tensor) -> bool:
+        """Whether a loss of masks takes outputs of 1 to be as sure as can be, or .5 to be undecided."""
+        ones = torch.ones_like(outputs)
+        return self.is_undecided_at_half(outputs, ones) or self._at(ones, ones) < 0.01 * self._at(ones / 2, ones)
+
     def is_of_differences(self, outputs: Tensor, labels: Tensor) -> bool:
         def at(output: float, label: float) -> float:
             return self._at(torch.full_like(outputs, output), torch.full_like(labels, label))
@@ -361,6 +539,25 @@ class _Loss:
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError):
             # A loss that refuses made-up outputs or labels is none of the kind that is asked for.
             return float("nan")
+
+
+def _refuse_regression(loss_function: Callable[..., Tensor], outputs: Tensor, labels: Tensor) -> None:
+    between = labels[(labels > 0) & (labels < 1)]
+    if len(between) and _Loss(loss_function).is_of_differences(outputs, labels):
+        raise LabelError(
+            f"Labels between 0 and 1, such as {float(between[0]):g}, with a loss of differences "
+            f"({_name(loss_function)}) are targets of a regression. {SUPPORTED_TASKS}; use SupervisedTrainer for them."
+        )
+
+
+def _channels(outputs: Tensor) -> Tensor:
+    """Return the numbers of the channels ``(1, K, 1, ...)``."""
+    return torch.arange(outputs.shape[1], device=outputs.device).view(1, -1, *[1] * (outputs.ndim - 2))
+
+
+def _with_background(covered: Tensor) -> Tensor:
+    """Put what no channel covers before the channels, bool ``(n, K + 1, *spatial)``."""
+    return torch.cat([~covered.any(1, keepdim=True), covered], 1)
 
 
 def _same(one: float, other: float) -> bool:

@@ -44,7 +44,7 @@ def test_one_number_stands_for_all_sides() -> None:
         ({"spacing": 0}, "spacing must be above 0"),
         ({"intensity_range": [100, 0]}, "intensity_range"),
         ({"intensity_range": 100}, "intensity_range"),
-        ({"task": "detection"}, "task must be one of classification, multi_label"),
+        ({"task": "detection"}, "task must be one of classification, multi_label, segmentation"),
     ],
 )
 def test_what_cannot_be_is_an_error_that_names_it(wrong: dict[str, Any], message: str) -> None:

@@ -96,7 +96,7 @@ def test_targets_of_a_regression_between_0_and_1_are_refused(loss: Any, columns:
     outputs = LOGITS[:, :columns]
     task = choose_task(loss, torch.zeros_like(outputs), outputs)
     task.check(outputs, torch.ones_like(outputs))
-    with pytest.raises(LabelError, match=r"such as 0\.3, with a loss of differences .*regression are not supported"):
+    with pytest.raises(LabelError, match=r"such as 0\.3, with a loss of differences .*Regression is not supported"):
         task.check(outputs, torch.full_like(outputs, 0.3))
 
 

@@ -59,6 +59,9 @@ class _Recorder(Hypergradient):
     def record_head(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
         return self.head.record_head(network, trained)
 
+    def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
+        return self.head.choose(seen, outputs, losses)
+
     def required_parameters(self, lesson: Lesson) -> Collection[str]:
         return lesson.parameters
 

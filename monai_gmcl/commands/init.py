@@ -12,24 +12,27 @@ from typing import Any
 import monai_gmcl
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["bundle_command", "bundle_folder", "init"]
+__all__ = ["BUNDLES", "bundle_command", "bundle_folder", "init"]
 
-BUNDLE = "gmcl_classification"
+BUNDLES = ("gmcl_classification", "gmcl_segmentation")
 
 
-def init(directory: str) -> None:
-    """Copy the bundle ``gmcl_classification`` to a folder of your own, to change and to train.
+def init(directory: str, bundle: str = BUNDLES[0]) -> None:
+    """Copy a bundle to a folder of your own, to change and to train.
 
     Args:
         directory: to make; may exist if it is empty.
+        bundle: ``gmcl_classification``, or ``gmcl_segmentation`` for images with masks.
 
     Raises:
-        ConfigurationError: something is in the folder, or at its place, already.
+        ConfigurationError: another bundle; something is in the folder, or at its place, already.
     """
     target = Path(str(directory)).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"init: expected a new or an empty folder, found something at {str(target)!r}.")
-    shutil.copytree(bundle_folder(), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__"))
+    shutil.copytree(
+        bundle_folder(bundle), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__")
+    )
     print(
         f"The bundle is in {target}; its docs/README.md tells of settings and results. Train it with\n"
         + bundle_command(target, "train.yaml")
@@ -54,15 +57,17 @@ def bundle_command(bundle_root: str | Path, *configs: str, **settings: Any) -> s
     return " ".join([f"python -m monai.bundle run --bundle_root {root} --config_file {listed}", *options])
 
 
-def bundle_folder() -> Path:
-    """Return the bundle beside the package in a checkout, or where pip has put it: under ``share`` of the environment.
+def bundle_folder(bundle: str = BUNDLES[0]) -> Path:
+    """Return a bundle beside the package in a checkout, or where pip has put it: under ``share`` of the environment.
 
     Raises:
-        ConfigurationError: it is at neither place.
+        ConfigurationError: there is no bundle of that name, or it is at neither place.
     """
+    if bundle not in BUNDLES:
+        raise ConfigurationError(f"bundle must be one of {', '.join(BUNDLES)}, got {bundle!r}.")
     above = Path(monai_gmcl.__file__).parents[1:]
     places = [above[0] / "bundles", *(folder / "share" / "monai_gmcl" / "bundles" for folder in above)]
     for place in places:
-        if (place / BUNDLE).is_dir():
-            return place / BUNDLE
-    raise ConfigurationError(f"this installation of monai_gmcl lacks its bundle {BUNDLE}: install it again.")
+        if (place / bundle).is_dir():
+            return place / bundle
+    raise ConfigurationError(f"this installation of monai_gmcl lacks its bundle {bundle}: install it again.")

@@ -11,11 +11,12 @@ from typing import Any
 
 from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.labeled_sources import read_label
+from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.synthesis.out_folder import OutFolder
-from monai_gmcl.synthesis.real_images import RealImages, read_items
+from monai_gmcl.synthesis.real_images import RealImages, read_items, read_masked_items
 from monai_gmcl.synthesis.review import check_review_dir
 from monai_gmcl.synthesis.synthetic_set import SyntheticSet
 from monai_gmcl.teachers.base import Teacher
@@ -36,6 +37,7 @@ def synthesize(
     intensity_range: Sequence[float] | None = None,
     spacing: float | Sequence[float] | None = None,
     group_column: str | None = None,
+    mask_values: Sequence[int] | None = None,
     review_dir: str | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -49,8 +51,11 @@ def synthesize(
         teacher: file of ``save_teacher``.
         out: folder of the set, outside the source folder.
         source: real images: a folder of class folders (or one whose ``train`` is one), a CSV table or a MONAI JSON
-            datalist. A teacher that changes images needs them; images made from labels alone are compared with them.
-        per_class: images of each class; of multi-label tasks, of each combination of labels in the source.
+            datalist; or images with masks, as :func:`monai_gmcl.data.open_segmentation_data` takes them, of which
+            masks come out beside the images. A teacher that changes images needs them; images made from labels alone
+            are compared with them.
+        per_class: images of each class; of multi-label tasks, of each combination of labels in the source; with masks,
+            of all.
         difficulty: strength of the change. Default: that at the end of the teacher's training, where its file says so,
             or 1.
         seed: of all images.
@@ -61,6 +66,7 @@ def synthesize(
             each volume's own, written as 0..1.
         spacing: of NIfTI voxels, millimeters, to resample the real volumes to. Default: as in the training.
         group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
+        mask_values: the numbers in the source's masks that stand for the classes. Default: 0, 1, 2, ..., or 0 and 255.
         review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
             images.
         overwrite: whether an earlier set in ``out``, and an earlier review in ``review_dir``, gives way.
@@ -86,10 +92,15 @@ def synthesize(
     names = description.label_names or [str(label) for label in range(loaded.num_classes)]
     real = None
     if source is not None:
-        items, names = read_items(Path(str(source)), loaded.num_classes, description.label_names, group_column)
+        place, given = Path(str(source)), (loaded.num_classes, description.label_names, group_column)
+        values = None
+        if has_masks(place):
+            items, names, values = read_masked_items(place, *given, mask_values)
+        else:
+            items, names = read_items(place, *given)
         for item in items:
             _check_outside(Path(item["image"]), "the source's image", target)
-        real = RealImages(items, loaded, crop, size, limits, spacing)
+        real = RealImages(items, loaded, crop, size, limits, spacing, values)
     strength = _difficulty(description, difficulty)
     dataset = SyntheticDataset(loaded, per_class, real if loaded.needs_images else None, _rows(real), strength, seed)
     wanted = SyntheticSet(description, dataset, names, (real, real.survey()) if real else None, limits)
@@ -176,5 +187,5 @@ def _difficulty(description: TeacherDescription, given: float | None) -> float:
 
 def _rows(real: RealImages | None) -> list[Any] | None:
     """Combinations of labels in real images of a multi-label task."""
-    labels: set[Any] = {read_label(item["label"]) for item in real.data} if real else set()
+    labels: set[Any] = {read_label(item["label"]) for item in real.data} if real and not real.of_masks else set()
     return sorted(labels) if any(isinstance(label, tuple) for label in labels) else None

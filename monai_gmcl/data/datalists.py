@@ -15,7 +15,7 @@ from monai_gmcl.data.label_names import class_name, group_name, multi_label
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
 from monai_gmcl.data.tables import Table, read_json, read_table
 
-__all__ = ["image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
+__all__ = ["Row", "image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
 
 Row = tuple[int, Any]
 """A number (line of a CSV table, entry of a JSON list) and what stands there."""
@@ -114,7 +114,8 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
     label = row["label"]
     read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
     if isinstance(label, str) and label.lower().endswith(IMAGE_SUFFIXES):
-        return fault("label", "a class (masks are not read: the task is classification)", f"the file {label!r}")
+        wanted = "a class (masks are for open_segmentation_data and the bundle gmcl_segmentation)"
+        return fault("label", wanted, f"the file {label!r}")
     if read is None:
         wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
         return fault("label", wanted, repr(label))

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 import nibabel
 import numpy as np
 from monai.data.image_reader import NibabelReader
+from monai.utils.enums import MetaKeys
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
@@ -183,6 +184,8 @@ def read_volume(
         if unfit is not None:
             return unfit
         array, meta = reader.get_data(volume)
+        # the file's own, as original_affine: what is written back with both has its file's axes again
+        meta[MetaKeys.SPATIAL_SHAPE] = np.asarray(volume.shape[:3])
         array = np.asarray(array, dtype=np.float32)
     except nibabel.filebasedimages.ImageFileError:
         return unknown_fault(path, VOLUMES)

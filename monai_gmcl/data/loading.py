@@ -25,6 +25,7 @@ from torch import Tensor
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_volume
 from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
+from monai_gmcl.data.mask_loading import ReadMaskd
 from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.ranks import Ranks
 
@@ -143,8 +144,10 @@ def image_transforms(
     key: str = "image",
     pixel_limit: int | None = None,
     spacing: float | Sequence[float] | None = None,
+    mask_key: str | None = None,
+    mask_values: Sequence[int] = (0, 1),
 ) -> Compose:
-    """Return the transforms that read an image to float ``(C, ...)`` with values from 0 to 1.
+    """Return the transforms that read an image to float ``(C, ...)`` with values from 0 to 1, and its mask beside it.
 
     Args:
         spatial_dims: 2 for PNG, JPEG, TIFF; 3 for NIfTI.
@@ -156,10 +159,13 @@ def image_transforms(
         key: of the path, then of the image.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: see :class:`ReadImaged`.
         spacing: of NIfTI voxels, millimeters, to resample to (linear interpolation). Default: each volume's own.
+        mask_key: of the path of the image's mask, then of its classes, uint8 ``(1, ...)``. Spacing, crop and size are
+            the image's, by the nearest pixel. Default: no mask.
+        mask_values: see :class:`~monai_gmcl.data.ReadMaskd`.
 
     Raises:
-        ConfigurationError: other dims, channels, limit or range, a spacing of 2-D images or one that is not above 0;
-            when called, a spacing while MONAI's meta data are switched off.
+        ConfigurationError: other dims, channels, limit, range or values, a spacing of 2-D images or one that is not
+            above 0; when called, a spacing while MONAI's meta data are switched off.
         DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
             RuntimeError whose cause it is.)
     """
@@ -172,12 +178,15 @@ def image_transforms(
         steps.append(ScaleIntensityRanged(key, *intensity_range, 0.0, 1.0, clip=True))
     else:
         steps.append(ScaleIntensityd(key))
+    keys = [key] if mask_key is None else [key, mask_key]
+    if mask_key is not None:
+        steps.insert(1, ReadMaskd(mask_key, mask_values, pixel_limit))
     if spacing is not None:
-        steps.append(_Respaced(key, _spacing(spacing, spatial_dims)))
+        steps.append(_Respaced(keys, _spacing(spacing, spatial_dims), mode=["bilinear", "nearest"][: len(keys)]))
     if crop is not None:
-        steps.append(CenterSpatialCropd(key, _sizes(crop, spatial_dims)))
+        steps.append(CenterSpatialCropd(keys, _sizes(crop, spatial_dims)))
     if size is not None:
-        steps.append(_ToldResize(key, _sizes(size, spatial_dims), mode="area"))
+        steps.append(_ToldResize(keys, _sizes(size, spatial_dims), mode=["area", "nearest"][: len(keys)]))
     return _NamingCompose(steps)
 
 

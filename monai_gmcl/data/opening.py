@@ -12,6 +12,7 @@ from pathlib import Path
 from monai_gmcl.data.faults import Fault, alike, stop_at_errors, tell
 from monai_gmcl.data.image_files import is_volume, picture_channels, volume_channels
 from monai_gmcl.data.listing import Item
+from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
@@ -29,13 +30,14 @@ class LabeledData:
     """A labeled data set in three parts.
 
     Attributes:
-        training: items with ``image`` (path) and ``label``.
+        training: items with ``image`` (path) and ``label`` (a class, a list of 0 and 1, or the path of a mask).
         validation: to choose weights with.
         test: read once, at the end.
         class_names: in the order of the labels.
         spatial_dims: 2 or 3.
         channels: of 2-D images 1 where all are grey, or else 3; of volumes their own.
         trusted: images whose labels are sure, in no other part: they judge lessons (``meta_data_loader``).
+        mask_values: where labels are paths of masks, the numbers in these that stand for the classes; else empty.
     """
 
     training: list[Item]
@@ -45,6 +47,7 @@ class LabeledData:
     spatial_dims: int
     channels: int
     trusted: list[Item] = field(default_factory=list)
+    mask_values: list[int] = field(default_factory=list)
 
     @property
     def num_classes(self) -> int:
@@ -97,6 +100,9 @@ def open_data(
     from monai_gmcl.data_check.looks import find_twins
 
     path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
+    if path.is_dir() and has_masks(path):
+        wanted, found = "classes of images", "images with masks (open_segmentation_data, bundle gmcl_segmentation)"
+        raise Fault("layout", str(path), wanted, found).error()
     class_names = [class_names] if isinstance(class_names, str) else class_names
     if check and str(dataset_dir):
         rest = pixel_limit, intensity_range, 1.0, trusted_dir

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from monai_gmcl.optical_density import HEMATOXYLIN_EOSIN, combine_stains
 
-__all__ = ["phantom_image"]
+__all__ = ["phantom_image", "phantom_image_with_mask"]
 
 Array = NDArray[np.float64]
 
@@ -108,6 +109,23 @@ def phantom_image(grade: int, generator: np.random.Generator, size: int = 64) ->
     Returns:
         RGB ``(size, size, 3)``.
     """
+    return phantom_image_with_mask(grade, generator, size)[0]
+
+
+def phantom_image_with_mask(
+    grade: int, generator: np.random.Generator, size: int = 64
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw the patch of :func:`phantom_image` and the mask of its nuclei.
+
+    Args:
+        grade: as there.
+        generator: as there.
+        size: pixels a side.
+
+    Returns:
+        RGB ``(size, size, 3)``, and ``(size, size)`` with 1 where a nucleus of any cell covers the pixel's center, else
+        0.
+    """
     section = _Section.draw(grade, generator)
     pixels = size / 64 * section.magnification
     side = size + 2 * round(MARGIN * size / 64)
@@ -120,10 +138,12 @@ def phantom_image(grade: int, generator: np.random.Generator, size: int = 64) ->
     stains = np.zeros((3, side, side))
     stains[:2] = _ground(section, u, v, cells, generator, pixels)
     chromatin = 1 + 0.3 * _smooth_noise(generator, side, 0.6 * pixels, 0.6 * pixels)
+    mask = np.zeros((side, side), dtype=np.uint8)
     for nuclei in (cells, others):
-        cover = _cover(nuclei, section.angle, side, pixels)
+        cover, inside = _cover(nuclei, section.angle, side, pixels)
         stains[0] = np.maximum(stains[0], cover * chromatin)
-    return _light(stains, generator, size)
+        mask[inside] = 1
+    return _light(stains, generator, size), _without_margin(mask, size)
 
 
 def _epithelial_nuclei(section: _Section, generator: np.random.Generator) -> _Nuclei:
@@ -187,11 +207,14 @@ def _apart(u: Array, v: Array, spacing: Array) -> NDArray[np.bool_]:
     return kept
 
 
-def _cover(nuclei: _Nuclei, tilt: float, side: int, pixels: float) -> Array:
-    """Hematoxylin ``(side, side)`` of the nuclei, with rims one pixel soft; the darker one wins where two overlap."""
-    amount = np.zeros((side, side))
+def _cover(nuclei: _Nuclei, tilt: float, side: int, pixels: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Hematoxylin ``(side, side)`` of the nuclei, and where they are.
+
+    Rims are one pixel soft; the darker nucleus wins where two overlap.
+    """
+    amount, covered = np.zeros((side, side)), np.zeros((side, side), dtype=bool)
     if not len(nuclei.u):
-        return amount
+        return amount, covered
     cosine, sine = np.cos(tilt), np.sin(tilt)
     column = (nuclei.u * cosine - nuclei.v * sine) * pixels + (side - 1) / 2
     row = -(nuclei.u * sine + nuclei.v * cosine) * pixels + (side - 1) / 2
@@ -211,7 +234,9 @@ def _cover(nuclei: _Nuclei, tilt: float, side: int, pixels: float) -> Array:
     rows, columns = np.broadcast_arrays(rows, columns)
     seen = (values > 0) & (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
     np.maximum.at(amount, (rows[seen], columns[seen]), values[seen])
-    return amount
+    within = seen & (inside > 0)
+    covered[rows[within], columns[within]] = True
+    return amount, covered
 
 
 def _ground(
@@ -267,7 +292,11 @@ def _light(stains: Array, generator: np.random.Generator, size: int) -> NDArray[
     focus = generator.uniform(0.3, 1.6) * size / 64
     rgb = np.fft.irfft2(np.fft.rfft2(rgb) * _gaussian(side, focus, focus), (side, side))
     rgb = rgb * generator.uniform(0.9, 1.0, (3, 1, 1)) + generator.normal(0, 0.012, rgb.shape)
-    margin = (side - size) // 2
-    seen = rgb[:, margin : margin + size, margin : margin + size].transpose(1, 2, 0)
+    seen = _without_margin(rgb, size).transpose(1, 2, 0)
     pixels: NDArray[np.uint8] = np.rint(255 * np.clip(seen, 0, 1)).astype(np.uint8)
     return pixels
+
+
+def _without_margin(drawn: NDArray[Any], size: int) -> NDArray[Any]:
+    margin = (drawn.shape[-1] - size) // 2
+    return drawn[..., margin : margin + size, margin : margin + size]

@@ -12,6 +12,7 @@ from monai_gmcl.data.datalists import image_path
 from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.faults import Fault, stop_at_errors
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_files, foreign_fault, is_image
+from monai_gmcl.data.mask_folders import find_mask_folders
 from monai_gmcl.data.tables import read_json, read_table
 from monai_gmcl.exceptions import DataError
 
@@ -49,9 +50,9 @@ def prediction_datalist(source: str | Path) -> list[Item]:
     """List the images to predict, with or without labels, from any source that training takes.
 
     Args:
-        source: a folder, with all folders in it; a CSV table with a column ``image``; a MONAI JSON datalist, of which
-            all lists count; or one image. What operating systems leave in folders is left out; other files that are
-            no images are left out with a warning.
+        source: a folder, with all folders in it, but without those of masks beside images; a CSV table with a column
+            ``image``; a MONAI JSON datalist, of which all lists count; or one image. What operating systems leave in
+            folders is left out; other files that are no images are left out with a warning.
 
     Returns:
         Items ``{"image": path}``, each file once: sorted by path, or in the order of the table or the lists.
@@ -85,6 +86,8 @@ def prediction_datalist(source: str | Path) -> list[Item]:
 
 def _folder_images(folder: Path, faults: list[Fault]) -> list[str]:
     files = list(folder_files(folder, faults.append))
+    places = [masks for _, _, masks in find_mask_folders(folder, faults.append)]
+    files = [path for path in files if not any(path.is_relative_to(place) for place in places)]
     foreign = [foreign_fault(path, "to predict") for path in files if not is_image(path)]
     images = [str(path) for path in files if is_image(path)]
     if not images:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from monai_gmcl.data.drawn_folder import draw_classes, draw_once
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["LESION_SHAPES", "make_volume_phantom", "phantom_volume"]
+__all__ = ["LESION_SHAPES", "drawn_volume", "make_volume_phantom", "phantom_volume"]
 
 Array = NDArray[np.float64]
 NIBABEL: Any = nibabel
@@ -67,9 +67,24 @@ def make_volume_phantom(folder: str | Path, volumes_per_class: Mapping[str, int]
 
 
 def _draw(shape: int, generator: np.random.Generator, path: Path) -> None:
+    NIBABEL.save(drawn_volume(shape, generator)[0], f"{path}.nii.gz")
+
+
+def drawn_volume(shape: int, generator: np.random.Generator) -> tuple[Any, Any]:
+    """Draw a volume as some scanner would store it, and the mask of its lesion with the same geometry.
+
+    Args:
+        shape: of the lesion, index of :data:`LESION_SHAPES`.
+        generator: of everything random, also of voxel spacing and of order and direction of the axes.
+
+    Returns:
+        Two NIfTI images: int16, about 0 to 1,200; uint8, 1 in the lesion, else 0.
+    """
     spacing = generator.choice(SPACINGS, 3)
-    values = phantom_volume(shape, generator, tuple(spacing))
-    NIBABEL.save(_stored(values, spacing, generator), f"{path}.nii.gz")
+    values, lesion = _volume_and_lesion(shape, generator, tuple(spacing))
+    affine, turn = _geometry(spacing, generator)
+    image, mask = (NIBABEL.Nifti1Image(array, affine).as_reoriented(turn) for array in (values, lesion))
+    return image, mask
 
 
 def phantom_volume(
@@ -85,12 +100,19 @@ def phantom_volume(
     Returns:
         int16 ``(48 / spacing)``, about 0 to 1,200.
     """
+    return _volume_and_lesion(shape, generator, spacing)[0]
+
+
+def _volume_and_lesion(
+    shape: int, generator: np.random.Generator, spacing: tuple[float, float, float]
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     axes = [np.arange(round(EXTENT / step)) * step + step / 2 for step in spacing]
     places = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     radius = generator.uniform(8.0, 11.0)
     center = generator.uniform(0.35 * EXTENT, 0.65 * EXTENT, 3)
     turned = (places - center) @ _rotation(generator, 180)
-    lesion = _soft(_depth(shape, turned, radius))
+    depth = _depth(shape, turned, radius)
+    lesion = _soft(depth)
     waves = [np.sin(2 * np.pi * (places @ generator.normal(0, 0.03, 3) + generator.random())) for _ in range(3)]
     tissue = 300 + 60 * np.sum(waves, axis=0)
     vessels = np.zeros_like(tissue)
@@ -100,7 +122,7 @@ def phantom_volume(
     bright = generator.uniform(150, 400)
     values = tissue + bright * np.maximum(lesion, vessels) + generator.normal(0, 50, tissue.shape)
     rounded: NDArray[np.int16] = values.clip(0).round().astype(np.int16)
-    return rounded
+    return rounded, (depth > 0).astype(np.uint8)
 
 
 def _depth(shape: int, places: Array, radius: float) -> Array:
@@ -134,10 +156,10 @@ def _soft(depth: Array) -> Array:
     return soft
 
 
-def _stored(values: NDArray[np.int16], spacing: Array, generator: np.random.Generator) -> Any:
-    """The volume as some scanner would store it: tilted by a few degrees, axes in some order and direction."""
+def _geometry(spacing: Array, generator: np.random.Generator) -> tuple[Array, Any]:
+    """Affine of a volume that is tilted by a few degrees, and the turn that brings its axes into some order."""
     affine = np.eye(4)
     affine[:3, :3] = _rotation(generator, 6) @ np.diag(spacing)
     affine[:3, 3] = generator.uniform(-100, 100, 3)
     own, wanted = (NIBABEL.orientations.axcodes2ornt(axes) for axes in ("RAS", str(generator.choice(AXES))))
-    return NIBABEL.Nifti1Image(values, affine).as_reoriented(NIBABEL.orientations.ornt_transform(own, wanted))
+    return affine, NIBABEL.orientations.ornt_transform(own, wanted)

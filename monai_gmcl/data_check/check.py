@@ -14,10 +14,12 @@ from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit
 from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.listing import Item
+from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.opening import LabeledData
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data_check.file_rules import file_faults, link_faults
 from monai_gmcl.data_check.looks import Look, look_at_all
+from monai_gmcl.data_check.mask_check import look_over_masks
 from monai_gmcl.data_check.part_rules import class_faults, group_faults, split_faults, twin_faults
 from monai_gmcl.data_check.report import Report
 from monai_gmcl.data_check.value_rules import value_faults
@@ -75,7 +77,8 @@ def check_source(
 
     Args:
         source: a folder with ``train``, ``valid`` and ``test``, a folder of class folders, a CSV table or a MONAI JSON
-            datalist, as for :func:`monai_gmcl.data.open_data`.
+            datalist, as for :func:`monai_gmcl.data.open_data`; or images with masks, as for
+            :func:`monai_gmcl.data.open_segmentation_data`.
         group_column: the table's column of the patient or slide. Default: ``group``, where there is one.
         class_names: the classes in the order of their labels. Default: those found.
         pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
@@ -84,7 +87,8 @@ def check_source(
     Raises:
         ConfigurationError: a limit that is no count of pixels, a range that is none.
     """
-    return look_over(source, group_column, class_names, pixel_limit, intensity_range).report
+    look = look_over_masks if has_masks(source) else look_over
+    return look(source, group_column, class_names, pixel_limit=pixel_limit, intensity_range=intensity_range).report
 
 
 def check_parts(

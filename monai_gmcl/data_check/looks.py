@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from monai.utils.enums import MetaKeys
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import DEEPEST, flat_picture, is_volume, read_picture, read_volume
 
-__all__ = ["PERCENT", "Look", "Values", "find_twins", "look_at", "look_at_all"]
+__all__ = ["PERCENT", "Look", "Values", "each_file", "find_twins", "look_at", "look_at_all"]
+
+Found = TypeVar("Found")
 
 AT_ONCE = 32
 """Files in one piece of work."""
@@ -60,6 +63,7 @@ class Look:
         values: the values that so many percent of the pixels (:data:`PERCENT`) stay below, and the least and the most
             that the file's kind of pixels can have, of volumes those that it has.
         transparent: whether some pixels are not opaque.
+        affine: of a volume that is turned to RAS, row by row; of an image empty.
     """
 
     file_format: str
@@ -69,6 +73,7 @@ class Look:
     constant: bool
     values: Values
     transparent: bool = False
+    affine: tuple[float, ...] = ()
 
     def twin(self, path: str) -> Hashable:
         """Return what is equal for files that show the same. Of constant images only the same file counts."""
@@ -103,11 +108,16 @@ def look_at_all(
     paths: Sequence[str], pixel_limit: int | None = None, bar_after: float = 0.0
 ) -> dict[str, Look | Fault]:
     """Look at each file once, several at a time, with a progress bar after so many seconds."""
+    return each_file(paths, lambda path: look_at(path, pixel_limit), bar_after)
+
+
+def each_file(paths: Sequence[str], look: Callable[[str], Found], bar_after: float = 0.0) -> dict[str, Found]:
+    """Return what ``look`` makes of each file, several at a time, with a progress bar after so many seconds."""
     paths = list(dict.fromkeys(paths))
     pieces = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
-    found: dict[str, Look | Fault] = {}
+    found: dict[str, Found] = {}
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads, _bar(len(paths), bar_after) as bar:
-        for piece in threads.map(lambda piece: [(path, look_at(path, pixel_limit)) for path in piece], pieces):
+        for piece in threads.map(lambda piece: [(path, look(path)) for path in piece], pieces):
             found.update(piece)
             bar.update(len(piece))
     return found
@@ -127,12 +137,14 @@ def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:
     found = read_volume(path, pixel_limit)
     if isinstance(found, Fault):
         return found
-    array = found[0]
+    array, meta = found
+    affine = tuple(map(float, np.asarray(meta[MetaKeys.AFFINE]).ravel()))
     channels = array.shape[-1] if array.ndim > 3 else 1
     shape = (channels, *array.shape[:3])
     used = Values(_percentiles(array), float(array.min()), float(array.max()))
     kind = "DICOM series" if os.path.isdir(path) else "NIfTI"
-    return Look(kind, "volume", shape, _digest(shape, array.tobytes()), used.least == used.most, used)
+    digest = _digest(shape, array.tobytes())
+    return Look(kind, "volume", shape, digest, used.least == used.most, used, affine=affine)
 
 
 def _percentiles(values: NDArray[Any]) -> tuple[float, ...]:

@@ -35,13 +35,13 @@ class RealBatch:
 
     Attributes:
         images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
-        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``.
+        labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``, or masks ``(B, K, *spatial)``.
         seed: seed of the student's pass on the batch.
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
         metas: the MetaTensors that came, by key.
         accuracy: how right the student was, 0 to 1; None where no image has a known label.
-        classes: the class of each image, below 0 where it has none.
+        classes: the classes of each image, below 0 in the place of those that it does not have.
     """
 
     images: Tensor
@@ -51,7 +51,7 @@ class RealBatch:
     kwargs: dict[str, Any] = field(default_factory=dict)
     metas: dict[str, MetaTensor] = field(default_factory=dict)
     accuracy: float | None = None
-    classes: Sequence[int] = ()
+    classes: Sequence[Sequence[int]] = ()
 
     @classmethod
     def of(cls, prepared: Any, seed: int) -> RealBatch:

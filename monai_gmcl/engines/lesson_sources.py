@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines.batches import CyclingLoader, ExtraInputs, RealBatch, stacked
 from monai_gmcl.engines.checks import RangeCheck, check_images
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.labels import class_ids
+from monai_gmcl.labels import are_masks, class_ids
 from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
@@ -115,14 +116,17 @@ def _both(one: Any, other: Any) -> Any:
 
 MOST_BYTES = 2**30
 """How much memory of the device sources may take."""
+MOST_HOST_BYTES = 2**32
+"""And of the CPU."""
 
 
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Rare classes can so be drawn more often than they come. Multi-label images count as one class. Images stay on the
-    device they came on, and cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a
-    state, they are on the CPU.
+    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a mask
+    counts for each class of which it has a pixel, but is kept once. Images stay on the device they came on, and
+    cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a state, they are on the CPU,
+    fewer of each class where they would take more than 4 GiB. Masks of class indices are kept as uint8 or int16.
 
     Args:
         size: how many images to keep for each class.
@@ -130,36 +134,53 @@ class SourceBuffer:
 
     def __init__(self, size: int = 16) -> None:
         self.size = size
-        self._by_class: dict[int, deque[tuple[Tensor, Tensor, tuple[Any, ...]]]] = {}
+        self._by_class: dict[int, deque[Kept]] = {}
+        self._label_type: torch.dtype | None = None
 
     def add(
-        self, images: Tensor, labels: Tensor, classes: Sequence[int] | None = None, extra: Sequence[Any] = ()
+        self,
+        images: Tensor,
+        labels: Tensor,
+        classes: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        extra: Sequence[Any] = (),
     ) -> None:
         """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way.
 
         Args:
             images: the batch.
-            labels: of the batch.
-            classes: the class of each image; one below 0 has none, and is not kept. Default: ``class_ids(labels)``.
+            labels: of the batch, ``(B, ...)``.
+            classes: the class of each image, or all of its classes; one below 0 is none, and an image of which all are
+                is not kept. Default: ``class_ids(labels)``.
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
         """
-        classes = class_ids(labels) if classes is None else classes
         latest: dict[int, deque[int]] = {}
-        for place, class_id in enumerate(classes):
-            if class_id >= 0:
-                latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
-        count = len(self._by_class.keys() | latest.keys())
-        fits = count * self.size * images[0].numel() * images.element_size() <= MOST_BYTES
-        keep = images.device if fits else torch.device("cpu")
-        # Of a large batch, only what is kept is copied.
-        places = [place for kept in latest.values() for place in kept]
-        if not places:
+        for place, of_image in enumerate(class_ids(labels) if classes is None else classes):
+            for class_id in [of_image] if isinstance(of_image, int) else of_image:
+                if class_id >= 0:
+                    latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
+        if not latest:
             return
+        self._label_type = labels.dtype
+        in_bytes = images[0].numel() * images.element_size()
+        if are_masks(labels):
+            labels = _compact(labels)
+            in_bytes += labels[0].numel() * labels.element_size()
+        in_bytes *= len(self._by_class.keys() | latest.keys())
+        keep = images.device if self.size * in_bytes <= MOST_BYTES else torch.device("cpu")
+        # Of a large batch, only what is kept is copied.
+        places = list(dict.fromkeys(place for kept in latest.values() for place in kept))
         own_images, own_labels = (_taken(values, places) for values in (images, labels))
-        for place, image, label in zip(places, own_images.to(keep), own_labels.cpu(), strict=True):
-            # Clones: a view would keep its whole batch alive.
-            kept = self._by_class.setdefault(classes[place], deque(maxlen=self.size))
-            kept.append((image.clone(), label.clone(), tuple(_own(values[place], keep) for values in extra)))
+        # Clones: a view would keep its whole batch alive.
+        entries = {
+            place: (image.clone(), label.clone(), tuple(_own(values[place], keep) for values in extra))
+            for place, image, label in zip(places, own_images.to(keep), own_labels.cpu(), strict=True)
+        }
+        most = max(1, MOST_HOST_BYTES // in_bytes)
+        for class_id, kept_places in latest.items():
+            kept = self._by_class.setdefault(class_id, deque(maxlen=self.size))
+            kept.extend(entries[place] for place in kept_places)
+            while len(kept) > most:
+                kept.popleft()
 
     @property
     def classes(self) -> list[int]:
@@ -199,36 +220,60 @@ class SourceBuffer:
         found = [stacked([extra[order[one]][k] for one in chosen], device) for k in range(len(extra[0]))]
         # After a load some may still be on the CPU.
         moved = torch.stack([image.to(device, non_blocking=True) for image in images])
-        return _taken(moved, places_in_order), torch.stack(labels)[places_in_order].to(device, non_blocking=True), found
+        kind = reduce(torch.promote_types, (label.dtype for label in labels))
+        of_all = torch.stack([label.to(kind) for label in labels])[places_in_order].to(device, non_blocking=True)
+        return _taken(moved, places_in_order), of_all.to(self._label_type or kind), found
 
     def _image(self, place: tuple[int, int]) -> Tensor:
         class_id, i = place
         return self._by_class[class_id][i][0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all images and labels, by class, with what else belongs to them."""
+        """Return all images and labels with what else belongs to them, and which of them each class has."""
+        entries = {id(one): one for kept in self._by_class.values() for one in kept}
+        order = {one: i for i, one in enumerate(entries)}
+        columns = zip(*entries.values(), strict=True) if entries else ((), (), ())
         return {
-            "drawers": {
-                class_id: {name: _packed(of_all) for name, of_all in zip(KEPT, zip(*kept, strict=True), strict=True)}
-                for class_id, kept in self._by_class.items()
-            }
+            **{name: _packed(of_all) for name, of_all in zip(KEPT, columns, strict=True)},
+            "drawers": {drawer: [order[id(one)] for one in kept] for drawer, kept in self._by_class.items()},
+            "label_type": None if self._label_type is None else str(self._label_type).removeprefix("torch."),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what was saved."""
+        if "images" not in state:
+            # Before there were masks, each class had its own images.
+            kept = state["drawers"].items()
+            entries = {drawer: zip(*(of_one[name] for name in KEPT), strict=True) for drawer, of_one in kept}
+            self._by_class = {drawer: deque(of_one, maxlen=self.size) for drawer, of_one in entries.items()}
+            return
+        all_of_them = list(zip(*(state[name] for name in KEPT), strict=True))
         self._by_class = {
-            class_id: deque(zip(kept["images"], kept["labels"], kept["extra"], strict=True), maxlen=self.size)
-            for class_id, kept in state["drawers"].items()
+            drawer: deque((all_of_them[i] for i in places), maxlen=self.size)
+            for drawer, places in state["drawers"].items()
         }
+        self._label_type = None if state["label_type"] is None else getattr(torch, state["label_type"])
 
 
+Kept = tuple[Tensor, Tensor, tuple[Any, ...]]
 KEPT = ("images", "labels", "extra")
 
 
+def _compact(masks: Tensor) -> Tensor:
+    """Return masks of whole numbers in the smallest of uint8 and int16 that holds them; others as they are."""
+    if masks.is_floating_point() and not torch.equal(masks, masks.round()):
+        return masks
+    least, most = (int(end) for end in masks.aminmax())
+    for kind in (torch.uint8, torch.int16):
+        if torch.iinfo(kind).min <= least and most <= torch.iinfo(kind).max:
+            return masks.to(kind)
+    return masks
+
+
 def _packed(of_all: Sequence[Any]) -> Any:
-    """Return tensors of one size as one, others as a list."""
+    """Return tensors of one size and type as one, others as a list."""
     of_all = [one.cpu() if isinstance(one, Tensor) else one for one in of_all]
-    one_size = isinstance(of_all[0], Tensor) and len({one.shape for one in of_all}) == 1
+    one_size = bool(of_all) and isinstance(of_all[0], Tensor) and len({(one.shape, one.dtype) for one in of_all}) == 1
     return torch.stack(of_all) if one_size else of_all
 
 

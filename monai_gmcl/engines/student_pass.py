@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from monai_gmcl.engines.batches import RealBatch
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import Hypergradient
-from monai_gmcl.lesson import HeadActivation, Lesson, LessonGraph
+from monai_gmcl.lesson import Lesson, LessonGraph
 from monai_gmcl.tasks import Task, choose_task
 
 __all__ = ["StudentLoss", "StudentPass", "seeded", "unwrapped"]
@@ -116,7 +116,8 @@ class StudentPass:
             self.loss.compare(losses, outputs, lesson.labels)
         if self.recomputes is None:
             self.recomputes = self._notice_recomputation(lesson, losses)
-        head = next((_head(activations, losses) for activations in recorded if activations), None)
+        heads = [e.choose(seen, outputs, losses) for e, seen in zip(estimators, recorded, strict=True)]
+        head = next((one for one in heads if one is not None), None)
         passing = " or ".join(type(estimator).__name__ for estimator in estimators if estimator.own_passes)
         return LessonGraph(generated, images, outputs, losses, head, partial(self._again, passing))
 
@@ -174,16 +175,6 @@ class StudentPass:
             for hook in hooks:
                 hook.remove()
         return bool(calls)
-
-
-def _head(activations: Sequence[HeadActivation], losses: Tensor) -> HeadActivation:
-    """Return the last layer that the losses depend on: a student may have further heads, of which an inferer picks."""
-    for activation in reversed(activations) if len(activations) > 1 else ():
-        if activation.outputs.requires_grad:
-            (way,) = torch.autograd.grad(losses.sum(), activation.outputs, retain_graph=True, allow_unused=True)
-            if way is not None:
-                return activation
-    return activations[-1]
 
 
 class _Holder(nn.Module):
@@ -293,9 +284,10 @@ class StudentLoss:
         name = type(self.function).__name__
         logger.warning(
             "The mean of %s over the single images of a lesson is %.4g, over all of them together %.4g: lessons weigh "
-            "images otherwise than real batches do, because weights cancel where an image stands alone. Give "
-            "GMCLTrainer a loss of torch or MONAI itself, such as CrossEntropyLoss(weight=...), or give yours an "
-            "attribute reduction: with reduction='none' it returns the loss of each image (B,), normalized such that "
+            "images otherwise than real batches do, because weights cancel where an image stands alone, and batch=True "
+            "has nothing to pool there. Where that matters, give GMCLTrainer a loss of torch or MONAI itself, such as "
+            "CrossEntropyLoss(weight=...) or DiceLoss(batch=False), or give yours an attribute "
+            "reduction: with reduction='none' it returns the loss of each image (B,), normalized such that "
             "their mean is the loss of the batch.",
             name,
             alone,

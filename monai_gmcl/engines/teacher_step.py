@@ -15,8 +15,9 @@ from torch.optim import Optimizer
 
 from monai_gmcl.engines.checks import check_generated, check_trained
 from monai_gmcl.engines.student_pass import seeded
+from monai_gmcl.exceptions import TeacherError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
-from monai_gmcl.labels import labels_for_teacher
+from monai_gmcl.labels import are_masks, labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import draw_latents
@@ -158,10 +159,11 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
 
 
 class TeacherPass:
-    """The teacher makes the images of a lesson.
+    """The teacher makes the images of a lesson, and moves their masks.
 
     Args:
-        teacher: a module ``(images | None, labels, latents, difficulty) -> images``.
+        teacher: a module ``(images | None, labels, latents, difficulty) -> images``. Where it has ``change_labels``,
+            masks are what that makes of them; otherwise they stay as they are.
         learns: whether its derivatives are wanted.
         device: where lessons live.
     """
@@ -184,7 +186,22 @@ class TeacherPass:
         buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
         return self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
 
+    @torch.no_grad()
+    def _move_masks(self, lesson: Lesson) -> None:
+        change = getattr(self.teacher, "change_labels", None)
+        if lesson.source_labels is not None or not are_masks(lesson.labels) or change is None:
+            return
+        lesson.source_labels = lesson.labels
+        moved = [change(lesson.labels[part], lesson.latents[part], difficulty) for part, difficulty in lesson.parts()]
+        lesson.labels = torch.cat(moved)
+        if lesson.labels.shape != lesson.source_labels.shape:
+            raise TeacherError(
+                f"Expected {type(self.teacher).__name__}.change_labels to return masks shaped "
+                f"{tuple(lesson.source_labels.shape)} as those it got, got {tuple(lesson.labels.shape)}."
+            )
+
     def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> Tensor:
+        self._move_masks(lesson)
         self.teacher.train()
         with torch.set_grad_enabled(self.learns), seeded(lesson.seed, self.device):
             parts = [self._part(lesson, teacher, *part) for part in lesson.parts()]
@@ -192,7 +209,7 @@ class TeacherPass:
 
     def _part(self, lesson: Lesson, teacher: Callable[..., Any], part: slice, difficulty: float) -> Tensor:
         sources = None if lesson.sources is None else lesson.sources[part]
-        labels = lesson.labels[part]
+        labels = (lesson.labels if lesson.source_labels is None else lesson.source_labels)[part]
         generated: Tensor = teacher(sources, labels_for_teacher(labels), lesson.latents[part], difficulty)
         check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]))
         return generated

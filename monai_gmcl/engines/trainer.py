@@ -106,8 +106,9 @@ class GMCLTrainer(SupervisedTrainer):
         source_buffer: how many real images of each class lessons are drawn from, the latest.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
             ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
-        task: what labels mean: :class:`monai_gmcl.tasks.Classification` or :class:`monai_gmcl.tasks.MultiLabel`.
-            Default: found out on the first batch, see :func:`monai_gmcl.tasks.choose_task`.
+        task: what labels mean: :class:`monai_gmcl.tasks.Classification`, :class:`monai_gmcl.tasks.MultiLabel` or
+            :class:`monai_gmcl.tasks.Segmentation`. Default: found out on the first batch, see
+            :func:`monai_gmcl.tasks.choose_task`.
         compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
             graphs lose the derivatives that hypergradients take.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one updates the teacher.
@@ -124,11 +125,13 @@ class GMCLTrainer(SupervisedTrainer):
 
         Refused, though SupervisedTrainer takes it:
 
-        - dense labels (segmentation), labels outside 0 to 1 (regression), those between 0 and 1 with a loss of
-          differences: LabelError; a class index that ``ignore_index`` (or -100) marks is no label, and is accepted;
+        - labels outside 0 to 1 (regression), those between 0 and 1 with a loss of differences: LabelError; a class
+          index that ``ignore_index`` (or -100) marks is no label, and is accepted;
         - images out of the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
         - a network that returns a tuple or a dictionary, unless an inferer picks the logits: StudentOutputError;
         - logits that are not as many as the teacher's ``num_classes``: StudentOutputError;
+        - masks with a network of deep supervision, unless an inferer picks one output: StudentOutputError; with a
+          teacher that moves points but not their masks: ConfigurationError;
         - a loss that fails on one image alone: ConfigurationError; one that is no mean over images, and none weighted
           by label, is warned of;
         - extra inputs of ``prepare_batch`` that are no tensors, numbers, strings, None, lists, tuples or dictionaries,
@@ -407,15 +410,15 @@ class GMCLTrainer(SupervisedTrainer):
 
     def _see_how_right_it_is(self, real: RealBatch, task: Task, outputs: Tensor) -> int:
         """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
-        correct = task.correctness(outputs, real.labels)
+        classes, by_class, correct = task.answers(outputs, real.labels)
         # One copy: the host reads classes and answers together.
-        own = torch.stack([task.classes(real.labels).to(correct), correct], 1).cpu()
-        real.classes = own[:, 0].int().tolist()
-        classes, correct = self.ranks.all_gather(own).unbind(1)
-        known = classes >= 0
-        if known.any():
-            real.accuracy = float(correct[known].mean())
-            self.curriculum.class_sampler.observe(classes[known].int().tolist(), correct[known].tolist())
+        own = torch.cat([classes.to(correct), by_class, correct[:, None]], 1).cpu()
+        count = classes.shape[1]
+        real.classes = own[:, :count].int().tolist()
+        classes, by_class, correct = torch.split(self.ranks.all_gather(own), [count, count, 1], 1)
+        real.accuracy = _mean(correct[:, 0], (classes >= 0).any(1))
+        told = (classes >= 0) & ~by_class.isnan()
+        self.curriculum.class_sampler.observe(classes[told].int().tolist(), by_class[told].tolist())
         return len(correct)
 
     def _update_the_teacher(self, values: CurriculumValues) -> None:
@@ -446,10 +449,10 @@ class GMCLTrainer(SupervisedTrainer):
         lesson.rank_weight, lesson_accuracy = self._rank_weight_and_accuracy(lesson)
         add = partial(self.student_step.add_lesson, lesson, self._will_update_teacher(), values.hardness > 0)
         self.student.at_lesson_weights(lesson, add)
-        accuracies = {"lesson_accuracy": lesson_accuracy}
-        if real.accuracy is not None:
+        if real.accuracy is not None and lesson_accuracy is not None:
             self.curriculum.observe(real.accuracy, lesson_accuracy)
-            accuracies = {"real_accuracy": real.accuracy, **accuracies}
+        seen = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
+        accuracies = {name: accuracy for name, accuracy in seen.items() if accuracy is not None}
         self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
@@ -479,7 +482,7 @@ class GMCLTrainer(SupervisedTrainer):
             confidence=drawn.confidence,
         )
 
-    def _rank_weight_and_accuracy(self, lesson: Lesson) -> tuple[float, float]:
+    def _rank_weight_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
         """This rank's part of the lesson, and how right the student is on all of it.
 
         Accuracy is of given labels only: proposed ones say what the student thinks already.
@@ -489,7 +492,7 @@ class GMCLTrainer(SupervisedTrainer):
         correct = task.correctness(lesson.outputs, lesson.labels).cpu()
         given = (torch.arange(len(lesson)) < lesson.num_labeled).to(correct)
         given, correct = self.ranks.all_gather(torch.stack([given, correct], 1)).unbind(1)
-        return self.ranks.rank_weight(len(lesson), len(correct)), float(correct[given > 0].mean())
+        return self.ranks.rank_weight(len(lesson), len(correct)), _mean(correct, given > 0)
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
@@ -634,3 +637,9 @@ class GMCLTrainer(SupervisedTrainer):
         self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
+
+
+def _mean(correct: Tensor, of: Tensor) -> float | None:
+    """Return the mean over those images ``(n,)`` that say how right the student is; None where none does."""
+    told = correct[of & ~correct.isnan()]
+    return float(told.mean()) if len(told) else None

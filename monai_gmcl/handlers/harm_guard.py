@@ -137,7 +137,8 @@ class HarmGuard:
         Ranks().average([shared])
         agreement, of_real, of_lesson = shared.tolist()
         self._agreements.append(agreement)
-        self._above_chance.append((accuracy["real_accuracy"] - of_real, accuracy["lesson_accuracy"] - of_lesson))
+        if {"real_accuracy", "lesson_accuracy"} <= accuracy.keys():
+            self._above_chance.append((accuracy["real_accuracy"] - of_real, accuracy["lesson_accuracy"] - of_lesson))
 
     def _judge(self, evaluator: Engine) -> None:
         if self.share == 0:

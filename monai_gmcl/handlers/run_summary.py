@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ignite.engine import Engine, Events
 
-from monai_gmcl.handlers.checkpoint_best import BestModelSaver
+from monai_gmcl.handlers.checkpoints.best import BestModelSaver
 from monai_gmcl.handlers.output_numbers import numbers_of
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.policy import PolicyTeacher

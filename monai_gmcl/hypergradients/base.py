@@ -58,8 +58,18 @@ class Hypergradient(ABC):
         return cls()
 
     def record_head(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
-        """Follow the student's pass on a lesson; what is appended to the list is kept with it (the last entry)."""
+        """Follow the student's pass on a lesson; of what is appended to the list, :meth:`choose` takes one."""
         return nullcontext([])
+
+    def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation | None:
+        """Return what of the student's pass is kept with the lesson; None: nothing.
+
+        Args:
+            seen: what :meth:`record_head` has recorded, in the order in which it ran.
+            outputs: the student's ``(n, K, ...)``, with the pass's graph.
+            losses: of each image ``(n,)``, likewise.
+        """
+        return None
 
     def required_parameters(self, lesson: Lesson) -> Collection[str]:
         """Return the names of the parameters whose A the estimator reads; the engine keeps only those."""

@@ -17,9 +17,13 @@ from monai_gmcl.lesson import HeadActivation, Lesson
 
 __all__ = ["HeadHypergradient"]
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+REMEDY = "Name the head (HeadHypergradient(head=...)), or use ExactHypergradient() or FiniteDifferenceHypergradient()."
+
 
 class HeadHypergradient(Hypergradient):
-    """Hypergradient through the classification head alone.
+    """Hypergradient through the student's last layer alone.
 
     The head is the last linear layer (or 1 x 1 convolution) that the student runs and the optimizer trains. With h
     its input and ``δᵢ = ∂ℓᵢ/∂(head output)``, an image's gradient by the head's weight is ``δᵢ hᵢᵀ``, by its bias
@@ -31,8 +35,12 @@ class HeadHypergradient(Hypergradient):
     it for any loss that can be differentiated twice. One backward pass through the graph that stands already takes it
     to the images: no second derivative of the network's body is needed.
 
+    A student that labels every pixel may run 1 x 1 convolutions anywhere. Its head is the last convolution, of any
+    size, transposed or not, that gives the student's output, or of whose output that is an affine map.
+
     Args:
-        head: dotted name of the student's head. Default: found as above while the student takes the lesson.
+        head: dotted name of the student's head, a linear layer or a convolution. Default: found as above while the
+            student takes the lesson.
 
     Raises:
         HeadNotFoundError: the student runs no such layer, or runs it more than once on a batch.
@@ -52,32 +60,43 @@ class HeadHypergradient(Hypergradient):
         handles = [
             module.register_forward_hook(_note(name, seen))
             for name, module in network.named_modules()
-            if self._may_be_head(name, module, trained)
+            if _is_layer(module) and f"{name}.weight" in trained and self.head in (None, name)
         ]
         try:
             yield seen
         finally:
             for handle in handles:
                 handle.remove()
-        if not seen:
-            wanted = (
-                "a trained linear layer or 1 x 1 convolution" if self.head is None else f"a trained layer {self.head!r}"
-            )
+
+    def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
+        """Return what entered and left the head.
+
+        Raises:
+            HeadNotFoundError: there is none, or it ran more than once.
+        """
+        found: HeadActivation | None
+        if self.head is not None or outputs.ndim <= 2:
+            found = _last_that_counts([one for one in seen if self.head is not None or _is_linear(one.layer)], losses)
+        else:
+            found = next((one for one in reversed(seen) if _leads_to(one.outputs, outputs)), None)
+        if found is None:
             raise HeadNotFoundError(
-                f"HeadHypergradient needs {wanted}, but {type(network).__name__} ran none. "
-                "Name the head (HeadHypergradient(head=...)) or use ExactHypergradient()."
+                f"HeadHypergradient needs {self._wanted(outputs)}, but the student ran none. {REMEDY}"
             )
-        runs = sum(activation.name == seen[-1].name for activation in seen)
+        runs = sum(activation.name == found.name for activation in seen)
         if runs > 1:
             raise HeadNotFoundError(
-                f"HeadHypergradient needs a head that runs once on a batch, but {type(network).__name__} ran "
-                f"{seen[-1].name!r} {runs} times. Use ExactHypergradient()."
+                f"HeadHypergradient needs a head that runs once on a batch, but the student ran {found.name!r} {runs} "
+                f"times. {REMEDY}"
             )
+        return found
 
-    def _may_be_head(self, name: str, module: nn.Module, trained: Sequence[str]) -> bool:
-        if not _is_linear(module) or f"{name}.weight" not in trained:
-            return False
-        return self.head is None or name == self.head
+    def _wanted(self, outputs: Tensor) -> str:
+        if self.head is not None:
+            return f"a trained layer {self.head!r}, linear or a convolution"
+        if outputs.ndim <= 2:
+            return "a trained linear layer or 1 x 1 convolution"
+        return "a trained convolution whose output is the student's output, or has that as an affine map"
 
     def required_parameters(self, lesson: Lesson) -> Collection[str]:
         """Return the head's weight and bias."""
@@ -101,11 +120,35 @@ def _scores(lesson: Lesson, look_ahead: Mapping[str, Tensor], create_graph: bool
     return (delta * _apply(head, lesson.update_direction(look_ahead))).flatten(1).sum(1)
 
 
+def _last_that_counts(seen: Sequence[HeadActivation], losses: Tensor) -> HeadActivation | None:
+    """Return the last layer that the losses depend on: a student may have further heads, of which an inferer picks."""
+    for activation in reversed(seen) if len(seen) > 1 else ():
+        if activation.outputs.requires_grad:
+            (way,) = torch.autograd.grad(losses.sum(), activation.outputs, retain_graph=True, allow_unused=True)
+            if way is not None:
+                return activation
+    return seen[-1] if seen else None
+
+
+def _leads_to(inner: Tensor, outputs: Tensor) -> bool:
+    """Whether ``outputs`` are an affine map of ``inner``: the derivative then depends on nothing that has one."""
+    if inner is outputs or not inner.requires_grad:
+        return inner is outputs
+    (way,) = torch.autograd.grad(outputs.sum(), inner, create_graph=True, allow_unused=True)
+    return way is not None and not way.requires_grad
+
+
+def _is_layer(module: nn.Module) -> bool:
+    if isinstance(module, CONVOLUTIONS + TRANSPOSED):
+        return module.padding_mode == "zeros"
+    return isinstance(module, nn.Linear)
+
+
 def _is_linear(module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
         return True
     return (
-        isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        isinstance(module, CONVOLUTIONS)
         and set(module.kernel_size) == set(module.stride) == {1}
         and (isinstance(module.padding, str) or not any(module.padding))
         and module.groups == 1
@@ -115,7 +158,7 @@ def _is_linear(module: nn.Module) -> bool:
 def _note(name: str, seen: list[HeadActivation]) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
         assert isinstance(module.weight, Tensor)
-        seen.append(HeadActivation(name, module.weight, inputs[0], outputs))
+        seen.append(HeadActivation(name, module, module.weight, inputs[0], outputs))
 
     return hook
 
@@ -124,9 +167,14 @@ def _apply(head: HeadActivation, direction: Mapping[str, Tensor]) -> Tensor:
     """Return Ṽ h + b̃; a weight or bias without look-ahead gradient counts as 0."""
     weight = direction.get(f"{head.name}.weight", torch.zeros_like(head.weight))
     bias = direction.get(f"{head.name}.bias")
-    inputs = head.inputs.to(weight.dtype)
-    if weight.ndim == 2:
+    layer, inputs = head.layer, head.inputs.to(weight.dtype)
+    if isinstance(layer, nn.Linear):
         return nn.functional.linear(inputs, weight, bias)
-    convolution = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)[weight.ndim - 3]
-    outputs: Tensor = convolution(inputs, weight, bias)
+    places: dict[str, Any] = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
+    if isinstance(layer, TRANSPOSED):
+        places["output_padding"] = layer.output_padding
+        convolve = (nn.functional.conv_transpose1d, nn.functional.conv_transpose2d, nn.functional.conv_transpose3d)
+    else:
+        convolve = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)
+    outputs: Tensor = convolve[weight.ndim - 3](inputs, weight, bias, **places)
     return outputs

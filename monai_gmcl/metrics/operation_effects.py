@@ -93,13 +93,17 @@ def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
     as the loss may be.
 
     Args:
-        outputs: logits ``(n, K)``; ``(n, 1)`` of one logit.
-        labels: classes, int64 ``(n,)`` or ``(n, 1)``; or float ``(n, K)``, for which it is the mean over labels.
+        outputs: logits ``(n, K)``; ``(n, 1)`` of one logit; or ``(n, K, *spatial)``.
+        labels: classes, int64 ``(n,)`` or ``(n, 1)``; or float ``(n, K)``, for which it is the mean over labels; or
+            masks of classes ``(n, 1, *spatial)``, for which it is the mean over the pixels of each class that a mask
+            has, then over these classes.
 
     Raises:
         LabelError: other shapes.
     """
     outputs = outputs.detach().double()
+    if labels.ndim > 2 and labels.shape == (len(outputs), 1, *outputs.shape[2:]) and outputs.shape[1] > 1:
+        return _error_in_masks(outputs, labels.long())
     if labels.is_floating_point():
         if labels.shape != outputs.shape:
             raise LabelError(f"Expected labels {tuple(outputs.shape)} as the outputs, got {tuple(labels.shape)}.")
@@ -109,3 +113,13 @@ def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
             f"Expected outputs (n, K) and classes (n,), got {tuple(outputs.shape)} and {tuple(labels.shape)}."
         )
     return 1 - outputs.softmax(1).gather(1, labels.reshape(-1, 1).long())[:, 0]
+
+
+def _error_in_masks(outputs: Tensor, masks: Tensor) -> Tensor:
+    known = (masks >= 0) & (masks < outputs.shape[1])
+    errors = 1 - outputs.softmax(1).gather(1, torch.where(known, masks, 0))
+    inside = (
+        masks == torch.arange(outputs.shape[1], device=masks.device).view(1, -1, *[1] * (masks.ndim - 2))
+    ).flatten(2)
+    of_class = (errors.flatten(2) * inside).sum(2) / inside.sum(2)
+    return of_class.nanmean(1)

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from monai_gmcl.names import shown_name
+from monai_gmcl.reporting.contours import draw_contours
 from monai_gmcl.teachers.base import Teacher
 
 __all__ = ["COLUMNS", "SheetRow", "display_pixels", "image_sheet", "unnormalized"]
@@ -39,10 +40,13 @@ class SheetRow:
         name: above them; none where all names of a sheet are empty.
         blocks: images ``(C, H, W)``, or ``(C, D, H, W)`` of which the middle slice along D is drawn. Three channels are
             drawn in color, of other numbers the first.
+        masks: of the images, block by block, class indices ``(1, H, W)`` or ``(1, D, H, W)``, whose contours are drawn
+            in; none where it is empty.
     """
 
     name: str
     blocks: Sequence[Sequence[Tensor] | Tensor]
+    masks: Sequence[Sequence[Tensor] | Tensor] = ()
 
 
 def image_sheet(
@@ -78,9 +82,10 @@ def image_sheet(
     for number, row in enumerate(rows):
         below = top + GAP + number * (named + tile + GAP)
         _write(page, GAP, below, row.name)
-        for left, images in zip(lefts, row.blocks, strict=True):
+        for left, images, masks in zip(lefts, row.blocks, row.masks or [()] * blocks, strict=True):
             for column, image in enumerate(images[:COLUMNS]):
-                page.paste(_tile(image, value_range, tile), (left + column * (tile + GAP), below + named))
+                mask = masks[column] if len(masks) else None
+                page.paste(_tile(image, value_range, tile, mask), (left + column * (tile + GAP), below + named))
     buffer = io.BytesIO()
     page.save(buffer, "PNG")
     return buffer.getvalue()
@@ -109,12 +114,14 @@ def _write(page: Image.Image, left: int, top: int, text: str) -> None:
     ImageDraw.Draw(page).text((left, top), shown_name(text), fill="black", font=font)
 
 
-def _tile(image: Tensor, value_range: Range, side: int) -> Image.Image:
+def _tile(image: Tensor, value_range: Range, side: int, mask: Tensor | None = None) -> Image.Image:
     """A square with the image in its middle, its proportions kept."""
     picture = Image.fromarray(np.rint(display_pixels(image, value_range) * 255).astype(np.uint8)).convert("RGB")
     scale = side / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+    if mask is not None:
+        draw_contours(picture, mask[0] if mask.ndim == 3 else mask[0, mask.shape[1] // 2])
     tile = Image.new("RGB", (side, side), "white")
     tile.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
     return tile

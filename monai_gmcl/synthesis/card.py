@@ -30,10 +30,12 @@ def card(
     real_counts: Mapping[str, int],
     shapes: Sequence[str],
     measures: Measures,
+    mask_classes: Sequence[str] = (),
 ) -> str:
     """Return the card of a set of synthetic images, in Markdown. The same set gives the same card: it bears no date.
 
-    The record holds the arguments of the set; ``real_counts`` is empty where there are no real images.
+    The record holds the arguments of the set; ``real_counts`` is empty where there are no real images, ``mask_classes``
+    where images have no masks.
     """
     found = measures.memorization
     return render(
@@ -47,6 +49,7 @@ def card(
         kept=measures.diversity_kept,
         leak=measures.label_leak,
         found=found,
+        masks=[f"{number} {markdown_text(name)}" for number, name in enumerate(mask_classes)],
         **(_distances(found) if isinstance(found, Memorization) else {}),
     )
 

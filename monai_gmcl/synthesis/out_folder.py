@@ -13,14 +13,26 @@ from typing import Any
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["CARD", "CONTACT_SHEET", "DATALIST", "IMAGES", "MANIFEST", "RECORD", "OutFolder", "write_atomically"]
+__all__ = [
+    "CARD",
+    "CONTACT_SHEET",
+    "DATALIST",
+    "IMAGES",
+    "LABELS",
+    "MANIFEST",
+    "RECORD",
+    "OutFolder",
+    "write_atomically",
+]
 
 RECORD = "synthesis.json"
 """What the set is made from. Written first: a folder with it is ours."""
 CARD = "README.md"
 """Written last: a folder with it is finished."""
 IMAGES = "images"
-"""Folder of the images, one folder a class."""
+"""Folder of the images, one folder a class, or all of those with masks."""
+LABELS = "labels"
+"""Folder of the masks, where there are any."""
 DATALIST = "datalist.json"
 """The images and labels, for a MONAI loader."""
 MANIFEST = "manifest.csv"
@@ -66,7 +78,7 @@ class OutFolder:
         file = self.path / RECORD
         if self.overwrite and file.exists():
             # the card first and the record last: whatever is left in between is an unfinished set of before
-            for name in (CARD, CONTACT_SHEET, MANIFEST, DATALIST, IMAGES, RECORD):
+            for name in (CARD, CONTACT_SHEET, MANIFEST, DATALIST, LABELS, IMAGES, RECORD):
                 _remove(self.path / name)
         if file.exists():
             _check_same(file, json.loads(content))

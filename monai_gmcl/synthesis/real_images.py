@@ -15,15 +15,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from monai_gmcl.data.faults import stop_at_errors
 from monai_gmcl.data.image_files import picture_channels
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.loading import image_transforms
+from monai_gmcl.data.mask_parts import list_mask_parts
 from monai_gmcl.data.parts import list_parts
+from monai_gmcl.data_check.mask_check import look_over_masks
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
 from monai_gmcl.metrics import small_pixels
 from monai_gmcl.teachers.base import Teacher
 
-__all__ = ["RealImages", "Survey", "as_seen", "read_items"]
+__all__ = ["RealImages", "Survey", "as_seen", "read_items", "read_masked_items"]
 
 
 class Survey(NamedTuple):
@@ -44,12 +47,13 @@ class RealImages(Dataset[dict[str, Any]]):
     """Labeled real images as a teacher takes them.
 
     Args:
-        items: with ``image`` (path) and ``label``.
+        items: with ``image`` (path) and ``label``, of a segmentation the path of the mask.
         teacher: says dimensions, channels, value range and normalization.
         crop: centre to keep, pixels.
         size: to resize to, pixels.
         intensity_range: the files' numbers that become 0 and 1.
         spacing: of NIfTI voxels, millimeters.
+        mask_values: the numbers in masks that stand for the classes. Default: labels are no masks.
 
     Raises:
         ConfigurationError: a teacher of 2-D images with other than one or three channels; a spacing that is none.
@@ -63,12 +67,20 @@ class RealImages(Dataset[dict[str, Any]]):
         size: int | Sequence[int] | None = None,
         intensity_range: tuple[float, float] | None = None,
         spacing: float | Sequence[float] | None = None,
+        mask_values: Sequence[int] | None = None,
     ) -> None:
         self.data = items
         """Labels are read here, without reading the images."""
         self.spatial_dims, self.channels = teacher.spatial_dims, teacher.in_channels
         self.value_range, self.mean, self.std = teacher.value_range, teacher.mean[0].cpu(), teacher.std[0].cpu()
-        self._read = image_transforms(self.spatial_dims, self.channels, crop, size, intensity_range, spacing=spacing)
+        self.of_masks = mask_values is not None
+        reading = self.spatial_dims, self.channels, crop, size, intensity_range
+        self._read = image_transforms(*reading, spacing=spacing)
+        self._read_both = (
+            image_transforms(*reading, spacing=spacing, mask_key="label", mask_values=mask_values)
+            if mask_values is not None
+            else self._read
+        )
 
     def __len__(self) -> int:
         return len(self.data)
@@ -80,8 +92,8 @@ class RealImages(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         low, high = self.value_range
-        image = (self.seen(index) * (high - low) + low - self.mean) / self.std
-        return {"image": image, "label": self.data[index]["label"]}
+        item = self._read_both({key: self.data[index][key] for key in ("image", "label")})
+        return {"image": (item["image"] * (high - low) + low - self.mean) / self.std, "label": item["label"]}
 
     def survey(self) -> Survey:
         """Look at every image once, with a progress bar.
@@ -99,7 +111,8 @@ class RealImages(Dataset[dict[str, Any]]):
                 raise DataError(f"Expected numbers in {item['image']!r}, found NaN or infinity.")
             pixels.append(small_pixels(image[None]))
             shapes.append(tuple(image.shape))
-            digest.update(repr(item["label"]).encode())
+            # of masks the content: where they stand says nothing
+            digest.update(Path(item["label"]).read_bytes() if self.of_masks else repr(item["label"]).encode())
             path = Path(item["image"])
             # A DICOM series is a folder.
             files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -154,6 +167,44 @@ def read_items(
             f"The teacher was built for {wanted}, found {len(found)} in {str(source)!r}: {', '.join(found)}."
         )
     return [{**item, "label": labels[item["label"]]} for item in items], names
+
+
+def read_masked_items(
+    source: Path,
+    num_classes: int,
+    label_names: Sequence[str] | None,
+    group_column: str | None = None,
+    mask_values: Sequence[int] | None = None,
+) -> tuple[list[Item], list[str], list[int]]:
+    """List real images with masks of the teacher's classes.
+
+    Args:
+        source: as :func:`monai_gmcl.data.open_segmentation_data` takes it; of its parts, training.
+        num_classes: of the teacher, the background included.
+        label_names: of the teacher's classes. Default: those of the source.
+        group_column: the CSV table's column of the patient or slide.
+        mask_values: the numbers in the masks that stand for the classes; see there.
+
+    Returns:
+        Items with ``image``, ``label`` (the mask's path) and, where known, ``group``; the classes' names; the numbers
+        in the masks that stand for them.
+
+    Raises:
+        DataError: naming what was found instead.
+        LabelError: other classes than the teacher's.
+    """
+    told = list_mask_parts(source, group_column, lambda fault: None)[1]
+    names = told or label_names
+    looked = look_over_masks(source, group_column, names, mask_values, bar_after=1.0, whole=False)
+    stop_at_errors(looked.report.faults, source)
+    found = looked.class_names
+    if len(found) != num_classes or (told and label_names and told != list(label_names)):
+        wanted = f"{num_classes} classes" + (f" ({', '.join(label_names)})" if label_names else "")
+        raise LabelError(
+            f"The teacher was built for {wanted}, found {len(found)} in the masks of {str(source)!r}: "
+            f"{', '.join(found)}."
+        )
+    return looked.parts["training"], looked.class_names, looked.mask_values
 
 
 def as_seen(image: Tensor, teacher: Teacher) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_gmcl.data.labeled_sources import Label, read_label
+from monai_gmcl.data.mask_loading import ReadMaskd
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
 from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
 from monai_gmcl.synthesis.card import card
 from monai_gmcl.synthesis.image_files import encode_image, read_image, suffix
+from monai_gmcl.synthesis.mask_files import encode_mask
 from monai_gmcl.synthesis.measures import measure
-from monai_gmcl.synthesis.out_folder import CARD, CONTACT_SHEET, DATALIST, IMAGES, MANIFEST, OutFolder
+from monai_gmcl.synthesis.out_folder import CARD, CONTACT_SHEET, DATALIST, IMAGES, LABELS, MANIFEST, OutFolder
 from monai_gmcl.synthesis.real_images import RealImages, Survey, as_seen
 from monai_gmcl.synthesis.review import write_review
 from monai_gmcl.teachers.base import Teacher
@@ -33,6 +35,8 @@ from monai_gmcl.teachers.teacher_file import TeacherDescription
 __all__ = ["SyntheticSet"]
 
 NOTE = "synthetic, not for diagnosis"
+WITH_MASKS = "with masks"
+"""What images with masks share: they are of no single class."""
 
 
 class SyntheticSet:
@@ -44,7 +48,7 @@ class SyntheticSet:
     Args:
         description: of the teacher.
         dataset: makes the images, by a Teacher.
-        label_names: of the teacher's labels.
+        label_names: of the teacher's labels, or of the classes in masks.
         real: real images, with what was found in them; None where there are none.
         intensity_range: what 0 and 1 stand for in the files. Default: 0 and 255 in PNG, 0 and 1 in NIfTI.
     """
@@ -61,11 +65,20 @@ class SyntheticSet:
         assert isinstance(dataset.teacher, Teacher)
         self.teacher = dataset.teacher
         self.intensity_range = intensity_range
-        self.names = {label: _class_name(label, label_names) for label in dataset.classes}
+        self.of_masks = real is not None and real[0].of_masks
+        self.label_names = list(label_names)
         self.plans = [dataset.plan(index) for index in range(len(dataset))]
-        folders = _folder_names(self.names)
         ending = suffix(self.teacher.spatial_dims)
-        self.files = [f"{IMAGES}/{folders[plan.label]}/{plan.number:05d}{ending}" for plan in self.plans]
+        self.masks: list[str] = []
+        if self.of_masks:
+            self.names = dict.fromkeys(dataset.classes, WITH_MASKS)
+            self.files, self.masks = (
+                [f"{folder}/{index:05d}{ending}" for index in range(len(dataset))] for folder in (IMAGES, LABELS)
+            )
+        else:
+            self.names = {label: _class_name(label, label_names) for label in dataset.classes}
+            folders = _folder_names(self.names)
+            self.files = [f"{IMAGES}/{folders[plan.label]}/{plan.number:05d}{ending}" for plan in self.plans]
 
     def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return all that the bytes of the set depend on."""
@@ -78,9 +91,14 @@ class SyntheticSet:
             "difficulty": self.dataset.difficulty,
             "seed": self.dataset.seed,
             **arguments,
-            "label_names": {str(label): name for label, name in self.names.items()},
+            "label_names": self._told_names(str),
             "versions": {"monai_gmcl": __version__, "monai": monai.__version__, "torch": torch.__version__},
         }
+
+    def _told_names(self, told: Callable[[Label], Any]) -> dict[str, str]:
+        if self.of_masks:
+            return {str(label): name for label, name in enumerate(self.label_names)}
+        return {str(told(label)): name for label, name in self.names.items()}
 
     def try_sources(self) -> None:
         """Make one image from a source of each size, so that one that the teacher cannot change is found at once."""
@@ -96,7 +114,11 @@ class SyntheticSet:
         bar = tqdm(missing, "synthetic images", len(self.files), initial=len(self.files) - len(missing), unit="image")
         comment = f"{NOTE}; monai_gmcl {type(self.teacher).__name__}"
         for index in bar:
-            image = as_seen(self.dataset[index][self.dataset.image_key], self.teacher)
+            item = self.dataset[index]
+            image = as_seen(item[self.dataset.image_key], self.teacher)
+            if self.of_masks:
+                # first: where the image is there, so is its mask
+                folder.write(self.masks[index], encode_mask(item[self.dataset.label_key], image))
             folder.write(self.files[index], encode_image(image, comment, self.intensity_range))
 
     def finish(self, folder: OutFolder, record: Mapping[str, Any], review_dir: Path | None = None) -> None:
@@ -105,7 +127,8 @@ class SyntheticSet:
         folder.write(DATALIST, self._datalist(groups).encode())
         folder.write(MANIFEST, self._manifest(folder, groups).encode())
         pixels, shapes, shown = self._read_back(folder)
-        rows = [SheetRow(self.names[label], [shown[label]]) for label in self.dataset.classes]
+        masks = [self._shown_masks(folder)] if self.of_masks else []
+        rows = [SheetRow(self.names[label], [shown[label]], masks) for label in self.dataset.classes]
         folder.write(CONTACT_SHEET, image_sheet(rows))
         of_label = [plan.label for plan in self.plans]
         measures = measure(
@@ -128,10 +151,13 @@ class SyntheticSet:
             {name: self._real_labels().count(label) for label, name in self.names.items()} if self.real else {},
             shapes,
             measures,
+            self.label_names if self.of_masks else (),
         )
         folder.write(CARD, text.encode())
 
     def _real_labels(self) -> list[Label]:
+        if self.real is not None and self.of_masks:
+            return [self.dataset.classes[0]] * len(self.real[0])
         return [read_label(item["label"]) for item in self.real[0].data] if self.real else []
 
     def _by_class(self, pixels: Tensor, labels: Sequence[Label]) -> dict[str, Tensor]:
@@ -152,23 +178,26 @@ class SyntheticSet:
 
     def _datalist(self, groups: Sequence[str | None]) -> str:
         items = [
-            {"image": name, "label": _written(plan.label), **({"group": group} if group else {})}
-            for name, plan, group in zip(self.files, self.plans, groups, strict=True)
+            {"image": name, "label": label, **({"group": group} if group else {})}
+            for name, label, group in zip(self.files, self._told_labels(), groups, strict=True)
         ]
         content = {
             "description": NOTE,
-            "labels": {str(_written(label)): name for label, name in self.names.items()},
+            "labels": self._told_names(_written),
             "numTraining": len(items),
             "training": items,
         }
         return json.dumps(content, indent=1) + "\n"
 
+    def _told_labels(self) -> Sequence[Any]:
+        return self.masks or [_written(plan.label) for plan in self.plans]
+
     def _manifest(self, folder: OutFolder, groups: Sequence[str | None]) -> str:
         rows = []
-        for name, plan, group in zip(self.files, self.plans, groups, strict=True):
+        for name, label, plan, group in zip(self.files, self._told_labels(), self.plans, groups, strict=True):
             digest = hashlib.sha256((folder.path / name).read_bytes()).hexdigest()
             shown = csv_cell(shown_name(self.names[plan.label]))
-            rows.append([name, _written(plan.label), shown, plan.seed, group or "", digest])
+            rows.append([name, label, shown, plan.seed, group or "", digest])
         return csv_text(["image", "label", "class", "seed", "group", "sha256"], rows)
 
     def _read_back(self, folder: OutFolder) -> tuple[Tensor, list[str], dict[Label, list[Tensor]]]:
@@ -182,6 +211,10 @@ class SyntheticSet:
             if plan.number < COLUMNS:
                 shown[plan.label].append(image)
         return torch.cat(pixels), sorted(shapes), shown
+
+    def _shown_masks(self, folder: OutFolder) -> list[Tensor]:
+        read = ReadMaskd("label", range(len(self.label_names)))
+        return [read({"label": folder.path / name})["label"] for name in self.masks[:COLUMNS]]
 
 
 def _written(label: Label) -> int | list[int]:

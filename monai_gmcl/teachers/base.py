@@ -115,12 +115,29 @@ class Teacher(nn.Module, ABC):
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Make images in ``value_range`` from images in ``value_range``; ``forward`` does the rest."""
 
+    def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
+        """Return the labels of the images that :meth:`forward` makes with the same latents; here, as they are.
+
+        A teacher that moves points of an image moves those of its mask likewise.
+
+        Args:
+            labels: ``(B,)`` or ``(B, K)`` of whole images, or masks ``(B, 1, *spatial)`` of class indices or
+                ``(B, K, *spatial)`` with a channel for each class.
+            latents: ``(B, L)`` of :meth:`draw_latents`.
+            difficulty: strength of the change, at least 0.
+
+        Returns:
+            Labels of the same shape and type; a mask has no value that it did not have before, but a padding that was
+            asked for.
+        """
+        return labels
+
     def forward(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
         """Set a lesson: labelled synthetic images.
 
         Args:
             images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None where ``needs_images`` is False.
-            labels: ``(B,)`` int64 classes, or ``(B, K)`` float.
+            labels: ``(B,)`` int64 classes, ``(B, K)`` float, or masks ``(B, K, *spatial)`` of the sources.
             latents: ``(B, L)`` of :meth:`draw_latents`.
             difficulty: strength of the change, at least 0; 1 is the usual strength.
 
@@ -187,6 +204,20 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
             f"{name} must be a whole number, at most {MOST:,} and at least {least}, got {value!r}."
         )
     return count
+
+
+def refuse_masks(teacher: Teacher, labels: Tensor, reason: str) -> Tensor:
+    """Return labels of whole images.
+
+    Raises:
+        ConfigurationError: they are masks, which cannot follow what the teacher does.
+    """
+    if labels.ndim > 2:
+        raise ConfigurationError(
+            f"{type(teacher).__name__} {reason}: masks, here {tuple(labels.shape)}, cannot follow. Use PolicyTeacher, "
+            "which moves them with their images, or a teacher that moves no point, such as StainTeacher."
+        )
+    return labels
 
 
 def _constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.labels import label_vectors
-from monai_gmcl.teachers.base import Teacher, whole_number
+from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
@@ -154,6 +154,14 @@ class ImageTeacher(Teacher):
             changed = changed + self._draw_residual(for_residual, plan, difficulty)
             changed = self._warp(changed, for_warp, plan, difficulty)
         return changed * (high - low) + low
+
+    def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
+        """Return labels of whole images as they are.
+
+        Raises:
+            ConfigurationError: masks.
+        """
+        return refuse_masks(self, labels, "warps images as its network sees fit")
 
     def _mix_colors(self, images: Tensor, latents: Tensor, plan: _Plan, difficulty: float) -> Tensor:
         count = self.in_channels

@@ -13,14 +13,8 @@ from torch import Tensor, nn
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.evidence_optimizer import EvidenceOptimizer
-from monai_gmcl.teachers.operations import (
-    OPERATIONS,
-    GeometryOperation,
-    Operation,
-    OrientationOperation,
-    PixelOperation,
-    Warp,
-)
+from monai_gmcl.teachers.operations import OPERATIONS, Operation, OrientationOperation
+from monai_gmcl.teachers.operations.plan import Plan, Step
 from monai_gmcl.teachers.policy_text import policy_text
 from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
@@ -64,6 +58,9 @@ class PolicyTeacher(Teacher):
         probability: how often an operation acts on an image.
         upright: whether images have an up and a down. Patches of microscopy have none: with False, quarter turns are
             among the operations.
+        label_padding: value of mask pixels that geometry brings in from outside of the image, such as 0 for background
+            or the loss's ``ignore_index``; in masks of channels it stands in each. Default: masks go on by reflection,
+            as the images do.
 
     Shape:
         images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; latents ``(B, L)``. Geometry is in pixels: on volumes with
@@ -87,11 +84,15 @@ class PolicyTeacher(Teacher):
         bounds: Mapping[str, float] | None = None,
         probability: float = 0.5,
         upright: bool = True,
+        label_padding: int | None = None,
     ) -> None:
         super().__init__(spatial_dims, in_channels, num_classes, value_range, mean, std)
         if not 0 < probability <= 1:
             raise ConfigurationError(f"probability must be above 0 and at most 1, got {probability}.")
         self.probability = float(probability)
+        if label_padding is not None and (isinstance(label_padding, bool) or not isinstance(label_padding, int)):
+            raise ConfigurationError(f"label_padding must be a whole number or None, got {label_padding!r}.")
+        self.label_padding = label_padding
         self.operations = _choose_operations(in_channels, include, exclude, dict(bounds or {}), upright)
         oriented = sum(isinstance(operation, OrientationOperation) for operation in self.operations)
         self.log_odds = nn.Parameter(torch.zeros(oriented))
@@ -156,29 +157,39 @@ class PolicyTeacher(Teacher):
         return torch.cat([gates, *draws], 1)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
-        """Apply the operations; labels are not looked at."""
+        """Apply the operations; labels are not looked at.
+
+        With masks, which move along (:meth:`change_labels`), no gradient reaches the strengths of geometry: it would
+        be that of images that move away from their masks. Their strength is the difficulty's affair alone.
+        """
         if images is None:
             raise ConfigurationError("PolicyTeacher changes images: it needs sources, got None.")
-        latents = latents.to(images)
-        _, draws = self._split(latents, images.shape[1:])
-        acts = self.acts(latents, images.shape[1:], difficulty)
-        strengths = torch.where(acts, self.strengths(difficulty).to(images), 0)
-        todo = list(zip(self.operations, draws, strengths.unbind(1), strict=True))
+        plan = self._plan(latents.to(images), images.shape[1:], difficulty, learned_geometry=labels.ndim <= 2)
         low, high = self.value_range
-        images = (images - low) / (high - low)
-        for k, (choice, numbers, _) in enumerate(todo):
-            if isinstance(choice, OrientationOperation):
-                images = choice.apply(images, numbers, acts[:, k])
-        geometry = [(o, d, s) for o, d, s in todo if isinstance(o, GeometryOperation)]
-        if geometry:
-            warp = Warp.identity(images)
-            for operation, numbers, strength in geometry:
-                warp = operation.apply(warp, numbers, strength)
-            images = warp.sample(images)
-        for pixelwise, numbers, strength in todo:
-            if isinstance(pixelwise, PixelOperation):
-                images = pixelwise.apply(images, numbers, strength)
-        return images * (high - low) + low
+        return plan.change((images - low) / (high - low)) * (high - low) + low
+
+    @torch.no_grad()
+    def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
+        """Move masks ``(B, K, *spatial)`` as :meth:`forward` moves their images; other labels stay as they are.
+
+        Each pixel takes the value of the nearest one, so that classes stay classes. Operations on pixel values leave
+        the mask alone, erasing among them.
+        """
+        if labels.ndim != self.spatial_dims + 2 or difficulty == 0:
+            return labels
+        latents = latents.to(labels.device, self.log_share.dtype)
+        plan = self._plan(latents, (self.in_channels, *labels.shape[2:]), difficulty)
+        return plan.change_labels(labels, self.label_padding)
+
+    def _plan(
+        self, latents: Tensor, image_shape: Sequence[int], difficulty: float, learned_geometry: bool = True
+    ) -> Plan:
+        _, draws = self._split(latents, image_shape)
+        acts = self.acts(latents, image_shape, difficulty)
+        strengths = torch.where(acts, self.strengths(difficulty).to(latents), 0)
+        steps = zip(self.operations, draws, strengths.unbind(1), acts.unbind(1), strict=True)
+        plan = Plan([Step(*step) for step in steps])
+        return plan if learned_geometry else plan.with_fixed_geometry()
 
     def optimizer(self) -> EvidenceOptimizer:
         """Return a new :class:`EvidenceOptimizer`: what the gradients do not tell from as usual stays as usual."""

@@ -35,6 +35,13 @@ def test_every_source_that_training_takes_can_be_predicted(tmp_path: Path, write
         assert {item["image"] for item in prediction_datalist(source)} == taken
 
 
+def test_masks_beside_images_are_not_predicted(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for name in ("test/images/a.png", "test/labels/a.png"):
+        write_image(tmp_path / name)
+    for folder in (tmp_path, tmp_path / "test"):
+        assert prediction_datalist(folder) == [{"image": str(tmp_path / "test" / "images" / "a.png")}]
+
+
 def test_labels_are_not_needed(tmp_path: Path, images: list[str]) -> None:
     (tmp_path / "t.csv").write_text("Image\n" + "".join(f" im\\{Path(path).name}\n" for path in images))
     (tmp_path / "t.json").write_text(json.dumps({"test": images[:2], "other": [{"image": images[2]}], "name": "x"}))

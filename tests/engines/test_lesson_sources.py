@@ -393,7 +393,7 @@ def test_images_stay_on_their_device_within_a_bound_and_a_state_holds_them_on_th
             buffer.add(there, torch.tensor([0, 1, 1, 0]))
             assert sum(traffic.bytes_to_host.values()) == bytes_copied
             loaded.load_state_dict(buffer.state_dict())
-            assert type(loaded.state_dict()["drawers"][0]["images"]) is torch.Tensor
+            assert type(loaded.state_dict()["images"]) is torch.Tensor
             for one in (buffer, loaded):
                 drawn, labels, _ = one.draw(torch.tensor([1, 0]), torch.Generator().manual_seed(0), DEVICE)
                 assert labels.tolist() == [1, 0] and any(torch.equal(drawn[0].cpu(), image) for image in images[1:3])
@@ -403,4 +403,4 @@ def test_images_without_a_class_are_not_kept() -> None:
     buffer = SourceBuffer(4)
     buffer.add(torch.rand(3, 1, 4, 4), torch.tensor([-100, 2, -100]), classes=[-1, 2, -1])
     buffer.add(torch.rand(1, 1, 4, 4), torch.tensor([-100]), classes=[-1])
-    assert buffer.classes == [2] and len(buffer.state_dict()["drawers"][2]["images"]) == 1
+    assert buffer.classes == [2] and len(buffer.state_dict()["drawers"][2]) == 1

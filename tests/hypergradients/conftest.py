@@ -27,6 +27,7 @@ from monai_gmcl import (
     Lesson,
     LessonWeighting,
 )
+from monai_gmcl.lesson import HeadActivation
 from monai_gmcl.teachers import Teacher
 
 REAL_WEIGHT, LESSON_WEIGHT = 0.7, 1.3
@@ -174,6 +175,9 @@ class Spy(Hypergradient):
 
     def record_head(self, network: nn.Module, trained: Sequence[str]) -> Any:
         return HeadHypergradient().record_head(network, trained)
+
+    def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
+        return HeadHypergradient().choose(seen, outputs, losses)
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         self.heard.append((list(lessons), {name: v.clone() for name, v in look_ahead.items()}))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from monai.networks.nets import BasicUNet, SegResNet, UNet
 from torch import Tensor, nn
 
 from monai_gmcl import ExactHypergradient, HeadHypergradient
@@ -48,28 +49,33 @@ def test_head_is_the_heads_share_where_the_whole_student_learns(
     assert relative(found_worth, worth) < 1e-10
 
 
-def watched(student: nn.Module, images: Tensor, head: str | None = None, trained: list[str] | None = None) -> list[Any]:
+def chosen(
+    student: nn.Module, images: Tensor, head: str | None = None, trained: list[str] | None = None, masks: bool = False
+) -> HeadActivation:
+    """What is noted of the head of a student that labels images, or every pixel."""
     names = [name for name, _ in student.named_parameters()] if trained is None else trained
-    with HeadHypergradient(head).record_head(student, names) as seen:
-        student(images)
-    return seen
+    estimator = HeadHypergradient(head)
+    with estimator.record_head(student, names) as seen:
+        outputs = student(images)
+    outputs = outputs if masks else outputs.flatten(2).mean(2) if outputs.ndim > 2 else outputs
+    return estimator.choose(seen, outputs, outputs.flatten(1).mean(1))
 
 
 def test_the_head_is_the_last_linear_layer_that_runs() -> None:
     student = nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 3))
-    last: HeadActivation = watched(student, torch.rand(2, 2, 3, 3))[-1]
+    last = chosen(student, torch.rand(2, 2, 3, 3))
     assert last.name == "4" and last.weight is student[4].weight
     assert torch.equal(last.outputs, student[4](last.inputs))
 
 
 def test_a_frozen_layer_is_no_head() -> None:
     student = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
-    assert watched(student, torch.rand(2, 4), trained=["0.weight", "0.bias"])[-1].name == "0"
+    assert chosen(student, torch.rand(2, 4), trained=["0.weight", "0.bias"]).name == "0"
 
 
 def test_the_head_can_be_named() -> None:
     student = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
-    assert watched(student, torch.rand(2, 4), head="0")[-1].name == "0"
+    assert chosen(student, torch.rand(2, 4), head="0").name == "0"
 
 
 @pytest.mark.parametrize(
@@ -77,12 +83,13 @@ def test_the_head_can_be_named() -> None:
 )
 def test_a_convolution_that_mixes_skips_or_pads_pixels_is_no_head(other: dict[str, int]) -> None:
     student = nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, **{"kernel_size": 1, **other}))
-    assert watched(student, torch.rand(2, 2, 4, 4))[-1].name == "0"
+    assert chosen(student, torch.rand(2, 2, 4, 4)).name == "0"
 
 
 def test_watching_leaves_no_hooks_behind() -> None:
     student = nn.Sequential(nn.Linear(4, 3))
-    seen = watched(student, torch.rand(2, 4))
+    with HeadHypergradient().record_head(student, ["0.weight"]) as seen:
+        student(torch.rand(2, 4))
     student(torch.rand(3, 4))
     assert len(seen) == 1
 
@@ -92,12 +99,51 @@ def test_watching_leaves_no_hooks_behind() -> None:
 )
 def test_a_head_that_does_not_run_is_refused_with_a_remedy(head: str | None, wanted: str) -> None:
     student = nn.Sequential(nn.Conv2d(2, 3, 3))
-    with pytest.raises(HeadNotFoundError, match=rf"needs {wanted}, but Sequential ran none.*ExactHypergradient"):
-        watched(student, torch.rand(1, 2, 3, 3), head=head)
+    with pytest.raises(HeadNotFoundError, match=rf"needs {wanted}.*, but the student ran none.*ExactHypergradient"):
+        chosen(student, torch.rand(1, 2, 3, 3), head=head)
 
 
 def test_a_head_that_runs_twice_is_refused_with_a_remedy() -> None:
     """The gradient of either run alone would be only a part of the head's."""
     head = nn.Linear(4, 4)
-    with pytest.raises(HeadNotFoundError, match="Sequential ran '0' 2 times. Use ExactHypergradient"):
-        watched(nn.Sequential(head, nn.SiLU(), head), torch.rand(2, 4))
+    with pytest.raises(HeadNotFoundError, match=r"the student ran '0' 2 times.*use ExactHypergradient\(\)"):
+        chosen(nn.Sequential(head, nn.SiLU(), head), torch.rand(2, 4))
+
+
+class Shortcut(nn.Module):
+    """Ends as MONAI's residual units do: a convolution, and what went into it."""
+
+    def __init__(self, after: nn.Module) -> None:
+        super().__init__()
+        self.shortcut, self.last, self.after = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 3, padding=1), after
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.after(self.last(images) + self.shortcut(images))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("student", "head"),
+    [
+        (nn.Sequential(nn.Conv2d(2, 4, 1), nn.PReLU(), nn.Conv2d(4, 3, 3, padding=1)), "2"),
+        (nn.Sequential(nn.Conv2d(2, 4, 1), nn.PReLU(), nn.ConvTranspose2d(4, 3, 3, 2, 1, 1)), "2"),
+        (nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3), nn.Upsample(scale_factor=2, mode="bilinear")), "1"),
+        (Shortcut(nn.Identity()), "shortcut"),
+        (UNet(2, 2, 3, (4, 8), (2,)), "model.2.conv"),
+        (UNet(2, 2, 3, (4, 8, 8), (2, 2), num_res_units=2), "model.2.1.conv.unit0.conv"),
+        (BasicUNet(2, 2, 3, (4, 4, 4, 4, 4, 4)), "final_conv"),
+        (SegResNet(2, 8, 2, 3, blocks_down=(1, 1), blocks_up=(1,)), "conv_final.2.conv"),
+    ],
+    ids=["3 x 3", "transposed", "resized", "shortcut", "UNet", "UNet, residual", "BasicUNet", "SegResNet"],
+)
+def test_a_students_head_for_masks_is_the_last_convolution_whose_output_is_its_own(student: Any, head: str) -> None:
+    assert chosen(student, torch.rand(2, 2, 32, 32), masks=True).name == head
+
+
+@pytest.mark.parametrize(
+    "last", [nn.PReLU(), nn.ReLU(), nn.InstanceNorm2d(2), nn.Sigmoid(), nn.Softmax(1)], ids=lambda m: type(m).__name__
+)
+def test_a_shortcut_deep_in_the_network_is_no_head_for_masks(last: nn.Module) -> None:
+    student = Shortcut(last)
+    with pytest.raises(HeadNotFoundError, match=r"affine map, but.*HeadHypergradient\(head=\.\.\.\).*FiniteDifference"):
+        chosen(student, torch.rand(2, 2, 8, 8), masks=True)
+    assert chosen(student, torch.rand(2, 2, 8, 8), head="last", masks=True).name == "last"

@@ -62,3 +62,15 @@ def test_without_a_range_black_and_white_are_those_of_the_first_block():
     rows = [SheetRow("", [torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1), torch.tensor([1.0]).view(1, 1, 1, 1)])]
     page = np.asarray(Image.open(io.BytesIO(image_sheet(rows, value_range=None))))
     assert {tuple(color) for color in page.reshape(-1, 3)} == {(0,) * 3, (128,) * 3, (255,) * 3}
+
+
+def test_masks_are_drawn_as_contours_into_their_images():
+    image, mask = torch.zeros(1, 6, 16, 16), torch.zeros(1, 6, 16, 16, dtype=torch.uint8)
+    mask[0, 3, 4:12, 4:12] = 1
+    plain, marked = (
+        np.asarray(Image.open(io.BytesIO(image_sheet([SheetRow("a", [[image]], masks)])))) for masks in ((), [[mask]])
+    )
+    rows, columns = np.nonzero((plain != marked).any(-1))
+    pixel = TILE / 16
+    assert abs(columns.min() - (GAP + 4 * pixel)) <= 1 and abs(columns.max() - (GAP + 12 * pixel)) <= 1
+    assert abs(rows.min() - (GAP + HEADING + 4 * pixel)) <= 1

@@ -33,8 +33,13 @@ class Warp:
     @classmethod
     def identity(cls, images: Tensor) -> Warp:
         """Return the warp that moves no point of images ``(B, C, *spatial)``."""
-        size = images.ndim - 1
-        return cls(tuple(images.shape[2:]), images.new_zeros(len(images), size, size))
+        return cls.still(images.shape[2:], images)
+
+    @classmethod
+    def still(cls, spatial_size: Sequence[int], like: Tensor) -> Warp:
+        """Return the same for as many images of this size as ``like`` is long, in its type and on its device."""
+        side = len(spatial_size) + 1
+        return cls(tuple(spatial_size), like.new_zeros(len(like), side, side))
 
     def add(self, logarithm: Tensor) -> Warp:
         """Return the warp with another affine map mixed in."""
@@ -47,13 +52,31 @@ class Warp:
 
     def sample(self, images: Tensor) -> Tensor:
         """Resample images ``(B, C, *spatial)``, once, linearly, reflecting at the borders."""
+        return functional.grid_sample(
+            images, self._grid(images), mode="bilinear", padding_mode="reflection", align_corners=False
+        )
+
+    def sample_labels(self, labels: Tensor, padding: int | None = None) -> Tensor:
+        """Resample masks ``(B, K, *spatial)`` of any type: each point takes the value of the nearest one.
+
+        Args:
+            labels: the masks.
+            padding: value of points that come from outside of the mask. Default: reflected at the borders, as images.
+        """
+        values = labels.to(self.logarithm.dtype)
+        grid = self._grid(values)
+        moved = functional.grid_sample(values, grid, mode="nearest", padding_mode="reflection", align_corners=False)
+        if padding is not None:
+            moved = torch.where((grid.abs() <= 1).all(-1)[:, None], moved, padding)
+        return moved.to(labels.dtype)
+
+    def _grid(self, images: Tensor) -> Tensor:
+        """Return where each point comes from, ``(B, *spatial, d)``, in half image sizes from the center."""
         scale = torch.tensor([2 / size for size in reversed(self.spatial_size)] + [1.0], dtype=images.dtype)
         scale = scale.to(images.device, non_blocking=True)
         matrix = torch.linalg.matrix_exp(self.logarithm) * scale[:, None] / scale
         grid = functional.affine_grid(matrix[:, :-1], list(images.shape), align_corners=False)
-        if self.displacement is not None:
-            grid = grid + self.displacement
-        return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        return grid if self.displacement is None else grid + self.displacement
 
 
 def along_axes(images: Tensor, matrices: Sequence[Tensor]) -> Tensor:

@@ -40,3 +40,12 @@ def test_matrices_apply_along_their_axes():
     first, second, third = random_images(7, 4), random_images(2, 5, 5), random_images(3, 6)
     expected = torch.einsum("bcdhw,id,bjh,kw->bcijk", images, first, second, third)
     torch.testing.assert_close(along_axes(images, [first, second, third]), expected)
+
+
+def test_labels_take_the_nearest_value_and_a_padding_from_outside():
+    labels = torch.tensor([[[[1, 2, 3, 4, 5]]]], dtype=torch.uint8)
+    logarithm = torch.zeros(1, 3, 3)
+    logarithm[0, 0, 2] = 1.6
+    warp = Warp((1, 5), logarithm)
+    assert warp.sample_labels(labels).tolist() == [[[[3, 4, 5, 5, 4]]]]
+    assert warp.sample_labels(labels, padding=9).tolist() == [[[[3, 4, 5, 9, 9]]]]

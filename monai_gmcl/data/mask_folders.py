@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of images beside folders of masks: which are which, and which mask belongs to which image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from monai_gmcl.data.faults import Fault, OnFault
+from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
+from monai_gmcl.data.part_names import part_name
+
+__all__ = ["MaskFolders", "find_mask_folders", "pair_masks"]
+
+IMAGES = ("images", "image", "imgs", "img")
+MASKS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "annotations", "groundtruth", "gt")
+ENDINGS = {"": "training", "tr": "training", "va": "validation", "val": "validation", "ts": "test"}
+"""Of folders' names as the Medical Segmentation Decathlon and nnU-Net write them: ``imagesTr``, ``labelsTs``."""
+MASK_WORDS = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|gt|annotation)$", re.IGNORECASE)
+"""What masks' names may have more than their images'."""
+CHANNEL = re.compile(r"_\d{4}$")
+"""How nnU-Net ends the names of images: the number of the channel."""
+
+
+class MaskFolders(NamedTuple):
+    """A part of a data set: where its images and its masks are."""
+
+    part: str
+    images: Path
+    masks: Path
+
+
+def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
+    """Find the folders of images and masks of each part; none where the folder is something else.
+
+    ``images`` and ``labels`` (or ``masks``) stand in the folder, or in each of its parts, or hold the parts
+    themselves; or ``imagesTr``, ``labelsTr`` and, where there are any, ``imagesTs`` and ``labelsTs`` stand in it.
+    """
+    found = _pairs(folder, on_fault)
+    if not found:
+        inner = [(part_name(path.name), path) for path in _folders(folder, on_fault)]
+        found = [
+            MaskFolders(part, images, masks)
+            for part, path in inner
+            if part is not None
+            for _, images, masks in _pairs(path, on_fault)[:1]
+        ]
+    order = ("training", "validation", "test")
+    return sorted(found, key=lambda folders: order.index(folders.part))
+
+
+def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
+    """The folders of images and masks that stand side by side in one folder."""
+    children = _folders(folder, on_fault)
+    images = {part: path for path in children for part in _parts(path, IMAGES)}
+    masks = {part: path for path in children for part in _parts(path, MASKS)}
+    both = [MaskFolders(part, images[part], masks[part]) for part in images if part in masks]
+    for part in images if both else ():
+        if part not in masks:
+            found = f"no folder of masks beside {images[part].name!r}"
+            on_fault(Fault("unread_list", str(images[part]), "masks of the images", found))
+    if [pair.part for pair in both] != ["training"]:
+        return both
+    # images/train and masks/train
+    inner = [
+        {part_name(path.name): path for path in _folders(place, on_fault)} for place in (both[0].images, both[0].masks)
+    ]
+    parts = [part for part in inner[0] if part is not None and part in inner[1]]
+    return [MaskFolders(part, inner[0][part], inner[1][part]) for part in parts if part is not None] or both
+
+
+def _folders(folder: Path, on_fault: OnFault) -> list[Path]:
+    return [path for path in folder_entries(folder, on_fault) if path.is_dir()]
+
+
+def _parts(folder: Path, names: tuple[str, ...]) -> list[str]:
+    """The part that a folder's name means, if it is one of these names: ``imagesTr``, ``Masks``, ``images_test``."""
+    letters = "".join(letter for letter in folder.name.casefold() if letter.isalnum())
+    for name in names:
+        if letters.startswith(name):
+            rest = letters.removeprefix(name)
+            part = ENDINGS.get(rest) or part_name(rest)
+            if part is not None:
+                return [part]
+    return []
+
+
+def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
+    """List the images of a part with their masks.
+
+    A mask has its image's name, whatever its suffix, in the same folder below the one of masks; it may end in ``_mask``
+    or ``_seg``, and its image in ``_0000``. A folder between is the images' ``group``, where all images are in one.
+
+    Returns:
+        Items with ``image``, ``label`` (path of the mask) and, where known, ``group``, by the images' names.
+    """
+    images, masks = (_by_name(place, on_fault) for place in (folders.images, folders.masks))
+    items: list[Item] = []
+    used: set[str] = set()
+    for name, image in images.items():
+        case = CHANNEL.sub("", name)
+        match = name if name in masks else case
+        if match in used and case != name:
+            found = f"another channel of {case!r}"
+            on_fault(Fault("several_channels", str(image), "one file for each image", found))
+        elif match not in masks:
+            found = f"none named {Path(name).name!r} in {folders.masks.name!r}"
+            on_fault(Fault("no_mask", str(image), "a mask", found))
+        else:
+            used.add(match)
+            items.append({"image": str(image), "label": str(masks[match])})
+    for name, mask in masks.items():
+        if name not in used:
+            found = f"none named {Path(name).name!r} in {folders.images.name!r}"
+            on_fault(Fault("no_image", str(mask), "an image", found))
+    between = [Path(item["image"]).relative_to(folders.images).parts[:-1] for item in items]
+    if all(between):
+        for item, place in zip(items, between, strict=True):
+            item["group"] = place[0]
+    return items
+
+
+def _by_name(folder: Path, on_fault: OnFault) -> dict[str, Path]:
+    """Files by the folder below and the name without suffix; of masks also without ``_mask``."""
+    named: dict[str, Path] = {}
+    for path in folder_files(folder, on_fault):
+        if not is_image(path):
+            on_fault(foreign_fault(path, "in folders of images and masks"))
+            continue
+        ending = next(suffix for suffix in sorted(IMAGE_SUFFIXES, key=len)[::-1] if path.name.lower().endswith(suffix))
+        place = path.relative_to(folder).parent / path.name[: -len(ending)]
+        name = MASK_WORDS.sub("", place.as_posix())
+        if name in named:
+            on_fault(Fault("layout_of_masks", str(path), "one file of a name", f"{named[name].name!r} too"))
+        else:
+            named[name] = path
+    return named

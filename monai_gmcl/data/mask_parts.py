@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A data set of images with masks by its parts, whatever form it has on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.data.datalists import Row, image_path
+from monai_gmcl.data.faults import Fault, OnFault, stop
+from monai_gmcl.data.label_names import group_name, joined_names
+from monai_gmcl.data.listing import Item, is_image
+from monai_gmcl.data.mask_folders import find_mask_folders, pair_masks
+from monai_gmcl.data.part_lists import LISTS, list_rows
+from monai_gmcl.data.tables import read_json
+
+__all__ = ["has_masks", "list_mask_parts"]
+
+RECORD = "dataset.json"
+"""The file of a Medical Segmentation Decathlon or nnU-Net data set that names its classes."""
+
+
+def has_masks(source: str | Path) -> bool:
+    """Whether a data set is one of images with masks, by its folders' names or by the labels in its table or list."""
+    path = Path(str(source))
+    if path.is_dir():
+        return bool(find_mask_folders(path, _ignore))
+    if path.suffix.lower() not in LISTS or not path.is_file():
+        return False
+    rows = [row for listed in list_rows(path, None, _ignore).values() for _, row in listed]
+    labels = [row.get("label") for row in rows if isinstance(row, Mapping)]
+    return any(isinstance(label, str) and is_image(Path(label.strip())) for label in labels)
+
+
+def list_mask_parts(
+    path: str | Path, group_column: str | None = None, on_fault: OnFault = stop
+) -> tuple[dict[str, list[Item]], list[str] | None]:
+    """List a data set of images with masks by its parts, as it stands.
+
+    Args:
+        path: a folder with ``images`` and ``labels`` (or ``masks``), or one whose parts have them, or with ``imagesTr``
+            and ``labelsTr``; a CSV table or a MONAI JSON datalist whose labels are the paths of masks, such as the
+            ``dataset.json`` of the Medical Segmentation Decathlon.
+        group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
+        on_fault: called with each fault. Default: errors raise.
+
+    Returns:
+        Items of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``, with ``image``,
+        ``label`` (the mask's path) and, where known, ``group``; and the class names of a ``dataset.json``, else None.
+
+    Raises:
+        DataError: naming what was found instead.
+    """
+    path = Path(str(path))
+    parts: dict[str, list[Item]] = {"training": []}
+    names = None
+    if path.is_dir():
+        if group_column:
+            found = "a folder: folders of patients among the images are taken"
+            on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
+        folders = find_mask_folders(path, on_fault)
+        if "training" not in [each.part for each in folders]:
+            wanted = "images and labels, train/images and train/labels, or imagesTr and labelsTr"
+            found = ", ".join(each.name for each in sorted(path.iterdir())) or "nothing"
+            on_fault(Fault("layout_of_masks", str(path), wanted, found))
+        parts.update((each.part, pair_masks(each, on_fault)) for each in folders)
+        if (path / RECORD).is_file():
+            names = _class_names(path / RECORD, on_fault)
+    elif path.suffix.lower() in LISTS:
+        listed = list_rows(path, group_column, on_fault)
+        parts.update((part, _row_items(rows, path, on_fault)) for part, rows in listed.items())
+        names = _class_names(path, on_fault) if path.suffix.lower() == ".json" else None
+    else:
+        accepted = "a folder of images and masks, a .csv table or a .json datalist"
+        on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    return _with_groups(parts, path, on_fault), names
+
+
+def _row_items(rows: Sequence[Row], path: Path, on_fault: OnFault) -> list[Item]:
+    if not rows:
+        on_fault(Fault("table", str(path), "at least one image", "none"))
+    items = []
+    for number, row in rows:
+        read = _row_item(row, path, number)
+        if isinstance(read, Fault):
+            on_fault(read)
+        else:
+            items.append(read)
+    return items
+
+
+def _row_item(row: Any, path: Path, number: int) -> Item | Fault:
+    if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, "", []):
+        return Fault("row", str(path), "an image and a mask", repr(row), number)
+    item: Item = {}
+    for key, written in (("image", row["image"]), ("label", row["label"])):
+        found = image_path(written, path, number)
+        if isinstance(found, Fault):
+            return found
+        item[key] = found
+    if "group" in row:
+        group = group_name(row["group"])
+        if group is None:
+            return Fault("group", str(path), "a group (patient or slide)", "none", number)
+        item["group"] = group
+    return item
+
+
+def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
+    """The classes of a ``dataset.json`` in the order of their numbers: ``{"0": "background"}`` or the other way."""
+    content = read_json(record, on_fault)
+    labels = None if content is None else content.get("labels")
+    if not isinstance(labels, Mapping):
+        return None
+    numbers = {}
+    for key, value in labels.items():
+        number, name = (key, value) if str(key).isdecimal() else (value, key)
+        if not str(number).isdecimal():
+            on_fault(Fault("table", str(record), "labels of one number for each class", f"{name!r}: {number!r}"))
+            return None
+        numbers[int(number)] = str(name)
+    if sorted(numbers) != list(range(len(numbers))):
+        found = ", ".join(map(str, sorted(numbers)))
+        on_fault(Fault("table", str(record), "labels numbered 0, 1, ... without gaps", found))
+        return None
+    return [numbers[number] for number in sorted(numbers)]
+
+
+def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) -> dict[str, list[Item]]:
+    """Give each patient and slide one name in all parts."""
+    written = [item["group"] for items in parts.values() for item in items if "group" in item]
+    names, joined = joined_names(written)
+    if joined:
+        found = ", ".join(" and ".join(map(repr, ways)) for ways in joined[:3])
+        on_fault(Fault("joined", str(source), "one way to write a patient or slide", found))
+    return {
+        part: [{**item, "group": names[item["group"]]} if "group" in item else item for item in items]
+        for part, items in parts.items()
+    }
+
+
+def _ignore(fault: Fault) -> None:
+    """Looking at what a data set is tells of no faults."""

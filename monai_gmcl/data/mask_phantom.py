@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The phantoms with a mask beside each image, for segmentation: nuclei in images, lesions in volumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from PIL import Image
+
+from monai_gmcl.data.drawn_folder import draw_once
+from monai_gmcl.data.phantom import PHANTOM_GRADES
+from monai_gmcl.data.phantom_image import phantom_image_with_mask
+from monai_gmcl.data.volume_phantom import LESION_SHAPES, drawn_volume
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["make_mask_phantom", "make_volume_mask_phantom"]
+
+IMAGES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
+VOLUMES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
+VERSION = 1
+"""Goes up when the same seed draws other images."""
+Draw = Callable[[np.random.Generator, int, Path, Path, str], None]
+
+
+def make_mask_phantom(
+    folder: str | Path, images: Mapping[str, int] | None = None, size: int = 96, seed: int = 0
+) -> Path:
+    """Generate images of drawn epithelium with masks of their nuclei, or take those that stand there already.
+
+    Each image is one of :func:`phantom_image`, grade after grade in turn; masks have 0 and, in nuclei, 1. Each depends
+    on (seed, part, index) alone, so a larger set of the same seed holds the smaller one.
+
+    Args:
+        folder: gets ``<part>/images/<index>.png``, ``<part>/labels/<index>.png``, ``dataset.json``, which names the
+            classes, and ``mask_phantom.json``, which records the parameters.
+        images: by part. Default: 12 for training, 8 for validation, 20 for test.
+        size: pixels a side, at least 16.
+        seed: of all images, at least 0.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: no images, a size below 16, or a negative seed.
+        DataError: the folder holds something else, or images with other parameters.
+    """
+
+    def draw(generator: np.random.Generator, index: int, image_folder: Path, mask_folder: Path, name: str) -> None:
+        pixels, mask = phantom_image_with_mask(index % len(PHANTOM_GRADES), generator, size)
+        Image.fromarray(pixels).save(image_folder / f"{name}.png")
+        Image.fromarray(mask).save(mask_folder / f"{name}.png")
+
+    if size < 16:
+        raise ConfigurationError(f"Expected a size of at least 16 pixels, got {size}.")
+    counts = IMAGES if images is None else images
+    return _make(Path(folder), "mask_phantom.json", "nucleus", counts, seed, draw, {"size": size})
+
+
+def make_volume_mask_phantom(folder: str | Path, volumes: Mapping[str, int] | None = None, seed: int = 0) -> Path:
+    """Generate NIfTI volumes with masks of their lesions, or take those that stand there already.
+
+    Each volume is one of :func:`make_volume_phantom`'s kind, shape after shape in turn; a mask has its volume's
+    geometry, 0 and, in the lesion, 1.
+
+    Args:
+        folder: gets ``<part>/images/<index>.nii.gz``, ``<part>/labels/<index>.nii.gz``, ``dataset.json``, which names
+            the classes, and ``volume_mask_phantom.json``, which records the parameters.
+        volumes: by part. Default: 12 for training, 8 for validation, 20 for test.
+        seed: of all volumes, at least 0.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: no volumes, or a negative seed.
+        DataError: the folder holds something else, or volumes with other parameters.
+    """
+
+    def draw(generator: np.random.Generator, index: int, image_folder: Path, mask_folder: Path, name: str) -> None:
+        volume, mask = drawn_volume(index % len(LESION_SHAPES), generator)
+        nibabel.save(volume, image_folder / f"{name}.nii.gz")
+        nibabel.save(mask, mask_folder / f"{name}.nii.gz")
+
+    counts = VOLUMES if volumes is None else volumes
+    return _make(Path(folder), "volume_mask_phantom.json", "lesion", counts, seed, draw, {})
+
+
+def _make(
+    folder: Path, record: str, marked: str, counts: Mapping[str, int], seed: int, draw: Draw, more: Mapping[str, int]
+) -> Path:
+    counts = dict(counts)
+    if seed < 0 or not counts or min(counts.values()) < 1:
+        raise ConfigurationError(f"Expected seed >= 0 and at least one image in each part, got seed {seed}, {counts}.")
+
+    def draw_all(place: Path) -> None:
+        (place / "dataset.json").write_text(json.dumps({"labels": {"background": 0, marked: 1}}), encoding="utf-8")
+        for part, count in counts.items():
+            places = place / part / "images", place / part / "labels"
+            for inner in places:
+                inner.mkdir(parents=True)
+            for index in range(count):
+                generator = np.random.default_rng([seed, int.from_bytes(part.encode(), "big"), index])
+                draw(generator, index, *places, f"{index:04d}")
+
+    told = {"version": VERSION, "images": counts, **more, "seed": seed}
+    draw_once(folder, record, record.removesuffix(".json").replace("_", " "), told, draw_all)
+    return folder

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a CSV table or a JSON datalist by the part that they belong to, before their labels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_gmcl.data.datalists import Row, table_rows
+from monai_gmcl.data.faults import Fault, OnFault
+from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
+from monai_gmcl.data.tables import Table, read_json, read_table
+
+__all__ = ["LISTS", "list_rows"]
+
+LISTS = (".csv", ".tsv", ".json")
+"""How the names of tables and lists end."""
+PART_COLUMNS = ("split", "part", "partition", "subset", "set", "phase")
+"""Columns of tables that may say which part an image belongs to."""
+Rows = dict[str, list[Row]]
+
+
+def list_rows(path: Path, group_column: str | None, on_fault: OnFault) -> Rows:
+    """Return the rows of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``.
+
+    Args:
+        path: a CSV table, with a column ``split`` where it has parts; or a MONAI JSON datalist.
+        group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
+        on_fault: called with each fault.
+    """
+    read = _json_rows_by_part if path.suffix.lower() == ".json" else _table_rows_by_part
+    return read(path, group_column, on_fault)
+
+
+def _table_rows_by_part(path: Path, group_column: str | None, on_fault: OnFault) -> Rows:
+    table = read_table(path, ["image", "label", *([group_column] if group_column else [])], on_fault)
+    if table is None:
+        return {}
+    rows = table_rows(table, group=group_column)
+    column = _part_column(table, path, on_fault)
+    listed: Rows = {} if rows else {"training": []}
+    marks = table.column("trusted")
+    for (number, row), (_, values) in zip(rows, table.rows, strict=True):
+        part = part_name(values[column]) or "" if column else "training"
+        trusted = marks is not None and is_trusted(values[marks], part, path, number, on_fault)
+        listed.setdefault("trusted" if trusted else part, []).append((number, row))
+    if marks is not None and "trusted" not in listed:
+        on_fault(no_trusted(path))
+    if "training" not in listed:
+        wanted = f"rows of the part 'training' in the column {column!r}" if column else "images that are not trusted"
+        on_fault(Fault("table", str(path), wanted, ", ".join(listed)))
+        return {}
+    order = [part for part in ("training", "validation", "test", "trusted") if part in listed]
+    return {part: listed[part] for part in order}
+
+
+def _part_column(table: Table, path: Path, on_fault: OnFault) -> str | None:
+    """The column that says which part an image belongs to, where there is one."""
+    for name in (*PART_COLUMNS, "fold"):
+        column = table.column(name)
+        values = [row[column] for _, row in table.rows] if column else []
+        if values and all(map(part_name, values)):
+            return column
+        if values and name in ("split", "fold"):
+            wrong = next(value for value in values if part_name(value) is None)
+            on_fault(Fault("unread_column", str(path), f"training, validation or test in {column!r}", repr(wrong)))
+    return None
+
+
+def _json_rows_by_part(path: Path, group_key: str | None, on_fault: OnFault) -> Rows:
+    content = read_json(path, on_fault)
+    if content is None:
+        return {}
+    lists: dict[str, list[str]] = {}
+    for name, rows in content.items():
+        part = part_name(name)
+        if part is not None and part != "training" and rows and not isinstance(rows, list):
+            on_fault(Fault("table", str(path), f"a list {name!r}", type(rows).__name__))
+        elif part is not None and isinstance(rows, list) and (part == "training" or any(map(_labeled, rows))):
+            lists.setdefault(part, []).append(name)
+        elif isinstance(rows, list) and any(map(_is_image, rows)):
+            on_fault(_unread(name, rows, path))
+    if "training" not in lists:
+        on_fault(Fault("table", str(path), "a list 'training'", ", ".join(content) or "none"))
+        return {}
+    parts: Rows = {}
+    for part in sorted(lists, key=["training", "validation", "test"].index):
+        name = lists[part][0]
+        if len(lists[part]) > 1:
+            on_fault(Fault("table", str(path), f"one list of {part}", ", ".join(lists[part])))
+        rows = _json_rows(content[name], group_key)
+        marked = any(isinstance(row, Mapping) and "trusted" in row for _, row in rows)
+        sure = {number for number, row in rows if marked and _marked(row, part, path, number, on_fault)}
+        parts[part] = [row for row in rows if row[0] not in sure]
+        if sure:
+            parts["trusted"] = [row for row in rows if row[0] in sure]
+        elif marked and part == "training":
+            on_fault(no_trusted(path))
+        if any(isinstance(row, Mapping) and "fold" in row for row in content[name]):
+            wanted = f"lists of training and validation, not {name!r} in folds"
+            on_fault(Fault("unread_column", str(path), wanted, "'fold'"))
+    return parts
+
+
+def _marked(row: Any, part: str, path: Path, number: int, on_fault: OnFault) -> bool:
+    return isinstance(row, Mapping) and is_trusted(row.get("trusted"), part, path, number, on_fault)
+
+
+def _json_rows(rows: Sequence[Any], group_key: str | None) -> list[Row]:
+    """Number the entries; what they give as the patient or slide is their ``group``."""
+    if group_key is None:
+        return list(enumerate(rows, 1))
+    return [
+        (number, {**row, "group": row.get(group_key)} if isinstance(row, Mapping) else row)
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _unread(name: str, rows: Sequence[Any], path: Path) -> Fault:
+    if part_name(name) is None:
+        wanted = "lists named training, validation or test"
+        return Fault("unread_list", str(path), wanted, f"{len(rows)} images in {name!r}")
+    return Fault("unread_list", str(path), f"labels in the list {name!r}", f"{len(rows)} images without")
+
+
+def _labeled(row: Any) -> bool:
+    return isinstance(row, Mapping) and row.get("label") not in (None, "")
+
+
+def _is_image(row: Any) -> bool:
+    return isinstance(row, str) or (isinstance(row, Mapping) and "image" in row)

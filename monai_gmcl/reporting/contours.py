@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Contours of masks, class by class, and pictures with them drawn in."""
+
+from __future__ import annotations
+
+import numpy as np
+from contourpy import contour_generator
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+__all__ = ["class_color", "draw_contours", "mask_contours"]
+
+
+def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
+    """Return the closed lines around each class of a mask, but around the background.
+
+    Args:
+        mask: class indices ``(H, W)``; 0 is the background, and so are negative ones, which are ignored.
+
+    Returns:
+        By class, lines ``(n, 2)`` of x and y in pixels; a pixel's center has whole numbers.
+    """
+    values = np.asarray(mask.cpu())
+    found = {}
+    for value in np.unique(values[values > 0]).tolist():
+        # padded, so that what the border cuts is closed along it
+        inside = np.pad((values == value).astype(float), 1)
+        side = [np.arange(-1, length + 1) for length in inside.shape[::-1] - np.array(2)]
+        found[int(value)] = list(contour_generator(*side, inside).lines(0.5))
+    return found
+
+
+def class_color(label: int) -> tuple[int, int, int]:
+    """Return a color for a class from 1, another one for each of ten."""
+    red, green, blue = (round(255 * part) for part in colormaps["tab10"]((label - 1) % 10)[:3])
+    return red, green, blue
+
+
+def draw_contours(picture: Image.Image, mask: Tensor) -> None:
+    """Draw the contours of a mask into a picture of any size, in the colors of the classes.
+
+    Args:
+        picture: RGB, of the mask's proportions.
+        mask: as :func:`mask_contours` takes it.
+    """
+    pen = ImageDraw.Draw(picture)
+    scale = np.array(picture.size) / np.array(mask.shape[::-1])
+    for label, lines in mask_contours(mask).items():
+        for line in lines:
+            pen.line([tuple(point) for point in (line + 0.5) * scale - 0.5], fill=class_color(label))

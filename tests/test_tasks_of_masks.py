@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
+from monai.metrics import DiceMetric
+from monai.networks import one_hot
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import LabelError, StudentOutputError
+from monai_gmcl.labels import labels_for_loss
+from monai_gmcl.tasks import Segmentation, choose_task
+
+SIZES = [(9, 8), (5, 6, 4)]
+
+
+def random_batch(size: tuple[int, ...], classes: int = 3, n: int = 4) -> tuple[Tensor, Tensor]:
+    """Outputs (n, classes, *size) and masks (n, 1, *size); the last mask is all background."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(n, classes, *size, generator=generator, dtype=torch.float64)
+    masks = torch.randint(max(classes, 2), (n, 1, *size), generator=generator)
+    masks[-1] = 0
+    return outputs, masks
+
+
+softmax: dict[str, Any] = {"to_onehot_y": True, "softmax": True}
+OF_CLASSES: dict[str, Callable[..., Tensor]] = {
+    "Dice": DiceLoss(**softmax),
+    "Dice without background": DiceLoss(include_background=False, **softmax),
+    "Dice with class weights": DiceLoss(weight=torch.tensor([1.0, 2.0, 5.0]), **softmax),
+    "Dice, a sum": DiceLoss(reduction="sum", **softmax),
+    "Dice that leaves out pixels": DiceLoss(ignore_index=2, **softmax),
+    "Dice and cross-entropy": DiceCELoss(**softmax),
+    "Dice and focal": DiceFocalLoss(**softmax),
+    "generalized Dice": GeneralizedDiceLoss(**softmax),
+    "Tversky": TverskyLoss(alpha=0.3, beta=0.7, **softmax),
+    "focal": FocalLoss(to_onehot_y=True, use_softmax=True),
+    "focal, a sum": FocalLoss(to_onehot_y=True, use_softmax=True, reduction="sum"),
+    "cross-entropy": nn.CrossEntropyLoss(),
+    "weighted cross-entropy": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]).double(), label_smoothing=0.1),
+    "cross-entropy that leaves out pixels": nn.CrossEntropyLoss(ignore_index=1),
+    "a function": lambda o, y: DiceLoss(**softmax)(o, y) + nn.functional.cross_entropy(o, y[:, 0].long()),
+}
+OF_CHANNELS: dict[str, Callable[..., Tensor]] = {
+    "Dice": DiceLoss(sigmoid=True),
+    "Dice and cross-entropy": DiceCELoss(sigmoid=True),
+    "focal": FocalLoss(),
+    "Tversky": TverskyLoss(sigmoid=True),
+    "binary cross-entropy": nn.BCEWithLogitsLoss(),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_the_losses_of_images_average_to_the_loss_of_the_batch(name: str, size: tuple[int, ...]) -> None:
+    loss, (outputs, masks) = OF_CLASSES[name], random_batch(size)
+    for kind in (torch.int64, torch.uint8, torch.float32):
+        task = choose_task(loss, masks.to(kind), outputs)
+        losses = task.losses(outputs, masks.to(kind))
+        together = loss(outputs, labels_for_loss(loss, masks))
+        assert losses.shape == (4,)
+        torch.testing.assert_close(losses.mean(), together)
+        torch.testing.assert_close(task.loss(outputs, masks.to(kind)), together)
+
+
+@pytest.mark.parametrize("name", OF_CHANNELS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_so_they_do_for_channels_that_overlap(name: str, channels: int) -> None:
+    loss, (outputs, _) = OF_CHANNELS[name], random_batch((9, 8), channels)
+    masks = (torch.rand(outputs.shape, generator=torch.Generator().manual_seed(1)) > 0.6).double()
+    torch.testing.assert_close(choose_task(loss, masks, outputs).losses(outputs, masks).mean(), loss(outputs, masks))
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+@pytest.mark.parametrize("loss", [DiceLoss, GeneralizedDiceLoss, TverskyLoss, DiceCELoss])
+def test_a_loss_that_pools_the_batch_is_taken_of_each_image_alone(loss: Any, classes: int) -> None:
+    # Four classes as four images: nothing in the shapes tells them apart.
+    outputs, masks = random_batch((9, 8), classes)
+    pooled, alone = loss(batch=True, **softmax), loss(**softmax)
+    expected = [alone(outputs[i : i + 1], masks[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(choose_task(pooled, masks, outputs).losses(outputs, masks), torch.stack(expected))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.float32])
+def test_correctness_is_the_mean_dice_of_the_classes_that_are_there(size: tuple[int, ...], kind: torch.dtype) -> None:
+    outputs, masks = random_batch(size)
+    metric = DiceMetric(include_background=False, reduction="none")
+    expected = metric(one_hot(outputs.argmax(1, keepdim=True), 3), one_hot(masks, 3)).nanmean(1)
+    task = choose_task(DiceLoss(**softmax), masks.to(kind), outputs)
+    found = task.correctness(outputs, masks.to(kind))
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    assert found.isnan().tolist() == [False, False, False, True]
+    one_hot_task = choose_task(DiceLoss(softmax=True), one_hot(masks, 3), outputs)
+    torch.testing.assert_close(one_hot_task.correctness(outputs, one_hot(masks, 3)), expected, equal_nan=True)
+
+
+def test_answers_tell_the_classes_of_each_image_and_their_dice() -> None:
+    masks = torch.tensor([[0, 0, 2, 2], [1, 1, 1, 1], [255, 255, 1, 0]]).view(3, 1, 2, 2)
+    outputs = one_hot(torch.tensor([[0, 2, 2, 2], [1, 0, 1, 0], [2, 2, 1, 0]]).view(3, 1, 2, 2), 3)
+    task = choose_task(nn.CrossEntropyLoss(ignore_index=255), masks, outputs)
+    classes, dice, _ = task.answers(outputs, masks)
+    assert classes.tolist() == [[0, -1, 2], [-1, 1, -1], [0, 1, -1]]
+    nan = float("nan")
+    expected = torch.tensor([[2 / 3, nan, 4 / 5], [nan, 2 / 3, nan], [1, 1, nan]])
+    torch.testing.assert_close(dice, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_where_channels_overlap_the_background_is_what_none_covers(channels: int) -> None:
+    masks = torch.tensor([[[1.0, 1, 0, 0], [0, 1, 1, 0]], [[0.0, 0, 0, 0], [0, 0, 0, 0]]])[:, :channels]
+    masks = masks.view(2, channels, 2, 2)
+    task = choose_task(DiceLoss(sigmoid=True), masks, masks)
+    classes, dice, _ = task.answers(masks * 2 - 1, masks)
+    assert classes.tolist() == [list(range(channels + 1)), [0] + [-1] * channels]
+    assert task.correctness(masks * 2 - 1, masks).tolist()[0] == 1 and dice[:, 0].tolist() == [1, 1]
+    torch.testing.assert_close(
+        task.correctness(torch.ones_like(masks), masks)[0], torch.tensor(2 / 3), check_dtype=False
+    )
+
+
+SURE: dict[str, tuple[Callable[..., Tensor], bool]] = {
+    "Dice of probabilities": (DiceLoss(), True),
+    "Tversky of probabilities": (TverskyLoss(), True),
+    "binary cross-entropy of probabilities": (nn.BCELoss(), True),
+    "squares": (nn.MSELoss(), True),
+    "Dice": (DiceLoss(sigmoid=True), False),
+    "Dice and cross-entropy": (DiceCELoss(sigmoid=True), False),
+    "focal": (FocalLoss(), False),
+    "binary cross-entropy": (nn.BCEWithLogitsLoss(), False),
+}
+
+
+@pytest.mark.parametrize("name", SURE)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_loss_tells_whether_outputs_are_logits_or_probabilities(name: str, channels: int) -> None:
+    loss, probabilities = SURE[name]
+    outputs = random_batch((9, 8), channels)[0]
+    task = choose_task(loss, torch.zeros_like(outputs), outputs.sigmoid() if probabilities else outputs)
+    assert isinstance(task, Segmentation) and task.overlapping
+    assert task.threshold == (0.5 if probabilities else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs"),
+    [
+        (DiceLoss(softmax=True), lambda o: o),
+        (DiceLoss(), partial(torch.softmax, dim=1)),
+        (nn.CrossEntropyLoss(), lambda o: o),
+        (FocalLoss(use_softmax=True), lambda o: o),
+    ],
+)
+def test_one_hot_masks_have_one_class_a_pixel_under_a_softmax(loss: Any, outputs: Any) -> None:
+    given, masks = random_batch((9, 8))
+    task = choose_task(loss, one_hot(masks, 3), outputs(given))
+    assert isinstance(task, Segmentation) and not task.overlapping
+
+
+WRONG_LABELS: dict[str, tuple[Tensor, str]] = {
+    "no channel": (torch.zeros(2, 8, 8), r"Expected masks .*got \(2, 8, 8\).*EnsureChannelFirstd"),
+    "as saved in a picture": (torch.tensor([0, 255]).view(2, 1, 1, 1), "from 0 to 2, .*from 0 to 255.*MapLabelValued"),
+    "below 0": (torch.tensor([0.0, -1]).view(2, 1, 1, 1), "from 0 to 2, .*from -1 to 0"),
+    "not a number": (torch.tensor([0.0, float("nan")]).view(2, 1, 1, 1), "from 0 to 2, .*to nan"),
+    "channels of classes": (torch.full((2, 3, 4, 4), 2), r"from 0 to 1, got \(2, 3, 4, 4\)"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_LABELS)
+def test_masks_that_cannot_be_classes_are_refused(name: str) -> None:
+    labels, message = WRONG_LABELS[name]
+    with pytest.raises(LabelError, match=message):
+        Segmentation().check_labels(labels, 3)
+
+
+def test_pixels_that_the_loss_leaves_out_are_accepted() -> None:
+    masks = torch.tensor([0, 255, 2, 1]).view(1, 1, 2, 2)
+    task = Segmentation(nn.CrossEntropyLoss(ignore_index=255))
+    task.check_labels(masks, 3)
+    task.check_outputs(torch.zeros(1, 3, 2, 2), masks, 3)
+    task.check_labels(torch.full((1, 1, 2, 2), 255), 3)
+
+
+MASKS = torch.tensor([0, 1, 2, 1]).view(1, 1, 2, 2)
+WRONG_OUTPUTS: dict[str, tuple[object, Tensor, str]] = {
+    "deep supervision": (torch.zeros(1, 2, 3, 2, 2), MASKS, r"got \(1, 2, 3, 2, 2\).*deep_supervision=False"),
+    "a list": ([torch.zeros(1, 3, 2, 2)], MASKS, "got a list.*deep_supervision=False"),
+    "of another size": (torch.zeros(1, 3, 4, 4), MASKS, r"size of its masks \(1, 1, 2, 2\), got \(1, 3, 4, 4\)"),
+    "of whole images": (torch.zeros(1, 3), MASKS, r"got \(1, 3\)"),
+    "as many as no teacher": (torch.zeros(1, 4, 2, 2), MASKS, "3 channels, as many as the teacher has num_classes"),
+    "as many as no mask": (torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, 2), "2 channels, as many as its masks have"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_OUTPUTS)
+def test_outputs_that_do_not_fit_their_masks_are_refused(name: str) -> None:
+    outputs, masks, message = WRONG_OUTPUTS[name]
+    with pytest.raises(StudentOutputError, match=message):
+        Segmentation().check_outputs(outputs, masks, 3)
+
+
+def test_a_class_needs_an_output_and_classes_are_whole_numbers() -> None:
+    with pytest.raises(LabelError, match="from 0 to 1, as the student has 1 output"):
+        Segmentation().check_outputs(torch.zeros(1, 1, 2, 2), MASKS, None)
+    with pytest.raises(LabelError, match=r"got 0\.5 among them. Resample masks with mode='nearest'"):
+        Segmentation().check_outputs(torch.zeros(1, 3, 2, 2), MASKS / 2, 3)
+
+
+def test_targets_of_a_regression_are_refused() -> None:
+    outputs = random_batch((9, 8), 1)[0]
+    with pytest.raises(LabelError, match=r"such as 0\.3, with a loss of differences \(MSELoss\)"):
+        Segmentation(nn.MSELoss()).check(outputs, torch.full_like(outputs, 0.3))
+    Segmentation(DiceLoss(sigmoid=True)).check(outputs, torch.full_like(outputs, 0.3))
+
+
+def test_chance_is_the_share_of_the_classes() -> None:
+    masks = torch.tensor([0, 0, 0, 1, 2, 2, 0, 255]).view(2, 1, 2, 2)
+    assert Segmentation(nn.CrossEntropyLoss(ignore_index=255)).chance(masks) == pytest.approx((1 / 7 + 2 / 7) / 2)
+    shown = one_hot(masks.where(masks < 3, 0), 3)
+    assert Segmentation().chance(shown) == pytest.approx((1 / 8 + 2 / 8) / 2)
+    assert Segmentation(overlapping=True).chance(shown[:, 1:]) == pytest.approx((1 / 8 + 2 / 8) / 2)
+
+
+def test_proposals_are_the_likeliest_class_of_each_pixel() -> None:
+    outputs = random_batch((9, 8))[0]
+    classes, confidences = Segmentation.propose(outputs)
+    assert torch.equal(classes, outputs.argmax(1, keepdim=True))
+    torch.testing.assert_close(confidences, outputs.softmax(1).amax(1).mean((1, 2)))
+    masks, confidences = Segmentation.propose(outputs[:, :1])
+    assert torch.equal(masks, (outputs[:, :1] > 0).float())
+    torch.testing.assert_close(confidences, outputs[:, 0].abs().sigmoid().mean((1, 2)))

@@ -27,12 +27,12 @@
 #
 # # Wrong labels
 #
-# Three labels of ten are false, and nobody knows which. What can be done about it takes two calls. `audit` lists the
-# labels that are probably false, for a person to look at. `GMCLTrainer` with a few images whose labels are sure trains
-# a student that learns less from the others where they are false.
+# Three labels of ten are wrong, and it is not known which. Two tools help. `audit` lists the labels that are probably
+# wrong, for a person to check. `GMCLTrainer` with a few images with checked labels trains a student that learns less
+# from wrong labels.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium. They show no tissue and no patient. Because they are
-# drawn, this notebook knows which labels are false; audit and training do not.
+# drawn, this notebook knows which labels are wrong; audit and training do not.
 
 # %% [markdown]
 # ## Setup environment
@@ -103,8 +103,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## A noisy table
 #
-# Two grades, normal and CIN2. Of each, 20 images were read twice: their labels are sure, and the column `trusted` says
-# so. Of the others, 30 % have the other class's label.
+# Two grades, normal and CIN2. Twenty images of each were read twice: their labels are checked, and the column `trusted`
+# marks them. Of the other images, 30 % have the label of the other class.
 
 # %%
 phantom = make_phantom(root_dir / f"phantom_{images_per_class['images']}", images_per_class, size=32)
@@ -128,7 +128,7 @@ print(f"{sum(images_per_class['images'] for _ in grades)} images, {len(false)} l
 # ## A list of suspicious labels
 #
 # One call, or on the command line `python -m monai_gmcl audit noisy.csv audit --image_size 32`. Each image is judged by
-# students that did not train on its label; all of them train on the trusted images.
+# students that were not trained on its label. All of them are trained on the trusted images.
 
 # %%
 report = StringIO()
@@ -147,13 +147,14 @@ with open(root_dir / "audit" / "label_audit.csv", newline="") as file:
 print(json.loads((root_dir / "audit" / "label_audit.json").read_text())["students"])
 
 # %% [markdown]
-# The most suspicious images, as `label_audit.png` shows them:
+# The most suspicious images, from `label_audit.png`:
 
 # %%
 display(Image(str(root_dir / "audit" / "label_audit.png"), width=700))
 
 # %% [markdown]
-# How many of those at the top of the list are false, beside a list in random order? Only this notebook can tell.
+# How many of the labels at the top of the list are wrong, compared with a list in random order? Only this notebook
+# knows.
 
 # %%
 hits = torch.tensor([row["image"] in false for row in suspects]).double()
@@ -168,12 +169,12 @@ plt.show()
 print(f"false labels: {hits.mean():.1%} of all, {hits[:30].mean():.1%} of the first 30")
 
 # %% [markdown]
-# ## A student that learns less from false labels
+# ## A student that learns less from wrong labels
 #
-# `open_data` puts the rows with `yes` in `trusted` into a part of their own. They judge the lessons, as
-# `meta_data_loader`: an image of a lesson counts by how much learning from it would help the whole student on them
-# (`LookAheadWeighting`). Only lessons are weighed, so the real gradient, which brings false labels in as they are, gets
-# a small weight.
+# `open_data` puts the rows with `yes` in `trusted` into a part of their own. They are used for the look-ahead
+# (`meta_data_loader`): an image of a lesson is weighted by how much learning from it would help the whole student on
+# them (`LookAheadWeighting`). The weights apply to lessons only. The gradient on real images, which includes wrong
+# labels, therefore gets a small weight.
 
 # %%
 data = open_data(root_dir / "noisy.csv", seed=seed)
@@ -217,8 +218,8 @@ weighed = GMCLTrainer(
 weighed.run()
 
 # %% [markdown]
-# Beside it, what else could be done with the same images: take all labels as they are, the trusted ones among them, or
-# learn from the trusted images alone, in as many steps.
+# Two controls use the same images: training on all labels as given, including the trusted ones, and training on the
+# trusted images alone, for as many steps.
 
 # %%
 every = torch.utils.data.ConcatDataset([doubtful, trusted])
@@ -232,18 +233,18 @@ for name, trainer in runs.items():
     print(f"{name:34} AUC {measures['auc']:.3f}, accuracy {measures['accuracy']:.3f}")
 
 # %% [markdown]
-# In the saved run 26 of the first 30 labels on the list are false, and the estimated share, 36 %, is near the true one,
-# with a wide interval. False labels that are taken as they are cost more than a fifth of the accuracy. The weighed
-# student is level with one that learned from the 40 trusted images alone: on these easy drawings they are enough. Which
-# is better depends on how much trusted images can teach by themselves; hold both against each other on your own data,
-# by several seeds.
+# In the saved run 26 of the first 30 labels on the list are wrong, and the estimated share, 36 %, is close to the true
+# one, with a wide interval. Training on all labels as given costs more than a fifth of the accuracy. The student with
+# weights is level with the one that was trained on the 40 trusted images alone: on these easy drawings they are enough.
+# Which is better depends on how much can be learned from the trusted images alone; compare both on your own data with
+# several seeds.
 #
 # ## Where to go from here
 #
 # - In the bundle: `--trusted_dir DIR`, or the column `trusted` in its table. The how-to *Wrong labels* has the details.
-# - `python -m monai_gmcl audit noisy.csv audit --model_file model.pt` asks the student of a training instead.
-# - Look at the images of the list before you change a label: an image that a weak student takes for another class is
-#   on it, too.
+# - `python -m monai_gmcl audit noisy.csv audit --model_file model.pt` uses the student of an earlier training instead.
+# - Look at the images of the list before you change a label: it also holds images that a weak student classifies
+#   wrongly.
 
 # %% [markdown]
 # ## Cleanup data directory

@@ -112,7 +112,7 @@ def test_the_page_shows_all_that_one_wants_to_look_at(tmp_path: Path) -> None:
         "brightness",
     ):
         assert told in page
-    assert "with the last weights. Not for diagnosis" in page
+    assert "with the last checkpoint. Not for diagnosis" in page
 
 
 def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:

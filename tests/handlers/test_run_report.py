@@ -39,6 +39,7 @@ PARTS = [
     "Where the student looks",
     "The teacher",
     "Environment",
+    "The runs",
 ]
 
 

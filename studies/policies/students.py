@@ -19,6 +19,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Standardized(nn.Module):
     """Takes images ``(N, 3, H, W)`` from 0 to 1 to what the weights were trained on."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         for name, values in (("mean", MEAN), ("std", STD)):
@@ -26,8 +29,7 @@ class Standardized(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the images with the channels' mean taken off, divided by their standard deviation."""
-        found: Tensor = (images - self.mean) / self.std
-        return found
+        return (images - self.mean) / self.std
 
 
 def pretrained_student(options: DataOptions) -> nn.Sequential:

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Keys of the output and events that GMCLTrainer has beside MONAI's."""
 
 from __future__ import annotations
 
@@ -31,4 +32,4 @@ class GMCLEvents(EventEnum):
     LESSON_COMPLETED = "lesson_completed"
     """the teacher has set a lesson and the student has looked at it"""
     TEACHER_STEP_COMPLETED = "teacher_step_completed"
-    """the teacher has learned what its last lesson was worth"""
+    """the teacher has been updated by what its last lesson was worth"""

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The trainer: one iteration, told from top to bottom."""
 
 from __future__ import annotations
 

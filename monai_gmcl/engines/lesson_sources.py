@@ -155,7 +155,7 @@ class SourceBuffer:
         """
         latest: dict[int, deque[int]] = {}
         for place, of_image in enumerate(class_ids(labels) if classes is None else classes):
-            for class_id in [of_image] if isinstance(of_image, int) else of_image:
+            for class_id in of_image if isinstance(of_image, Sequence) else [of_image]:
                 if class_id >= 0:
                     latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
         if not latest:

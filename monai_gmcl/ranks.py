@@ -44,8 +44,7 @@ class Ranks:
         """Return the rows of all ranks, rank by rank: ``(n, ...)`` of each to ``(N, ...)``; n may differ."""
         if self.alone:
             return rows
-        gathered = evenly_divisible_all_gather(rows.to(self._device(rows)))
-        return cast(Tensor, gathered).to(rows.device)
+        return evenly_divisible_all_gather(rows.to(self._device(rows)), concat=True).to(rows.device)
 
     def rank_weight(self, own: int, of_all: int) -> float:
         """Return this rank's number of images as a multiple of the mean over ranks."""

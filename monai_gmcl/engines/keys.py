@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Keys of the output and events that GMCLTrainer has beside MONAI's."""
 
 from __future__ import annotations
 

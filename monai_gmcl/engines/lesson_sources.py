@@ -123,8 +123,8 @@ MOST_HOST_BYTES = 2**32
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Rare classes can so be drawn more often than they come. Multi-label images share one drawer; an image with a mask
-    is in the drawer of each class of which it has a pixel, but kept once. Images stay on the device they came on, and
+    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a
+    mask counts for each class of which that has a pixel, and is kept once. Images stay on the device they came on, and
     cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a state, they are on the CPU,
     fewer of each class where they would take more than 4 GiB. Masks of class indices are kept as uint8 or int16.
 
@@ -134,7 +134,7 @@ class SourceBuffer:
 
     def __init__(self, size: int = 16) -> None:
         self.size = size
-        self._drawers: dict[int, deque[Kept]] = {}
+        self._by_class: dict[int, deque[Kept]] = {}
         self._label_type: torch.dtype | None = None
 
     def add(
@@ -155,9 +155,9 @@ class SourceBuffer:
         """
         latest: dict[int, deque[int]] = {}
         for place, of_image in enumerate(class_ids(labels) if classes is None else classes):
-            for drawer in [of_image] if isinstance(of_image, int) else of_image:
-                if drawer >= 0:
-                    latest.setdefault(drawer, deque(maxlen=self.size)).append(place)
+            for class_id in [of_image] if isinstance(of_image, int) else of_image:
+                if class_id >= 0:
+                    latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
         if not latest:
             return
         self._label_type = labels.dtype
@@ -165,7 +165,7 @@ class SourceBuffer:
         if are_masks(labels):
             labels = _compact(labels)
             in_bytes += labels[0].numel() * labels.element_size()
-        in_bytes *= len(self._drawers.keys() | latest.keys())
+        in_bytes *= len(self._by_class.keys() | latest.keys())
         keep = images.device if self.size * in_bytes <= MOST_BYTES else torch.device("cpu")
         # Of a large batch, only what is kept is copied.
         places = list(dict.fromkeys(place for kept in latest.values() for place in kept))
@@ -176,8 +176,8 @@ class SourceBuffer:
             for place, image, label in zip(places, own_images.to(keep), own_labels.cpu(), strict=True)
         }
         most = max(1, MOST_HOST_BYTES // in_bytes)
-        for drawer, kept_places in latest.items():
-            kept = self._drawers.setdefault(drawer, deque(maxlen=self.size))
+        for class_id, kept_places in latest.items():
+            kept = self._by_class.setdefault(class_id, deque(maxlen=self.size))
             kept.extend(entries[place] for place in kept_places)
             while len(kept) > most:
                 kept.popleft()
@@ -185,7 +185,7 @@ class SourceBuffer:
     @property
     def classes(self) -> list[int]:
         """Classes seen so far, sorted."""
-        return sorted(self._drawers)
+        return sorted(self._by_class)
 
     def draw(
         self, classes: Tensor, generator: torch.Generator, device: torch.device
@@ -204,18 +204,18 @@ class SourceBuffer:
         """
         numbers = torch.rand(len(classes), generator=generator)
         chosen: list[tuple[int, int]] = []
-        for drawer, number in zip(classes.tolist(), numbers.tolist(), strict=True):
-            places = [(drawer, i) for i in range(len(self._drawers[drawer]))]
+        for class_id, number in zip(classes.tolist(), numbers.tolist(), strict=True):
+            places = [(class_id, i) for i in range(len(self._by_class[class_id]))]
             if chosen:
-                drawer, first = chosen[0]
-                shape = self._drawers[drawer][first][0].shape
+                class_id, first = chosen[0]
+                shape = self._by_class[class_id][first][0].shape
                 places = [place for place in places if self._image(place).shape == shape] or [
-                    (drawer, i) for i, one in enumerate(self._drawers[drawer]) if one[0].shape == shape
+                    (class_id, i) for i, one in enumerate(self._by_class[class_id]) if one[0].shape == shape
                 ]
             chosen.append(places[int(number * len(places))])
         # Each goes to the device once, however often it was drawn.
         order = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
-        images, labels, extra = zip(*(self._drawers[drawer][i] for drawer, i in order), strict=True)
+        images, labels, extra = zip(*(self._by_class[class_id][i] for class_id, i in order), strict=True)
         places_in_order = [order[one] for one in chosen]
         found = [stacked([extra[order[one]][k] for one in chosen], device) for k in range(len(extra[0]))]
         # After a load some may still be on the CPU.
@@ -225,17 +225,17 @@ class SourceBuffer:
         return _taken(moved, places_in_order), of_all.to(self._label_type or kind), found
 
     def _image(self, place: tuple[int, int]) -> Tensor:
-        drawer, i = place
-        return self._drawers[drawer][i][0]
+        class_id, i = place
+        return self._by_class[class_id][i][0]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all images and labels with what else belongs to them, and which of them each class has."""
-        entries = {id(one): one for kept in self._drawers.values() for one in kept}
+        entries = {id(one): one for kept in self._by_class.values() for one in kept}
         order = {one: i for i, one in enumerate(entries)}
         columns = zip(*entries.values(), strict=True) if entries else ((), (), ())
         return {
             **{name: _packed(of_all) for name, of_all in zip(KEPT, columns, strict=True)},
-            "drawers": {drawer: [order[id(one)] for one in kept] for drawer, kept in self._drawers.items()},
+            "drawers": {class_id: [order[id(one)] for one in kept] for class_id, kept in self._by_class.items()},
             "label_type": None if self._label_type is None else str(self._label_type).removeprefix("torch."),
         }
 
@@ -244,13 +244,13 @@ class SourceBuffer:
         if "images" not in state:
             # Before there were masks, each class had its own images.
             kept = state["drawers"].items()
-            entries = {drawer: zip(*(of_one[name] for name in KEPT), strict=True) for drawer, of_one in kept}
-            self._drawers = {drawer: deque(of_one, maxlen=self.size) for drawer, of_one in entries.items()}
+            entries = {class_id: zip(*(of_one[name] for name in KEPT), strict=True) for class_id, of_one in kept}
+            self._by_class = {class_id: deque(of_one, maxlen=self.size) for class_id, of_one in entries.items()}
             return
         all_of_them = list(zip(*(state[name] for name in KEPT), strict=True))
-        self._drawers = {
-            drawer: deque((all_of_them[i] for i in places), maxlen=self.size)
-            for drawer, places in state["drawers"].items()
+        self._by_class = {
+            class_id: deque((all_of_them[i] for i in places), maxlen=self.size)
+            for class_id, places in state["drawers"].items()
         }
         self._label_type = None if state["label_type"] is None else getattr(torch, state["label_type"])
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The gradient by which lessons are judged, and the weights that follow from it."""
 
 from __future__ import annotations
 

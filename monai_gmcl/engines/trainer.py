@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The trainer: one iteration, told from top to bottom."""
 
 from __future__ import annotations
 
@@ -105,8 +106,9 @@ class GMCLTrainer(SupervisedTrainer):
         source_buffer: how many real images of each class lessons are drawn from, the latest.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
             ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
-        task: what labels mean: :class:`monai_gmcl.tasks.Classification` or :class:`monai_gmcl.tasks.MultiLabel`.
-            Default: found out on the first batch, see :func:`monai_gmcl.tasks.choose_task`.
+        task: what labels mean: :class:`monai_gmcl.tasks.Classification`, :class:`monai_gmcl.tasks.MultiLabel` or
+            :class:`monai_gmcl.tasks.Segmentation`. Default: found out on the first batch, see
+            :func:`monai_gmcl.tasks.choose_task`.
         compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
             graphs lose the derivatives that hypergradients take.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one updates the teacher.
@@ -123,11 +125,13 @@ class GMCLTrainer(SupervisedTrainer):
 
         Refused, though SupervisedTrainer takes it:
 
-        - dense labels (segmentation), labels outside 0 to 1 (regression), those between 0 and 1 with a loss of
-          differences: LabelError; a class index that ``ignore_index`` (or -100) marks is no label, and is accepted;
+        - labels outside 0 to 1 (regression), those between 0 and 1 with a loss of differences: LabelError; a class
+          index that ``ignore_index`` (or -100) marks is no label, and is accepted;
         - images out of the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
         - a network that returns a tuple or a dictionary, unless an inferer picks the logits: StudentOutputError;
         - logits that are not as many as the teacher's ``num_classes``: StudentOutputError;
+        - masks with a network of deep supervision, unless an inferer picks one output: StudentOutputError; with a
+          teacher that moves points but not their masks: ConfigurationError;
         - a loss that fails on one image alone: ConfigurationError; one that is no mean over images, and none weighted
           by label, is warned of;
         - extra inputs of ``prepare_batch`` that are no tensors, numbers, strings, None, lists, tuples or dictionaries,

@@ -109,19 +109,11 @@ def policy_to_monai(
     if keys is not None:
         names = [keys] if isinstance(keys, str) else list(keys)
         steps = [{**step, "_target_": f"{step['_target_']}d", "keys": names} for step in steps]
-    described = {
-        "teacher": type(teacher).__name__,
-        "spatial_size": size,
-        "difficulty": description["difficulty"],
-        "value_range": list(teacher.value_range),
-        "ranges": description["ranges"],
-        "turned_down": description["turned_down"],
-        "left_out": left_out,
-    }
+    own = {"teacher": type(teacher).__name__, "spatial_size": size, "value_range": list(teacher.value_range)}
     # Lazy: rotation, zoom, shear and shift are one resampling, as in the teacher. In 2-D, MONAI 1.6 fails at that where
     # one of them acts and another does not (it multiplies a 3 x 3 with a 4 x 4 matrix).
     policy = {"_target_": "monai.transforms.Compose", "transforms": steps, "lazy": teacher.spatial_dims == 3}
-    return MonaiPolicy({"policy": policy, "policy_description": described}, left_out)
+    return MonaiPolicy({"policy": policy, "policy_description": {**own, **description, "left_out": left_out}}, left_out)
 
 
 def _to_unit_range(teacher: Teacher) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.labels import are_masks
 from monai_gmcl.one_thread import one_thread
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty, label_rows
 from monai_gmcl.transforms.synthetic_meta import synthetic_image
@@ -43,7 +44,7 @@ class RandTeacherAugment(RandomizableTransform):
 
     Shape:
         image ``(C, H, W)`` or ``(C, D, H, W)`` in the teacher's ``value_range``; shape, type and device are kept.
-        Work is done in float32; integer images are rounded.
+        Work is done in float32; integer images are rounded. A mask ``(K, *spatial)`` keeps its type and its values.
 
     Raises:
         ConfigurationError: neither a module nor a path, a probability outside 0 to 1, a wrong difficulty; in use, an
@@ -75,27 +76,40 @@ class RandTeacherAugment(RandomizableTransform):
             strength = self.R.uniform(*self.difficulty)
             self._drawn = int(self.R.randint(MAX_SEED, dtype="uint32")), strength
 
-    def __call__(self, img: NdarrayOrTensor, label: Any = None, randomize: bool = True) -> Tensor:
+    def __call__(self, img: NdarrayOrTensor, label: Any = None, randomize: bool = True) -> Tensor | tuple[Tensor, Any]:
         """Apply the transform.
 
         Args:
             img: the image, channel first.
-            label: its class, or float labels ``(K,)``; may be None where the teacher looks at no labels.
+            label: its class, float labels ``(K,)``, or its mask ``(K, *spatial)``; may be None where the teacher looks
+                at no labels.
             randomize: whether to draw anew, or to repeat what was drawn last.
+
+        Returns:
+            The image; with a mask, the image and the mask, which has moved along.
         """
         image: Tensor = convert_to_tensor(img, track_meta=get_track_meta())
         if randomize:
             self.randomize()
+        rows = None if label is None else label_rows(label)
+        of_pixels = are_masks(rows)
         if not self._do_transform:
-            return image
+            return (image, label) if of_pixels else image
         if self._drawn is None:
             raise ConfigurationError("Nothing was drawn yet: call randomize() first, or with randomize=True.")
         seed, difficulty = self._drawn
-        rows = None if label is None else label_rows(label)
-        plain = convert_to_tensor(image, track_meta=False)
+        plain = convert_to_tensor(image, track_meta=False)[None]
+        rows = None if rows is None else rows.to(plain.device)
         with one_thread():
-            changed = self.teacher(plain[None], None if rows is None else rows.to(plain.device), seed, difficulty)[0]
-        if not isinstance(image, MetaTensor):
+            changed = self.teacher(plain, rows, seed, difficulty)[0]
+            changed = self._described(changed, image, None if of_pixels else rows)
+            if rows is None or not of_pixels:
+                return changed
+            mask = self.teacher.change_masks(rows, plain, seed, difficulty)[0]
+        return changed, self._described(mask, label, None)
+
+    def _described(self, changed: Tensor, source: Any, rows: Tensor | None) -> Tensor:
+        if not isinstance(source, MetaTensor) or self._drawn is None:
             return changed
-        source = image if self.teacher.needs_images else None
-        return synthetic_image(changed, source, self.teacher.name, rows, seed, difficulty)
+        kept = source if self.teacher.needs_images else None
+        return synthetic_image(changed, kept, self.teacher.name, rows, *self._drawn)

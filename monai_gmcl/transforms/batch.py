@@ -19,6 +19,7 @@ from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.labels import are_masks
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty
 from monai_gmcl.transforms.synthetic_meta import mixed_batch
 
@@ -49,8 +50,8 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
             the network.
 
     Shape:
-        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, 1)`` or float ``(B, K)``, or None where
-        the teacher looks at no labels.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, 1)`` or float ``(B, K)``, masks
+        ``(B, K, *spatial)``, which move with their images, or None where the teacher looks at no labels.
 
     Raises:
         ConfigurationError: neither a module nor a path, an unknown mode, a wrong fraction or difficulty; in use, images
@@ -122,11 +123,16 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
         index = torch.as_tensor(self._sources, device=real.device)
         chosen = None if plain_labels is None else plain_labels[index]
         synthetic = self.teacher(real[index], chosen, self._seed, self._strength)
+        of_pixels = are_masks(chosen)
+        if chosen is not None and of_pixels:
+            chosen = self.teacher.change_masks(chosen, real[index], self._seed, self._strength)
         rows, fresh = torch.arange(len(real)), torch.zeros(len(real), dtype=torch.bool)
         sources = torch.as_tensor(self._sources)
         if self.mode == "replace":
             together = real.index_copy(0, index, synthetic)
             fresh[sources] = True
+            if plain_labels is not None and chosen is not None and of_pixels:
+                labels = plain_labels.index_copy(0, index, chosen)
         else:
             together = torch.cat([real, synthetic])
             labels = None if plain_labels is None or chosen is None else torch.cat([plain_labels, chosen])
@@ -139,7 +145,7 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
                 fresh,
                 keep_geometry=self.teacher.needs_images,
                 teacher=self.teacher.name,
-                labels=None if labels is None else convert_to_tensor(labels, track_meta=False),
+                labels=None if labels is None or of_pixels else convert_to_tensor(labels, track_meta=False),
                 seed=self._seed,
                 difficulty=self._strength,
             )

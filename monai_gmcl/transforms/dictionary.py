@@ -15,7 +15,9 @@ from monai.utils.enums import PostFix
 from torch import nn
 
 from monai_gmcl.exceptions import LabelError
+from monai_gmcl.labels import are_masks
 from monai_gmcl.transforms.array import RandTeacherAugment
+from monai_gmcl.transforms.frozen_teacher import label_rows
 
 __all__ = ["RandTeacherAugmentD", "RandTeacherAugmentDict", "RandTeacherAugmentd"]
 
@@ -23,19 +25,23 @@ __all__ = ["RandTeacherAugmentD", "RandTeacherAugmentDict", "RandTeacherAugmentd
 class RandTeacherAugmentd(RandomizableTransform, MapTransform):
     """Dictionary-based version of :class:`RandTeacherAugment`.
 
-    Images of several keys get the same latents. Separate meta dictionaries of these keys (``image_meta_dict``, from
-    readers that are told to make them) are removed, since they hold file names. Other entries stay as they are.
+    Images of several keys get the same latents. A mask moves along where its key is among them:
+    ``RandTeacherAugmentd(["image", "label"], teacher)``. Separate meta dictionaries of these keys
+    (``image_meta_dict``, from readers that are told to make them) are removed, since they hold file names. Other
+    entries stay as they are.
 
     Args:
-        keys: keys of the images.
+        keys: keys of the images and, where it is a mask ``(K, *spatial)``, of the label.
         teacher: a teacher, of which a copy is taken, or the path of a teacher file.
         prob: probability of synthetic images.
         difficulty: strength of the change, or a range ``(low, high)`` from which it is drawn uniformly.
-        label_key: key of the label; None where the teacher looks at no labels. The label stays as it is.
+        label_key: key of the label; None where the teacher looks at no labels. A label of the whole image stays as it
+            is.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
-        LabelError: in use, no label under ``label_key``; and all that :class:`RandTeacherAugment` raises.
+        LabelError: in use, no label under ``label_key``, a mask there whose key is not among ``keys``, or none where
+            it is; and all that :class:`RandTeacherAugment` raises.
     """
 
     backend = RandTeacherAugment.backend
@@ -72,10 +78,28 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
         """Apply the transform to the images of one item."""
         d = dict(data)
         self.randomize()
+        label = self._label(d)
+        moves = self._check_mask(label)
         for key in self.key_iterator(d):
-            d[key] = self.rand_teacher_augment(d[key], self._label(d), randomize=False)
+            if not (moves and key == self.label_key):
+                changed = self.rand_teacher_augment(d[key], label, randomize=False)
+                if isinstance(changed, tuple):
+                    changed, d[self.label_key] = changed
+                d[key] = changed
             d.pop(PostFix.meta(key), None)
         return d
+
+    def _check_mask(self, label: Any) -> bool:
+        """Whether the label is a mask, whose key is given."""
+        is_mask, given = label is not None and are_masks(label_rows(label)), self.label_key in self.keys
+        if is_mask and not given:
+            raise LabelError(
+                f"The label under {self.label_key!r} is a mask, which must move with its image: give its key, too, "
+                f"keys={[*self.keys, self.label_key]}."
+            )
+        if given and label is not None and not is_mask:
+            raise LabelError(f"Expected a mask (K, *spatial) under {self.label_key!r}, one of the keys, got {label!r}.")
+        return is_mask
 
     def _label(self, d: Mapping[Hashable, Any]) -> Any:
         if self.label_key is None:

@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError, TeacherError
-from monai_gmcl.labels import checked_for_teacher
+from monai_gmcl.labels import are_masks, checked_for_teacher
 from monai_gmcl.teachers import Teacher, load_teacher
 from monai_gmcl.teachers.base import draw_latents
 
@@ -62,9 +62,9 @@ class FrozenTeacher:
         """Make synthetic images.
 
         Images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work; labels
-        ``(B,)`` or ``(B, 1)`` integer classes, or ``(B, K)`` float; None where the teacher looks at none. The seed
-        decides the latents: the same one gives the same images on one kind of device, of the same shape, type and
-        device, with no autograd graph.
+        ``(B,)`` or ``(B, 1)`` integer classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``, see
+        :meth:`change_masks`; None where the teacher looks at none. The seed decides the latents: the same one gives the
+        same images on one kind of device, of the same shape, type and device, with no autograd graph.
 
         Raises:
             ConfigurationError: images of other channels or dimensions.
@@ -74,19 +74,46 @@ class FrozenTeacher:
         """
         images = images.detach()
         self._check(images)
-        if labels is not None:
+        if labels is not None and not are_masks(labels):
             labels = checked_for_teacher(labels, getattr(self.module, "num_classes", None))
         self._move(images.device)
-        generator = torch.Generator(device=images.device).manual_seed(seed)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            latents = draw_latents(self.module, len(images), images.shape[1:], generator)
-            changed = self._run(images.float(), labels, latents.to(images.device), difficulty)
+            changed = self._run(images.float(), labels, self._latents(images, seed), difficulty)
         if changed.shape != images.shape:
             raise TeacherError(
                 f"Expected {self.name} to return images shaped {tuple(images.shape)}, got {tuple(changed.shape)}."
             )
         whole_numbers = not images.dtype.is_floating_point
         return (changed.round() if whole_numbers else changed).to(images.dtype)
+
+    def change_masks(self, masks: Tensor, images: Tensor, seed: int, difficulty: float) -> Tensor:
+        """Move masks as a call with the same seed moves their images; a plain module leaves them as they are.
+
+        Args:
+            masks: ``(B, K, *spatial)`` of any type, on the device of the images.
+            images: those images, ``(B, C, *spatial)``.
+            seed: decides the latents.
+            difficulty: strength of the change.
+
+        Raises:
+            LabelError: masks of another size than the images.
+            ConfigurationError: a teacher whose changes masks cannot follow.
+        """
+        if masks.shape[2:] != images.shape[2:]:
+            raise LabelError(
+                f"Expected masks of the images' size {tuple(images.shape[2:])}, got {tuple(masks.shape[1:])}."
+            )
+        change = getattr(self.module, "change_labels", None)
+        if change is None:
+            return masks
+        self._move(images.device)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            moved: Tensor = change(masks.detach(), self._latents(images, seed), difficulty)
+        return moved
+
+    def _latents(self, images: Tensor, seed: int) -> Tensor:
+        generator = torch.Generator(device=images.device).manual_seed(seed)
+        return draw_latents(self.module, len(images), images.shape[1:], generator).to(images.device)
 
     def _run(self, images: Tensor, labels: Tensor | None, latents: Tensor, difficulty: float) -> Tensor:
         if labels is not None:

@@ -404,3 +404,55 @@ def test_images_without_a_class_are_not_kept() -> None:
     buffer.add(torch.rand(3, 1, 4, 4), torch.tensor([-100, 2, -100]), classes=[-1, 2, -1])
     buffer.add(torch.rand(1, 1, 4, 4), torch.tensor([-100]), classes=[-1])
     assert buffer.classes == [2] and len(buffer.state_dict()["drawers"][2]) == 1
+
+
+def masks_of(*sets: tuple[int, ...]) -> torch.Tensor:
+    """Masks (n, 1, 2, 2) that hold these classes."""
+    return torch.tensor([(*values, *[values[0]] * (4 - len(values))) for values in sets]).view(-1, 1, 2, 2)
+
+
+CLASSES = [[0, 1, -1], [0, -1, 2], [0, -1, -1]]
+
+
+def of_masks(size: int = 4, kind: torch.dtype = torch.int64) -> SourceBuffer:
+    buffer = SourceBuffer(size)
+    images = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    buffer.add(images, masks_of((0, 1), (0, 2), (0,)).to(kind), CLASSES)
+    return buffer
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.float32])
+def test_images_that_hold_a_class_are_drawn_for_it_with_masks_of_the_type_in_which_they_came(kind: torch.dtype) -> None:
+    buffer = of_masks(kind=kind)
+    loaded = SourceBuffer(4)
+    loaded.load_state_dict(buffer.state_dict())
+    for one in (buffer, loaded):
+        assert one.classes == [0, 1, 2]
+        wanted = torch.tensor([0, 1, 2] * 10)
+        images, masks, _ = one.draw(wanted, torch.Generator().manual_seed(0), torch.device("cpu"))
+        assert masks.dtype == kind and all(k in mask for k, mask in zip(wanted.tolist(), masks, strict=True))
+        assert set(images[wanted == 0].unique().tolist()) == {0, 1, 2}
+        assert images[wanted == 1].unique().tolist() == [0] and images[wanted == 2].unique().tolist() == [1]
+
+
+def test_an_image_of_many_classes_is_kept_once_and_its_mask_as_small_numbers() -> None:
+    state = of_masks().state_dict()
+    assert state["images"].shape == (3, 1, 2, 2) and state["labels"].dtype == torch.uint8
+    assert state["drawers"] == {0: [0, 1, 2], 1: [0], 2: [1]}
+    buffer = of_masks()
+    buffer.add(torch.ones(1, 1, 2, 2), masks_of((-100, 1)), [[-1, 1, -1]])
+    kinds = {mask.dtype for mask in buffer.state_dict()["labels"]}
+    assert kinds == {torch.uint8, torch.int16}
+    _, masks, _ = buffer.draw(torch.tensor([1] * 20), torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert masks.unique().tolist() == [-100, 0, 1] and masks.dtype == torch.int64
+
+
+def test_soft_masks_stay_as_they_are() -> None:
+    buffer, masks = SourceBuffer(4), torch.full((1, 1, 2, 2), 0.3)
+    buffer.add(torch.ones(1, 1, 2, 2), masks, [[0]])
+    assert torch.equal(buffer.draw(torch.tensor([0]), torch.Generator().manual_seed(0), torch.device("cpu"))[1], masks)
+
+
+def test_no_more_are_kept_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesson_sources, "MOST_HOST_BYTES", 2 * 3 * (4 * 4 + 4))
+    assert of_masks().state_dict()["drawers"] == {0: [0, 1], 1: [2], 2: [0]}

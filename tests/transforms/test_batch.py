@@ -249,3 +249,14 @@ def test_batches_that_do_not_fit_raise(teacher, change, error, message):
 def test_wrong_arguments_raise(teacher, arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         TeacherBatchAugment(teacher, **arguments)
+
+
+@pytest.mark.parametrize("mode", ["replace", "append"])
+def test_masks_move_with_their_images(mode):
+    teacher = PolicyTeacher(2, 3, 2, include=["flip", "quarter_turn"], probability=1.0)
+    images = (torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.5).float() * 0.8
+    batch = {"image": images, "label": (images[:, :1] > 0.5).long()}
+    changed, masks = TeacherBatchAugment(teacher, 0.5, mode).set_random_state(0)(batch)
+    assert len(changed) == len(masks) == (6 if mode == "replace" else 9) and masks.dtype == torch.int64
+    assert torch.equal(masks, (changed[:, :1] > 0.5).long())
+    assert mode == "append" or not torch.equal(masks, batch["label"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from monai.data import CacheDataset, Dataset, PersistentDataset, list_data_collate
+from monai.data import CacheDataset, Dataset, MetaTensor, PersistentDataset, list_data_collate
 from monai.transforms import Compose, Lambdad, RandFlipd
 from monai.utils import set_determinism
 
@@ -177,3 +177,57 @@ def test_the_aliases_are_monai_s():
 def test_wrong_arguments_raise_as_in_the_array_version(teacher):
     with pytest.raises(ConfigurationError, match="prob must be from 0 to 1, got 2"):
         RandTeacherAugmentd("image", teacher, 2)
+
+
+def with_mask(kind=torch.uint8):
+    """An item whose mask says where its image is bright."""
+    item = items(1)[0]
+    item["image"] = (item["image"] > 0.5).float() * 0.8
+    return {**item, "label": (item["image"][:1] > 0.5).to(kind)}
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_mask_moves_with_its_image(kind, tracked):
+    teacher = PolicyTeacher(2, 3, 2, include=["flip", "quarter_turn"], probability=1.0)
+    transform = RandTeacherAugmentd(["image", "label"], teacher, 1.0).set_random_state(0)
+    item = with_mask(kind)
+    item = {**item, "image": MetaTensor(item["image"]), "label": MetaTensor(item["label"])} if tracked else item
+    for _ in range(8):
+        changed = transform(item)
+        assert changed["label"].dtype == kind
+        assert torch.equal(changed["label"], (changed["image"][:1] > 0.5).to(kind))
+        assert "label" not in getattr(changed["image"], "meta", {})
+    assert changed["patient"] == item["patient"]
+
+
+def test_a_mask_keeps_its_values_and_its_geometry(private_image):
+    private_image = MetaTensor(private_image[:, :12, :12], meta=private_image.meta)
+    mask = MetaTensor(with_mask()["label"] * 3, meta=private_image.meta)
+    transform = RandTeacherAugmentd(["image", "label"], PolicyTeacher(2, 3, 4), 1.0).set_random_state(0)
+    moved = transform({"image": private_image, "label": mask})["label"]
+    assert moved.shape == mask.shape and set(moved.unique().tolist()) == {0, 3}
+    assert torch.equal(moved.affine, mask.affine) and "filename_or_obj" not in moved.meta
+
+
+def test_the_array_version_gives_image_and_mask():
+    teacher = PolicyTeacher(2, 3, 2)
+    item = with_mask()
+    array = RandTeacherAugment(teacher, 0.5).set_random_state(3)
+    dictionary = RandTeacherAugmentd(["image", "label"], teacher, 0.5).set_random_state(3)
+    for _ in range(6):
+        image, mask = array(item["image"], item["label"])
+        changed = dictionary(item)
+        assert torch.equal(changed["image"], image) and torch.equal(changed["label"], mask)
+
+
+def test_a_mask_is_never_left_behind():
+    item = with_mask()
+    with pytest.raises(LabelError, match=r"is a mask, which must move.*keys=\['image', 'label'\]"):
+        RandTeacherAugmentd("image", PolicyTeacher(2, 3, 2), 0.0)(item)
+    with pytest.raises(LabelError, match="Expected a mask .* under 'label', one of the keys, got 1"):
+        RandTeacherAugmentd(["image", "label"], PolicyTeacher(2, 3, 2), 1.0)({**item, "label": 1})
+    with pytest.raises(LabelError, match=r"images' size \(12, 12\), got \(1, 6, 12\)"):
+        RandTeacherAugmentd(["image", "label"], PolicyTeacher(2, 3, 2), 1.0)({**item, "label": item["label"][:, :6]})
+    with pytest.raises(ConfigurationError, match="masks, .*cannot follow"):
+        RandTeacherAugmentd(["image", "label"], ImageTeacher(2, 3, 2), 1.0)(item)

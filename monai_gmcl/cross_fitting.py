@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from monai.engines.trainer import SupervisedTrainer
 from monai.handlers.lr_schedule_handler import LrScheduleHandler
 from monai.transforms.compose import Compose
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import Subset
 from tqdm import tqdm
 
@@ -28,17 +29,22 @@ __all__ = ["Fitting", "class_probabilities", "cross_fit", "folds_of"]
 Judged = Callable[[Item, Tensor, Tensor], None]
 """Called with an item, the class probabilities ``(K,)`` of its image, and the image."""
 JUDGED_AT_ONCE = 100
+DEALS = 3
+"""How many times folds are dealt: an image is judged by the mean of as many students."""
 
 
 @dataclass(frozen=True)
 class Fitting:
     """How the student of each fold is trained: AdamW with a one-cycle schedule, cross-entropy, all labels alike.
 
+    A student that trains for long learns false labels by heart, and then judges other images by them. So there are
+    students of a quarter of the epochs, of half of them, and of all.
+
     Attributes:
         network: the untrained student, images to logits; each fold begins with a copy.
         load: from an item to one whose ``image`` is a tensor ``(C, ...)`` with values from 0 to 1.
         random_transforms: of the training's images.
-        max_epochs: 1 or more.
+        max_epochs: of the longest training, 1 or more.
         batch_size: 2 or more.
         learning_rate: the highest of the schedule, above 0.
         seed: of everything random.
@@ -50,7 +56,7 @@ class Fitting:
     random_transforms: Sequence[Callable[[Any], Any]] = ()
     max_epochs: int = 20
     batch_size: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     seed: int = 0
     device: torch.device = torch.device("cpu")
 
@@ -62,6 +68,11 @@ class Fitting:
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigurationError(f"learning_rate: expected a number above 0, got {self.learning_rate!r}.")
 
+    @property
+    def lengths(self) -> list[int]:
+        """Numbers of epochs, the shortest first."""
+        return sorted({max(1, self.max_epochs // 4), max(1, self.max_epochs // 2), self.max_epochs})
+
 
 def cross_fit(
     items: Sequence[Item],
@@ -71,42 +82,47 @@ def cross_fit(
     further: Sequence[Item] = (),
     twins: Mapping[str, Hashable] | None = None,
     always: Sequence[Item] = (),
-) -> None:
+) -> int:
     """Train a student for each fold of images on the others, and let it judge the fold.
+
+    Of the lengths of training the one counts whose students give the given labels of the folds that they judge the
+    lowest cross-entropy: false labels cannot be foreseen, right ones can. Then folds are dealt twice more.
 
     Args:
         items: with ``image`` (path), ``label`` (a class) and, where known, ``group``, which stays in one fold.
-        folds: number of students, 2 or more.
+        folds: in how many parts the items are dealt, 2 or more.
         fitting: how each is trained.
-        on_judged: called once for each item.
-        further: items that no student trains on: judged by the mean of all.
+        on_judged: called once for each item, in the order of ``items`` and ``further``.
+        further: items that no student trains on: judged by the mean of all students.
         twins: of each path, something equal for images that show the same, which stay in one fold.
         always: items that every student trains on, and that are not judged: their labels are sure.
+
+    Returns:
+        How many epochs the students were trained that judge.
 
     Raises:
         ConfigurationError: no number of folds.
         DataError: too few images, patients or slides for as many folds.
     """
-    numbers = folds_of(items, folds, fitting.seed, twins)
+    deals = [folds_of(items, folds, fitting.seed + deal, twins) for deal in range(DEALS)]
     plain = [{"image": item["image"], "label": item["label"]} for item in (*items, *further, *always)]
     images = CacheDataset(plain, Compose([fitting.load]), progress=False)
-    others = range(len(items), len(items) + len(further))
+    others = list(range(len(items), len(items) + len(further)))
     sure = range(len(items) + len(further), len(plain))
-    sums: dict[int, Tensor] = {}
-    # What is random here is so by the seed, and leaves the caller's generators alone.
-    devices = [fitting.device] if fitting.device.type == "cuda" else []
-    for fold in tqdm(range(folds), desc="cross-fitting", unit="fold"):
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(fitting.seed + fold)
-            learned = [*(i for i, number in enumerate(numbers) if number != fold), *sure]
-            student = _fitted(fitting, images, learned)
-        held_out = [i for i, number in enumerate(numbers) if number == fold]
-        for index, found, image in class_probabilities(student, images, held_out, fitting.device):
-            on_judged(items[index], found, image)
-        for index, found, image in class_probabilities(student, images, others, fitting.device):
-            sums[index] = sums.get(index, 0) + found.double()
-            if fold == folds - 1:
-                on_judged(further[index - len(items)], sums[index] / folds, image)
+    rest = images, others, list(sure)
+    said = {epochs: _judgments(*rest, deals[0], fitting, epochs) for epochs in fitting.lengths}
+    labels = torch.tensor([item["label"] for item in items])
+
+    def error(epochs: int) -> float:
+        return float(functional.nll_loss(said[epochs][: len(items)].clamp(min=1e-12).log(), labels))
+
+    best = min(said, key=error)
+    seeds = [fitting.seed + deal * folds for deal in range(DEALS)]
+    others_said = [_judgments(*rest, deals[k], replace(fitting, seed=seeds[k]), best) for k in range(1, DEALS)]
+    found = torch.stack([said[best], *others_said]).mean(0)
+    for index, item in enumerate((*items, *further)):
+        on_judged(item, found[index], torch.as_tensor(images[index]["image"]).as_subclass(Tensor))
+    return best
 
 
 def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, Hashable] | None = None) -> list[int]:
@@ -161,7 +177,28 @@ def class_probabilities(
         yield from zip(chosen, found, batch, strict=True)
 
 
-def _fitted(fitting: Fitting, images: Any, indices: Sequence[int]) -> nn.Module:
+def _judgments(
+    images: Any, others: Sequence[int], sure: Sequence[int], numbers: Sequence[int], fitting: Fitting, epochs: int
+) -> Tensor:
+    """Class probabilities of the images in folds, then of the others, by students of one length of training."""
+    folds = max(numbers) + 1
+    found: dict[int, Tensor] = {}
+    # What is random here is so by the seed, and leaves the caller's generators alone.
+    devices = [fitting.device] if fitting.device.type == "cuda" else []
+    for fold in tqdm(range(folds), desc=f"cross-fitting, {epochs} epochs", unit="fold"):
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(fitting.seed + fold)
+            learned = [*(i for i, number in enumerate(numbers) if number != fold), *sure]
+            student = _fitted(fitting, images, learned, epochs)
+        held_out = [i for i, number in enumerate(numbers) if number == fold]
+        for index, probabilities, _ in class_probabilities(student, images, held_out, fitting.device):
+            found[index] = probabilities
+        for index, probabilities, _ in class_probabilities(student, images, others, fitting.device):
+            found[index] = found.get(index, 0) + probabilities / folds
+    return torch.stack([found[index] for index in sorted(found)])
+
+
+def _fitted(fitting: Fitting, images: Any, indices: Sequence[int], epochs: int) -> nn.Module:
     """A student that trained on some of the images."""
     network = copy.deepcopy(fitting.network).to(fitting.device)
     chosen: Any = Subset(images, indices)
@@ -173,11 +210,11 @@ def _fitted(fitting: Fitting, images: Any, indices: Sequence[int]) -> nn.Module:
         raise DataError(f"Expected two images or more to train on in each fold, found {len(indices)}.")
     optimizer = torch.optim.AdamW(network.parameters(), lr=fitting.learning_rate)
     # One step more than the run has: ignite's last event comes after the last step.
-    steps = fitting.max_epochs * len(loader) + 1
+    steps = epochs * len(loader) + 1
     schedule: Any = torch.optim.lr_scheduler.OneCycleLR(optimizer, fitting.learning_rate, total_steps=steps)
     trainer = SupervisedTrainer(
         device=fitting.device,
-        max_epochs=fitting.max_epochs,
+        max_epochs=epochs,
         train_data_loader=loader,
         network=network,
         optimizer=optimizer,

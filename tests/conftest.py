@@ -18,7 +18,10 @@ from PIL import Image
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
-GATE = ("bundles/", "docs/", "end_to_end/", "engines/test_leaks.py", "engines/test_ranks.py", "studies/", "tutorials/")
+GATE = (
+    *("bundles/", "docs/", "end_to_end/", "studies/", "tutorials/"),
+    *("engines/test_leaks.py", "engines/test_ranks.py", "commands/test_init.py::test_the_wheel"),
+)
 """Tests that train at length, build, or run programs from end to end; others carry the mark themselves."""
 
 
@@ -27,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests of the gate by their place, and slow ones: ``-m "not gate"`` replaces the usual ``-m "not slow"``."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
-        if place.startswith(GATE) or item.get_closest_marker("slow"):
+        if f"{place}::{item.name}".startswith(GATE) or item.get_closest_marker("slow"):
             item.add_marker("gate")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_gmcl.cross_fitting import Fitting, class_probabilities, cross_fit, folds_of
+from monai_gmcl.cross_fitting import DEALS, Fitting, class_probabilities, cross_fit, folds_of
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 
@@ -51,20 +51,38 @@ FITTING = Fitting(Learner(), load, max_epochs=30, batch_size=4, learning_rate=0.
 def test_each_image_is_judged_once_by_a_student_that_did_not_train_on_it(
     folds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    students: list[Learner] = []
-    judged: list[tuple[str, Learner]] = []
+    asked: list[tuple[int, Learner]] = []
     probabilities = class_probabilities
 
-    def watched(network: Learner, *arguments: Any) -> Any:
-        students.append(network)
-        yield from probabilities(network, *arguments)
+    def watched(network: Learner, images: Any, indices: list[int], *rest: Any) -> Any:
+        asked.extend((index, network) for index in indices)
+        yield from probabilities(network, images, indices, *rest)
 
     monkeypatch.setattr("monai_gmcl.cross_fitting.class_probabilities", watched)
-    data = items(23)
-    cross_fit(data, folds, FITTING, lambda item, found, image: judged.append((item["image"], students[-1])))
-    assert sorted(int(name) for name, _ in judged) == list(range(23))
-    assert all(int(name) not in student.trained_on and len(student.trained_on) > 4 for name, student in judged)
-    assert len(set(map(id, students))) == folds
+    judged: list[str] = []
+    cross_fit(items(23), folds, FITTING, lambda item, found, image: judged.append(item["image"]))
+    assert judged == [str(index) for index in range(23)]
+    times = len(FITTING.lengths) + DEALS - 1
+    assert sorted(index for index, _ in asked) == sorted([*range(23)] * times)
+    assert all(index not in student.trained_on and len(student.trained_on) > 4 for index, student in asked)
+    assert len({id(student) for _, student in asked}) == folds * times
+
+
+def test_the_students_judge_whose_length_of_training_foresees_labels_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Fitting(Learner(), load, max_epochs=20).lengths == [5, 10, 20] and FITTING.lengths == [7, 15, 30]
+    assert [Fitting(Learner(), load, max_epochs=epochs).lengths for epochs in (1, 2, 3)] == [[1], [1, 2], [1, 3]]
+
+    def known(fitting: Fitting, images: Any, indices: Any, epochs: int) -> nn.Module:
+        """Of each number of epochs another student: how sure it is of the class that it finds, rightly or not."""
+        student, sureness = Learner(), {7: 0.5, 15: 2.0, 30: -3.0}[epochs]
+        student.layer.weight.data = torch.tensor([[0.0, -sureness], [0.0, sureness]])
+        student.layer.bias.data = torch.tensor([sureness, -sureness]) / 2
+        return student
+
+    monkeypatch.setattr("monai_gmcl.cross_fitting._fitted", known)
+    found: list[Tensor] = []
+    assert cross_fit(items(24), 3, FITTING, lambda item, chances, _: found.append(chances)) == 15
+    torch.testing.assert_close(torch.stack(found).amax(1), torch.sigmoid(torch.full((24,), 2.0)).double())
 
 
 def test_students_learn_and_the_image_comes_with_its_probabilities() -> None:

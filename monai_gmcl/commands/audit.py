@@ -14,7 +14,7 @@ from monai.data.dataset import Dataset
 from monai.transforms.compose import Compose
 
 from monai_gmcl.commands.init import bundle_folder
-from monai_gmcl.cross_fitting import Fitting, class_probabilities, cross_fit
+from monai_gmcl.cross_fitting import DEALS, Fitting, class_probabilities, cross_fit
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.opening import image_kind
 from monai_gmcl.data.splits import split_off
@@ -47,15 +47,16 @@ def audit(
 ) -> None:
     """List the labels of a data set that are probably wrong, and estimate how many there are.
 
-    Each image is judged by a student that did not train on its label: of the images of training and validation one
-    fold after the other is left out, and a small student learns the rest. Images of the test part are judged by all of
-    them; no student learns from them. Writes ``label_audit.csv``, ``label_audit.png`` and ``label_audit.json``; see
-    :class:`monai_gmcl.handlers.LabelAudit`.
+    Each image is judged by students that did not train on its label: of the images of training and validation one
+    fold after the other is left out, and a small student learns the rest; three times, with other folds. Images of
+    the test part are judged by all of them; no student learns from them. Students that train for long memorize
+    wrong labels, so that three lengths of training are tried first. Writes ``label_audit.csv``, ``label_audit.png``
+    and ``label_audit.json``; see :class:`monai_gmcl.handlers.LabelAudit`.
 
     Args:
         dataset_dir: what the bundle's training takes: a folder, a CSV table or a MONAI JSON datalist.
         out: folder of the files; made if there is none.
-        folds: number of students, 2 or more. Default: 5.
+        folds: number of parts that the images are split into, 2 or more. Default: 5.
         model_file: ``model.pt`` of a training, such as one with weights by the look-ahead: that student judges all
             images instead, including those that it was trained on. It does not suspect labels that it has memorized.
             The column ``part`` says what it was trained on, if the data set is that of its training.
@@ -65,7 +66,9 @@ def audit(
             ``trusted``. Every student learns from them; they are not listed.
         overwrite: whether an earlier audit in ``out`` gives way.
         override: values of the configuration to replace, such as ``--image_size 96``, ``--group_column patient``,
-            ``--max_epochs 30`` (default here: 20) or ``--network_def#layers "[2, 2, 2, 2]"``.
+            ``--max_epochs 30`` (default here: 20; a quarter and half of them are tried, too, and those students judge
+            that foresee labels best), ``--learning_rate 1e-3`` (default here: 5e-4) or
+            ``--network_def#layers "[2, 2, 2, 2]"``.
 
     Raises:
         CheckpointError: a student's file that cannot be used.
@@ -114,7 +117,8 @@ def _configuration(config_file: str | None, override: Mapping[str, Any]) -> Conf
         raise ConfigurationError(f"audit: expected a bundle configuration (JSON or YAML), found no file {str(file)!r}.")
     parser = ConfigParser()
     parser.read_config(file)
-    parser.update({"bundle_root": str(file.resolve().parent.parent), "max_epochs": 20, **override})
+    own = {"max_epochs": 20, "learning_rate": 5e-4}
+    parser.update({"bundle_root": str(file.resolve().parent.parent), **own, **override})
     return parser
 
 
@@ -130,7 +134,7 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
         **{name: parser.get_parsed_content(name) for name in ("max_epochs", "batch_size", "learning_rate", "seed")},
     )
     parts = _each_once(data.parts)
-    students = f"cross-fitting: each image by one of {folds} students that did not train on its label"
+    students = f"cross-fitting in {folds} folds, dealt {DEALS} times: no student judges an image that it trained on"
     trusted = parts.pop("trusted", [])
     if trusted:
         students += f"; all of them trained on {len(trusted)} trusted images, which are not judged"
@@ -139,7 +143,7 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
         students += "; images of the test part by the mean of all, none of which trained on them"
     listed = LabelAudit(folder, data.class_names, students, _part_of(parts), seed=fitting.seed)
     learned = [item for part, items in parts.items() if part != "test" for item in items]
-    cross_fit(
+    epochs = cross_fit(
         learned,
         folds,
         fitting,
@@ -148,6 +152,7 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
         data.twins,
         trusted,
     )
+    listed.students += f"; trained for {epochs} epochs, which of {fitting.lengths} foresee labels best"
     return listed.write()
 
 

@@ -19,6 +19,7 @@ from monai_gmcl.data.litter import is_litter
 
 __all__ = ["is_series", "read_series"]
 
+NIBABEL: Any = nibabel
 UNEVEN = 0.01
 """How much of the usual distance between slices may be missing or too much between two of them."""
 
@@ -49,11 +50,11 @@ def read_series(path: str | os.PathLike[str], limit: int | None = None) -> Any |
     unfit = _series_fault(slices, str(path), limit)
     if unfit is not None:
         return unfit
-    reader = PydicomReader()
+    reader: Any = PydicomReader()
     # What reader.read leaves behind for a folder; it would leave out files that it cannot read.
     reader.has_series, reader.filenames = True, [files]
     array, meta = reader.get_data(slices)
-    return nibabel.Nifti1Image(np.asarray(array, dtype=np.float32), meta["affine"])
+    return NIBABEL.Nifti1Image(np.asarray(array, dtype=np.float32), meta["affine"])
 
 
 def _slices(path: str | os.PathLike[str]) -> list[str]:

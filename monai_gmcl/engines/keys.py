@@ -27,9 +27,9 @@ class GMCLKeys(StrEnum):
 
 
 class GMCLEvents(EventEnum):
-    """Events of GMCLTrainer, in addition to MONAI's ``IterationEvents``."""
+    """Events that GMCLTrainer fires beside MONAI's ``IterationEvents``."""
 
     LESSON_COMPLETED = "lesson_completed"
-    """after the student's pass on a lesson"""
+    """the teacher has set a lesson and the student has looked at it"""
     TEACHER_STEP_COMPLETED = "teacher_step_completed"
-    """after the teacher's optimizer step"""
+    """the teacher has learned what its last lesson was worth"""

@@ -123,8 +123,8 @@ MOST_HOST_BYTES = 2**32
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a
-    mask counts for each class of which that has a pixel, and is kept once. Images stay on the device they came on, and
+    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a mask
+    counts for each class of which it has a pixel, but is kept once. Images stay on the device they came on, and
     cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a state, they are on the CPU,
     fewer of each class where they would take more than 4 GiB. Masks of class indices are kept as uint8 or int16.
 
@@ -235,7 +235,7 @@ class SourceBuffer:
         columns = zip(*entries.values(), strict=True) if entries else ((), (), ())
         return {
             **{name: _packed(of_all) for name, of_all in zip(KEPT, columns, strict=True)},
-            "drawers": {class_id: [order[id(one)] for one in kept] for class_id, kept in self._by_class.items()},
+            "drawers": {drawer: [order[id(one)] for one in kept] for drawer, kept in self._by_class.items()},
             "label_type": None if self._label_type is None else str(self._label_type).removeprefix("torch."),
         }
 
@@ -244,13 +244,13 @@ class SourceBuffer:
         if "images" not in state:
             # Before there were masks, each class had its own images.
             kept = state["drawers"].items()
-            entries = {class_id: zip(*(of_one[name] for name in KEPT), strict=True) for class_id, of_one in kept}
-            self._by_class = {class_id: deque(of_one, maxlen=self.size) for class_id, of_one in entries.items()}
+            entries = {drawer: zip(*(of_one[name] for name in KEPT), strict=True) for drawer, of_one in kept}
+            self._by_class = {drawer: deque(of_one, maxlen=self.size) for drawer, of_one in entries.items()}
             return
         all_of_them = list(zip(*(state[name] for name in KEPT), strict=True))
         self._by_class = {
-            class_id: deque((all_of_them[i] for i in places), maxlen=self.size)
-            for class_id, places in state["drawers"].items()
+            drawer: deque((all_of_them[i] for i in places), maxlen=self.size)
+            for drawer, places in state["drawers"].items()
         }
         self._label_type = None if state["label_type"] is None else getattr(torch, state["label_type"])
 

@@ -103,11 +103,11 @@ def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[
     """Return of equal bins of the highest probability: images, summed confidence, right ones; ``(bins,)`` each."""
     confidence, predicted = probabilities.max(1)
     places = (confidence * bins).long().clamp(max=bins - 1)
-    sums = [
-        torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(0, places, values.double())
-        for values in (confidence, predicted == labels)
-    ]
-    return places.bincount(minlength=bins), *sums
+
+    def summed(values: Tensor) -> Tensor:
+        return torch.zeros(bins, dtype=torch.float64, device=labels.device).index_add_(0, places, values.double())
+
+    return places.bincount(minlength=bins), summed(confidence), summed(predicted == labels)
 
 
 def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many labels are false, and which: scores and estimates from class probabilities.
 
-All take probabilities ``(N, K)``, rows of which sum to 1, and labels as given, int64 ``(N,)``, 0 to K - 1, each of them
-at least once, and raise a ConfigurationError for others. The probabilities of an image must come from a student that
-did not train on its label, or, at the least, does not know false labels by heart.
+The probabilities of an image must come from a student that did not train on its label, or, at the least, does not
+know false labels by heart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,115 +21,112 @@ __all__ = [
     "FalseLabelShare",
     "class_thresholds",
     "confident_classes",
-    "confident_joint",
     "false_label_share",
     "label_joint",
     "normalized_margin",
     "self_confidence",
 ]
 
-Measure = Callable[[Tensor, Tensor], Tensor]
+SUREST_SHARE, LEAST_SUREST = 0.3, 10
+"""How many of the images that are labeled as a class are taken to be surely of it, and at the least."""
 
 
 class FalseLabelShare(NamedTuple):
-    """An estimate of the share of false labels, 0 to 1, and the ends of its interval."""
+    """An estimate of the share of false labels.
+
+    Attributes:
+        share: from 0 to 1.
+        low: lower end of the interval.
+        high: upper end.
+    """
 
     share: float
     low: float
     high: float
 
 
-def _checked(measure: Measure) -> Measure:
-    @wraps(measure)
-    def checked(probabilities: Tensor, labels: Tensor) -> Tensor:
-        check_probabilities(probabilities, labels)
-        return measure(probabilities.double(), labels)
-
-    return checked
-
-
-def _own(probabilities: Tensor, labels: Tensor) -> Tensor:
-    return probabilities.gather(1, labels[:, None])[:, 0]
-
-
-def _thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
-    of_label = torch.zeros_like(probabilities[0]).index_add(0, labels, _own(probabilities, labels))
-    means = of_label / labels.bincount(minlength=len(of_label))
-    # A mean of equal numbers can come out a bit above them all, and then none would reach it.
-    most = torch.zeros_like(means).scatter_reduce(0, labels, _own(probabilities, labels), "amax")
-    return torch.minimum(means, most)
-
-
-def _counted(probabilities: Tensor, labels: Tensor) -> Tensor:
-    sure = probabilities >= _thresholds(probabilities, labels)
-    return torch.where(sure.any(1), probabilities.masked_fill(~sure, -1.0).argmax(1), -1)
-
-
-def _counts(probabilities: Tensor, labels: Tensor) -> Tensor:
-    classes = probabilities.shape[1]
-    counted = _counted(probabilities, labels)
-    pairs = labels[counted >= 0] * classes + counted[counted >= 0]
-    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
-
-
-def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
-    # No row is empty: at least the image that is surest of its own label reaches that label's threshold.
-    counts = _counts(probabilities, labels).double()
-    rows = counts / counts.sum(1, keepdim=True) * labels.bincount(minlength=len(counts))[:, None]
-    return rows / rows.sum()
-
-
-@_checked
 def self_confidence(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious."""
+    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious.
+
+    Args:
+        probabilities: of the classes, ``(N, K)``; rows sum to 1.
+        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Raises:
+        ConfigurationError: other shapes or values.
+    """
+    check_probabilities(probabilities, labels)
     return _own(probabilities, labels)
 
 
-@_checked
 def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return how far the given label's probability is above the best other one's, ``(N,)``, -1 to 1.
 
     ``p(ỹ) - max_{k ≠ ỹ} p(k)``: the lower, the more suspicious; below 0 where the student says another class (Northcutt
     et al. 2021, arXiv 1911.00068). Of two classes the order is that of :func:`self_confidence`.
+
+    Args:
+        probabilities: of the classes, ``(N, K)``; rows sum to 1.
+        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Raises:
+        ConfigurationError: other shapes or values.
     """
-    return _own(probabilities, labels) - probabilities.scatter(1, labels[:, None], -torch.inf).amax(1)
+    check_probabilities(probabilities, labels)
+    others = probabilities.scatter(1, labels[:, None], -torch.inf)
+    return _own(probabilities, labels) - others.amax(1)
 
 
-@_checked
 def class_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return how sure the student is of each class on the images that are labeled so, on average: float64 ``(K,)``.
 
     ``t_j = mean of p(j) over the images with ỹ = j`` (Northcutt et al. 2021, equation 2).
+
+    Args:
+        probabilities: of the classes, ``(N, K)``; rows sum to 1.
+        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Raises:
+        ConfigurationError: other shapes or values.
     """
-    return _thresholds(probabilities, labels)
+    check_probabilities(probabilities, labels)
+    return _thresholds(probabilities.double(), labels)
 
 
-@_checked
 def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the class as which each image counts, int64 ``(N,)``; -1 where the student is sure of none.
 
     Of the classes whose probability reaches its threshold (:func:`class_thresholds`) the most probable one.
+
+    Args:
+        probabilities: of the classes, ``(N, K)``; rows sum to 1.
+        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Raises:
+        ConfigurationError: other shapes or values.
     """
-    return _counted(probabilities, labels)
+    check_probabilities(probabilities, labels)
+    return _counted(probabilities.double(), labels)
 
 
-@_checked
-def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how many images with each given label (rows) count as each class (columns), int64 ``(K, K)``.
-
-    ``C_{ỹ=i, y*=j}`` of Northcutt et al. 2021, equation 1: images with ỹ = i whose :func:`confident_classes` is j.
-    """
-    return _counts(probabilities, labels)
-
-
-@_checked
 def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the estimated joint distribution of given (rows) and true labels (columns), float64 ``(K, K)``, sum 1.
 
-    Each row of :func:`confident_joint` is scaled to the number of images with that given label, then all to 1
-    (Northcutt et al. 2021, equation 3).
+    The images that the student takes most surely for class k, 30 % of as many as are labeled so, are taken to be of
+    class k: the labels that they were given tell how images of class k are labeled, ``T[k, j] = P(ỹ = j | y = k)``
+    (Patrini et al. 2017, arXiv 1609.03683). How often each class is true follows from ``P(ỹ) = Tᵀ P(y)``. Confident
+    learning (Northcutt et al. 2021) takes about half of the images for sure, and so counts the mistakes of a weak
+    student as false labels.
+
+    Args:
+        probabilities: of the classes, ``(N, K)``; rows sum to 1.
+        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
+
+    Raises:
+        ConfigurationError: other shapes or values.
     """
-    return _joint(probabilities, labels)
+    check_probabilities(probabilities, labels)
+    return _joint(probabilities.double(), labels)
 
 
 def false_label_share(
@@ -140,13 +135,13 @@ def false_label_share(
     """Estimate the share of labels that are false: 1 minus the diagonal of :func:`label_joint`.
 
     The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
-    would differ for other images; it does not say how far a student that knows the classes badly misleads it: images
-    that the student surely takes for another class count as false labels. Where one class alone is mislabeled, a part
-    of its false labels, up to a third in simulations, is missed.
+    would differ for other images; it does not say how far a student that knows the classes badly misleads it: an image
+    that is among those it is surest of, and is of another class, counts as a false label. Labels that are false on hard
+    images alone are missed, since the surest images are easy ones.
 
     Args:
-        probabilities: of the classes.
-        labels: as given.
+        probabilities: of the classes, ``(N, K)``; rows sum to 1.
+        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
         resamples: number of bootstrap samples, 1 or more.
         level: of the interval, between 0 and 1.
         seed: of the samples.
@@ -171,5 +166,40 @@ def false_label_share(
     return FalseLabelShare(_share(probabilities, labels), low, high)
 
 
+def _own(probabilities: Tensor, labels: Tensor) -> Tensor:
+    return probabilities.gather(1, labels[:, None])[:, 0]
+
+
+def _thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
+    of_label = torch.zeros_like(probabilities[0]).index_add(0, labels, _own(probabilities, labels))
+    means = of_label / labels.bincount(minlength=len(of_label))
+    # A mean of equal numbers can come out a bit above them all, and then none would reach it.
+    most = torch.zeros_like(means).scatter_reduce(0, labels, _own(probabilities, labels), "amax")
+    return torch.minimum(means, most)
+
+
+def _counted(probabilities: Tensor, labels: Tensor) -> Tensor:
+    sure = probabilities >= _thresholds(probabilities, labels)
+    return torch.where(sure.any(1), probabilities.masked_fill(~sure, -1.0).argmax(1), -1)
+
+
+def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
+    classes = probabilities.shape[1]
+    counts = labels.bincount(minlength=classes)
+    rows = []
+    for label, count in enumerate(counts.tolist()):
+        own = probabilities[:, label]
+        surest = max(math.ceil(SUREST_SHARE * count), min(LEAST_SUREST, count))
+        # Whoever is as sure as the last of them belongs to them.
+        reached = own >= own.topk(surest).values[-1]
+        rows.append(labels[reached].bincount(minlength=classes).double() / reached.sum())
+    transitions = torch.stack(rows)
+    given = counts.double()[:, None] / counts.sum()
+    # Never negative, and of least norm where the student cannot tell classes apart.
+    true = torch.linalg.lstsq(transitions.T.cpu(), given.cpu(), driver="gelsd").solution[:, 0].clamp(min=0)
+    joint = transitions.T * (true / true.sum()).to(transitions)
+    return joint / joint.sum()
+
+
 def _share(probabilities: Tensor, labels: Tensor) -> float:
-    return float(1 - _joint(probabilities, labels).trace())
+    return float(_joint(probabilities, labels).fill_diagonal_(0).sum())

@@ -46,7 +46,9 @@ def pooled_table(results: Results, cells: Sequence[Cell]) -> Table:
         for arm in results.arms(cells)
         if arm != "gmcl"
     ]
-    return Table("AUC of GMCL minus that of the method, pooled over n", ["method", *map(CHECKPOINTS.get, MAIN)], rows)
+    return Table(
+        "AUC of GMCL minus that of the method, pooled over n", ["method", *(CHECKPOINTS[name] for name in MAIN)], rows
+    )
 
 
 def robust_table(results: Results, cells: Sequence[Cell]) -> Table:

@@ -31,10 +31,6 @@ from monai_gmcl.data_check.looks import Look, look_at
 from monai_gmcl.exceptions import DataError
 
 LIMIT = 10**6
-SHORT = settings(
-    max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
-LONG = settings(max_examples=20000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 def _encoded(values: Any, **options: Any) -> bytes:
@@ -185,40 +181,26 @@ def _read_list(path: Path, text: bytes, read: Callable[[Path], Any], group: str 
     assert report.table().splitlines()[-1] == report.summary()
 
 
-@given(file=damaged_files())
-@SHORT
-def test_a_damaged_image_is_read_or_refused_by_name(folder: Path, file: tuple[str, bytes]) -> None:
-    _read_damaged(folder, file)
+LENGTHS = pytest.mark.parametrize("examples", [80, pytest.param(20000, marks=pytest.mark.slow)])
 
 
-@given(content=st.one_of(Content, st.binary(max_size=60)))
-@SHORT
-def test_any_json_is_read_or_refused(folder: Path, content: Any) -> None:
-    _read_json(folder, content)
+def _for_all(examples: int, strategy: st.SearchStrategy[Any], check: Callable[[Any], None]) -> None:
+    """Check so many examples: few are always the same, many are new ones each time."""
+    options = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+    settings(max_examples=examples, derandomize=examples < 1000, **options)(given(strategy)(lambda file: check(file)))()
 
 
-@given(content=st.one_of(Table, st.binary(max_size=60)), group=st.booleans())
-@SHORT
-def test_any_table_is_read_or_refused(folder: Path, content: str | bytes, group: bool) -> None:
-    _read_csv(folder, content, group)
+@LENGTHS
+def test_a_damaged_image_is_read_or_refused_by_name(folder: Path, examples: int) -> None:
+    _for_all(examples, damaged_files(), lambda file: _read_damaged(folder, file))
 
 
-@pytest.mark.slow
-@given(file=damaged_files())
-@LONG
-def test_many_damaged_images_are_read_or_refused_by_name(folder: Path, file: tuple[str, bytes]) -> None:
-    _read_damaged(folder, file)
+@LENGTHS
+def test_any_json_is_read_or_refused(folder: Path, examples: int) -> None:
+    _for_all(examples, st.one_of(Content, st.binary(max_size=200)), lambda content: _read_json(folder, content))
 
 
-@pytest.mark.slow
-@given(content=st.one_of(Content, st.binary(max_size=200)))
-@LONG
-def test_much_json_is_read_or_refused(folder: Path, content: Any) -> None:
-    _read_json(folder, content)
-
-
-@pytest.mark.slow
-@given(content=st.one_of(Table, st.binary(max_size=200)), group=st.booleans())
-@LONG
-def test_many_tables_are_read_or_refused(folder: Path, content: str | bytes, group: bool) -> None:
-    _read_csv(folder, content, group)
+@LENGTHS
+def test_any_table_is_read_or_refused(folder: Path, examples: int) -> None:
+    tables = st.tuples(st.one_of(Table, st.binary(max_size=200)), st.booleans())
+    _for_all(examples, tables, lambda table: _read_csv(folder, *table))

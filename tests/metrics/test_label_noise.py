@@ -12,7 +12,6 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.label_noise import (
     class_thresholds,
     confident_classes,
-    confident_joint,
     false_label_share,
     label_joint,
     normalized_margin,
@@ -24,17 +23,17 @@ BY_HAND = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.
 GIVEN = torch.tensor([0, 0, 0, 1, 1, 1])
 
 
-def independent_joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and joint distribution, image by image, as the paper's equations read."""
+def independent_joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The joint: how the surest images of each class are labeled, and how often the class is true."""
     classes = probabilities.shape[1]
-    limits = [np.mean([p[j] for p, y in zip(probabilities, labels, strict=True) if y == j]) for j in range(classes)]
-    counts = np.zeros((classes, classes))
-    for p, y in zip(probabilities, labels, strict=True):
-        reached = [j for j in range(classes) if p[j] >= limits[j]]
-        if reached:
-            counts[y, max(reached, key=lambda j: p[j])] += 1
-    scaled = np.array([counts[i] / counts[i].sum() * (labels == i).sum() for i in range(classes)])
-    return counts, scaled / scaled.sum()
+    given = np.array([np.mean(labels == j) for j in range(classes)])
+    transitions = np.zeros((classes, classes))
+    for k in range(classes):
+        count = max(int(np.ceil(0.3 * np.sum(labels == k))), 10)
+        for i in sorted(range(len(labels)), key=lambda i: -probabilities[i, k])[:count]:
+            transitions[k, labels[i]] += 1 / count
+    true = np.linalg.solve(transitions.T, given)
+    return (transitions * true[:, None]).T
 
 
 def noisy(images: int, flips: Tensor, sharpness: float = 3.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,7 +68,7 @@ def test_scores_of_a_matrix_by_hand() -> None:
 def test_the_joint_of_a_matrix_by_hand() -> None:
     torch.testing.assert_close(class_thresholds(BY_HAND, GIVEN), torch.tensor([8 / 15, 0.6], dtype=torch.float64))
     assert confident_classes(BY_HAND, GIVEN).tolist() == [0, 0, 1, 1, 1, 0]
-    assert confident_joint(BY_HAND, GIVEN).tolist() == [[2, 1], [1, 2]]
+    # Of each class all three images, as there are no ten: of class 0 those of .9, .7 and .6, labeled 0, 1 and 0.
     torch.testing.assert_close(
         label_joint(BY_HAND, GIVEN), torch.tensor([[1 / 3, 1 / 6], [1 / 6, 1 / 3]], dtype=torch.float64)
     )
@@ -81,16 +80,15 @@ def test_an_image_of_which_the_student_is_sure_of_no_class_does_not_count() -> N
     unsure = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.4], [0.4, 0.6]], dtype=torch.float64)
     labels = torch.tensor([0, 1, 0, 1])
     assert confident_classes(unsure, labels).tolist() == [0, 1, -1, -1]
-    assert confident_joint(unsure, labels).tolist() == [[1, 0], [0, 1]]
     torch.testing.assert_close(label_joint(unsure, labels), torch.eye(2, dtype=torch.float64) / 2)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
-def test_the_joint_is_that_of_a_computation_image_by_image(classes: int) -> None:
-    probabilities, given, _ = noisy(40 * classes, uniform_flips(classes, 0.25), 0.7, classes)
-    counts, joint = independent_joint(probabilities.numpy(), given.numpy())
-    assert np.array_equal(confident_joint(probabilities, given).numpy(), counts)
-    np.testing.assert_allclose(label_joint(probabilities, given).numpy(), joint, rtol=1e-12)
+def test_the_joint_is_that_of_a_computation_class_by_class(classes: int) -> None:
+    probabilities, given, _ = noisy(60 * classes, uniform_flips(classes, 0.25), 1.5, classes)
+    joint = independent_joint(probabilities.numpy(), given.numpy())
+    assert (joint >= 0).all()
+    np.testing.assert_allclose(label_joint(probabilities, given).numpy(), joint, atol=1e-12)
     assert false_label_share(probabilities, given, 10).share == pytest.approx(1 - np.trace(joint), abs=1e-12)
 
 
@@ -115,22 +113,37 @@ def test_false_labels_of_simulated_noise_are_ranked_and_their_share_is_in_the_in
         for score in (self_confidence, normalized_margin):
             assert torch.as_tensor(compute_roc_auc(-score(probabilities, given), false.long())) > 0.95
         found = false_label_share(probabilities, given, 200, seed=seed)
-        assert found.low <= found.share <= found.high and found.high - found.low < 0.12
-        assert found.share == pytest.approx(float(false.double().mean()), abs=0.03)
+        assert found.low <= found.share <= found.high and found.high - found.low < 0.2
+        assert found.share == pytest.approx(float(false.double().mean()), abs=0.09)
         inside += found.low <= float(false.double().mean()) <= found.high
     assert inside >= 9
 
 
-def test_false_labels_of_one_class_alone_are_rather_too_few_than_too_many() -> None:
-    # Of images that are all labeled rightly as class 1, those below their own mean do not count, nor do flipped ones.
+def test_false_labels_of_one_class_alone_are_told_as_such() -> None:
     flips = torch.tensor([[1.0, 0.0], [0.3, 0.7]], dtype=torch.float64)
-    for seed in range(5):
+    errors = []
+    for seed in range(20):
         probabilities, given, true = noisy(600, flips, seed=seed)
         false = given != true
         assert torch.as_tensor(compute_roc_auc(-normalized_margin(probabilities, given), false.long())) > 0.95
-        missed = float(false.double().mean()) - false_label_share(probabilities, given, 10).share
-        assert 0 < missed < 0.05
-        assert int(label_joint(probabilities, given).fill_diagonal_(0).argmax()) == 1  # given 0, truly 1
+        errors.append(false_label_share(probabilities, given, 1).share - float(false.double().mean()))
+        joint = label_joint(probabilities, given)
+        assert joint[0, 1] > 0.05 and joint[1, 0] < 0.01  # given 0, truly 1
+    assert abs(np.mean(errors)) < 0.03 and np.std(errors) < 0.06
+
+
+def test_the_mistakes_of_a_weak_student_hardly_count_as_false_labels() -> None:
+    # Its accuracy is .75, its AUC .8; of 400 labels 120 are false. Confident learning says .42, on average.
+    found = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        true = torch.arange(400) % 2
+        logits = 1.2 * (torch.randn(400, generator=generator, dtype=torch.float64) + 1.2 * (true - 0.5))
+        given = torch.where(torch.rand(400, generator=generator) < 0.3, 1 - true, true)
+        right = torch.sigmoid(logits)
+        probabilities = torch.stack([1 - right, right], 1) @ uniform_flips(2, 0.3)
+        found.append(false_label_share(probabilities, given, 1).share)
+    assert np.mean(found) == pytest.approx(0.3, abs=0.1)
 
 
 def test_right_labels_of_a_student_that_knows_them_have_no_share_of_false_ones() -> None:
@@ -170,7 +183,6 @@ def test_what_are_no_probabilities_or_labels_is_refused_by_all(
         normalized_margin,
         class_thresholds,
         confident_classes,
-        confident_joint,
         label_joint,
         false_label_share,
     ):

@@ -257,14 +257,6 @@ def test_a_share_below_a_half_is_turned_down(name, log_share, down):
     assert teacher.policy()[name]["turned_down"] is down
 
 
-def test_the_printed_teacher_is_its_table():
-    teacher = PolicyTeacher(2, 3, 2, include=NAMES)
-    lines = str(teacher).splitlines()
-    assert [line.split()[0] for line in lines] == ["operation", *NAMES]
-    assert lines[1].split()[1:] == ["–", "–", "probability", "0.50", "1.00"]
-    assert lines[3].split()[1:] == ["-0.344", "0.344", "rad", "0.50", "1.00"]
-
-
 def test_the_table_tells_effects_and_what_was_turned_down():
     teacher = PolicyTeacher(2, 1, 2, include=["flip", "gamma", "noise"])
     with torch.no_grad():

@@ -242,15 +242,6 @@ def test_batches_that_do_not_fit_raise(teacher, change, error, message):
         TeacherBatchAugment(teacher, 1.0)({**batch_of(4), **change})
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [({"mode": "add"}, "replace, append, got 'add'"), ({"fraction": 1.2}, "got 1.2"), ({"fraction": -0.1}, "fraction")],
-)
-def test_wrong_arguments_raise(teacher, arguments, message):
-    with pytest.raises(ConfigurationError, match=message):
-        TeacherBatchAugment(teacher, **arguments)
-
-
 @pytest.mark.parametrize("mode", ["replace", "append"])
 def test_masks_move_with_their_images(mode):
     teacher = PolicyTeacher(2, 3, 2, include=["flip", "quarter_turn"], probability=1.0)
@@ -260,3 +251,12 @@ def test_masks_move_with_their_images(mode):
     assert len(changed) == len(masks) == (6 if mode == "replace" else 9) and masks.dtype == torch.int64
     assert torch.equal(masks, (changed[:, :1] > 0.5).long())
     assert mode == "append" or not torch.equal(masks, batch["label"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"mode": "add"}, "replace, append, got 'add'"), ({"fraction": 1.2}, "got 1.2"), ({"fraction": -0.1}, "fraction")],
+)
+def test_wrong_arguments_raise(teacher, arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TeacherBatchAugment(teacher, **arguments)

@@ -66,8 +66,10 @@ TITLE_WIDTH = 4.2
 def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
     """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms.
 
-    Arms with one or two of three sizes or more are left to the tables.
+    Arms with one or two of three sizes or more are left to the tables. Of one size the arms stand below each other.
     """
+    if len(cells) == 1:
+        return _one_size_figure(results, cells[0], colors)
     sizes = [cell.n for cell in cells]
     enough = min(LEAST_SIZES, len(cells))
     arms = [arm for arm in results.arms(cells) if sum(bool(results.seeds(cell, arm)) for cell in cells) >= enough]
@@ -92,6 +94,26 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
 
     alt = f"AUC over the number of labeled images, by method: {_place(cells)}"
     return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, _lines(len(arms), len(BOTH))))
+
+
+def _one_size_figure(results: Results, cell: Cell, colors: Mapping[str, str]) -> Picture:
+    arms = results.arms([cell])
+    place = cell.split.replace("_", " ")
+
+    def draw(panels: Sequence[Axes]) -> None:
+        for axes, weights in zip(panels, BOTH, strict=True):
+            for y, arm in enumerate(arms):
+                found = results.numbers(cell, arm, *auc(cell, weights))
+                style = {**_style(results, arm, colors), "linestyle": ""}
+                axes.errorbar([found.mean()], [y], xerr=_half(found), **style)
+            axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
+            axes.set_ylim(len(arms) - 0.4, -0.6)
+            axes.locator_params(axis="x", nbins=5)
+            axes.set(title=f"{CHECKPOINTS[weights]}, n = {cell.n}", xlabel=f"AUC on {place}")
+
+    alt = f"AUC with {cell.n} labeled images, by method, 95 % intervals: {_place([cell])}"
+    height = 0.9 + 0.25 * max(2, len(arms))
+    return Picture(f"labels-{_place([cell])}", alt, _png(draw, len(BOTH), height, _lines(len(arms), len(BOTH))))
 
 
 def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:

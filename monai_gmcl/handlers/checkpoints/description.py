@@ -103,7 +103,7 @@ def _file_size(text: str) -> int | None:
 
 def array_digest(value: Any) -> str:
     """Shape, type and SHA-256 of an array, of evenly spaced numbers of a large one."""
-    array = value.detach().cpu() if isinstance(value, Tensor) else np.asarray(value)
+    array: Any = value.detach().cpu() if isinstance(value, Tensor) else np.asarray(value)
     # numpy has no bfloat16
     content = np.asarray(array.float() if array.dtype == torch.bfloat16 else array).reshape(-1)
     content = content[:: max(1, -(-len(content) // SAMPLE))]

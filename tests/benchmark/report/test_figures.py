@@ -50,6 +50,16 @@ def test_the_titles_of_all_arms_have_room(rows: Any, figure: Any, panels: int) -
     assert legend[:, 0].min() > 250 and legend[:, -1].min() > 250
 
 
+def test_of_one_size_the_arms_stand_below_each_other(rows: Any) -> None:
+    heights = []
+    for arms in (("gmcl", "frozen", "strong", "standard"), ("gmcl", "frozen", "standard")):
+        results = results_of([row for row in rows(sizes=(100,), seeds=3) if row["arm"] in arms])
+        picture = efficiency_figure(results, results.cells("pcam", "test"))
+        assert picture.name == "labels-pcam-test" and all(pixels(picture, arm) > 30 for arm in arms)
+        heights.append(Image.open(io.BytesIO(picture.png)).height)
+    assert heights[0] > heights[1]
+
+
 def test_each_size_has_a_panel_of_costs(rows: Any) -> None:
     results = results_of(rows(sizes=(50, 100, 250, 500, 1000), seeds=1))
     cells = results.cells("pcam", "test")

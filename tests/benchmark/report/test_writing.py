@@ -87,7 +87,7 @@ def test_what_made_the_runs_is_named_once(folder: Path) -> None:
 def test_what_readers_must_know_of_the_runs_stands_first(rows: Any, keep: Any) -> None:
     folder = keep(rows(sizes=(500,), seeds=1))
     write_report(folder)
-    assert "To know of these runs" not in (folder / "summary.md").read_text(encoding="utf-8")
+    assert "Notes on these runs" not in (folder / "summary.md").read_text(encoding="utf-8")
     (folder / "note.txt").write_text("The defaults were frozen at abc.\nTest was read twice.\n", encoding="utf-8")
     write_report(folder)
     summary = (folder / "summary.md").read_text(encoding="utf-8")

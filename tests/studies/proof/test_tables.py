@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,3 +42,22 @@ def test_shares_have_the_intervals_of_paired_t_tests(results: Results) -> None:
     pairs = [("doubled_batch", "strong"), ("frozen", "doubled_batch")]
     pairs += [("doubled_batch_split_statistics", "doubled_batch"), ("gmcl", "frozen"), ("gmcl", "strong")]
     assert found == [written(*pair) for pair in pairs]
+
+
+def test_gmcl_is_held_against_each_other_method_at_both_checkpoints(results: Results) -> None:
+    found = {row[0]: row[1:] for row in tables.pooled_table(results, [CELL]).rows}
+    assert list(found) == [results.title(arm) for arm in results.arms([CELL]) if arm != "gmcl"]
+    assert found[results.title("strong")][0] == written("gmcl", "strong")
+
+
+def test_a_share_without_runs_is_a_dash(results_of: Callable[..., Results]) -> None:
+    found = tables.share_table(results_of({"gmcl": [0.8], "frozen": [0.7]}), [CELL], "chosen").rows
+    assert [row[1] for row in found] == ["–", "–", "–", "+.100 (1 seed)", "–"]
+
+
+def test_robustness_lists_only_arms_that_were_attacked(rows: Any) -> None:
+    results = Results((Path(str(i)), row) for i, row in enumerate(rows(sizes=(500,))))
+    table = tables.robust_table(results, [CELL])
+    assert [row[0] for row in table.rows] == ["standard MONAI transforms", "GMCL"]
+    assert table.rows[0][table.columns.index("PGD 2/255")].startswith((".49", ".50"))
+    assert table.rows[0][table.columns.index("PGD 4/255")] == "–"

@@ -176,7 +176,7 @@ def read_volume(
     reader = NibabelReader(as_closest_canonical=True)
     try:
         if os.path.isdir(path):
-            volume = read_series(path, limit)
+            volume: Any = read_series(path, limit)
             reader.filenames = [str(path)]
         else:
             volume = reader.read(str(path))

@@ -59,7 +59,7 @@ class ReadMaskd(MapTransform):
         if unknown is not None:
             raise unknown.error()
         classes = torch.from_numpy(number_classes(mask.values, self.mask_values)[None])
-        shape = {} if mask.meta else {MetaKeys.SPATIAL_SHAPE: np.asarray(mask.values.shape)}
+        shape: dict[str, Any] = {} if mask.meta else {MetaKeys.SPATIAL_SHAPE: np.asarray(mask.values.shape)}
         meta = {**mask.meta, **shape, MetaKeys.ORIGINAL_CHANNEL_DIM: 0, ImageMetaKey.FILENAME_OR_OBJ: str(path)}
         described: Tensor = MetaTensor.ensure_torch_and_prune_meta(classes, meta)
         return described

@@ -170,6 +170,7 @@ def _apply(head: HeadActivation, direction: Mapping[str, Tensor]) -> Tensor:
     layer, inputs = head.layer, head.inputs.to(weight.dtype)
     if isinstance(layer, nn.Linear):
         return nn.functional.linear(inputs, weight, bias)
+    convolve: tuple[Any, ...]
     places: dict[str, Any] = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
     if isinstance(layer, TRANSPOSED):
         places["output_padding"] = layer.output_padding

@@ -197,7 +197,7 @@ def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     given = counts.double()[:, None] / counts.sum()
     # Never negative, and of least norm where the student cannot tell classes apart.
     true = torch.linalg.lstsq(transitions.T.cpu(), given.cpu(), driver="gelsd").solution[:, 0].clamp(min=0)
-    joint = transitions.T * (true / true.sum()).to(transitions)
+    joint: Tensor = transitions.T * (true / true.sum()).to(transitions)
     return joint / joint.sum()
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from contourpy import contour_generator
 from matplotlib import colormaps
@@ -29,7 +31,8 @@ def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
         # padded, so that what the border cuts is closed along it
         inside = np.pad((values == value).astype(float), 1)
         side = [np.arange(-1, length + 1) for length in inside.shape[::-1] - np.array(2)]
-        found[int(value)] = list(contour_generator(*side, inside).lines(0.5))
+        lines: Any = contour_generator(x=side[0], y=side[1], z=inside).lines(0.5)
+        found[int(value)] = list(lines)
     return found
 
 

@@ -19,6 +19,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Standardized(nn.Module):
     """Takes images ``(N, 3, H, W)`` from 0 to 1 to what the weights were trained on."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         for name, values in (("mean", MEAN), ("std", STD)):

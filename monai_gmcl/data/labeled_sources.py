@@ -26,19 +26,20 @@ class LabeledSources:
     """A data set of labeled images, sorted by label.
 
     Attributes:
-        by_label: positions of the images of each label.
+        by_label: positions of the images of each label; all images with masks share the label 0.
+        of_masks: whether labels are masks ``(K, *spatial)``.
         tensor_labels: whether the data set holds its labels as tensors.
 
     Args:
         data: a map-style data set, or sequence, of dicts or of pairs (image, label), or a pair of tensors
-            ``(N, C, ...)`` and ``(N,)`` or ``(N, K)``. Without random transforms.
+            ``(N, C, ...)`` and ``(N,)``, ``(N, K)`` or ``(N, K, *spatial)``. Without random transforms.
         image_key: of the dicts.
         label_key: of the dicts.
 
     Raises:
         ConfigurationError: random transforms.
         DataError: no images, or other items.
-        LabelError: labels that are neither all classes nor all rows of labels.
+        LabelError: labels that are neither all classes nor all rows of labels nor all masks.
     """
 
     def __init__(self, data: Any, image_key: str = "image", label_key: str = "label") -> None:
@@ -50,30 +51,41 @@ class LabeledSources:
         _check_fixed(self.data)
         first = self._parts(self.data[0])[1]
         self.tensor_labels = isinstance(first, Tensor)
+        self.of_masks = _is_mask(first)
+        self.by_label: dict[Label, list[int]] = {}
+        if self.of_masks:
+            self.by_label[0] = list(range(len(self.data)))
+            return
         # reading a label in a list is cheap, reading the image beside it is not; but a transform may change labels
         listed = getattr(self.data, "data", None)
         if not (isinstance(listed, Sequence) and len(listed) == len(self.data) and self._same(listed[0], first)):
             listed = self.data
-        self.by_label: dict[Label, list[int]] = {}
         for position in range(len(listed)):
             label = read_label(self._parts(listed[position])[1])
             self.by_label.setdefault(label, []).append(position)
         if len({type(label) for label in self.by_label}) > 1:
             raise LabelError("Expected sources with classes or sources with rows of labels, found both.")
 
-    def read(self, position: int, label: Label) -> Tensor:
-        """Return an image, which must have the label that it had.
+    def read(self, position: int, label: Label) -> tuple[Tensor, Tensor | None]:
+        """Return an image, which must have the label that it had, and its mask, where labels are masks.
 
         Raises:
-            LabelError: it has another label now.
+            LabelError: it has another label now, or a mask of another size than the image.
         """
         image, found = self._parts(self.data[position])
         original = torch.as_tensor(image)
-        if read_label(found) != label:
-            raise LabelError(
-                f"{self.name(position, original)} had the label {label} and has {found} now: sources must not change."
-            )
-        return original
+        if self.of_masks and _is_mask(found):
+            mask = torch.as_tensor(found)
+            if mask.shape[1:] != original.shape[1:]:
+                raise LabelError(
+                    f"Expected a mask of the size of {self.name(position, original)}, {tuple(original.shape[1:])}, got "
+                    f"{tuple(mask.shape)}."
+                )
+            return original, mask
+        if self.of_masks or read_label(found) != label:
+            had = "a mask" if self.of_masks else f"the label {label}"
+            raise LabelError(f"{self.name(position, original)} had {had} and has {found} now: sources must not change.")
+        return original, None
 
     def name(self, position: int, image: Tensor) -> str:
         """Return how to call an image in a message."""
@@ -96,6 +108,11 @@ class LabeledSources:
             return isinstance(item, Mapping) and read_label(item.get(self.label_key)) == read_label(label)
         except LabelError:
             return False
+
+
+def _is_mask(label: Any) -> bool:
+    """Whether a label has a value for every pixel: ``(K, *spatial)``."""
+    return getattr(label, "ndim", 0) > 2
 
 
 def read_label(label: Any) -> Label:

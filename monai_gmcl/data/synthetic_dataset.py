@@ -55,13 +55,15 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     Items are dicts. ``image``: a MetaTensor ``(C, H, W)`` or ``(C, D, H, W)``, shaped and normalized as the sources.
     Its meta is its own: ``synthetic`` (True), ``teacher``, ``label``, ``seed``, ``difficulty`` and ``geometry``, which
     is "source" where affine and space are copied from a source, else "none"; nothing else of a source is kept.
-    ``label``: an int, or a tensor where the sources have tensors; of multi-label tasks a float tensor ``(K,)``.
+    ``label``: an int, or a tensor where the sources have tensors; of multi-label tasks a float tensor ``(K,)``; of
+    sources with masks the mask, moved as its image was, of the same type, with the image's affine.
 
     The teacher is copied, in evaluation mode and to the CPU: training it further changes nothing here.
 
     Args:
         teacher: the teacher; a plain module that is called as a :class:`~monai_gmcl.Teacher` will do.
-        per_class: images of each class. A class of a multi-label task is a combination of labels.
+        per_class: images of each class. A class of a multi-label task is a combination of labels; sources with masks
+            are one class, 0.
         sources: real images for a teacher that changes images, as :class:`LabeledSources` takes them.
         classes: the classes, or rows of labels, to make images of. Default: all of the teacher's, or with sources of a
             multi-label task all combinations among them.
@@ -135,19 +137,22 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             if self.sources is None or plan.source is None:
                 source, image = None, self._make(plan, None, self._made_shape)
             else:
-                source = self.sources.read(plan.source, plan.label)
-                image = self._change(plan, source, self.sources.name(plan.source, source))
+                source, mask = self.sources.read(plan.source, plan.label)
+                image = self._change(plan, source, self.sources.name(plan.source, source), mask)
+                if mask is not None:
+                    moved = self._described(self._moved(plan, mask, tuple(image.shape)), source, plan)
+                    return {self.image_key: self._described(image, source, plan), self.label_key: moved}
         of_classes = isinstance(plan.label, int)
         tensor_label = not of_classes or (self.sources is not None and self.sources.tensor_labels)
         label: Any = torch.tensor(plan.label) if tensor_label else plan.label
         return {self.image_key: self._described(image, source, plan), self.label_key: label}
 
-    def _change(self, plan: SyntheticPlan, source: Tensor, name: str) -> Tensor:
+    def _change(self, plan: SyntheticPlan, source: Tensor, name: str, mask: Tensor | None) -> Tensor:
         image = convert_to_tensor(source, track_meta=False)
         if isinstance(self.teacher, Teacher):
             _check_image(self.teacher, image, name)
         try:
-            made = self._make(plan, image, tuple(image.shape))
+            made = self._make(plan, image, tuple(image.shape), mask)
         except RuntimeError as error:
             # GMCLErrors are no RuntimeErrors: this is torch's own, of a layer that the image does not fit
             raise DataError(
@@ -156,11 +161,13 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             ) from error
         return made.to(image.dtype) if image.is_floating_point() else made
 
-    def _make(self, plan: SyntheticPlan, image: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-        dtype = next((p.dtype for p in self.teacher.parameters() if p.is_floating_point()), torch.float32)
-        latents = draw_latents(self.teacher, 1, shape, _generator(plan.seed)).to(dtype)
-        images = None if image is None else image[None].to(dtype)
-        made = self.teacher(images, torch.tensor([plan.label]), latents, self.difficulty)
+    def _make(
+        self, plan: SyntheticPlan, image: Tensor | None, shape: tuple[int, ...], mask: Tensor | None = None
+    ) -> Tensor:
+        latents = self._latents(plan, shape)
+        images = None if image is None else image[None].to(latents.dtype)
+        labels = torch.tensor([plan.label]) if mask is None else convert_to_tensor(mask, track_meta=False)[None]
+        made = self.teacher(images, labels, latents, self.difficulty)
         if not isinstance(made, Tensor) or tuple(made.shape) != (1, *shape) or not bool(made.isfinite().all()):
             found = f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
             raise TeacherError(
@@ -170,6 +177,24 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         # cloned: at difficulty 0 it is the source itself
         plain: Tensor = convert_to_tensor(made, track_meta=False)
         return plain[0].clone()
+
+    def _latents(self, plan: SyntheticPlan, shape: tuple[int, ...]) -> Tensor:
+        dtype = next((p.dtype for p in self.teacher.parameters() if p.is_floating_point()), torch.float32)
+        return draw_latents(self.teacher, 1, shape, _generator(plan.seed)).to(dtype)
+
+    def _moved(self, plan: SyntheticPlan, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The mask, moved as the image of the same latents; a plain module leaves it as it is."""
+        plain: Tensor = convert_to_tensor(mask, track_meta=False)
+        change = getattr(self.teacher, "change_labels", None)
+        if change is None:
+            return plain.clone()
+        moved = change(plain[None], self._latents(plan, shape), self.difficulty)
+        if not isinstance(moved, Tensor) or moved.shape != (1, *plain.shape):
+            found = f"shape {tuple(moved.shape)}" if isinstance(moved, Tensor) else type(moved).__name__
+            raise TeacherError(
+                f"{type(self.teacher).__name__}.change_labels must return masks {(1, *plain.shape)}, got {found}."
+            )
+        return moved[0].clone().to(plain.dtype)
 
     def _described(self, image: Tensor, source: Tensor | None, plan: SyntheticPlan) -> Tensor:
         """The image with meta of its own, where MONAI tracks meta at all."""
@@ -200,6 +225,10 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         found: list[Any] = sorted(self.sources.by_label) if self.sources is not None else []
         for label in found:
             _check_label(label, count, "a source")
+        if self.sources is not None and self.sources.of_masks:
+            if classes is not None:
+                raise LabelError(f"Sources with masks are of no single class: expected no classes, got {classes}.")
+            return found
         if classes is not None:
             chosen = [read_label(label) for label in classes]
         elif count is None or (found and not isinstance(found[0], int)):

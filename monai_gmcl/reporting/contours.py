@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from contourpy import contour_generator
-from matplotlib import colormaps
+from matplotlib.colors import hsv_to_rgb
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -37,8 +37,9 @@ def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """Return a color for a class from 1, another one for each of ten."""
-    red, green, blue = (round(255 * part) for part in colormaps["tab10"]((label - 1) % 10)[:3])
+    """Return a bright color for a class from 1, yellow for the first, others for the next ones."""
+    # steps of the golden ratio: neighbors in number lie far apart on the circle of hues
+    red, green, blue = (round(255 * part) for part in hsv_to_rgb(((1 / 6 + 0.618034 * (label - 1)) % 1, 1, 1)))
     return red, green, blue
 
 

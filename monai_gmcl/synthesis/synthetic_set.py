@@ -213,7 +213,7 @@ class SyntheticSet:
         return torch.cat(pixels), sorted(shapes), shown
 
     def _shown_masks(self, folder: OutFolder) -> list[Tensor]:
-        read = ReadMaskd("label", range(len(self.label_names)))
+        read = ReadMaskd("label", list(range(len(self.label_names))))
         return [read({"label": folder.path / name})["label"] for name in self.masks[:COLUMNS]]
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 import monai_gmcl
 from monai_gmcl import describe_student, load_teacher
-from monai_gmcl.data import make_mask_phantom, make_volume_mask_phantom
+from monai_gmcl.data import make_mask_phantom, make_volume_mask_phantom, open_segmentation_data
 from monai_gmcl.handlers import newest_checkpoint
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_segmentation"
@@ -190,3 +190,21 @@ def test_a_bad_mask_stops_the_training_before_it_begins(tmp_path: Path) -> None:
 def test_the_version_is_the_packages() -> None:
     told = yaml.safe_load(Path(METADATA).read_text())
     assert told["version"] == told["monai_gmcl_version"] == monai_gmcl.__version__
+
+
+def test_synthesize_writes_images_with_masks_of_the_trained_teacher(
+    trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    places = {
+        "output_dir": str(trained),
+        "synthetic_dir": str(tmp_path / "set"),
+        "review_dir": str(tmp_path / "review"),
+    }
+    settings = {"bundle_root": str(BUNDLE), "logging_file": False}
+    run_bundle(
+        config_file=str(BUNDLE / "configs" / "synthesize.yaml"), source_dir=str(pictures), count=5, **places, **settings
+    )
+    data = open_segmentation_data(tmp_path / "set" / "datalist.json")
+    assert data.class_names == ["background", "nucleus"]
+    assert sum(map(len, (data.training, data.validation, data.test))) == 5
+    assert load_teacher(BUNDLE / "models" / "teacher.safetensors").num_classes == 2

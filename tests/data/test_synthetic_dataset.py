@@ -391,3 +391,26 @@ def test_a_label_that_changed_meanwhile_is_noticed(images):
     labels[:] = 1
     with pytest.raises(LabelError, match="had the label 0 and has"):
         dataset[0]
+
+
+def test_masks_move_with_their_images_and_keep_their_type_and_place() -> None:
+    images = (torch.rand(3, 1, 10, 12, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    affine = torch.diag(torch.tensor([2.0, 3.0, 1.0, 1.0]))
+    sources = [{"image": MetaTensor(image, affine=affine), "label": (image > 0.5).to(torch.uint8)} for image in images]
+    made = SyntheticDataset(PolicyTeacher(2, 1, 2, include=["flip"], probability=1.0), 9, sources)
+    assert made.classes == [0] and len(made) == 9
+    flipped = 0
+    for number, item in enumerate(made):
+        assert item["label"].dtype == torch.uint8 and torch.equal(item["label"].affine, affine.double())
+        assert torch.equal(item["label"] > 0, item["image"] > 0.5)
+        flipped += not torch.equal(item["label"].as_tensor(), sources[made.plan(number).source or 0]["label"])
+    assert 0 < flipped < 9
+
+
+def test_masks_of_another_size_than_their_images_and_classes_of_masks_are_refused() -> None:
+    wrong = [{"image": torch.rand(1, 8, 8), "label": torch.zeros(1, 8, 6)}]
+    with pytest.raises(LabelError, match=r"mask of the size of source 0, \(8, 8\), got \(1, 8, 6\)"):
+        SyntheticDataset(PolicyTeacher(2, 1, 2), 1, wrong)[0]
+    right = [{"image": torch.rand(1, 8, 8), "label": torch.zeros(1, 8, 8)}]
+    with pytest.raises(LabelError, match="no single class"):
+        SyntheticDataset(PolicyTeacher(2, 1, 2), 1, right, classes=[0])

@@ -154,7 +154,8 @@ class SourceBuffer:
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
         """
         latest: dict[int, deque[int]] = {}
-        for place, of_image in enumerate(class_ids(labels) if classes is None else classes):
+        found: Sequence[Any] = class_ids(labels) if classes is None else classes
+        for place, of_image in enumerate(found):
             for class_id in of_image if isinstance(of_image, Sequence) else [of_image]:
                 if class_id >= 0:
                     latest.setdefault(class_id, deque(maxlen=self.size)).append(place)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Generative meta curriculum learning (GMCL) for MONAI: a teacher sets lessons, the student learns from them."""
+"""Learned data augmentation for MONAI by generative meta curriculum learning (GMCL)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ DEALS = 3
 class Fitting:
     """How the student of each fold is trained: AdamW with a one-cycle schedule, cross-entropy, all labels alike.
 
-    A student that trains for long learns false labels by heart, and then judges other images by them. So there are
+    A student that trains for long memorizes wrong labels, and then judges other images by them. So there are
     students of a quarter of the epochs, of half of them, and of all.
 
     Attributes:
@@ -86,7 +86,7 @@ def cross_fit(
     """Train a student for each fold of images on the others, and let it judge the fold.
 
     Of the lengths of training the one counts whose students give the given labels of the folds that they judge the
-    lowest cross-entropy: false labels cannot be foreseen, right ones can. Then folds are dealt twice more.
+    lowest cross-entropy: wrong labels cannot be predicted, correct ones can. Then folds are dealt twice more.
 
     Args:
         items: with ``image`` (path), ``label`` (a class) and, where known, ``group``, which stays in one fold.

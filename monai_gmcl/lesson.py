@@ -110,7 +110,7 @@ class Lesson:
         args: further arguments of the student: its sources' extra inputs, from ``prepare_batch``.
         kwargs: further keyword arguments of the student, likewise.
         confidence: how sure the label of each image is, 0 to 1 ``(n,)``; 1 where it was given. None: all were given.
-        weights: weight of each image ω ``(n,)``, detached; 1 until the lesson has been weighed.
+        weights: weight of each image ω ``(n,)``, detached; 1 until the lesson has been weighted.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
         image_gradient: gradient of the weighted loss by the images, where hardness asks for it.
         real_step: the rest of the step, kept for estimators that ask for it.

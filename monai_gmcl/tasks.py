@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from monai.losses.dice import DiceCELoss
 from monai.metrics.meandice import compute_dice
+from monai.networks.utils import one_hot
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
@@ -451,6 +452,18 @@ class Segmentation(Task):
         else:
             shares = labels[:, 0 if self.overlapping else 1 :].transpose(0, 1).flatten(1).double().mean(1)
         return float(shares[shares > 0].mean()) if bool((shares > 0).any()) else 0.0
+
+    def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
+        if proposals.ndim == like.ndim and proposals.shape[1] == 1 < like.shape[1] and not self.overlapping:
+            proposals = one_hot(proposals, like.shape[1])
+        wanted = (n, *like.shape[1:])
+        if proposals.shape != wanted:
+            raise LabelError(
+                f"Expected proposed masks {wanted}, as real ones have, got {tuple(proposals.shape)}. For classes that "
+                "overlap: PseudoLabeler(multi_label=True)."
+            )
+        self.check_labels(proposals, num_classes)
+        return proposals.to(like.dtype)
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Comparisons of ways to stretch a small labeled set, and what GMCL costs."""
+"""Comparisons of small-data methods, and what GMCL costs."""
 
 from __future__ import annotations

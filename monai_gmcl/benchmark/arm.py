@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an arm of a comparison is: one way to stretch a small labeled set."""
+"""What an arm of a comparison is: one small-data method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Arm"]
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to stretch a small labeled set.
+    """One small-data method of a comparison.
 
     Attributes:
         title: as the report calls it.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The arms of a comparison: each builds the trainer of one way to stretch a small labeled set."""
+"""The arms of a comparison: each builds the trainer of one small-data method."""
 
 from __future__ import annotations
 

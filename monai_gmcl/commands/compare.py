@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m monai_gmcl compare``: every way to stretch a small labeled set, at equal compute."""
+"""``python -m monai_gmcl compare``: GMCL and other small-data methods at equal compute."""
 
 from __future__ import annotations
 

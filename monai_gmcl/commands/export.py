@@ -36,7 +36,7 @@ def export(model_file: str, out: str, bundle_root: str | None = None, **override
             training.
 
     Raises:
-        CheckpointError: a damaged or foreign file.
+        CheckpointError: a damaged file, or another kind of file.
         ConfigurationError: no folder for the file, no such bundle.
     """
     check_paths(model_file=model_file, out=out)

@@ -26,10 +26,10 @@ GRADES = 4
 def make_unlabeled_phantom(
     folder: str | Path, count: int = 400, foreign_share: float = 0.2, size: int = 64, seed: int = 0
 ) -> Path:
-    """Generate unlabeled images beside the phantom, some of them foreign, or take those that stand there already.
+    """Generate unlabeled images beside the phantom, some of them out-of-distribution, or take existing ones.
 
-    Grades come as often as each other, in random order. Foreign images are :func:`foreign_image`. What each image is
-    stands in ``unlabeled_phantom.json``, for those who measure; training does not read it.
+    Grades come as often as each other, in random order. Out-of-distribution images are :func:`foreign_image`. What each
+    image is stands in ``unlabeled_phantom.json``, for those who measure; training does not read it.
 
     Args:
         folder: gets ``images/<index>.png`` and the record.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One look at every file of a data set before training: every fault at once, in a table."""
+"""Checks every file of a data set before training, and reports all problems in one table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The check of a data set: every file once, every fault at once."""
+"""The check of a data set: reads every file once and reports all problems."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_source(
     pixel_limit: int | None = None,
     intensity_range: tuple[float, float] | None = None,
 ) -> Report:
-    """Look at every file of a data set as it stands on disk, and report every fault at once.
+    """Check every file of a data set on disk, and report all problems.
 
     A data set without errors is one that :func:`monai_gmcl.data.open_data` opens, and the other way round.
 
@@ -99,7 +99,7 @@ def check_parts(
     listed: Sequence[Fault] = (),
     intensity_range: tuple[float, float] | None = None,
 ) -> Report:
-    """Look at every file of a data set that is listed already, and report every fault at once.
+    """Check every file of a listed data set, and report all problems.
 
     Args:
         parts: items with ``image`` (path), ``label`` (a class, or a list of 0 and 1) and, where known, ``group``, by

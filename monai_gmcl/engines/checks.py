@@ -308,7 +308,7 @@ def check_ranks(
         student: as the user gave it.
         teacher: as the user gave it.
         hypergradient: the estimator that updates the teacher, if it learns.
-        weighing: the estimator that lessons are weighed by, if they are.
+        weighing: the estimator of the lessons' weights, if there is one.
 
     Raises:
         ConfigurationError: a wrapped teacher, or an estimator that cannot look into other ranks.

@@ -27,9 +27,9 @@ class GMCLKeys(StrEnum):
 
 
 class GMCLEvents(EventEnum):
-    """Events that GMCLTrainer fires beside MONAI's ``IterationEvents``."""
+    """Events of GMCLTrainer, in addition to MONAI's ``IterationEvents``."""
 
     LESSON_COMPLETED = "lesson_completed"
-    """the teacher has set a lesson and the student has looked at it"""
+    """after the student's pass on a lesson"""
     TEACHER_STEP_COMPLETED = "teacher_step_completed"
-    """the teacher has learned what its last lesson was worth"""
+    """after the teacher's optimizer step"""

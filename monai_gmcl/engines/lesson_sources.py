@@ -123,8 +123,8 @@ MOST_HOST_BYTES = 2**32
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a mask
-    counts for each class of which it has a pixel, but is kept once. Images stay on the device they came on, and
+    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a
+    mask counts for each class of which that has a pixel, and is kept once. Images stay on the device they came on, and
     cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a state, they are on the CPU,
     fewer of each class where they would take more than 4 GiB. Masks of class indices are kept as uint8 or int16.
 
@@ -156,7 +156,7 @@ class SourceBuffer:
         latest: dict[int, deque[int]] = {}
         found: Sequence[Any] = class_ids(labels) if classes is None else classes
         for place, of_image in enumerate(found):
-            for class_id in [of_image] if isinstance(of_image, int) else of_image:
+            for class_id in of_image if isinstance(of_image, Sequence) else [of_image]:
                 if class_id >= 0:
                     latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
         if not latest:
@@ -236,7 +236,7 @@ class SourceBuffer:
         columns = zip(*entries.values(), strict=True) if entries else ((), (), ())
         return {
             **{name: _packed(of_all) for name, of_all in zip(KEPT, columns, strict=True)},
-            "drawers": {drawer: [order[id(one)] for one in kept] for drawer, kept in self._by_class.items()},
+            "drawers": {class_id: [order[id(one)] for one in kept] for class_id, kept in self._by_class.items()},
             "label_type": None if self._label_type is None else str(self._label_type).removeprefix("torch."),
         }
 
@@ -245,13 +245,13 @@ class SourceBuffer:
         if "images" not in state:
             # Before there were masks, each class had its own images.
             kept = state["drawers"].items()
-            entries = {drawer: zip(*(of_one[name] for name in KEPT), strict=True) for drawer, of_one in kept}
-            self._by_class = {drawer: deque(of_one, maxlen=self.size) for drawer, of_one in entries.items()}
+            entries = {class_id: zip(*(of_one[name] for name in KEPT), strict=True) for class_id, of_one in kept}
+            self._by_class = {class_id: deque(of_one, maxlen=self.size) for class_id, of_one in entries.items()}
             return
         all_of_them = list(zip(*(state[name] for name in KEPT), strict=True))
         self._by_class = {
-            drawer: deque((all_of_them[i] for i in places), maxlen=self.size)
-            for drawer, places in state["drawers"].items()
+            class_id: deque((all_of_them[i] for i in places), maxlen=self.size)
+            for class_id, places in state["drawers"].items()
         }
         self._label_type = None if state["label_type"] is None else getattr(torch, state["label_type"])
 

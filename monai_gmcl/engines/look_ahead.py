@@ -26,7 +26,7 @@ class LookAhead:
     which the student does not train on, costs one more pass of the student each time that v is read.
 
     Args:
-        weighting: weighs the images of a lesson, by v if it wants.
+        weighting: gives weights to the images of a lesson, by v if it needs it.
         student: passes meta images.
         student_step: has the real gradient.
         meta_batches: labeled images for v; None for the real ones.
@@ -54,7 +54,7 @@ class LookAhead:
 
     @property
     def weighs_by_this_batch(self) -> bool:
-        """Whether lessons are weighed by the gradient of the real images of the same iteration."""
+        """Whether lessons are weighted by the gradient of the real images of the same iteration."""
         return self.weighting.hypergradient is not None and self.meta_batches is None
 
     def compute(self, updates_teacher: bool) -> None:

@@ -283,9 +283,9 @@ class StudentLoss:
             return
         name = type(self.function).__name__
         logger.warning(
-            "The mean of %s over the single images of a lesson is %.4g, over all of them together %.4g: lessons weigh "
-            "images otherwise than real batches do, because weights cancel where an image stands alone, and batch=True "
-            "has nothing to pool there. Where that matters, give GMCLTrainer a loss of torch or MONAI itself, such as "
+            "The mean of %s over the single images of a lesson is %.4g, over all of them together %.4g: the weights of "
+            "images differ between lessons and real batches, because weights cancel for a single image, and batch=True "
+            "has nothing to pool there. If that matters, give GMCLTrainer a loss of torch or MONAI itself, such as "
             "CrossEntropyLoss(weight=...) or DiceLoss(batch=False), or give yours an attribute "
             "reduction: with reduction='none' it returns the loss of each image (B,), normalized such that "
             "their mean is the loss of the batch.",

@@ -64,11 +64,11 @@ logger = logging.getLogger(__name__)
 
 
 class GMCLTrainer(SupervisedTrainer):
-    """Supervised training with a teacher that sets lessons: generative meta curriculum learning (GMCL).
+    """Supervised training with learned augmentation: generative meta curriculum learning (GMCL).
 
     Replaces :class:`monai.engines.SupervisedTrainer`: every argument, event, handler and output of it is kept, and
     ``network``, ``optimizer``, ``inferer`` and ``loss_function`` are the student's. In each iteration the student looks
-    at real images, the teacher is updated by what its last lesson was worth, it sets the next lesson, and the student
+    at real images, the teacher is updated by the worth of its last lesson, it makes the next lesson, and the student
     learns from both::
 
         g_real   = ∇θ L(S(x), y)

@@ -52,11 +52,11 @@ class LabelAudit:
     the given label (``self_confidence``), the ``score`` by which it is sorted (:func:`normalized_margin`, -1 to 1, the
     most suspicious first), and, as ``suspected_class``, the class as which it counts where that is not the given one
     (:func:`confident_classes`). ``label_audit.png``: the most suspicious images by given label and student's class.
-    ``label_audit.json``: the estimated share of false labels with its interval, the joint of given and true labels,
+    ``label_audit.json``: the estimated share of wrong labels with its interval, the joint of given and true labels,
     and whose probabilities they come from.
 
     The probabilities should come from students that did not train on the image's label, as
-    ``python -m monai_gmcl audit`` makes them. What a student has learned by heart it does not doubt.
+    ``python -m monai_gmcl audit`` makes them. A student does not suspect labels that it has memorized.
 
     Args:
         output_dir: folder of the files; made if there is none.
@@ -143,7 +143,7 @@ class LabelAudit:
             del doubts[COLUMNS:]
 
     def write(self) -> FalseLabelShare:
-        """Write the three files; return the estimated share of false labels.
+        """Write the three files; return the estimated share of wrong labels.
 
         Raises:
             ConfigurationError: no probabilities, or a class without images.

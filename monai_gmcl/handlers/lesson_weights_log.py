@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``lesson_weights.csv``: how the images of lessons were weighed, with pictures."""
+"""``lesson_weights.csv``: the weights of the images of lessons, with pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Weighed(NamedTuple):
 
 
 class LessonWeightsLog:
-    """Writes down how the images of lessons were weighed: a row of ``lesson_weights.csv`` for each epoch, and pictures.
+    """Logs the weights of the images of lessons: a row of ``lesson_weights.csv`` for each epoch, and pictures.
 
     Columns: ``mean_given`` and ``zero_given`` (mean weight, share of weights that are 0) of images whose label was
     given, ``mean_proposed`` and ``zero_proposed`` of those whose label was proposed, and by class of the label

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Exceptions that handlers hear of and that end the run all the same."""
+"""Exceptions that handlers are called for and that end the run all the same."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def policy_section(engine: GMCLTrainer, folder: Path) -> Section:
         f"Policy at the last difficulty, {difficulty:.3g}",
         ["operation", "from", "to", "unit", "probability", "share", *(["effect", "s.e."] if effects else []), ""],
         [_policy_row(name, row) for name, row in teacher.policy(difficulty, effects or None).items()],
-        "Probability: how often the operation acts on an image. Share: learned; 1 is as usual. "
+        "Probability: how often the operation acts on an image. Share: learned; 1 is the usual strength. "
         + _about_effects(known),
     )
     pictures = [policy_picture(rows)] if rows else []

@@ -45,7 +45,7 @@ GRIDS = 4
 """Pictures of the teacher's images, from the first epoch to the last."""
 LOOKED_AT = 6
 """Images on which the student's attention is shown."""
-TITLE = "A run of generative meta curriculum learning"
+TITLE = "A GMCL training run"
 
 
 class RunReport:
@@ -103,8 +103,8 @@ class RunReport:
         # What a user's student, teacher or images make fail is not known beforehand.
         parts: dict[str, Callable[[], Section] | None] = {
             "The student": of_student["The student"],
-            "The lesson plan": self._curves,
-            "What the teacher makes of images": lambda: self._grids(engine.state.epoch),
+            "Curriculum": self._curves,
+            "Synthetic images by epoch": lambda: self._grids(engine.state.epoch),
             "Where the student looks": of_student.get("Where the student looks"),
             "The teacher": lambda: policy_section(engine, self.folder),
         }
@@ -159,36 +159,32 @@ class RunReport:
         return ["background", *names][-count:] if len(names) >= count - 1 else [str(k) for k in range(count)]
 
     def _weights(self) -> str:
-        return "the weights that validation chose" if self._chosen() else "the last weights"
+        return "the best-validation checkpoint" if self._chosen() else "the last checkpoint"
 
     def _chosen(self) -> bool:
         return self.model_file is not None and self.model_file.is_file()
 
     def _curves(self) -> Section:
-        text = "Lesson weight, hardness and difficulty by epoch, beside losses and accuracies."
+        text = "Lesson weight, hardness, difficulty, losses and accuracies of each epoch."
         file = self.folder / CurvesHandler.FILE_NAME
         if not file.is_file():
-            return Section("The lesson plan", [f"No {file.name} in the folder: attach a CurvesHandler before."])
+            return Section("Curriculum", [f"No {file.name} in the folder: attach a CurvesHandler before."])
         rows = EpochTable(self.folder / "curriculum.csv").read()
         ends = {name: (rows[0].get(name), rows[-1].get(name)) for name in ("difficulty", "diversity")}
         told = [f"{name}: {a:.3g} in the first epoch, {b:.3g} in the last." for name, (a, b) in ends.items() if a and b]
-        return Section(
-            "The lesson plan", [text, *told], pictures=[Picture("curves", "Curves by epoch", file.read_bytes())]
-        )
+        return Section("Curriculum", [text, *told], pictures=[Picture("curves", "Curves by epoch", file.read_bytes())])
 
     def _grids(self, epoch: int) -> Section:
         # Pictures of later epochs are an earlier run's.
         every = {int(f.stem[6:]): f for f in (self.folder / "images").glob("epoch_*.png") if f.stem[6:].isdecimal()}
         files = [every[number] for number in sorted(every) if number <= epoch]
         if not files:
-            return Section("What the teacher makes of images", ["No pictures: attach an ImageGridHandler before."])
+            return Section("Synthetic images by epoch", ["No pictures: attach an ImageGridHandler before."])
         count = min(GRIDS, len(files))
         chosen = dict.fromkeys(files[round(k * (len(files) - 1) / max(1, count - 1))] for k in range(count))
-        text = (
-            "The same images, left as they are, right as the teacher gives them, with the same latents in all epochs."
-        )
+        text = "Left: real images. Right: synthetic images made from them, with the same latents in all epochs."
         pictures = [Picture(f.stem, f"Epoch {int(f.stem.split('_')[1])}", f.read_bytes()) for f in chosen]
-        return Section("What the teacher makes of images", [text], pictures=pictures)
+        return Section("Synthetic images by epoch", [text], pictures=pictures)
 
     def _attention(
         self, engine: GMCLTrainer, network: nn.Module, outputs: Tensor, labels: Tensor, first: dict[int, Tensor]
@@ -202,7 +198,7 @@ class RunReport:
         names = self._names(outputs)
         several = labels.is_floating_point() and outputs.shape[1] > 1
         titles = [
-            f"likeliest: {names[int(most)]}" if several else f"{names[drawers[place]]},\ntaken for {names[int(most)]}"
+            f"likeliest: {names[int(most)]}" if several else f"{names[drawers[place]]},\npredicted {names[int(most)]}"
             for place, most in zip(places, taken, strict=True)
         ]
         value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None

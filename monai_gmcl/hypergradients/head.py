@@ -170,12 +170,9 @@ def _apply(head: HeadActivation, direction: Mapping[str, Tensor]) -> Tensor:
     layer, inputs = head.layer, head.inputs.to(weight.dtype)
     if isinstance(layer, nn.Linear):
         return nn.functional.linear(inputs, weight, bias)
-    convolve: tuple[Any, ...]
     places: dict[str, Any] = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
     if isinstance(layer, TRANSPOSED):
         places["output_padding"] = layer.output_padding
-        convolve = (nn.functional.conv_transpose1d, nn.functional.conv_transpose2d, nn.functional.conv_transpose3d)
-    else:
-        convolve = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)
-    outputs: Tensor = convolve[weight.ndim - 3](inputs, weight, bias, **places)
+    name = f"conv{'_transpose' if isinstance(layer, TRANSPOSED) else ''}{weight.ndim - 2}d"
+    outputs: Tensor = getattr(nn.functional, name)(inputs, weight, bias, **places)
     return outputs

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many labels are false, and which: scores and estimates from class probabilities.
 
-The probabilities of an image must come from a student that did not train on its label, or, at the least, does not
-know false labels by heart.
+The probabilities of an image must come from a student that did not train on its label, or, at the least, has not
+memorized wrong labels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SUREST_SHARE, LEAST_SUREST = 0.3, 10
 
 
 class FalseLabelShare(NamedTuple):
-    """An estimate of the share of false labels.
+    """An estimate of the share of wrong labels.
 
     Attributes:
         share: from 0 to 1.
@@ -115,8 +115,8 @@ def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     The images that the student takes most surely for class k, 30 % of as many as are labeled so, are taken to be of
     class k: the labels that they were given tell how images of class k are labeled, ``T[k, j] = P(ỹ = j | y = k)``
     (Patrini et al. 2017, arXiv 1609.03683). How often each class is true follows from ``P(ỹ) = Tᵀ P(y)``. Confident
-    learning (Northcutt et al. 2021) takes about half of the images for sure, and so counts the mistakes of a weak
-    student as false labels.
+    learning (Northcutt et al. 2021) takes about half of the images for sure, and so counts the errors of a weak
+    student as wrong labels.
 
     Args:
         probabilities: of the classes, ``(N, K)``; rows sum to 1.
@@ -136,7 +136,7 @@ def false_label_share(
 
     The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
     would differ for other images; it does not say how far a student that knows the classes badly misleads it: an image
-    that is among those it is surest of, and is of another class, counts as a false label. Labels that are false on hard
+    that is among those it is surest of, and is of another class, counts as a wrong label. Labels that are false on hard
     images alone are missed, since the surest images are easy ones.
 
     Args:
@@ -196,7 +196,7 @@ def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     transitions = torch.stack(rows)
     given = counts.double()[:, None] / counts.sum()
     # Never negative, and of least norm where the student cannot tell classes apart.
-    true = torch.linalg.lstsq(transitions.T.cpu(), given.cpu(), driver="gelsd").solution[:, 0].clamp(min=0)
+    true: Tensor = torch.linalg.lstsq(transitions.T.cpu(), given.cpu(), driver="gelsd").solution[:, 0].clamp(min=0)
     joint: Tensor = transitions.T * (true / true.sum()).to(transitions)
     return joint / joint.sum()
 

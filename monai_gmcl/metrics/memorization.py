@@ -68,8 +68,8 @@ def memorization(
     flagged where its distance is at most the threshold t, the ``quantile`` of the distances from each real image to
     the nearest *other* real image. A fresh image of the same distribution is to the real ones as each of these is to
     the others, so it is flagged with a chance of about ``quantile``: a share of flagged images well above that
-    (its standard deviation by chance is ``sqrt(quantile * (1 - quantile) / n)``) says that images were learned by
-    heart. The reverse does not hold: a low share is no proof of privacy.
+    (its standard deviation by chance is ``sqrt(quantile * (1 - quantile) / n)``) means that images were
+    memorized. The reverse does not hold: a low share is no proof of privacy.
 
     Raw pixels see a copy that was shifted or brightened as a new image. :func:`small_pixels` forgives a little,
     features of a network (a trained student's, say) more.

@@ -133,7 +133,7 @@ class Teacher(nn.Module, ABC):
         return labels
 
     def forward(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
-        """Set a lesson: labelled synthetic images.
+        """Make a lesson: labeled synthetic images.
 
         Args:
             images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None where ``needs_images`` is False.

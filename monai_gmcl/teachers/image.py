@@ -57,7 +57,7 @@ class ImageTeacher(Teacher):
         ``u = squash(difficulty * strength * z) * gain + shift``,  ``gain = 1.7 ** tanh(magnitude + network(x))``
 
     Color: ``m + o + exp(A) (x - m)`` with a C x C matrix A, an offset o and the image's channel means m; the axes along
-    which (A, o) vary are learned, too (an orthogonal matrix). Residual: noise on lattices of several widths, weighed
+    which (A, o) vary are learned, too (an orthogonal matrix). Residual: noise on lattices of several widths, weighted
     pixel by pixel. Warp: a smooth displacement. ``squash`` bounds the amounts at high difficulty.
 
     Diversity is built in: a gain stays within 1/1.7 and 1.7, and neither gain nor shift sees the latents, so training

@@ -22,7 +22,7 @@ __all__ = ["PolicyTeacher"]
 
 NAMES = tuple(operation.name for operation in OPERATIONS)
 LARGEST_SHARE, SMALLEST_SHARE = 2.0, 1 / 50
-"""Down to almost nothing, since an operation may make labels false; up to twice the usual strength, so that no single
+"""Down to almost nothing, since an operation may break labels; up to twice the usual strength, so that no single
 operation takes the place of the others."""
 TURNED_DOWN = 1 / 2
 """Learned shares below this are called turned down."""
@@ -52,8 +52,8 @@ class PolicyTeacher(Teacher):
         std: per-channel standard deviation by which the images were divided.
         include: names of the operations. Default: all that suit the number of channels, and ``quarter_turn`` where
             images are not upright.
-        exclude: names of operations to leave out. Where the label lives in the center of a patch, shift, zoom and
-            erasing can make it false.
+        exclude: names of operations to leave out. If the label depends on the patch's center, shift, zoom and
+            erasing can break it.
         bounds: upper limits of strengths, in the operation's own unit (the logarithm for zoom and gamma).
         probability: how often an operation acts on an image.
         upright: whether images have an up and a down. Patches of microscopy have none: with False, quarter turns are

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What weighs the images of a lesson."""
+"""The weights of the images of a lesson."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LessonWeighting(ABC):
 
     @abstractmethod
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
-        """Weigh the images of a lesson.
+        """Return the weights of a lesson's images.
 
         Args:
             lesson: with the student's pass on it; its weights are not set yet.
@@ -36,7 +36,7 @@ class LessonWeighting(ABC):
             update: A of the student's previous step, by parameter name; empty before the first.
 
         Returns:
-            ω ``(n,)``, at least 0; 1 is the weight of an image in an unweighed lesson.
+            ω ``(n,)``, at least 0; 1 is the weight of an image in an unweighted lesson.
         """
 
     def state_dict(self) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class LookAheadWeighting(LessonWeighting):
             pass, and says less: nothing of what an image does to the features.
         memory: share of the running average that stays at each step, from 0 to below 1. One batch of a few images says
             little of what helps the rest: its gradient is mostly noise. The newest batch never holds a lesson's
-            sources, but the average holds batches that they came with, soon all of a small set. Where images must be
-            weighed by others alone: ``memory=0``, or a ``meta_data_loader``.
+            sources, but the average holds batches that they came with, soon all of a small set. If images must be
+            weighted by other images only: ``memory=0``, or a ``meta_data_loader``.
 
     Raises:
         ConfigurationError: ``memory`` outside its range.

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.labels import known_label_vectors
-from monai_gmcl.tasks import Classification, MultiLabel
+from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
 from monai_gmcl.weighting.average_momentum import average_momentum
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 
 __all__ = ["LabelProposal", "PseudoLabeler"]
 
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
-"""Images ``(B, C, ...)`` to labels, int64 ``(B,)`` or float ``(B, K)``, and how sure each is, 0 to 1 ``(B,)``.
+"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and how sure each is, 0 to 1 ``(B,)``.
 
 Where ``prepare_batch`` gives extra inputs, they come after the images, as the student gets them."""
 MOMENTUM = "pseudo_label_momentum"
@@ -34,7 +34,8 @@ class PseudoLabeler:
 
     The average of the weights (EMA, ignite's ``EMAHandler``; Tarvainen and Valpola 2017, arXiv 1703.01780) sees the
     image as the loader gives it, unchanged by the teacher, in evaluation mode. Classes: the likeliest class and its
-    probability; one logit or several labels: each label's likelier side, and the mean probability of those sides.
+    probability; one logit or several labels: each label's likelier side, and the mean probability of those sides. A
+    mask is proposed pixel by pixel; how sure it is, is the mean over its pixels.
 
     Or a first student proposes, one that was trained on the labeled images before (``network``): its labels do not
     follow what the student learns from them, so that a mistake does not confirm itself.
@@ -45,7 +46,7 @@ class PseudoLabeler:
         momentum: share of the current weights in the average at each student step, above 0 and below 1. In step t at
             least 9/(t + 8): see :func:`average_momentum`.
         temperature: of the probabilities, above 0.
-        multi_label: whether an image may have several labels, float ``(B, K)``.
+        multi_label: whether an image may have several labels, float ``(B, K)``, or a pixel several classes.
         align: whether classes are to be proposed as often as they come among labeled images
             (:class:`DistributionAlignment`); where unlabeled images have the same shares of classes, and where some
             class is rare.
@@ -103,6 +104,7 @@ class PseudoLabeler:
     def _observe(self, engine: Engine) -> None:
         output = engine.state.output
         assert self._alignment is not None and isinstance(output, dict)
+        self._refuse_masks(output[Keys.PRED])
         columns = output[Keys.PRED][0].numel()
         self._alignment.observe(known_label_vectors(output[Keys.LABEL], columns))
 
@@ -134,15 +136,30 @@ class PseudoLabeler:
             kwargs: its further keyword inputs.
 
         Returns:
-            Labels, int64 ``(B,)``, or float ``(B, K)`` for one logit and several labels, and confidences ``(B,)``.
+            Labels, int64 ``(B,)``, or float ``(B, K)`` for one logit and several labels, and confidences ``(B,)``. For
+            outputs ``(B, K, *spatial)``, masks: int64 ``(B, 1, *spatial)``, or float ``(B, K, *spatial)``.
+
+        Raises:
+            ConfigurationError: ``align`` with masks.
         """
         network = self.network.eval()
         assert self._inferer is not None
-        outputs = self._inferer(images, network, *args, **kwargs).float().reshape(len(images), -1)
+        outputs = self._inferer(images, network, *args, **kwargs).float()
+        if outputs.ndim > 2:
+            self._refuse_masks(outputs)
+            return (MultiLabel if self.multi_label else Segmentation).propose(outputs / self.temperature)
+        outputs = outputs.reshape(len(images), -1)
         binary = self.multi_label or outputs.shape[1] == 1
         if self._alignment is not None:
             outputs = self._alignment(outputs, binary)
         return (MultiLabel if binary else Classification).propose(outputs / self.temperature)
+
+    def _refuse_masks(self, outputs: Tensor) -> None:
+        if self.align and outputs.ndim > 2:
+            raise ConfigurationError(
+                "PseudoLabeler: align=True is for labels of whole images, got outputs for every pixel, "
+                f"{tuple(outputs.shape)}. Set align=False."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and, where proposals are aligned, what they are aligned by."""

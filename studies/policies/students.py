@@ -29,8 +29,7 @@ class Standardized(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the images with the channels' mean taken off, divided by their standard deviation."""
-        found: Tensor = (images - self.mean) / self.std
-        return found
+        return (images - self.mean) / self.std
 
 
 def pretrained_student(options: DataOptions) -> nn.Sequential:

@@ -50,7 +50,7 @@ def test_each_term_is_a_pattern_with_what_to_write_instead() -> None:
     assert all(re.search(term, "nothing of the kind") is None for term, _ in TERMS)
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, *TUTORIALS], ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", [*DOCUMENTS, *TUTORIALS, *SOURCES], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_text_has_none_of_the_terms(path: Path) -> None:
     found = [
         f"line {line}: {match[0]!r}, write: {instead}"

@@ -28,6 +28,7 @@ from monai_gmcl import (
     ForwardHypergradient,
     GMCLTrainer,
     HeadHypergradient,
+    PseudoLabeler,
 )
 from monai_gmcl.engines import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError, HeadNotFoundError, LabelError, StudentOutputError
@@ -195,6 +196,26 @@ def test_a_run_that_is_resumed_in_the_middle_ends_with_the_same_bits() -> None:
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name])
     assert torch.equal(whole.state.lesson.labels, second.state.lesson.labels)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unlabeled_images_get_masks_from_the_averaged_student(kind: str) -> None:
+    loss, make, classes = KINDS[kind]
+    unlabeled = DataLoader(Dataset([{"image": i["image"]} for i in blobs(2)]), batch_size=4)  # type: ignore[no-untyped-call]
+    labeler = PseudoLabeler(multi_label=kind == "overlapping channels")
+    options = {"unlabeled_data_loader": unlabeled, "label_proposal": labeler, "classes": classes}
+    trainer = trainer_of(small_unet(2, classes), loss, items := make(2), **options)
+    trainer.run()
+    lesson = trainer.state.lesson
+    assert lesson.num_pseudo_labeled == 4 and lesson.labels.shape == (8, *items[0]["label"].shape)
+    assert lesson.labels.dtype == items[0]["label"].dtype and 0.3 < lesson.confidence.min() <= 1
+
+
+def test_masks_are_not_aligned() -> None:
+    unlabeled = DataLoader(Dataset(blobs(2)), batch_size=3)  # type: ignore[no-untyped-call]
+    options = {"unlabeled_data_loader": unlabeled, "label_proposal": PseudoLabeler(align=True)}
+    with pytest.raises(ConfigurationError, match="align=True is for labels of whole images"):
+        trainer_of(small_unet(), DiceCELoss(**SOFTMAX), blobs(2), **options).run()
 
 
 def test_images_without_an_object_say_nothing_of_competence() -> None:

@@ -34,11 +34,12 @@ from monai_gmcl.teachers import LatentTeacher
 CHROMIUM = shutil.which("chromium")
 PARTS = [
     "The student",
-    "The lesson plan",
-    "What the teacher makes of images",
+    "Curriculum",
+    "Synthetic images by epoch",
     "Where the student looks",
     "The teacher",
     "Environment",
+    "The runs",
 ]
 
 
@@ -112,7 +113,7 @@ def test_the_page_shows_all_that_one_wants_to_look_at(tmp_path: Path) -> None:
         "brightness",
     ):
         assert told in page
-    assert "with the last weights. Not for diagnosis" in page
+    assert "with the last checkpoint. Not for diagnosis" in page
 
 
 def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:
     sure[-1].bias.data = torch.tensor([5.0, -5.0])
     save_student(sure, tmp_path / "model.pt", StudentDescription(["a", "b"], 2, 1))
     page = run(tmp_path, labels, 2, model_file=tmp_path / "model.pt")
-    assert "with the weights that validation chose" in page
+    assert "with the best-validation checkpoint" in page
     # It takes all images for the first class.
     cells = re.findall(r'<th scope="row">([^<]+)</th><td>(\d+)</td><td>(\d+)</td><td>([^<]+)</td>', page)
     assert cells[:3] == [("0", "4", "8", "1.000"), ("1", "4", "0", "0.000"), ("all", "8", "8", "0.500")]

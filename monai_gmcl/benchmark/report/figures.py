@@ -149,7 +149,7 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
 
 
 def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
-    """Draw mean AUC of chosen weights over the counted operations of each arm, tuning included; a panel for each n.
+    """Draw the mean best-validation AUC over the FLOPs of each arm, tuning included; a panel for each n.
 
     Where one arm stands alone there is nothing to compare, and no panel.
     """

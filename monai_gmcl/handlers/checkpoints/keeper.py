@@ -47,7 +47,7 @@ class CheckpointKeeper:
     What the run is (``run``) is kept beside it: seed, data and batches, options of the optimizers, ``settings``,
     versions. A resumed run names what differs: what it cannot change is an error before the first step, what it can, a
     warning. More epochs are none of both, and a schedule that is built for more steps goes on as built. Where nothing
-    is left to do no handler hears of the run, and no file changes.
+    is left to do no handler is called, and no file changes.
 
     SIGTERM and SIGINT let the iteration be finished (or the validation that is running), write a checkpoint and end the
     process; a second signal ends it at once. Afterwards the handlers of before are back.

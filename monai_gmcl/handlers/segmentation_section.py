@@ -62,8 +62,8 @@ def segment(engine: GMCLTrainer, evaluator: Any, network: nn.Module) -> list[Seg
         )
         seen = _in_range(unnormalized(images, engine.teacher), engine.teacher)
         cases += [
-            SegmentedImage(*(_middle(part.cpu()) for part in parts), of_image)
-            for *parts, of_image in zip(seen, wanted, found, dice, strict=True)
+            SegmentedImage(_middle(image), _middle(mask), _middle(own), of_image)
+            for image, mask, own, of_image in zip(seen, wanted.cpu(), found.cpu(), dice, strict=True)
         ]
     return cases
 

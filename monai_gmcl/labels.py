@@ -100,8 +100,8 @@ def class_ids(labels: Tensor) -> list[int]:
 
 
 def is_multi_label(labels: Tensor) -> bool:
-    """Whether an image has several labels, float ``(n, K)`` with K > 1, instead of a class."""
-    return labels.is_floating_point() and labels[0].numel() > 1
+    """Whether an image has several labels, float ``(n, K)`` with K > 1, instead of a class or a mask."""
+    return labels.is_floating_point() and not are_masks(labels) and labels[0].numel() > 1
 
 
 def known_label_vectors(labels: Tensor, columns: int) -> Tensor:

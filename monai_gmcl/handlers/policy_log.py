@@ -226,5 +226,6 @@ def _experiment(
             further = batch[2:] or further
         changed = teacher(images, labels, latents, difficulty)
         found = evaluator.inferer(changed, network, *further[0], **further[1])
-    grown = prediction_error(convert_to_tensor(found), labels) - prediction_error(outputs, labels)
+        moved = teacher.change_labels(labels, latents, difficulty)
+    grown = prediction_error(convert_to_tensor(found), moved) - prediction_error(outputs, labels)
     return teacher.acts(latents, shape, difficulty), grown

@@ -22,6 +22,7 @@ from monai_gmcl.handlers.curves import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
+from monai_gmcl.handlers.segmentation_section import SegmentedImage, segment, segmentation_section
 from monai_gmcl.labels import class_ids
 from monai_gmcl.names import shown_name
 from monai_gmcl.ranks import on_first_rank
@@ -30,6 +31,7 @@ from monai_gmcl.reporting.image_sheet import unnormalized
 from monai_gmcl.reporting.page import Picture, Section, html_page
 from monai_gmcl.reporting.run_figures import attention_picture
 from monai_gmcl.student_file import load_student
+from monai_gmcl.tasks import Segmentation
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -49,11 +51,12 @@ TITLE = "A GMCL training run"
 class RunReport:
     """Writes ``report.html`` at the end of a run: one file, with all that one wants to look at, and no network needed.
 
-    How right the student is on the validation images, class by class, with confusion matrix and reliability; the curves
+    How right the student is on the validation images, class by class, with confusion matrix and reliability, or, of a
+    segmentation, the Dice of each class and the worst and the best images with the contours of their masks; the curves
     of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, as far as they are in the folder; where the
     student looks (Grad-CAM); the teacher's policy, what was turned down and, by :class:`PolicyLog`, effects and course;
-    settings and environment. A part that cannot be made says why in its
-    place: a run that has come to its end does not fail for a page.
+    settings and environment. A part that cannot be made says why in its place: a run that has come to its end does not
+    fail for a page.
 
     Attach it behind the handlers whose pictures it shows.
 
@@ -65,7 +68,8 @@ class RunReport:
         settings: further settings to list, by name.
 
     Shape:
-        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, or ``(B, K)`` where an image may have several.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, K)`` where an image may have several, or
+        masks ``(B, K, *spatial)``.
     """
 
     FILE_NAME = "report.html"
@@ -92,23 +96,33 @@ class RunReport:
 
     def _write(self, engine: GMCLTrainer) -> None:
         try:
-            network = self._student(engine)
-            outputs, labels, first = self._validation(engine, network)
+            of_student = self._of_student(engine)
         except Exception as error:
             logger.warning("No %s: the student could not be validated once more: %s", self.FILE_NAME, error)
             return
         # What a user's student, teacher or images make fail is not known beforehand.
-        parts: dict[str, Callable[[], Section]] = {
-            "The student": lambda: self._accuracy(outputs, labels),
+        parts: dict[str, Callable[[], Section] | None] = {
+            "The student": of_student["The student"],
             "Curriculum": self._curves,
             "Synthetic images by epoch": lambda: self._grids(engine.state.epoch),
-            "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
+            "Where the student looks": of_student.get("Where the student looks"),
             "The teacher": lambda: policy_section(engine, self.folder),
         }
-        sections = [_made(title, make) for title, make in parts.items()]
+        sections = [_made(title, make) for title, make in parts.items() if make is not None]
         page = html_page(TITLE, self._facts(engine), [*sections, environment_section(engine)])
         make_folder(self.folder)
         write_whole(self.folder / self.FILE_NAME, page)
+
+    def _of_student(self, engine: GMCLTrainer) -> dict[str, Callable[[], Section]]:
+        network = self._student(engine)
+        if isinstance(engine.task, Segmentation):
+            cases = segment(engine, self.evaluator, network)
+            return {"The student": lambda: segmentation_section(cases, self._class_names(cases), self._weights())}
+        outputs, labels, first = self._validation(engine, network)
+        return {
+            "The student": lambda: accuracy_section(outputs, labels, self._names(outputs), self._weights()),
+            "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
+        }
 
     def _student(self, engine: GMCLTrainer) -> nn.Module:
         network = deepcopy(unwrapped(engine.network))
@@ -138,9 +152,14 @@ class RunReport:
         count = max(outputs.shape[1], 2) if self.class_names is None else len(self.class_names)
         return [str(k) for k in range(count)] if self.class_names is None else list(map(shown_name, self.class_names))
 
-    def _accuracy(self, outputs: Tensor, labels: Tensor) -> Section:
-        weights = "the best-validation checkpoint" if self._chosen() else "the last checkpoint"
-        return accuracy_section(outputs, labels, self._names(outputs), weights)
+    def _class_names(self, cases: Sequence[SegmentedImage]) -> list[str]:
+        """Of masks, the background first; it has no name where channels overlap."""
+        names = list(map(shown_name, self.class_names or []))
+        count = len(cases[0].dice)
+        return ["background", *names][-count:] if len(names) >= count - 1 else [str(k) for k in range(count)]
+
+    def _weights(self) -> str:
+        return "the best-validation checkpoint" if self._chosen() else "the last checkpoint"
 
     def _chosen(self) -> bool:
         return self.model_file is not None and self.model_file.is_file()

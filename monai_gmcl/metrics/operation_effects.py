@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
+from monai_gmcl.labels import are_masks
 
 __all__ = ["OperationEffects", "operation_effects", "prediction_error"]
 
@@ -92,18 +93,21 @@ def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
     It says more than whether the prediction is right, which changes on few images, and is not ruled by a few of them,
     as the loss may be.
 
+    Of a mask it is the mean over its classes of the mean error of their pixels, so that an object counts as much as
+    the background around it.
+
     Args:
         outputs: logits ``(n, K)``; ``(n, 1)`` of one logit; or ``(n, K, *spatial)``.
-        labels: classes, int64 ``(n,)`` or ``(n, 1)``; or float ``(n, K)``, for which it is the mean over labels; or
-            masks of classes ``(n, 1, *spatial)``, for which it is the mean over the pixels of each class that a mask
-            has, then over these classes.
+        labels: classes, int64 ``(n,)`` or ``(n, 1)``; float ``(n, K)``, for which it is the mean over labels; or masks
+            ``(n, 1, *spatial)`` of classes, whatever their type, of which those outside 0 to K - 1 are left out, or
+            ``(n, K, *spatial)`` of channels.
 
     Raises:
         LabelError: other shapes.
     """
     outputs = outputs.detach().double()
-    if labels.ndim > 2 and labels.shape == (len(outputs), 1, *outputs.shape[2:]) and outputs.shape[1] > 1:
-        return _error_in_masks(outputs, labels.long())
+    if are_masks(labels):
+        return _mask_error(outputs, labels)
     if labels.is_floating_point():
         if labels.shape != outputs.shape:
             raise LabelError(f"Expected labels {tuple(outputs.shape)} as the outputs, got {tuple(labels.shape)}.")
@@ -115,11 +119,19 @@ def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
     return 1 - outputs.softmax(1).gather(1, labels.reshape(-1, 1).long())[:, 0]
 
 
-def _error_in_masks(outputs: Tensor, masks: Tensor) -> Tensor:
-    known = (masks >= 0) & (masks < outputs.shape[1])
-    errors = 1 - outputs.softmax(1).gather(1, torch.where(known, masks, 0))
-    inside = (
-        masks == torch.arange(outputs.shape[1], device=masks.device).view(1, -1, *[1] * (masks.ndim - 2))
-    ).flatten(2)
-    of_class = (errors.flatten(2) * inside).sum(2) / inside.sum(2)
-    return of_class.nanmean(1)
+def _mask_error(outputs: Tensor, masks: Tensor) -> Tensor:
+    n, count = outputs.shape[:2]
+    if outputs.shape[2:] != masks.shape[2:] or len(masks) != n or masks.shape[1] not in (1, count):
+        raise LabelError(
+            f"Expected masks of the outputs' size {tuple(outputs.shape)}, of one channel or as many, got "
+            f"{tuple(masks.shape)}."
+        )
+    if masks.shape[1] == 1 < count:
+        classes = torch.arange(count, device=masks.device).view(1, -1, *[1] * (masks.ndim - 2))
+        errors, of = 1 - outputs.softmax(1), masks == classes
+    else:
+        found = outputs.sigmoid()
+        errors, of = torch.cat([1 - found, found], 1), torch.cat([masks > 0.5, masks <= 0.5], 1)
+    pixels = of.flatten(2).sum(2)
+    by_class = torch.where(of, errors, 0).flatten(2).sum(2) / pixels
+    return torch.where(pixels > 0, by_class, torch.nan).nanmean(1)

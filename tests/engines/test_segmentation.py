@@ -32,6 +32,7 @@ from monai_gmcl import (
 )
 from monai_gmcl.engines import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError, HeadNotFoundError, LabelError, StudentOutputError
+from monai_gmcl.handlers import CurriculumLog, ImageGridHandler, LessonWeightsLog, PolicyLog, TeacherSaver
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers import ImageTeacher, PolicyTeacher
 
@@ -209,6 +210,15 @@ def test_unlabeled_images_get_masks_from_the_averaged_student(kind: str) -> None
     lesson = trainer.state.lesson
     assert lesson.num_pseudo_labeled == 4 and lesson.labels.shape == (8, *items[0]["label"].shape)
     assert lesson.labels.dtype == items[0]["label"].dtype and 0.3 < lesson.confidence.min() <= 1
+
+
+@pytest.mark.parametrize("kind", ["classes", "overlapping channels"])
+def test_what_is_written_of_a_run_is_written_of_masks_too(kind: str, tmp_path: Path) -> None:
+    loss, make, classes = KINDS[kind]
+    handlers = [log(tmp_path) for log in (CurriculumLog, PolicyLog, ImageGridHandler, LessonWeightsLog, TeacherSaver)]
+    trainer_of(small_unet(2, classes), loss, make(2), classes=classes, train_handlers=handlers).run()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"curriculum.csv", "policy.csv", "lesson_weights.csv", "images", "teacher.safetensors"}
 
 
 def test_masks_are_not_aligned() -> None:

@@ -104,16 +104,22 @@ def test_the_error_of_a_prediction_is_what_the_label_lacks_in_probability():
     assert prediction_error(torch.tensor([[math.log(3)]]), torch.tensor([[0.0]])).item() == pytest.approx(0.75)
 
 
-def test_the_error_in_a_mask_is_the_mean_over_the_pixels_of_each_class_then_over_the_classes_it_has():
-    logits = torch.zeros(2, 3, 2, 3)
-    logits[0, 1] = math.log(2)
-    masks = torch.tensor([[[1, 1, 0], [1, 1, 1]], [[2, 2, 2], [2, 2, -100]]])[:, None]
-    of_one, of_zero = 1 - 2 / 4, 1 - 1 / 4
-    wanted = torch.tensor([(of_one + of_zero) / 2, 1 - 1 / 3], dtype=torch.float64)
-    torch.testing.assert_close(prediction_error(logits, masks), wanted, atol=1e-7, rtol=0)
-
-
 @pytest.mark.parametrize("labels", [torch.zeros(3), torch.zeros(2, 2, dtype=torch.int64)])
 def test_labels_of_another_shape_are_refused(labels):
     with pytest.raises(LabelError, match="Expected"):
         prediction_error(torch.zeros(3, 2), labels)
+
+
+def test_the_error_of_a_mask_is_the_mean_over_its_classes() -> None:
+    masks = torch.tensor([[0, 0, 0, 1], [2, 255, 2, 2]]).view(2, 1, 2, 2)
+    probabilities = torch.tensor([0.5, 0.25, 0.25]).view(1, 3, 1, 1).expand(2, 3, 2, 2)
+    expected = torch.tensor([(0.5 + 0.75) / 2, 0.75], dtype=torch.float64)
+    for kind in (torch.int64, torch.uint8, torch.float32):
+        torch.testing.assert_close(prediction_error(probabilities.log(), masks.to(kind)), expected)
+    channel = (masks == 0).float()
+    torch.testing.assert_close(
+        prediction_error(torch.full((2, 1, 2, 2), math.log(3)), channel),
+        torch.tensor([(0.25 + 0.75) / 2, 0.75], dtype=torch.float64),
+    )
+    with pytest.raises(LabelError, match="masks of the outputs' size"):
+        prediction_error(torch.zeros(2, 3, 4, 4), masks)

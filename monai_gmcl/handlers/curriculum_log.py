@@ -137,7 +137,7 @@ class CurriculumLog:
 
 def _diversity(lesson: Lesson | None) -> float:
     known = lesson is not None and lesson.images is not None and len(lesson) > 1
-    return diversity(lesson.images) if known else float("nan")  # type: ignore[union-attr, arg-type]
+    return diversity(lesson.images) if known else float("nan")  # type: ignore[union-attr]
 
 
 def _diversity_kept(teacher: nn.Module, lesson: Lesson | None) -> float:

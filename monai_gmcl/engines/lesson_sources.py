@@ -141,7 +141,7 @@ class SourceBuffer:
         self,
         images: Tensor,
         labels: Tensor,
-        classes: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        classes: Sequence[Sequence[int]] | None = None,
         extra: Sequence[Any] = (),
     ) -> None:
         """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way.
@@ -149,14 +149,13 @@ class SourceBuffer:
         Args:
             images: the batch.
             labels: of the batch, ``(B, ...)``.
-            classes: the class of each image, or all of its classes; one below 0 is none, and an image of which all are
-                is not kept. Default: ``class_ids(labels)``.
+            classes: those of each image; one below 0 is none, and an image of which all are is not kept. Default:
+                ``class_ids(labels)``.
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
         """
         latest: dict[int, deque[int]] = {}
-        found: Sequence[Any] = class_ids(labels) if classes is None else classes
-        for place, of_image in enumerate(found):
-            for class_id in of_image if isinstance(of_image, Sequence) else [of_image]:
+        for place, of_image in enumerate([[one] for one in class_ids(labels)] if classes is None else classes):
+            for class_id in of_image:
                 if class_id >= 0:
                     latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
         if not latest:

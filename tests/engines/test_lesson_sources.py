@@ -401,8 +401,8 @@ def test_images_stay_on_their_device_within_a_bound_and_a_state_holds_them_on_th
 
 def test_images_without_a_class_are_not_kept() -> None:
     buffer = SourceBuffer(4)
-    buffer.add(torch.rand(3, 1, 4, 4), torch.tensor([-100, 2, -100]), classes=[-1, 2, -1])
-    buffer.add(torch.rand(1, 1, 4, 4), torch.tensor([-100]), classes=[-1])
+    buffer.add(torch.rand(3, 1, 4, 4), torch.tensor([-100, 2, -100]), classes=[[-1], [2], [-1]])
+    buffer.add(torch.rand(1, 1, 4, 4), torch.tensor([-100]), classes=[[-1]])
     assert buffer.classes == [2] and len(buffer.state_dict()["drawers"][2]) == 1
 
 

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a task is: one meaning of labels."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import LabelError
+from monai_gmcl.labels import ignore_index_of, labels_for_loss
+from monai_gmcl.per_image_loss import per_image_loss
+
+__all__ = ["SUPPORTED_TASKS", "Task"]
+
+SUPPORTED_TASKS = (
+    "GMCLTrainer trains classification: class indices (B,) or (B, 1), one-hot or soft labels (B, K), several labels "
+    "(B, K), or one logit (B,) or (B, 1); and segmentation: masks (B, 1, *spatial) or (B, K, *spatial). Regression is "
+    "not supported"
+)
+
+
+class Task(ABC):
+    """What labels mean to the student's loss, outputs and accuracy.
+
+    Args:
+        loss_function: the student's, ``(outputs, labels) -> loss``; a trainer sets its own (:meth:`follow`).
+
+    Attributes:
+        ignored: the class index that the loss ignores: what has it has no label.
+    """
+
+    def __init__(self, loss_function: Callable[..., Tensor] | None = None) -> None:
+        self.follow(nn.CrossEntropyLoss() if loss_function is None else loss_function)
+
+    def follow(self, loss_function: Callable[..., Tensor]) -> None:
+        """Take another loss."""
+        self.loss_function = loss_function
+        self.ignored = ignore_index_of(loss_function)
+        # A lesson's graph outlives the optimizer's step, which changes the loss's own parameters in place.
+        self._learns = isinstance(loss_function, nn.Module) and any(p.requires_grad for p in loss_function.parameters())
+
+    @abstractmethod
+    def check_labels(self, labels: object, num_classes: int | None) -> None:
+        """Raise unless labels can be this task's; before the student's pass.
+
+        Args:
+            labels: of a batch, on the CPU.
+            num_classes: how many classes the teacher knows; None where it does not say.
+
+        Raises:
+            LabelError: with what was found.
+        """
+
+    @abstractmethod
+    def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
+        """Raise unless the student's outputs fit the labels.
+
+        Raises:
+            StudentOutputError: with both shapes.
+            LabelError: a class that has no logit; labels of another type.
+        """
+
+    @abstractmethod
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise where labels do not mean what the loss makes of them.
+
+        Raises:
+            LabelError: with what was found.
+        """
+
+    def loss(self, outputs: Any, labels: Tensor) -> Tensor:
+        """Return the loss of a batch, a number."""
+        return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each image ``(n,)``; their mean is :meth:`loss`. The loss itself learns nothing here."""
+        function = self.loss_function
+        if self._learns:
+            assert isinstance(function, nn.Module)
+            function = copy.deepcopy(function).requires_grad_(False)
+        return per_image_loss(function, outputs, labels_for_loss(function, labels))
+
+    @abstractmethod
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return how right the student is on each image, 0 to 1 ``(n,)``; NaN where the image does not say."""
+
+    @abstractmethod
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classes of each image, how right the student is on each of them, and on the image.
+
+        Returns:
+            Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; correctness on each
+            ``(n, m)``, 0 to 1, NaN where the image does not say; :meth:`correctness` ``(n,)``.
+        """
+
+    @abstractmethod
+    def chance(self, labels: Tensor) -> float:
+        """Return the correctness of guesses by the labels' own shares, 0 to 1."""
+
+    @staticmethod
+    @abstractmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the labels that outputs say ``(n, ...)`` and how sure each is, 0 to 1 ``(n,)``."""
+
+    def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
+        """Return proposed labels in the shape and type of given ones.
+
+        Args:
+            proposals: labels; one number an image may stand in a row or in a column.
+            n: number of images.
+            like: labels of real images ``(m, ...)``.
+            num_classes: as in :meth:`check_labels`.
+
+        Raises:
+            LabelError: they have another shape or type, or are not among the classes.
+        """
+        wanted = (n, *like.shape[1:])
+        if proposals.numel() == math.prod(wanted):
+            proposals = proposals.reshape(wanted)
+        if proposals.shape != wanted or proposals.is_floating_point() != like.is_floating_point():
+            raise LabelError(
+                f"Expected proposed labels {wanted} of {like.dtype}, as real images have, got "
+                f"{tuple(proposals.shape)} of {proposals.dtype}. For several labels an image: "
+                "PseudoLabeler(multi_label=True)."
+            )
+        self.check_labels(proposals, num_classes)
+        return proposals.to(like.dtype)

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which task labels and a loss function make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.labels import are_masks
+from monai_gmcl.tasks.asked_loss import AskedLoss
+from monai_gmcl.tasks.base import Task
+from monai_gmcl.tasks.segmentation import Segmentation, channel_numbers
+from monai_gmcl.tasks.whole_images import Classification, MultiLabel
+
+__all__ = ["choose_task"]
+
+
+def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: Tensor | None = None) -> Task:
+    """Return what labels mean to a loss function.
+
+    Class indices are one class an image. Of labels ``(B, K)`` the loss itself tells: one that does not change when all
+    outputs of an image rise by the same amount has a softmax in it (cross-entropy), so that the largest output is the
+    student's answer; so have outputs that sum to 1. With any other loss each output is an answer of its own: a
+    logit, which says yes above 0, or, where the loss takes .5 to be undecided (``BCELoss``), a probability. The loss is
+    asked on made-up outputs from 0 to 1, never on images. Masks are asked about likewise, pixel by pixel.
+
+    Args:
+        loss_function: the student's.
+        labels: of a batch.
+        outputs: of the student, ``(B, K)``, ``(B,)`` or ``(B, K, *spatial)``. Without them: a task
+            whose checks of labels and outputs are those of all tasks with labels of this shape.
+    """
+    if outputs is None or not isinstance(labels, Tensor):
+        return (Segmentation if are_masks(labels) else Classification)(loss_function)
+    loss = AskedLoss(loss_function)
+    if are_masks(labels):
+        return _choose_segmentation(loss, labels, outputs.detach())
+    one_output = outputs[0].numel() == 1
+    if not one_output and (labels[0].numel() == 1 or loss.has_softmax(outputs.detach(), labels)):
+        return Classification(loss_function)
+    return MultiLabel(loss_function, 0.5 if loss.is_undecided_at_half(outputs, labels) else 0.0)
+
+
+def _choose_segmentation(loss: AskedLoss, labels: Tensor, outputs: Tensor) -> Segmentation:
+    # Not by the batch's masks: where they are empty, Dice is the same whatever the outputs.
+    chosen = torch.randint(outputs.shape[1], (len(outputs), 1, *outputs.shape[2:]), generator=torch.Generator())
+    made_up = (chosen.to(outputs.device) == channel_numbers(outputs)).to(outputs.dtype)
+    of_classes = outputs.shape[1] > 1 and (labels.shape[1] == 1 or loss.has_softmax(outputs, made_up))
+    if of_classes:
+        return Segmentation(loss.function)
+    return Segmentation(loss.function, overlapping=True, threshold=0.5 if loss.takes_probabilities(outputs) else 0.0)

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A label for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from monai.losses.dice import DiceCELoss
+from monai.metrics.meandice import compute_dice
+from monai.networks.utils import one_hot
+from torch import Tensor
+
+from monai_gmcl.exceptions import LabelError, StudentOutputError
+from monai_gmcl.tasks.asked_loss import refuse_regression
+from monai_gmcl.tasks.base import Task
+from monai_gmcl.tasks.whole_images import MultiLabel
+
+__all__ = ["Segmentation", "channel_numbers"]
+
+
+class Segmentation(Task):
+    """A label for every pixel: masks ``(B, 1, *spatial)`` of class indices, or ``(B, K, *spatial)`` of channels.
+
+    Class indices may come in any type, in floats that hold whole numbers too, as MONAI's readers give them. Class 0 is
+    the background. Of channels that overlap, and of one output, the background is what none of them covers: channel k
+    is then class k + 1.
+
+    Args:
+        loss_function: as for every task. Default: Dice and cross-entropy, with softmax, or sigmoid where channels
+            overlap.
+        overlapping: whether each output channel is an answer of its own (sigmoid); otherwise a pixel has one class,
+            that of the largest output (softmax).
+        threshold: the output above which an overlapping channel says yes: 0 for logits, .5 for probabilities.
+    """
+
+    def __init__(
+        self,
+        loss_function: Callable[..., Tensor] | None = None,
+        overlapping: bool = False,
+        threshold: float = 0.0,
+    ) -> None:
+        if loss_function is None:
+            loss_function = DiceCELoss(sigmoid=overlapping, softmax=not overlapping, to_onehot_y=not overlapping)
+        super().__init__(loss_function)
+        self.overlapping = overlapping
+        self.threshold = threshold
+        self._checked = False
+
+    def check_labels(self, labels: object, num_classes: int | None) -> None:
+        if not isinstance(labels, Tensor):
+            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without masks.")
+        if labels.ndim not in (4, 5) or labels.numel() == 0:
+            raise LabelError(
+                f"Expected masks (B, 1, *spatial) or (B, K, *spatial) of 2 or 3 spatial dimensions, got "
+                f"{tuple(labels.shape)}. EnsureChannelFirstd adds a channel that is missing."
+            )
+        indices = labels.shape[1] == 1
+        values = labels if labels.is_floating_point() else labels.long()
+        values = values[values != self.ignored] if indices else values
+        if values.numel() == 0:
+            return
+        least, most = values.min().item(), values.max().item()
+        last = max(num_classes or 0, 2) - 1 if indices else 1
+        if not (least >= 0 and (most <= last or (indices and num_classes is None))):
+            raise LabelError(
+                f"Expected masks with values from 0 to {last}, got {tuple(labels.shape)} with values from {least:g} to "
+                f"{most:g}. MapLabelValued maps values to classes (255 to 1, say); pixels to leave out have the loss's "
+                f"ignore_index, here {self.ignored}."
+            )
+
+    def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
+        if not isinstance(outputs, Tensor) or outputs.ndim == labels.ndim + 1:
+            found = str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+            raise StudentOutputError(
+                f"Expected the student's output to be one tensor (B, K, *spatial), got {found}. Several outputs, as of "
+                "deep supervision, are not supported: build the network with deep_supervision=False, or give an "
+                "inferer that picks one."
+            )
+        if outputs.ndim != labels.ndim or (len(outputs), outputs.shape[2:]) != (len(labels), labels.shape[2:]):
+            raise StudentOutputError(
+                f"Expected the student's output to be (B, K, *spatial), of the size of its masks "
+                f"{tuple(labels.shape)}, got {tuple(outputs.shape)}. Images and masks must have one size, which the "
+                "network keeps."
+            )
+        given, wanted = outputs.shape[1], labels.shape[1]
+        # One output is asked about two classes, of which the teacher may count one.
+        classes = wanted if wanted > 1 else num_classes if given > 1 else None
+        if classes not in (None, given):
+            of = "its masks have" if wanted > 1 else "the teacher has num_classes"
+            raise StudentOutputError(
+                f"Expected the student's output to have {classes} channels, as many as {of}, got {tuple(outputs.shape)}"
+                f" for masks {tuple(labels.shape)}."
+            )
+        if wanted == 1:
+            self._check_indices(labels, given)
+
+    def _check_indices(self, labels: Tensor, outputs: int) -> None:
+        known = labels[labels != self.ignored]
+        last = max(outputs, 2) - 1
+        if len(known) and known.max() > last:
+            raise LabelError(
+                f"Expected masks from 0 to {last}, as the student has {outputs} output channel(s), got "
+                f"{known.max().item():g}."
+            )
+        if outputs > 1 and labels.is_floating_point() and not torch.equal(known, known.round()):
+            raise LabelError(
+                f"Expected masks of class indices, got {float(known[known != known.round()][0]):g} among them. Resample"
+                " masks with mode='nearest'; shares of classes take a channel for each class."
+            )
+
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise for targets of a regression; looked at on the first batch."""
+        if self._checked or not labels.is_floating_point() or outputs.shape != labels.shape:
+            return
+        self._checked = True
+        refuse_regression(self.loss_function, outputs, labels)
+
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN where it holds none.
+
+        The background is left out, and so is a class of which the mask has no pixel, as MONAI's metrics do.
+        """
+        return self.answers(outputs, labels)[2]
+
+    @torch.no_grad()
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classes of which each mask has a pixel, the background first, the Dice of each, and their mean."""
+        found, wanted = self._found(outputs), self._wanted(outputs, labels)
+        if labels.shape[1] == 1:
+            known = labels != self.ignored
+            found, wanted = found & known, wanted & known
+        dice = compute_dice(found, wanted)
+        held = wanted.flatten(2).any(2)
+        classes = torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
+        return classes, dice, dice[:, 1:].nanmean(1)
+
+    def _found(self, outputs: Tensor) -> Tensor:
+        """Return what outputs say, bool ``(n, m, *spatial)``."""
+        if self.overlapping:
+            return _with_background(outputs > self.threshold)
+        return outputs.argmax(1, keepdim=True) == channel_numbers(outputs)
+
+    def _wanted(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return what masks say, bool ``(n, m, *spatial)``."""
+        if self.overlapping:
+            return _with_background(labels > 0.5)
+        return (labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)) == channel_numbers(outputs)
+
+    def chance(self, labels: Tensor) -> float:
+        """Return the mean share of the classes: about the Dice of guesses by those shares."""
+        if labels.shape[1] == 1:
+            known = labels[labels != self.ignored].round().long()
+            shares = known.bincount(minlength=2)[1:].double() / max(len(known), 1)
+        else:
+            shares = labels[:, 0 if self.overlapping else 1 :].transpose(0, 1).flatten(1).double().mean(1)
+        return float(shares[shares > 0].mean()) if bool((shares > 0).any()) else 0.0
+
+    def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
+        if proposals.ndim == like.ndim and proposals.shape[1] == 1 < like.shape[1] and not self.overlapping:
+            proposals = one_hot(proposals, like.shape[1])
+        wanted = (n, *like.shape[1:])
+        if proposals.shape != wanted:
+            raise LabelError(
+                f"Expected proposed masks {wanted}, as real ones have, got {tuple(proposals.shape)}. For classes that "
+                "overlap: PseudoLabeler(multi_label=True)."
+            )
+        self.check_labels(proposals, num_classes)
+        return proposals.to(like.dtype)
+
+    @staticmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each pixel's likeliest class ``(n, 1, *spatial)``, and the mean probability of those ``(n,)``.
+
+        Classes are int64, or float 0 and 1 of one output.
+        """
+        if outputs.shape[1] == 1:
+            return MultiLabel.propose(outputs)
+        confidences, classes = outputs.softmax(1).max(1, keepdim=True)
+        return classes, confidences.flatten(1).mean(1)
+
+
+def channel_numbers(outputs: Tensor) -> Tensor:
+    """Return the numbers of the channels ``(1, K, 1, ...)``."""
+    return torch.arange(outputs.shape[1], device=outputs.device).view(1, -1, *[1] * (outputs.ndim - 2))
+
+
+def _with_background(covered: Tensor) -> Tensor:
+    """Put what no channel covers before the channels, bool ``(n, K + 1, *spatial)``."""
+    return torch.cat([~covered.any(1, keepdim=True), covered], 1)

@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of whole images: one class, or several labels."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from monai_gmcl.exceptions import LabelError, StudentOutputError
+from monai_gmcl.labels import is_cross_entropy
+from monai_gmcl.tasks.asked_loss import refuse_regression
+from monai_gmcl.tasks.base import SUPPORTED_TASKS, Task
+
+__all__ = ["Classification", "MultiLabel"]
+
+logger = logging.getLogger(__name__)
+
+
+class _OfWholeImages(Task):
+    """What one class and several labels have in common: labels ``(B,)``, ``(B, 1)`` or ``(B, K)``."""
+
+    def check_labels(self, labels: object, num_classes: int | None) -> None:
+        if not isinstance(labels, Tensor):
+            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
+        if labels.ndim not in (1, 2) or labels.numel() == 0:
+            raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
+        values = labels if labels.is_floating_point() else labels.long()
+        indices = labels[0].numel() == 1 and not labels.is_floating_point()
+        if indices:
+            values = values[values != self.ignored]
+            if len(values) == 0:
+                return
+        least, most = values.min().item(), values.max().item()
+        if not indices:
+            if not (least >= 0 and most <= 1):
+                raise LabelError(
+                    f"Expected labels (B,) or (B, K) of {labels.dtype} from 0 to 1, got shape {tuple(labels.shape)} "
+                    f"with values from {least:g} to {most:g}. {SUPPORTED_TASKS}."
+                )
+            return
+        # One logit is asked about two classes, of which the teacher may count one.
+        if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
+            upper = (
+                "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
+            )
+            raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
+
+    def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
+        if not isinstance(outputs, Tensor):
+            raise StudentOutputError(
+                f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
+                "An inferer can choose among several outputs."
+            )
+        n, kind = len(labels), "float" if labels.is_floating_point() else "integer"
+        wrong = f", one logit for each class, got {tuple(outputs.shape)}."
+        if outputs.ndim not in (1, 2) or len(outputs) != n:
+            classes = "K" if num_classes is None else num_classes
+            raise StudentOutputError(f"Expected the student's output to be ({n}, {classes}){wrong}")
+        given, wanted = outputs[0].numel(), labels[0].numel()
+        if wanted > 1 or given == 1:
+            if given != wanted:
+                raise StudentOutputError(
+                    f"Expected the student's output to be shaped as its {kind} labels {tuple(labels.shape)}, "
+                    f"got {tuple(outputs.shape)}."
+                )
+            if given == 1 and labels.max() > 1:
+                raise LabelError(
+                    f"Expected labels 0 and 1 with one logit, got {labels.max().item()}. {SUPPORTED_TASKS}."
+                )
+            return
+        if labels.is_floating_point():
+            raise LabelError(
+                f"Expected class labels as integers, or float labels (B, K) from 0 to 1 for {given} outputs, got shape "
+                f"{tuple(labels.shape)} {labels.dtype}. {SUPPORTED_TASKS}."
+            )
+        if given != (num_classes or given):
+            raise StudentOutputError(f"Expected the student's output to be ({n}, {num_classes}){wrong}")
+        known = labels[labels.long() != self.ignored]
+        if len(known) and known.max() >= given:
+            raise LabelError(
+                f"Expected class labels from 0 to {given - 1} (the student has {given} logits), got "
+                f"{known.max().item()}."
+            )
+
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise for integer labels ``(B, K)`` that are not one-hot with torch's cross-entropy."""
+        if labels.is_floating_point() or labels[0].numel() == 1 or not is_cross_entropy(self.loss_function):
+            return
+        if not (labels.sum(1) == 1).all():
+            raise LabelError(
+                f"Expected integer labels {tuple(labels.shape)} with cross-entropy to be one-hot, got "
+                f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
+            )
+
+    @abstractmethod
+    def classes(self, labels: Tensor) -> Tensor:
+        """Return the class of each image, int64 ``(n,)``; -1 where it has none."""
+
+    def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the class of each image, and twice how right the student is on it."""
+        correct = self.correctness(outputs, labels)
+        return self.classes(labels)[:, None], correct[:, None], correct
+
+    def _index(self, labels: Tensor) -> Tensor:
+        classes = labels.flatten().float().round().long()
+        return torch.where(classes == self.ignored, -1, classes)
+
+
+class Classification(_OfWholeImages):
+    """One class an image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
+
+    The student's answer is its largest output.
+    """
+
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return 1 where the largest output is the label's, or that of the largest share of a soft label."""
+        answers = outputs.detach().argmax(1)
+        if labels[0].numel() == 1:
+            return (answers == labels.flatten()).float()
+        return (labels.gather(1, answers[:, None])[:, 0] == labels.amax(1)).float()
+
+    def classes(self, labels: Tensor) -> Tensor:
+        """Return the class of each image."""
+        return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
+
+    def chance(self, labels: Tensor) -> float:
+        """Return the sum of the classes' squared shares."""
+        classes = self.classes(labels)
+        counts = classes[classes >= 0].bincount().double()
+        return float((counts / counts.sum().clamp_min(1)).square().sum())
+
+    @staticmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the likeliest class int64 ``(n,)``, and its probability."""
+        confidences, classes = outputs.softmax(1).max(1)
+        return classes, confidences
+
+
+class MultiLabel(_OfWholeImages):
+    """Several labels an image, or one logit, each for itself: ``(B, K)``, ``(B, 1)`` or ``(B,)`` from 0 to 1.
+
+    Args:
+        loss_function: as for every task.
+        threshold: the output above which a label is taken to be there: 0 for logits, .5 for probabilities.
+    """
+
+    def __init__(self, loss_function: Callable[..., Tensor] | None = None, threshold: float = 0.0) -> None:
+        super().__init__(nn.BCEWithLogitsLoss() if loss_function is None else loss_function)
+        self.threshold = threshold
+        self._warned = False
+
+    def check(self, outputs: Tensor, labels: Tensor) -> None:
+        """Raise for targets of a regression; say once that labels between 0 and 1 are taken for soft labels.
+
+        Raises:
+            LabelError: labels between 0 and 1 with a loss of differences such as ``MSELoss``.
+        """
+        super().check(outputs, labels)
+        if not labels.is_floating_point() or bool(((labels == 0) | (labels == 1)).all()):
+            return
+        refuse_regression(self.loss_function, outputs, labels)
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "Labels between 0 and 1 are taken for soft labels, each for itself: an output is right where it is on "
+                "the same side as its label is of .5. Targets of a regression are not supported."
+            )
+
+    def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the share of labels on the right side."""
+        n = len(outputs)
+        found, wanted = outputs.detach().reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
+        return (found == wanted).float().mean(1)
+
+    def classes(self, labels: Tensor) -> Tensor:
+        """Return 0 and 1 for one logit; several labels all count as class 0."""
+        return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
+
+    def chance(self, labels: Tensor) -> float:
+        """Return the mean over labels of the squared shares of both sides."""
+        shares = labels.reshape(len(labels), -1).double().mean(0)
+        return float((shares**2 + (1 - shares) ** 2).mean())
+
+    @staticmethod
+    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each label's likelier side, float ``(n, K)``, and the mean probability of those sides."""
+        probabilities = outputs.sigmoid()
+        labels = (probabilities > 0.5).float()
+        return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)

@@ -255,7 +255,7 @@ class ExtraInputs:
         return {"form": self._form}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._form = state["form"]
 
 

@@ -102,7 +102,7 @@ class LessonSources:
         return {"buffer": self.buffer.state_dict(), "extra": self.extra.state_dict(), "unlabeled": unlabeled}
 
     def load_state_dict(self, state: Mapping[str, Any], seed: int, alone: bool = True) -> None:
-        """Put back what was saved; of several ranks, each fills its own buffer anew."""
+        """Restore a saved state; of several ranks, each fills its own buffer anew."""
         if alone:
             self.buffer.load_state_dict(state["buffer"])
             self.extra.load_state_dict(state["extra"])
@@ -241,7 +241,7 @@ class SourceBuffer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         if "images" not in state:
             # Before there were masks, each class had its own images.
             kept = state["drawers"].items()
@@ -337,7 +337,7 @@ class UnlabeledSources:
         return {"batches": self.batches.state_dict(), "labeler": labeler}
 
     def load_state_dict(self, state: Mapping[str, Any], seed: int) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.batches.seed = seed
         self.batches.load_state_dict(state["batches"])
         if isinstance(self.propose, PseudoLabeler):

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What labels mean: to the loss, to the student's outputs, to teachers, and to those who count classes.
+"""Tasks: what labels mean for the loss, the student's outputs, the teacher and the counting of classes.
 
-A :class:`Task` is one meaning. The trainer chooses it by the first batch (:func:`choose_task`), or is given one.
+The trainer chooses a :class:`Task` on the first batch (:func:`choose_task`), or takes the one that it was given.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ SUPPORTED_TASKS = (
 
 
 class Task(ABC):
-    """What labels mean to the student's loss, outputs and accuracy.
+    """What labels mean for the student's loss, outputs and accuracy.
 
     Args:
-        loss_function: the student's, ``(outputs, labels) -> loss``; a trainer sets its own (:meth:`follow`).
+        loss_function: the student's, ``(outputs, labels) -> loss``. A trainer sets its own (:meth:`follow`).
 
     Attributes:
-        ignored: the class index that the loss ignores: what has it has no label.
+        ignored: the class index that the loss ignores. Images or pixels with it count as unlabeled.
     """
 
     def __init__(self, loss_function: Callable[..., Tensor] | None = None) -> None:
         self.follow(nn.CrossEntropyLoss() if loss_function is None else loss_function)
 
     def follow(self, loss_function: Callable[..., Tensor]) -> None:
-        """Take another loss."""
+        """Use another loss function."""
         self.loss_function = loss_function
         self.ignored = ignore_index_of(loss_function)
         # A lesson's graph outlives the optimizer's step, which changes the loss's own parameters in place.
@@ -57,11 +57,11 @@ class Task(ABC):
 
     @abstractmethod
     def check_labels(self, labels: object, num_classes: int | None) -> None:
-        """Raise unless labels can be this task's; before the student's pass.
+        """Raise unless labels are valid for this task; called before the student's pass.
 
         Args:
-            labels: of a batch, on the CPU.
-            num_classes: how many classes the teacher knows; None where it does not say.
+            labels: the labels of a batch, on the CPU.
+            num_classes: the teacher's number of classes, or None if it is unknown.
 
         Raises:
             LabelError: with what was found.
@@ -89,7 +89,7 @@ class Task(ABC):
         return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each image ``(n,)``; their mean is :meth:`loss`. The loss itself learns nothing here."""
+        """Return the loss of each image ``(n,)``; :meth:`loss` is their mean. Its parameters get no gradient."""
         function = self.loss_function
         if self._learns:
             assert isinstance(function, nn.Module)
@@ -98,37 +98,37 @@ class Task(ABC):
 
     @abstractmethod
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return how right the student is on each image, 0 to 1 ``(n,)``; NaN where the image does not say."""
+        """Return the correctness of each image, 0 to 1 ``(n,)``; NaN if it cannot be determined for the image."""
 
     @abstractmethod
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the classes of each image, how right the student is on each of them, and on the image.
+        """Return the classes of each image, the correctness for each of them, and the correctness of the image.
 
         Returns:
-            Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; correctness on each
-            ``(n, m)``, 0 to 1, NaN where the image does not say; :meth:`correctness` ``(n,)``.
+            Classes int64 ``(n, m)``, by which the sources of lessons are drawn, -1 where there is none; correctness for
+            each class ``(n, m)``, 0 to 1, NaN if it cannot be determined; :meth:`correctness` ``(n,)``.
         """
 
     @abstractmethod
     def chance(self, labels: Tensor) -> float:
-        """Return the correctness of guesses by the labels' own shares, 0 to 1."""
+        """Return the expected correctness of random guesses with the frequencies of the labels, 0 to 1."""
 
     @staticmethod
     @abstractmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the labels that outputs say ``(n, ...)`` and how sure each is, 0 to 1 ``(n,)``."""
+        """Return the labels that the outputs predict ``(n, ...)`` and the confidence of each, 0 to 1 ``(n,)``."""
 
     def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
         """Return proposed labels in the shape and type of given ones.
 
         Args:
-            proposals: labels; one number an image may stand in a row or in a column.
+            proposals: labels; one number for each image may be a row or a column.
             n: number of images.
             like: labels of real images ``(m, ...)``.
             num_classes: as in :meth:`check_labels`.
 
         Raises:
-            LabelError: they have another shape or type, or are not among the classes.
+            LabelError: proposals of another shape or type, or outside the classes.
         """
         wanted = (n, *like.shape[1:])
         if proposals.numel() == math.prod(wanted):
@@ -224,7 +224,7 @@ class _OfWholeImages(Task):
         """Return the class of each image, int64 ``(n,)``; -1 where it has none."""
 
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the class of each image, and twice how right the student is on it."""
+        """Return the class of each image, and its correctness twice."""
         correct = self.correctness(outputs, labels)
         return self.classes(labels)[:, None], correct[:, None], correct
 
@@ -234,13 +234,13 @@ class _OfWholeImages(Task):
 
 
 class Classification(_OfWholeImages):
-    """One class an image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
+    """One class for each image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
 
-    The student's answer is its largest output.
+    The predicted class is that of the largest output.
     """
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return 1 where the largest output is the label's, or that of the largest share of a soft label."""
+        """Return 1 if the largest output is that of the label, or of the largest value of a soft label."""
         answers = outputs.detach().argmax(1)
         if labels[0].numel() == 1:
             return (answers == labels.flatten()).float()
@@ -251,24 +251,24 @@ class Classification(_OfWholeImages):
         return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
 
     def chance(self, labels: Tensor) -> float:
-        """Return the sum of the classes' squared shares."""
+        """Return the sum of the squared class frequencies."""
         classes = self.classes(labels)
         counts = classes[classes >= 0].bincount().double()
         return float((counts / counts.sum().clamp_min(1)).square().sum())
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the likeliest class int64 ``(n,)``, and its probability."""
+        """Return the most probable class int64 ``(n,)``, and its probability."""
         confidences, classes = outputs.softmax(1).max(1)
         return classes, confidences
 
 
 class MultiLabel(_OfWholeImages):
-    """Several labels an image, or one logit, each for itself: ``(B, K)``, ``(B, 1)`` or ``(B,)`` from 0 to 1.
+    """Several independent labels for each image, or one logit: ``(B, K)``, ``(B, 1)`` or ``(B,)``, values from 0 to 1.
 
     Args:
         loss_function: as for every task.
-        threshold: the output above which a label is taken to be there: 0 for logits, .5 for probabilities.
+        threshold: the output above which a label is predicted: 0 for logits, .5 for probabilities.
     """
 
     def __init__(self, loss_function: Callable[..., Tensor] | None = None, threshold: float = 0.0) -> None:
@@ -294,7 +294,7 @@ class MultiLabel(_OfWholeImages):
             )
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the share of labels on the right side."""
+        """Return the share of labels that are predicted correctly."""
         n = len(outputs)
         found, wanted = outputs.detach().reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
         return (found == wanted).float().mean(1)
@@ -304,13 +304,13 @@ class MultiLabel(_OfWholeImages):
         return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
 
     def chance(self, labels: Tensor) -> float:
-        """Return the mean over labels of the squared shares of both sides."""
+        """Return the mean over labels of the sum of the squared frequencies of presence and absence."""
         shares = labels.reshape(len(labels), -1).double().mean(0)
         return float((shares**2 + (1 - shares) ** 2).mean())
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each label's likelier side, float ``(n, K)``, and the mean probability of those sides."""
+        """Return the more probable value of each label, float ``(n, K)``, and the mean of their probabilities."""
         probabilities = outputs.sigmoid()
         labels = (probabilities > 0.5).float()
         return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
@@ -319,16 +319,15 @@ class MultiLabel(_OfWholeImages):
 class Segmentation(Task):
     """A label for every pixel: masks ``(B, 1, *spatial)`` of class indices, or ``(B, K, *spatial)`` of channels.
 
-    Class indices may come in any type, in floats that hold whole numbers too, as MONAI's readers give them. Class 0 is
-    the background. Of channels that overlap, and of one output, the background is what none of them covers: channel k
-    is then class k + 1.
+    Class indices may have any type, also float with whole numbers, as MONAI's readers give them. Class 0 is the
+    background. If channels overlap, or if there is one output, the background is the pixels that no channel covers, and
+    channel k is class k + 1.
 
     Args:
-        loss_function: as for every task. Default: Dice and cross-entropy, with softmax, or sigmoid where channels
-            overlap.
-        overlapping: whether each output channel is an answer of its own (sigmoid); otherwise a pixel has one class,
+        loss_function: as for every task. Default: Dice and cross-entropy, with softmax, or sigmoid if channels overlap.
+        overlapping: whether each output channel is predicted independently (sigmoid). Otherwise a pixel has one class,
             that of the largest output (softmax).
-        threshold: the output above which an overlapping channel says yes: 0 for logits, .5 for probabilities.
+        threshold: the output above which an overlapping channel is predicted: 0 for logits, .5 for probabilities.
     """
 
     def __init__(
@@ -414,15 +413,15 @@ class Segmentation(Task):
         _refuse_regression(self.loss_function, outputs, labels)
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN where it holds none.
+        """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN if the mask contains no class.
 
-        The background is left out, and so is a class of which the mask has no pixel, as MONAI's metrics do.
+        As in MONAI's metrics, the background is left out, and so is a class without a pixel in the mask.
         """
         return self.answers(outputs, labels)[2]
 
     @torch.no_grad()
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the classes of which each mask has a pixel, the background first, the Dice of each, and their mean."""
+        """Return the classes that each mask contains, background first, the Dice of each class, and their mean."""
         found, wanted = self._found(outputs), self._wanted(outputs, labels)
         if labels.shape[1] == 1:
             known = labels != self.ignored
@@ -467,9 +466,9 @@ class Segmentation(Task):
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each pixel's likeliest class ``(n, 1, *spatial)``, and the mean probability of those ``(n,)``.
+        """Return the most probable class of each pixel ``(n, 1, *spatial)``, and their mean probability ``(n,)``.
 
-        Classes are int64, or float 0 and 1 of one output.
+        Classes are int64, or float 0 and 1 with one output.
         """
         if outputs.shape[1] == 1:
             return MultiLabel.propose(outputs)
@@ -478,19 +477,20 @@ class Segmentation(Task):
 
 
 def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: Tensor | None = None) -> Task:
-    """Return what labels mean to a loss function.
+    """Return the task that suits a loss function and labels.
 
-    Class indices are one class an image. Of labels ``(B, K)`` the loss itself tells: one that does not change when all
-    outputs of an image rise by the same amount has a softmax in it (cross-entropy), so that the largest output is the
-    student's answer; so have outputs that sum to 1. With any other loss each output is an answer of its own: a
-    logit, which says yes above 0, or, where the loss takes .5 to be undecided (``BCELoss``), a probability. The loss is
-    asked on made-up outputs from 0 to 1, never on images. Masks are asked about likewise, pixel by pixel.
+    Class indices are one class for each image. For labels ``(B, K)`` the loss decides. If the loss does not change when
+    all outputs of an image rise by the same amount, it contains a softmax (cross-entropy), and the largest output is
+    the predicted class. The same holds if the outputs sum to 1. With any other loss each output is an independent
+    prediction: a logit with the threshold 0, or a probability with the threshold .5 if the loss treats .5 as undecided
+    (``BCELoss``). The loss is tested on made-up outputs from 0 to 1, never on images. Masks are tested likewise, pixel
+    by pixel.
 
     Args:
         loss_function: the student's.
-        labels: of a batch.
-        outputs: of the student, ``(B, K)``, ``(B,)`` or ``(B, K, *spatial)``. Without them: a task
-            whose checks of labels and outputs are those of all tasks with labels of this shape.
+        labels: the labels of a batch.
+        outputs: the student's outputs, ``(B, K)``, ``(B,)`` or ``(B, K, *spatial)``. Without outputs, the task only has
+            the checks of labels and outputs that all tasks with labels of this shape have.
     """
     if outputs is None or not isinstance(labels, Tensor):
         return (Segmentation if are_masks(labels) else Classification)(loss_function)
@@ -531,7 +531,7 @@ class _Loss:
         return _same(self._at(half, torch.zeros_like(labels)), self._at(half, torch.ones_like(labels)))
 
     def takes_probabilities(self, outputs: Tensor) -> bool:
-        """Whether a loss of masks takes outputs of 1 to be as sure as can be, or .5 to be undecided."""
+        """Whether a loss of masks treats an output of 1 as full confidence, or .5 as undecided."""
         ones = torch.ones_like(outputs)
         return self.is_undecided_at_half(outputs, ones) or self._at(ones, ones) < 0.01 * self._at(ones / 2, ones)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Exceptions that handlers are called for and that end the run all the same."""
+"""Exceptions that call handlers and still end the run."""
 
 from __future__ import annotations
 

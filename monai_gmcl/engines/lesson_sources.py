@@ -30,7 +30,7 @@ class Sources(NamedTuple):
     Attributes:
         images: ``(n + U, C, ...)``, real ones and unlabeled ones.
         labels: their labels.
-        confidence: how sure those are, 0 to 1 ``(n + U,)``; None where all labels were given.
+        confidence: confidence of the labels, 0 to 1 ``(n + U,)``; None if all labels were given.
         args: the student's further arguments for these images.
         kwargs: its further keyword arguments.
     """
@@ -292,7 +292,7 @@ class UnlabeledSources:
 
     Args:
         loader: gives batches of images; labels that come with them are not looked at.
-        propose: images to labels and how sure each is.
+        propose: images to labels and their confidence.
         teacher: changes the images; may know how many classes there are, and their range of values.
         seed: of the loader's order and transforms.
         prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
@@ -313,7 +313,7 @@ class UnlabeledSources:
         self.prepare = prepare
 
     def draw(self, like: Tensor, task: Task) -> tuple[RealBatch, Tensor, Tensor]:
-        """Return the next batch of images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
+        """Return the next batch of images ``(U, C, ...)``, their proposed labels and the confidence of each ``(U,)``.
 
         Args:
             like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.

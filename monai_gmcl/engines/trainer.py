@@ -490,7 +490,7 @@ class GMCLTrainer(SupervisedTrainer):
         )
 
     def _rank_weight_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
-        """This rank's part of the lesson, and how right the student is on all of it.
+        """This rank's part of the lesson, and the student's accuracy on the whole lesson.
 
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
@@ -647,6 +647,6 @@ class GMCLTrainer(SupervisedTrainer):
 
 
 def _mean(correct: Tensor, of: Tensor) -> float | None:
-    """Return the mean over those images ``(n,)`` that say how right the student is; None where none does."""
+    """Return the mean correctness ``(n,)`` over images for which it is known; None if there is none."""
     told = correct[of & ~correct.isnan()]
     return float(told.mean()) if len(told) else None

@@ -151,7 +151,7 @@ class LabelAudit:
 
         Raises:
             ConfigurationError: no probabilities, or a class without images.
-            DataError: no image was taken down.
+            DataError: no image was added.
             OutputError: the disk is full or cannot be written to.
         """
         if not self._judged:

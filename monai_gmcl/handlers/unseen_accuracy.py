@@ -37,7 +37,7 @@ class UnseenAccuracy:
         self.metric_name = metric_name
 
     def attach(self, engine: GMCLTrainer) -> None:
-        """Listen to the evaluator on behalf of a trainer."""
+        """Follow the evaluator, for a trainer."""
         curriculum = getattr(engine, "curriculum", None)
         if curriculum is None:
             raise ConfigurationError(

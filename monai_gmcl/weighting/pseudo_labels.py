@@ -23,7 +23,7 @@ from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 __all__ = ["LabelProposal", "PseudoLabeler"]
 
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
-"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and how sure each is, 0 to 1 ``(B,)``.
+"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and their confidence, 0 to 1 ``(B,)``.
 
 Where ``prepare_batch`` gives extra inputs, they come after the images, as the student gets them."""
 MOMENTUM = "pseudo_label_momentum"

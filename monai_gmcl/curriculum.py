@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How the weights r and w, hardness, difficulty and classes develop over the run."""
+"""Schedules of the weights r and w, hardness, difficulty and classes over the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Schedule = float | Callable[[float], float]
 
 @dataclass(frozen=True)
 class LinearRamp:
-    """From ``first`` to ``last`` in a straight line between two points of progress.
+    """Linear ramp from ``first`` to ``last`` between two points of progress (0: start of the run, 1: its end).
 
     Attributes:
         first: value up to ``start``.
@@ -43,16 +43,17 @@ class LinearRamp:
 
 
 class Competence:
-    """Difficulty led by the student's competence: its accuracy on lessons stays ``gap`` below that on real images.
+    """Adapts the difficulty so that the student's accuracy on lessons stays ``gap`` below its accuracy on real images.
 
-    ``difficulty ← difficulty · exp(rate · (gap - (accuracy on real images - accuracy on lessons)))``, both accuracies
-    averaged exponentially. The idea of pacing by competence is Platanios et al. 2019 (arXiv 1903.09848); this rule is
-    ours.
+    ``difficulty ← difficulty · exp(rate · (gap - (accuracy on real images - accuracy on lessons)))``. Both accuracies
+    are exponential running averages. Pacing by competence is an idea of Platanios et al. 2019 (arXiv 1903.09848); this
+    rule is ours.
 
-    A small set is fitted within a few epochs; accuracy on it then says little of what is left to learn. Told of the
-    accuracy on images that the student does not train on (:meth:`observe_unseen`, by
-    :class:`monai_gmcl.handlers.UnseenAccuracy`), lessons become as hard as those: where real images are further above
-    the unseen ones than ``gap``, that distance takes its place.
+    A small data set is fitted within a few epochs. The accuracy on it is then too high to set the difficulty by. The
+    accuracy on images that the student is not trained on can correct for that:
+    :class:`monai_gmcl.handlers.UnseenAccuracy` passes it to :meth:`observe_unseen`. If the accuracy on real images
+    exceeds the accuracy on unseen images by more than ``gap``, this difference replaces ``gap``, so that lessons become
+    as hard as unseen images.
 
     Args:
         gap: distance of the two accuracies, 0 to 1.
@@ -83,7 +84,7 @@ class Competence:
         self._unseen: float | None = None
 
     def observe(self, real_accuracy: float, lesson_accuracy: float) -> None:
-        """Take in the accuracies of one student step."""
+        """Update the averages and the difficulty with the accuracies of one student step."""
         self._count += 1
         for name, value in (("real", real_accuracy), ("lesson", lesson_accuracy)):
             self._average[name] = self.memory * self._average[name] + (1 - self.memory) * value
@@ -93,7 +94,7 @@ class Competence:
         self.difficulty = min(self.most, max(self.least, moved))
 
     def observe_unseen(self, accuracy: float) -> None:
-        """Take in the accuracy on images that the student does not train on, 0 to 1; half of it is the newest."""
+        """Average in the accuracy on images that the student is not trained on, 0 to 1; the newest counts half."""
         self._unseen = accuracy if self._unseen is None else (self._unseen + accuracy) / 2
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,17 +103,18 @@ class Competence:
         return {**own, "unseen": self._unseen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.difficulty, self._average, self._count = state["difficulty"], dict(state["average"]), state["count"]
         self._unseen = state["unseen"]
 
 
 class ClassSampler:
-    """Draws the classes of a lesson.
+    """Samples the classes of a lesson.
 
     Args:
-        mode: ``"balanced"`` (each class as often), ``"data"`` (as the real images come) or ``"errors"`` (balanced at
-            first, then in proportion to the student's error rate on real images of the class).
+        mode: ``"balanced"`` (all classes equally often), ``"data"`` (with the frequencies of the real images) or
+            ``"errors"`` (balanced at first, then in proportion to the student's error rate on real images of the
+            class).
         memory: weight of the past in the averaged error rates, 0 to 1.
     """
 
@@ -127,13 +129,13 @@ class ClassSampler:
         self._errors: dict[int, float] = {}
 
     def observe(self, classes: Sequence[int], correct: Sequence[float]) -> None:
-        """Take in the classes of real images and how right the student was on each (0 to 1)."""
+        """Update counts and error rates with the classes of real images and the correctness of each (0 to 1)."""
         for label, right in zip(classes, correct, strict=True):
             self._counts[label] = self._counts.get(label, 0) + 1
             self._errors[label] = self.memory * self._errors.get(label, 1.0) + (1 - self.memory) * (1 - right)
 
     def draw(self, n: int, classes: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Return ``n`` of the classes, int64 ``(n,)``."""
+        """Sample ``n`` classes, int64 ``(n,)``."""
         known: dict[str, Mapping[int, float]] = {"balanced": {}, "data": self._counts, "errors": self._errors}
         shares = known[self.mode]
         # No class is ever left out: the student would forget it unseen.
@@ -145,13 +147,13 @@ class ClassSampler:
         return {"counts": dict(self._counts), "errors": dict(self._errors)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._counts, self._errors = dict(state["counts"]), dict(state["errors"])
 
 
 @dataclass(frozen=True)
 class CurriculumValues:
-    """Where the curriculum stands at one step; the names are those of :class:`Curriculum`'s arguments."""
+    """The curriculum's values at one step; the names are those of :class:`Curriculum`'s arguments."""
 
     real_weight: float
     lesson_weight: float
@@ -166,19 +168,23 @@ class CurriculumValues:
 
 
 class Curriculum:
-    """How r, w, hardness, difficulty and classes develop.
+    """Schedules of the real weight r, the lesson weight w, hardness, difficulty and classes.
+
+    Each schedule is a number, or a function of progress (0 at the start of the run, 1 at its end).
 
     Args:
-        real_weight: r, weight of the real gradient, at least 0. Below the lesson's, because a small labeled set is
-            fitted within a few epochs and then says little that is new.
-        lesson_weight: w, weight of the lesson's gradient, at least 0; while it is 0 no lesson is drawn.
-        unlabeled_weight: weight of a lesson's image whose label is proposed, beside 1 of one whose label was given.
-            Above 1, those of a whole lesson average to more than 1. How many there are is their loader's batch size.
-        hardness: β, how strongly the teacher seeks what the student finds hard, at least 0; 0 is pure GMCL.
+        real_weight: r, weight of the gradient on real images, at least 0. By default below the lesson weight, because a
+            small labeled set is fitted within a few epochs and its gradient then adds little.
+        lesson_weight: w, weight of the gradient on the lesson, at least 0. No lesson is made while it is 0.
+        unlabeled_weight: factor for the weights of lesson images with proposed labels; images with given labels have
+            the factor 1. The weights are not normalized again: with a value above 1, the mean weight of a lesson
+            exceeds 1. The batch size of the unlabeled loader sets the number of these images.
+        hardness: β, how strongly the teacher's loss rewards images with a high student loss, at least 0. 0 is pure
+            GMCL.
         difficulty: strength of the teacher's change: a schedule, or :class:`Competence` (the default).
-        class_sampler: draws the classes of lessons; balanced by default.
-        unlabeled_difficulty: difficulty of a lesson's image whose label is proposed, in units of ``difficulty``.
-            Below 1 where such images are new to the student as they are.
+        class_sampler: samples the classes of lessons; balanced by default.
+        unlabeled_difficulty: factor on ``difficulty`` for lesson images with proposed labels. Use a value below 1 if
+            the student is not yet trained on these images without changes.
 
     Raises:
         ConfigurationError: a schedule gives a negative or non-finite number.
@@ -221,24 +227,24 @@ class Curriculum:
         return CurriculumValues(**values)
 
     def observe(self, real_accuracy: float, lesson_accuracy: float) -> None:
-        """Take in the student's accuracy on the real images and on the lesson of one step."""
+        """Update :class:`Competence` with the student's accuracies on the real images and on the lesson of one step."""
         if isinstance(self.difficulty, Competence):
             self.difficulty.observe(real_accuracy, lesson_accuracy)
 
     def observe_unseen(self, accuracy: float) -> None:
-        """Take in the student's accuracy on images that it does not train on."""
+        """Update :class:`Competence` with the student's accuracy on images that it is not trained on."""
         if isinstance(self.difficulty, Competence):
             self.difficulty.observe_unseen(accuracy)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has developed: difficulty by competence, and the class sampler's counts."""
+        """Return what changes during the run: the difficulty of :class:`Competence`, and the class sampler's counts."""
         state: dict[str, Any] = {"class_sampler": self.class_sampler.state_dict()}
         if isinstance(self.difficulty, Competence):
             state["difficulty"] = self.difficulty.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.class_sampler.load_state_dict(state["class_sampler"])
         if isinstance(self.difficulty, Competence) and "difficulty" in state:
             self.difficulty.load_state_dict(state["difficulty"])

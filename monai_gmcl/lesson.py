@@ -109,7 +109,7 @@ class Lesson:
         unlabeled_difficulty: strength of the change of those, in units of ``difficulty``.
         args: further arguments of the student: its sources' extra inputs, from ``prepare_batch``.
         kwargs: further keyword arguments of the student, likewise.
-        confidence: how sure the label of each image is, 0 to 1 ``(n,)``; 1 where it was given. None: all were given.
+        confidence: confidence of each image's label, 0 to 1 ``(n,)``; 1 for given labels. None: all were given.
         weights: weight of each image ω ``(n,)``, detached; 1 until the lesson has been weighted.
         update: A, the derivative of the optimizer's step by its gradient, by parameter name.
         image_gradient: gradient of the weighted loss by the images, where hardness asks for it.

@@ -35,9 +35,9 @@ def save_student(network: nn.Module, path: str | os.PathLike[str], description: 
     """Write a student to one file: its weights as ``torch.save`` writes a state dict, and what they do not say.
 
     Every tool that loads a state dict loads it: ``torch.load(path, weights_only=True)``,
-    ``monai.handlers.CheckpointLoader``, ``python -m monai.bundle ckpt_export``. The description and a SHA-256 over all
-    of it stand in the file, too, for :func:`load_student` and :func:`describe_student`. A file that exists is replaced
-    whole or not at all.
+    ``monai.handlers.CheckpointLoader``, ``python -m monai.bundle ckpt_export``. The file also has the description
+    and a SHA-256 of everything, for :func:`load_student` and :func:`describe_student`. An existing file is replaced
+    atomically.
 
     Args:
         network: the student; its state must be tensors.

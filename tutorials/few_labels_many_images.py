@@ -151,7 +151,7 @@ for position, kind in enumerate(kinds):
 
 
 def true_labels(images):
-    """A proposal that knows: label, and how sure it is."""
+    """A proposal that knows the label, with its confidence."""
     known = [truth[float(image.cpu().double().sum())][1] for image in images]
     return torch.tensor(known, device=images.device), torch.ones(len(known), device=images.device)
 

@@ -40,7 +40,7 @@ class RealBatch:
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
         metas: the MetaTensors that came, by key.
-        accuracy: how right the student was, 0 to 1; None where no image has a known label.
+        accuracy: the student's accuracy, 0 to 1; None if no image has a known label.
         classes: the classes of each image, below 0 in the place of those that it does not have.
     """
 
@@ -255,7 +255,7 @@ class ExtraInputs:
         return {"form": self._form}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._form = state["form"]
 
 

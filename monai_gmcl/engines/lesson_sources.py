@@ -30,7 +30,7 @@ class Sources(NamedTuple):
     Attributes:
         images: ``(n + U, C, ...)``, real ones and unlabeled ones.
         labels: their labels.
-        confidence: how sure those are, 0 to 1 ``(n + U,)``; None where all labels were given.
+        confidence: confidence of the labels, 0 to 1 ``(n + U,)``; None if all labels were given.
         args: the student's further arguments for these images.
         kwargs: its further keyword arguments.
     """
@@ -102,7 +102,7 @@ class LessonSources:
         return {"buffer": self.buffer.state_dict(), "extra": self.extra.state_dict(), "unlabeled": unlabeled}
 
     def load_state_dict(self, state: Mapping[str, Any], seed: int, alone: bool = True) -> None:
-        """Put back what was saved; of several ranks, each fills its own buffer anew."""
+        """Restore a saved state; of several ranks, each fills its own buffer anew."""
         if alone:
             self.buffer.load_state_dict(state["buffer"])
             self.extra.load_state_dict(state["extra"])
@@ -240,7 +240,7 @@ class SourceBuffer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         if "images" not in state:
             # Before there were masks, each class had its own images.
             kept = state["drawers"].items()
@@ -291,7 +291,7 @@ class UnlabeledSources:
 
     Args:
         loader: gives batches of images; labels that come with them are not looked at.
-        propose: images to labels and how sure each is.
+        propose: images to labels and their confidence.
         teacher: changes the images; may know how many classes there are, and their range of values.
         seed: of the loader's order and transforms.
         prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
@@ -312,7 +312,7 @@ class UnlabeledSources:
         self.prepare = prepare
 
     def draw(self, like: Tensor, task: Task) -> tuple[RealBatch, Tensor, Tensor]:
-        """Return the next batch of images ``(U, C, ...)``, their proposed labels and how sure each is ``(U,)``.
+        """Return the next batch of images ``(U, C, ...)``, their proposed labels and the confidence of each ``(U,)``.
 
         Args:
             like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.
@@ -336,7 +336,7 @@ class UnlabeledSources:
         return {"batches": self.batches.state_dict(), "labeler": labeler}
 
     def load_state_dict(self, state: Mapping[str, Any], seed: int) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.batches.seed = seed
         self.batches.load_state_dict(state["batches"])
         if isinstance(self.propose, PseudoLabeler):

@@ -105,7 +105,7 @@ class LookAhead:
         return None if self.meta_batches is None else self.meta_batches.state_dict()
 
     def load_state_dict(self, state: Mapping[str, int] | None, seed: int) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         if self.meta_batches is not None and state is not None:
             self.meta_batches.seed = seed
             self.meta_batches.load_state_dict(dict(state))

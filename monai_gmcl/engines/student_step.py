@@ -208,7 +208,7 @@ class StudentStep:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.taken = state["taken"]
         self.update = {name: value.to(device) for name, value in state["update"].items()}
         self._lesson_gradient = {name: value.to(device) for name, value in state["lesson_gradient"].items()}

@@ -100,7 +100,7 @@ class TeacherStep:
         return {"skipped": self.skipped, "gradient_norm": self.gradient_norm}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.skipped, self.gradient_norm = state["skipped"], state["gradient_norm"]
 
     def _add_choices(
@@ -303,7 +303,7 @@ class PendingLessons:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], alone: bool) -> None:
-        """Put back what was saved; graphs are rebuilt when they are needed, when student and teacher are loaded too.
+        """Restore a saved state; graphs are rebuilt when they are needed, when student and teacher are loaded too.
 
         Lessons are dropped, with a warning, whose latents are not of the teacher's size: an earlier version or another
         teacher drew them, and no image could be made of them again.

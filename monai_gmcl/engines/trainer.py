@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer: one iteration, told from top to bottom."""
+"""The trainer: one iteration, in the order in which it runs."""
 
 from __future__ import annotations
 
@@ -66,10 +66,11 @@ logger = logging.getLogger(__name__)
 class GMCLTrainer(SupervisedTrainer):
     """Supervised training with learned augmentation: generative meta curriculum learning (GMCL).
 
-    Replaces :class:`monai.engines.SupervisedTrainer`: every argument, event, handler and output of it is kept, and
-    ``network``, ``optimizer``, ``inferer`` and ``loss_function`` are the student's. In each iteration the student looks
-    at real images, the teacher is updated by the worth of its last lesson, it makes the next lesson, and the student
-    learns from both::
+    Replaces :class:`monai.engines.SupervisedTrainer` and keeps all its arguments, events, handlers and outputs.
+    ``network``, ``optimizer``, ``inferer`` and ``loss_function`` are the student's. A *lesson* is a batch of labeled
+    synthetic images that the teacher makes. Each iteration has four parts: the student's loss and gradient on a batch
+    of real images; an update of the teacher by how much its last lesson lowers this loss; the next lesson; one step of
+    the student on the real batch and the lesson::
 
         g_real   = ∇θ L(S(x), y)
         φ        ← φ - α · ∂/∂φ [loss of the student on this batch, after the last lesson]
@@ -77,75 +78,81 @@ class GMCLTrainer(SupervisedTrainer):
         g_lesson = ∇θ Σᵢ ωᵢ L(S(x_sᵢ), ỹᵢ) / n
         θ        ← U(θ, r · g_real + w · g_lesson)
 
+    θ are the parameters of the student S, φ those of the teacher T, and U is the optimizer's step. x̃ are source
+    images, ỹ their labels and z latents. r and w are the real weight and the lesson weight, and ωᵢ is the weight of
+    image i.
+
     Idea: Li and Lovell, arXiv 2212.10086 (abstract and introduction). The step itself is our reconstruction.
 
     Output: ``image, label, pred, loss`` of the real batch, and :class:`GMCLKeys`. ``engine.state.lesson`` is the last
-    lesson, ``engine.state.curriculum`` the curriculum's values and both accuracies.
+    lesson. ``engine.state.curriculum`` holds the curriculum's values and the accuracies on real images and on lessons.
 
     Args:
-        device: as in ``SupervisedTrainer``, like all arguments that are not named here.
+        device: as in ``SupervisedTrainer``, like all arguments that are not listed here.
         network: the student, images ``(B, C, ...)`` to logits ``(B, K)``.
-        optimizer: the student's. SGD, Adam, AdamW, NAdam and RMSprop have a rule for the derivative of their step;
-            of another it is taken numerically, which is slow, unless it is taught one
+        optimizer: the student's. SGD, Adam, AdamW, NAdam and RMSprop have a rule for the derivative of their step. For
+            another optimizer the derivative is computed numerically, which is slow, unless you register a rule
             (:func:`monai_gmcl.register_update_rule`).
         loss_function: the student's, a mean over images.
-        teacher: a module ``(images | None, labels, latents, difficulty) -> images``, see
-            :class:`monai_gmcl.teachers.Teacher`; on the trainer's device.
-        teacher_optimizer: the teacher's; None leaves the teacher as it is (the frozen-teacher ablation).
+        teacher: a module ``(images | None, labels, latents, difficulty) -> images`` on the trainer's device, see
+            :class:`monai_gmcl.teachers.Teacher`.
+        teacher_optimizer: the teacher's, such as ``teacher.optimizer()``. None: a frozen teacher, which is not trained.
         curriculum: weights of real images and lessons, hardness, difficulty, classes.
-        hypergradient: how the teacher learns what its lessons were worth. Default: by the classification head alone;
-            where none is trained, by the whole student (:class:`ExactHypergradient`), which is said once.
-        weighting: weight of each image of a lesson. Default: by the look-ahead where some labels are proposed,
-            otherwise all 1.
-        meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as patients that
-            the student does not train on; one more student pass per teacher step.
-        unlabeled_data_loader: images without labels: each lesson is made from a batch of them, too.
-        label_proposal: labels for those: images ``(B, C, ...)`` to labels and how sure each is, 0 to 1 ``(B,)``.
-            Default: :class:`monai_gmcl.PseudoLabeler`.
+        hypergradient: estimator of the teacher's gradient. Default: :class:`HeadHypergradient`, through the student's
+            last linear layer only. If no such layer is trained: :class:`ExactHypergradient`, through the whole
+            student, with one log message.
+        weighting: weight of each image of a lesson. Default: :class:`monai_gmcl.LookAheadWeighting` if some labels are
+            proposed, otherwise all weights are 1.
+        meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as images of
+            patients that the student is not trained on. Costs one more student pass per teacher step.
+        unlabeled_data_loader: images without labels. Each lesson is then made from a batch of them, too.
+        label_proposal: proposes labels for the unlabeled images: images ``(B, C, ...)`` to labels and their confidence
+            ``(B,)``, 0 to 1. Default: :class:`monai_gmcl.PseudoLabeler`.
         teacher_interval: student steps per teacher step.
-        source_buffer: how many real images of each class lessons are drawn from, the latest.
+        source_buffer: number of real images of each class, the latest ones, from which lessons are sampled.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
             ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
         task: what labels mean: :class:`monai_gmcl.tasks.Classification`, :class:`monai_gmcl.tasks.MultiLabel` or
-            :class:`monai_gmcl.tasks.Segmentation`. Default: found out on the first batch, see
-            :func:`monai_gmcl.tasks.choose_task`.
+            :class:`monai_gmcl.tasks.Segmentation`. Default: :func:`monai_gmcl.tasks.choose_task` chooses it on the
+            first batch.
         compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
-            graphs lose the derivatives that hypergradients take.
+            graphs lose the derivatives that hypergradients need.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one updates the teacher.
 
     What differs from SupervisedTrainer:
-        Attributes set on a built trainer act from the next step on, on real images and lessons alike; ``teacher``,
-        ``teacher_optimizer``, ``device``, ``compile`` and ``seed`` raise ConfigurationError.
+        Attributes that are set on a trainer take effect at the next step, for real images and lessons. Setting
+        ``teacher``, ``teacher_optimizer``, ``device``, ``compile`` or ``seed`` raises ConfigurationError.
 
-        The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError, before any handler
-        could stop the run. After an error, ``run()`` goes on with the next batch at its first call, not at its second;
-        an accumulated gradient and the last lesson are dropped. The optimizer's step is on
-        ``r · g_real + w · g_lesson``; parameters of the loss function learn from real images alone. Class indices
-        ``(B, 1)``, and of any integer type, go with ``CrossEntropyLoss``.
+        The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError before any handler
+        could stop the run. After an error, the first call of ``run()`` continues with the next batch
+        (``SupervisedTrainer``: the second call); an accumulated gradient and the last lesson are dropped. The optimizer
+        steps on ``r · g_real + w · g_lesson``; parameters of the loss function get gradients from real images only.
+        ``CrossEntropyLoss`` accepts class indices of shape ``(B, 1)`` and of any integer type.
 
-        Refused, though SupervisedTrainer takes it:
+        ``SupervisedTrainer`` accepts the following; ``GMCLTrainer`` raises an error:
 
-        - labels outside 0 to 1 (regression), those between 0 and 1 with a loss of differences: LabelError; a class
-          index that ``ignore_index`` (or -100) marks is no label, and is accepted;
-        - images out of the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
-        - a network that returns a tuple or a dictionary, unless an inferer picks the logits: StudentOutputError;
-        - logits that are not as many as the teacher's ``num_classes``: StudentOutputError;
-        - masks with a network of deep supervision, unless an inferer picks one output: StudentOutputError; with a
-          teacher that moves points but not their masks: ConfigurationError;
-        - a loss that fails on one image alone: ConfigurationError; one that is no mean over images, and none weighted
-          by label, is warned of;
-        - extra inputs of ``prepare_batch`` that are no tensors, numbers, strings, None, lists, tuples or dictionaries,
-          or change their form from batch to batch: DataError;
+        - labels outside 0 to 1 (regression), and labels between 0 and 1 with a loss of differences: LabelError. A class
+          index that ``ignore_index`` (or -100) marks counts as unlabeled and is accepted;
+        - images that exceed the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
+        - a network that returns a tuple or a dictionary, unless an inferer selects the logits: StudentOutputError;
+        - a number of logits other than the teacher's ``num_classes``: StudentOutputError;
+        - masks with a network of deep supervision, unless an inferer selects one output: StudentOutputError; masks with
+          a teacher that moves pixels of images but not of their masks: ConfigurationError;
+        - a loss that fails on a single image: ConfigurationError. A loss that is not a mean over images, and not
+          weighted by label, gives a warning;
+        - extra inputs of ``prepare_batch`` other than tensors, numbers, strings, None, lists, tuples or dictionaries,
+          or whose structure changes between batches: DataError;
         - any extra inputs with a teacher that needs no images: ConfigurationError;
-        - an optimizer that trains nothing of the network: ConfigurationError;
+        - an optimizer that holds no parameter of the network: ConfigurationError;
         - a network that was compiled in place: ConfigurationError (``compile=True`` is accepted);
-        - the state of a SupervisedTrainer, to go on from: CheckpointError; its network and optimizer can be loaded.
+        - the saved state of a SupervisedTrainer, to resume from: CheckpointError. Its network and optimizer can be
+          loaded.
 
     Raises:
-        UnsupportedOptimizerError: the student's optimizer asks for a closure (LBFGS), as under ``SupervisedTrainer``.
-        ConfigurationError: arguments that do not go together.
+        UnsupportedOptimizerError: the student's optimizer needs a closure (LBFGS), as in ``SupervisedTrainer``.
+        ConfigurationError: arguments that cannot be combined.
         LabelError, ImageRangeError, StudentOutputError, TeacherError, NonFiniteLossError, HeadNotFoundError, DataError:
-            while running, each on the first batch that shows it.
+            while running, on the first batch that has the problem.
     """
 
     # Each has one owner, the part that reads it at each step; what a teacher has learned belongs to the fixed ones.
@@ -314,13 +321,13 @@ class GMCLTrainer(SupervisedTrainer):
         check_ranks(self.ranks, self.network, self.teacher, updating, weighing)
 
     def set_data(self, data: Any) -> None:
-        """Go on with other data from the next batch on, in an order that follows from the seed."""
+        """Continue with other data from the next batch on, in an order that the seed determines."""
         self.data_loader = data
         super().set_data(self.seeded_loader)
 
     @property
     def rank_seed(self) -> int:
-        """Seed of all that is this rank's own: order of images, transforms, lessons, dropout."""
+        """Seed of all that differs between ranks: order of images, transforms, lessons, dropout."""
         return self.seed if self.ranks.index == 0 else derive_seed(self.seed, "rank", self.ranks.index)
 
     def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
@@ -336,10 +343,10 @@ class GMCLTrainer(SupervisedTrainer):
         return UnlabeledSources(loader, propose, self.teacher, self.rank_seed, self._prepared)
 
     def run(self) -> None:  # type: ignore[override]
-        """Train; called again, go on from where the run stopped, with the next batch where an error ended it.
+        """Train. A further call continues where the run stopped, or with the next batch after an error.
 
         Raises:
-            ConfigurationError: ranks have not as many batches.
+            ConfigurationError: ranks have different numbers of batches.
             DataError: a loader without a length gives no batch.
         """
         check_epoch_lengths(self.ranks, self.state.epoch_length)
@@ -483,7 +490,7 @@ class GMCLTrainer(SupervisedTrainer):
         )
 
     def _rank_weight_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
-        """This rank's part of the lesson, and how right the student is on all of it.
+        """This rank's part of the lesson, and the student's accuracy on the whole lesson.
 
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
@@ -590,7 +597,7 @@ class GMCLTrainer(SupervisedTrainer):
         return float((state.epoch - 1) / state.max_epochs)
 
     def state_dict(self) -> OrderedDict[str, Any]:
-        """Return where the run stands, as plain tensors and numbers; networks and optimizers are saved beside it."""
+        """Return the position in the run as plain tensors and numbers; save networks and optimizers separately."""
         state = super().state_dict()
         state["gmcl"] = {
             "seed": self.seed,
@@ -607,10 +614,10 @@ class GMCLTrainer(SupervisedTrainer):
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on exactly where a run was saved, at any iteration.
+        """Continue exactly where a run was saved, at any iteration.
 
-        Several ranks begin anew what is each one's own: the next lesson's sources, and the lesson that the teacher was
-        about to learn from.
+        With several ranks, two things are not restored: the sources of the next lesson, and the lesson from which the
+        teacher would have been updated next.
 
         Raises:
             CheckpointError: the state is not a GMCLTrainer's.
@@ -640,6 +647,6 @@ class GMCLTrainer(SupervisedTrainer):
 
 
 def _mean(correct: Tensor, of: Tensor) -> float | None:
-    """Return the mean over those images ``(n,)`` that say how right the student is; None where none does."""
+    """Return the mean correctness ``(n,)`` over images for which it is known; None if there is none."""
     told = correct[of & ~correct.isnan()]
     return float(told.mean()) if len(told) else None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers of ignite and MONAI for a run of GMCL."""
+"""Handlers (ignite, MONAI) for runs of ``GMCLTrainer``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``class_report.csv``: how right an evaluated student is, class by class."""
+"""``class_report.csv``: accuracy, precision and AUC of an evaluated student for each class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ __all__ = ["ClassReport", "label_of"]
 
 
 class ClassReport:
-    """Writes ``class_report.csv`` after an evaluation, of the images of all ranks: a row for each class, one for all.
+    """Writes ``class_report.csv`` after an evaluation, with one row for each class and one for all images.
+
+    The rows cover the images of all ranks.
 
     Args:
         output_dir: folder of the file; made if there is none.

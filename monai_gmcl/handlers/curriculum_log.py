@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``curriculum.csv``: how each epoch went."""
+"""``curriculum.csv``: losses, accuracies and the curriculum's values of each epoch."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)
 
 
 class CurriculumLog:
-    """Writes down how each epoch went, one row of ``curriculum.csv`` each.
+    """Writes ``curriculum.csv``: one row for each epoch with losses, accuracies, the curriculum's values and metrics.
 
-    Averages over the epoch's iterations: ``loss`` of real images, ``synthetic_loss`` (of those with a lesson),
-    ``teacher_grad_norm`` and everything in ``engine.state.curriculum``. ``diversity`` is that of the epoch's last
-    lesson, the mean over pairs of its images of
+    Averages over the epoch's iterations: ``loss`` of real images, ``synthetic_loss`` (of iterations with a lesson),
+    ``teacher_grad_norm``, and everything in ``engine.state.curriculum``. ``diversity`` is computed on the epoch's last
+    lesson, as the mean over pairs of its images of
 
         ``sqrt(mean((x_i - x_j)^2))``
 
-    in the units in which the student sees them; ``diversity_kept`` compares 8 draws of each of a few of its sources
-    with those of the untrained teacher (:func:`monai_gmcl.metrics.diversity_kept`).
+    in the units of the student's input. ``diversity_kept`` takes a few sources of that lesson and compares 8 synthetic
+    images of each with those of the untrained teacher (:func:`monai_gmcl.metrics.diversity_kept`).
 
-    Numbers in ``engine.state.metrics`` are columns ``train_...``; those
-    of the evaluator ``val_...``, in epochs in which it ran. Validation of the same epoch is in the row wherever its
-    handler stands in the list of handlers.
+    Numbers in ``engine.state.metrics`` become columns ``train_...``. Metrics of the evaluator become columns
+    ``val_...``, in epochs in which it ran. The position of the validation handler in the list of handlers does not
+    matter.
 
-    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced, and that of an epoch in
-    whose middle it was stopped is of all its iterations.
+    A resumed run continues the same file. It replaces the rows of epochs that it repeats. The row of an epoch in which
+    the run was stopped covers all its iterations.
 
     Args:
         output_dir: folder of ``curriculum.csv``; made if there is none.
-        summary_writer: a TensorBoard writer; numbers go to ``gmcl/<column>`` by epoch.
+        summary_writer: a TensorBoard writer; numbers are written to ``gmcl/<column>`` by epoch.
         evaluator: the engine of the validation.
 
     Raises:
-        DataError: on attaching, where ``curriculum.csv`` is there already and is no such table.
+        DataError: on attaching, if there is a ``curriculum.csv`` that is not such a table.
     """
 
     FILE_NAME = "curriculum.csv"
@@ -95,7 +95,7 @@ class CurriculumLog:
         return {"seen": {name: list(numbers) for name, numbers in self._seen.items()}, "validation": self._validation}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._seen = {name: list(numbers) for name, numbers in state["seen"].items()}
         self._validation = dict(state["validation"])
 

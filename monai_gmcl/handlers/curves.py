@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``curves.png``: how a run went, by epoch."""
+"""``curves.png``: the columns of ``curriculum.csv`` as curves by epoch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["CurvesHandler"]
 
 
 class CurvesHandler:
-    """Draws ``curves.png`` from the ``curriculum.csv`` of :class:`CurriculumLog`, at the end of the run.
+    """Draws ``curves.png`` at the end of the run, from the ``curriculum.csv`` of :class:`CurriculumLog`.
 
     Panels: losses, accuracies, metrics of training and validation, weights with hardness and difficulty, the norm of
-    the teacher's gradient, diversity; those without a number are left out.
+    the teacher's gradient, diversity. Panels without a number are left out.
 
     Args:
         output_dir: folder of both files.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""CSV files that grow by an epoch at a time and are whole at any moment."""
+"""CSV files that get new rows with each epoch, written atomically."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes weight from lessons that harm."""
+"""Reduces the lesson weight if lessons are harmful."""
 
 from __future__ import annotations
 
@@ -32,38 +32,42 @@ LESSONS = 32
 LEAST_LESSONS = 16
 """Accuracy on fewer says too little."""
 LEARNED = 0.1
-"""Accuracy above chance on real images from which on lessons, too, should be readable."""
+"""Accuracy above chance on real images from which the accuracy on lessons is checked, too."""
 READABLE = 0.2
-"""Of the accuracy above chance on real images, what that on lessons should reach at least."""
+"""Least ratio of the accuracies above chance on lessons and on real images."""
 LEAST_SHARE = 0.01
-"""Below that a lesson costs its time and teaches nothing."""
+"""A smaller share of the lesson weight is set to 0, because such a lesson costs time without an effect."""
 
 
 class HarmGuard:
-    """Takes weight from lessons that harm: each validation that speaks against them multiplies w by ``factor``.
+    """Reduces the lesson weight w if lessons are harmful.
 
-    Three things speak against lessons. Validation has been below its own running best by more than ``margin`` for
-    ``patience`` validations in a row (then counted anew). The lessons' gradient does not point where that of the real
-    images of the same iteration points: their cosine, averaged over the last 32 lessons, is below ``least_agreement``.
-    On small sets of PCam it is .15 to .5 with useful teachers, for as long as they train, and 0 with noise and random
-    labels under AdamW, but up to .2 under SGD with momentum. So, third: the student cannot read the lessons. Above
-    chance its accuracy on the last 32 is less than a fifth of that on real images, once that is above chance by .1;
-    useful lessons have half and more. Chance is a guess by the shares of the classes.
+    Each validation with evidence of harm multiplies w by ``factor``. Each of three observations is evidence of harm:
 
-    Each fall is logged; the weight as it stands is ``lesson_weight`` in ``engine.state.curriculum``. Below a hundredth
-    the share becomes 0, and no more lessons are drawn. It does not rise again. Give the guard to
-    :class:`CheckpointKeeper` in ``save_dict``: its share of the weight is part of the run.
+    - The validation metric has been more than ``margin`` below its best value for ``patience`` validations in a row.
+      The count then starts again.
+    - The gradients of lessons and of real images disagree: their cosine, averaged over the last 32 lessons, is below
+      ``least_agreement``. On small subsets of PCam it is .15 to .5 with useful teachers throughout training. With noise
+      and random labels it is 0 under AdamW, but up to .2 under SGD with momentum.
+    - The student does not learn the lessons. Its accuracy above chance on the last 32 lessons is less than a fifth of
+      its accuracy above chance on real images, once the latter is .1 or more. With useful lessons the ratio is a half
+      or more. Chance is the accuracy of random guesses with the class frequencies.
+
+    Each reduction is logged. The current weight is ``lesson_weight`` in ``engine.state.curriculum``. If the share that
+    is left falls below a hundredth, it becomes 0, and no more lessons are made. The share never rises again. Give the
+    guard to :class:`CheckpointKeeper` in ``save_dict``, because a resumed run needs the share.
 
     Args:
         evaluator: the engine of the validation.
-        margin: how far below its best validation may be; larger is better. 0 or more.
-        patience: how many validations in a row.
-        least_agreement: least cosine of lessons and real images, -1 to 1; -1 looks at validation alone.
-        factor: what is left of the weight after a fall, at least 0 and below 1.
-        metric_name: of the validation. Default: the evaluator's key metric.
+        margin: accepted distance below the best validation metric (larger is better), 0 or more.
+        patience: number of validations in a row.
+        least_agreement: lowest accepted cosine between the gradients of lessons and real images, -1 to 1; with -1 only
+            the validation metric is used.
+        factor: factor of each reduction, at least 0 and below 1.
+        metric_name: name of the validation metric. Default: the evaluator's key metric.
 
     Attributes:
-        share: what is left of the curriculum's lesson weight, 1 at first.
+        share: the share of the curriculum's lesson weight that is left, 1 at first.
 
     Raises:
         ConfigurationError: arguments outside these ranges; on attaching, an engine without a curriculum.
@@ -122,7 +126,7 @@ class HarmGuard:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.share, self._best, self._below = state["share"], state["best"], state["below"]
         self._agreements = deque(state["agreements"], LESSONS)
         self._above_chance = deque([(real, lesson) for real, lesson in state["above_chance"]], LESSONS)

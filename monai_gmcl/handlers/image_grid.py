@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of what the teacher makes of the same images, epoch by epoch."""
+"""Pictures of the teacher's images from fixed sources and latents, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ TILE = 160
 
 
 class ImageGridHandler:
-    """Draws what the teacher makes of the same images, epoch by epoch: ``output_dir/images/epoch_0001.png``.
+    """Draws the teacher's images from fixed sources and latents in each epoch: ``output_dir/images/epoch_0001.png``.
 
-    One row for each class: the first ``per_class`` real images seen in training, beside the teacher's images of the
-    same sources, with latents drawn once, at the difficulty of the moment. From one picture to the next only the
-    teacher and the difficulty differ, also where the run is stopped and resumed by :class:`CheckpointKeeper`.
-    Multi-label images share a row.
+    One row for each class: the first ``per_class`` real images of the training, beside the synthetic images that the
+    teacher makes from them at the current difficulty. Latents are drawn once. Between two pictures only the teacher and
+    the difficulty change, also if the run is stopped and resumed by :class:`CheckpointKeeper`. Multi-label images share
+    a row.
 
-    Random numbers of training are left as they are.
+    The random state of the training is not changed.
 
     Args:
         output_dir: folder in which ``images`` is made.
         class_names: names of the classes, by label. Default: their numbers.
         per_class: images of each class, at least 1.
-        interval: epochs from one picture to the next, at least 1.
+        interval: epochs between pictures, at least 1.
         seed: seed of the latents.
 
     Shape:
-        images ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice along D is drawn. Three channels are
-        drawn in color, of other numbers the first.
+        images ``(B, C, H, W)``, or ``(B, C, D, H, W)``, of which the middle slice along D is drawn. Three channels are
+        drawn in color; with another number of channels, the first is drawn.
 
     Raises:
         ConfigurationError: ``per_class`` or ``interval`` below 1.
@@ -97,7 +97,7 @@ class ImageGridHandler:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._sources = {drawer: [(image, label) for image, label in kept] for drawer, kept in state["sources"].items()}
         self._latents = dict(state["latents"])
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the given labels are probably false, by what a student says of the images."""
+"""A list of labels that are probably wrong, from a student's predictions."""
 
 from __future__ import annotations
 
@@ -46,25 +46,28 @@ class _Judged(NamedTuple):
 
 
 class LabelAudit:
-    """Lists labeled images, those whose label is probably false first, after an evaluator has run over them.
+    """Lists labels by how suspicious they are, after an evaluator has run over labeled images.
 
-    Writes three files. ``label_audit.csv``: each image with its given label, the student's class, the probability of
-    the given label (``self_confidence``), the ``score`` by which it is sorted (:func:`normalized_margin`, -1 to 1, the
-    most suspicious first), and, as ``suspected_class``, the class as which it counts where that is not the given one
-    (:func:`confident_classes`). ``label_audit.png``: the most suspicious images by given label and student's class.
-    ``label_audit.json``: the estimated share of wrong labels with its interval, the joint of given and true labels,
-    and whose probabilities they come from.
+    Writes three files:
 
-    The probabilities should come from students that did not train on the image's label, as
-    ``python -m monai_gmcl audit`` makes them. A student does not suspect labels that it has memorized.
+    - ``label_audit.csv``: for each image the given label, the predicted class, the probability of the given label
+      (``self_confidence``), the ``score`` by which rows are sorted (:func:`normalized_margin`, -1 to 1, the most
+      suspicious first), and ``suspected_class``, the class that :func:`confident_classes` assigns if it is not the
+      given one.
+    - ``label_audit.png``: the most suspicious images by given label and predicted class.
+    - ``label_audit.json``: the estimated share of wrong labels with its interval, the joint distribution of given and
+      true labels, and the source of the probabilities.
+
+    The probabilities should come from students that were not trained on the image's label, as in
+    ``python -m monai_gmcl audit``. A student does not suspect labels that it has memorized.
 
     Args:
         output_dir: folder of the files; made if there is none.
         class_names: in the order of the outputs, 2 or more.
-        students: whose probabilities they are, in words: stands in the JSON file.
-        parts: of each image's file, the part of the data set that it is in: a column of the table. Default: none.
-        resamples: of the interval's bootstrap.
-        seed: of the bootstrap.
+        students: a description of the students that gave the probabilities, for the JSON file.
+        parts: the part of the data set of each image file, as a column of the table. Default: none.
+        resamples: number of bootstrap samples for the interval.
+        seed: seed of the bootstrap.
 
     Shape:
         ``engine.state.output`` after decollating: ``image`` with MONAI's meta data, values from 0 to 1; ``pred``
@@ -72,8 +75,9 @@ class LabelAudit:
 
     Raises:
         ConfigurationError: fewer than two classes; while running: another number of outputs than of names, outputs that
-            are no probabilities, images that do not know their file, a class without images, or several ranks.
-        LabelError: while running: a label of no class.
+            are no probabilities, images without a file name in their meta data, a class without images, or several
+            ranks.
+        LabelError: while running: a label outside the classes.
         DataError: while running: there was no image, or one came twice.
     """
 
@@ -107,18 +111,18 @@ class LabelAudit:
         engine.add_event_handler(Events.COMPLETED, lambda: self.write())
 
     def add(self, file: str, label: int, probabilities: Tensor, image: Tensor) -> None:
-        """Take down what a student says of an image.
+        """Add a student's prediction for an image.
 
         Args:
-            file: of the image.
-            label: as given, 0 to K - 1.
+            file: file of the image.
+            label: the given label, 0 to K - 1.
             probabilities: of the classes, ``(K,)``.
-            image: to be shown, ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1.
+            image: the image to show, ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1.
 
         Raises:
             ConfigurationError: another number of probabilities than of class names.
-            LabelError: a label of no class.
-            DataError: the file was taken down already.
+            LabelError: a label outside the classes.
+            DataError: the file was added before.
         """
         if probabilities.shape != (len(self.class_names),):
             raise ConfigurationError(
@@ -147,7 +151,7 @@ class LabelAudit:
 
         Raises:
             ConfigurationError: no probabilities, or a class without images.
-            DataError: no image was taken down.
+            DataError: no image was added.
             OutputError: the disk is full or cannot be written to.
         """
         if not self._judged:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``label_leak.csv``: whether the teacher has written labels into images."""
+"""``label_leak.csv``: whether labels can be read from what the teacher adds to images."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["LabelLeakLog"]
 
 
 class LabelLeakLog:
-    """Writes down, when the run has ended, whether a teacher that sees the label writes it into the image.
+    """Reports at the end of the run whether labels can be read from what the teacher adds to images (label leak).
 
-    ``label_leak.csv`` holds the held-out AUC of a small classifier that sees only what the teacher added, beside the
-    same for labels that have nothing to do with the sources (:func:`monai_gmcl.metrics.label_leak`). A teacher without
-    ``condition_on_label`` cannot leak: nothing is written for it.
+    ``label_leak.csv`` has the held-out AUC of a small classifier that gets only what the teacher added, and, as a
+    reference, the same for a teacher that gets the labels in random order (:func:`monai_gmcl.metrics.label_leak`). A
+    teacher without ``condition_on_label`` cannot leak labels; nothing is written for it.
 
     Args:
         output_dir: folder of ``label_leak.csv``; made if there is none.
-        images: how many training images to measure on, at most.
-        seed: of latents and classifier.
+        images: largest number of training images to measure on.
+        seed: seed of latents and classifier.
     """
 
     FILE_NAME = "label_leak.csv"

@@ -40,28 +40,29 @@ class _Weighed(NamedTuple):
 
 
 class LessonWeightsLog:
-    """Logs the weights of the images of lessons: a row of ``lesson_weights.csv`` for each epoch, and pictures.
+    """Logs the weights of lesson images: a row of ``lesson_weights.csv`` for each epoch, and pictures.
 
-    Columns: ``mean_given`` and ``zero_given`` (mean weight, share of weights that are 0) of images whose label was
-    given, ``mean_proposed`` and ``zero_proposed`` of those whose label was proposed, and by class of the label
-    ``mean_<class>`` and ``zero_<class>``. An image of several labels, float ``(n, K)``, counts under each that it has
-    (above .5), in the table and in the pictures; an image that has none counts under none.
+    Columns: ``mean_given`` and ``zero_given`` are the mean weight, and the share of weights that are 0, of images with
+    given labels; ``mean_proposed`` and ``zero_proposed`` are the same for images with proposed labels; ``mean_<class>``
+    and ``zero_<class>`` are the same for each class. An image with several labels, float ``(n, K)``, counts for each
+    label above .5, in the table and in the pictures; an image without labels counts for none.
 
-    ``weights/epoch_0001.png`` shows by class the epoch's images of the highest and of the lowest weight, beside their
-    sources; only those with proposed labels, where there are any. No pictures of a teacher that takes no sources.
+    ``weights/epoch_0001.png`` shows for each class the images of the epoch with the highest and the lowest weights,
+    beside their sources. If there are images with proposed labels, only these are shown. A teacher that needs no images
+    has no pictures.
 
     Args:
         output_dir: folder of both; made if there is none.
         class_names: names of the classes, or of the labels, by number. Default: their numbers.
-        per_class: images of each class or label at either end, at least 1.
-        interval: epochs from one picture to the next, at least 1.
+        per_class: images of each class or label with the highest, and with the lowest, weights, at least 1.
+        interval: epochs between pictures, at least 1.
 
     Shape:
-        images ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice along D is drawn.
+        images ``(B, C, H, W)``, or ``(B, C, D, H, W)``, of which the middle slice along D is drawn.
 
     Raises:
         ConfigurationError: ``per_class`` or ``interval`` below 1.
-        DataError: on attaching, where ``lesson_weights.csv`` is there already and is no such table.
+        DataError: on attaching, if there is a ``lesson_weights.csv`` that is not such a table.
     """
 
     FILE_NAME = "lesson_weights.csv"
@@ -101,7 +102,7 @@ class LessonWeightsLog:
         return {"weights": {name: torch.cat(parts) for name, parts in self._weights.items()}, "ends": ends}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._weights = {name: [weights] for name, weights in state["weights"].items()}
         self._ends = {label: [_Weighed(*one) for one in found] for label, found in state["ends"].items()}
 

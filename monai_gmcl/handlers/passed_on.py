@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Exceptions that handlers are called for and that end the run all the same."""
+"""Exceptions that call handlers and still end the run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["pass_on_exceptions"]
 
 
 def pass_on_exceptions(engine: Engine) -> None:
-    """Let exceptions end an engine's run although a handler listens to them, after all that listen have heard.
+    """Let exceptions end an engine's run after all handlers of ``EXCEPTION_RAISED`` have been called.
 
-    Once anything listens to ``EXCEPTION_RAISED``, ignite no longer raises them.
+    ignite does not raise an exception that a handler of ``EXCEPTION_RAISED`` gets.
     """
     if not engine.has_event_handler(_raise, Events.EXCEPTION_RAISED):
         engine.add_event_handler(Events.EXCEPTION_RAISED, _raise)

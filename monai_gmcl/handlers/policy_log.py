@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``policy.csv``: what a policy learns, and what its operations do to the student."""
+"""``policy.csv``: the learned policy, and the effects of its operations on the student."""
 
 from __future__ import annotations
 
@@ -37,34 +37,36 @@ __all__ = ["PolicyLog"]
 
 
 class PolicyLog:
-    """Writes down what a :class:`monai_gmcl.PolicyTeacher` learns, and what its operations do to the student.
+    """Logs the policy of a :class:`monai_gmcl.PolicyTeacher`, and the effects of its operations on the student.
 
-    ``policy.csv`` gets a row for each epoch and operation: its range, ``probability`` and ``share``, the ``effect`` on
-    the student's error with its ``standard_error``, and ``turned_down`` (share below 1/2). The error of an image is 1
-    less the probability that the student gives to its label. The effect, what the operation as learned adds to it, is
-    read from which operations acted on which image (:func:`monai_gmcl.metrics.operation_effects`):
+    ``policy.csv`` gets a row for each epoch and operation: its range, ``probability`` and ``share``, its ``effect`` on
+    the student's error with the ``standard_error``, and ``turned_down`` (share below 1/2). The error of an image is 1
+    minus the probability that the student gives to its label. The effect is what the operation adds to this error. It
+    is estimated by comparing images with and without the operation (:func:`monai_gmcl.metrics.operation_effects`):
 
-    - with an evaluator on unseen images. In each validation the teacher changes each batch, at the last lesson's
-      difficulty, and the student looks at it in evaluation mode, one pass more; the error is less that of the image
-      unchanged. Weights, metrics and random state of the run stay as they are;
-    - without one on the lessons of the epoch, as the student meets them: it has trained on their sources.
+    - with an evaluator, on unseen images. In each validation the teacher changes each batch, at the last lesson's
+      difficulty, and the student predicts it in evaluation mode, which costs one further pass. The error of the
+      unchanged image is subtracted. Weights, metrics and random state of the run are not changed;
+    - without an evaluator, on the lessons of the epoch, in training mode. The student has been trained on their
+      sources.
 
-    When the run has ended one line of the log names what was turned down, and a warning each of the real images' own
-    random transforms that does it still (:func:`monai_gmcl.transforms.counterparts.harmful_counterparts`). For other
-    teachers nothing is written.
+    After the run, one line of the log names the operations that were turned down. A warning follows for each random
+    transform of the real images that still applies one of them
+    (:func:`monai_gmcl.transforms.counterparts.harmful_counterparts`). Nothing is written for other teachers.
 
-    A resumed run goes on in the same file: rows of the epochs that it repeats are replaced. One that is resumed within
-    an epoch needs the log in ``save_dict`` of :class:`CheckpointKeeper` to know the epoch's first lessons.
+    A resumed run continues the same file and replaces the rows of epochs that it repeats. If it is resumed within an
+    epoch, the log must be in ``save_dict`` of :class:`CheckpointKeeper`, so that the first lessons of the epoch are
+    included.
 
     Args:
         output_dir: folder of ``policy.csv``; made if there is none.
-        summary_writer: a TensorBoard writer; numbers go to ``policy_share/<operation>`` and
+        summary_writer: a TensorBoard writer; numbers are written to ``policy_share/<operation>`` and
             ``policy_effect/<operation>`` by epoch.
         evaluator: a ``monai.engines.SupervisedEvaluator``, whose student gives logits.
 
     Raises:
         ConfigurationError: another evaluator; on attaching, an engine without a teacher.
-        DataError: on attaching, where ``policy.csv`` is there already and is no such table.
+        DataError: on attaching, if there is a ``policy.csv`` that is not such a table.
     """
 
     FILE_NAME = "policy.csv"
@@ -114,7 +116,7 @@ class PolicyLog:
         return {"epoch": self._epoch, "acts": acts, "errors": errors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._epoch = state["epoch"]
         self._acts, self._errors = ([state[name]] if len(state[name]) else [] for name in ("acts", "errors"))
 

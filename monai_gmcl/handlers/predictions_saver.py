@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``predictions.csv``: what an evaluated student says of each image."""
+"""``predictions.csv``: an evaluated student's prediction for each image."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["PredictionsSaver", "file_of"]
 
 
 class PredictionsSaver:
-    """Writes ``predictions.csv`` after an evaluator has run: each image's file and what the student says of it.
+    """Writes ``predictions.csv`` after an evaluator has run: the file of each image and its prediction.
 
-    ``monai.handlers.ClassificationSaver`` (MONAI 1.6.1) writes no line of headings. Here they are ``image`` and the
-    classes. The file is written whole or not at all.
+    ``monai.handlers.ClassificationSaver`` (MONAI 1.6.1) writes no header. This handler writes one, with ``image`` and
+    the class names. The file is written atomically.
 
     Args:
         output_dir: folder of the file; made if there is none.
@@ -36,8 +36,8 @@ class PredictionsSaver:
         ``engine.state.output`` after decollating: ``image`` with MONAI's meta data, ``pred`` ``(K,)``.
 
     Raises:
-        ConfigurationError: while running: another number of outputs than of names, images that do not know their file,
-            or several ranks.
+        ConfigurationError: while running: another number of outputs than of names, images without a file name in their
+            meta data, or several ranks.
         DataError: there was no image.
     """
 
@@ -83,7 +83,7 @@ def file_of(image: Any, handler: str) -> str:
     """Return the file of an evaluated image.
 
     Raises:
-        ConfigurationError: it does not know its file.
+        ConfigurationError: its meta data have no file name.
     """
     name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
     if name is None:

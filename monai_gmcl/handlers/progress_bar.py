@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A progress bar with what moves in a curriculum."""
+"""A progress bar with the losses and the curriculum's values that change."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CURRICULUM = (GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
 
 
 class LessonProgressBar:
-    """ignite's progress bar, a line that starts anew with each epoch; where stderr is no terminal, a line an epoch.
+    """ignite's progress bar, one for each epoch; if stderr is not a terminal, one line for each epoch.
 
-    Shown are the loss on real images, the last validation metric, and of the lesson's weight, hardness and difficulty
-    those that have changed since the run began. The line of an epoch has the mean of its losses.
+    It shows the loss on real images, the last validation metric, and lesson weight, hardness and difficulty if they
+    have changed since the run began. The line of an epoch has its mean loss.
 
     Args:
         evaluator: the engine of the validation.
-        metric_name: name of the metric in ``evaluator.state.metrics``; nothing is shown while it is not there.
+        metric_name: name of the metric in ``evaluator.state.metrics``; nothing is shown while it is missing.
     """
 
     def __init__(self, evaluator: Engine | None = None, metric_name: str = "val_auc") -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a run's report that are mostly tables: how right the student is, what the teacher learned, versions."""
+"""Parts of a run's report that are mostly tables: results of the student, the learned policy, versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NONE = "–"
 
 
 def accuracy_section(outputs: Tensor, labels: Tensor, names: Sequence[str], weights: str) -> Section:
-    """Tell how right the student is.
+    """Report the student's results on the validation images.
 
     Args:
         outputs: logits ``(N, K)``; one column stands for two classes.

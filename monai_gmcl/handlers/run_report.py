@@ -49,22 +49,22 @@ TITLE = "A GMCL training run"
 
 
 class RunReport:
-    """Writes ``report.html`` at the end of a run: one file, with all that one wants to look at, and no network needed.
+    """Writes ``report.html`` at the end of a run: one file with results, pictures and settings, which needs no network.
 
-    How right the student is on the validation images, class by class, with confusion matrix and reliability, or, of a
-    segmentation, the Dice of each class and the worst and the best images with the contours of their masks; the curves
-    of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, as far as they are in the folder; where the
-    student looks (Grad-CAM); the teacher's policy, what was turned down and, by :class:`PolicyLog`, effects and course;
-    settings and environment. A part that cannot be made says why in its place: a run that has come to its end does not
-    fail for a page.
+    The report has the student's results on validation images, by class, with confusion matrix and reliability
+    (segmentation: Dice of each class, and the worst and the best images with the contours of their masks); the
+    curves of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, if they are in the folder; Grad-CAM;
+    the teacher's policy with the operations that were turned down and, with :class:`PolicyLog`, their effects and their
+    course; settings and environment. If a part cannot be made, the report has the reason in its place, and the run does
+    not fail.
 
-    Attach it behind the handlers whose pictures it shows.
+    Attach this handler after the handlers whose pictures it shows.
 
     Args:
         output_dir: folder of the page and of the pictures.
-        evaluator: of the validation; its data are read once more.
+        evaluator: the engine of the validation; its data are read once more.
         class_names: names of the classes, by label. Default: their numbers.
-        model_file: of the student, as :class:`BestModelSaver` writes it. Default: the student as it stands.
+        model_file: file of the student, as :class:`BestModelSaver` writes it. Default: the student's current weights.
         settings: further settings to list, by name.
 
     Shape:

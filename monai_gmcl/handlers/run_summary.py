@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The last lines of a run: what came of it, where it is, and what to do next."""
+"""The last lines of a run: results, files and next commands."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FILES = ("report.html", "curriculum.csv", "teacher.safetensors")
 
 
 class RunSummary:
-    """Prints at the end of a run: the best validation and its epoch, turned down operations, files, next commands.
+    """Prints at the end of a run: the best validation and its epoch, operations turned down, files, next commands.
 
     Args:
         output_dir: folder of the run, whose files are listed.
-        evaluator: of the validation.
-        best_model: what keeps the student of the best validation.
-        next_commands: shell lines by what they do.
+        evaluator: the engine of the validation.
+        best_model: the handler that keeps the student with the best validation.
+        next_commands: shell commands, by their purpose.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A TensorBoard writer for runs that may have nothing to write."""
+"""A TensorBoard writer that writes no empty file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["LazySummaryWriter"]
 
 
 class LazySummaryWriter:
-    """A TensorBoard writer that makes its file with the first number: a run without a step left writes none.
+    """A TensorBoard writer that creates its file with the first number, so that a run without steps writes no file.
 
-    It has all that ``torch.utils.tensorboard.SummaryWriter`` has.
+    It has all attributes of ``torch.utils.tensorboard.SummaryWriter``.
 
     Args:
         log_dir: folder of the events; made if there is none.

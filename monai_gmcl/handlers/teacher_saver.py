@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher in a file of its own."""
+"""Saves the teacher to its own file."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ __all__ = ["TeacherSaver"]
 
 
 class TeacherSaver:
-    """Keeps the teacher in a file of its own, for use as an augmentation without the student.
+    """Saves the teacher to its own file, for use as an augmentation without the student.
 
-    Written after each epoch, at the end, and when the run fails; read by :func:`monai_gmcl.load_teacher`. In it are the
-    epoch, the seed and the last lesson's difficulty too, which ``python -m monai_gmcl synthesize`` then uses, and of a
-    policy the names of operations that were turned down. An exception is raised again after the other handlers have
-    seen it.
+    The file is written after each epoch, at the end, and if the run fails; :func:`monai_gmcl.load_teacher` reads it. It
+    also has the epoch, the seed, the last lesson's difficulty, which ``python -m monai_gmcl synthesize`` uses, and, for
+    a policy, the names of the operations that were turned down. After an exception, the other handlers run before the
+    exception is raised again.
 
     Args:
         output_dir: folder of the file; made if there is none.
-        file_name: name of the file; one that exists is replaced.
-        description: of the student. Names of classes, and how images are read, are kept in the file, for
+        file_name: name of the file; an existing file is replaced.
+        description: description of the student. Class names, and how images are read, are stored in the file, for
             ``python -m monai_gmcl synthesize``.
 
     Raises:
-        ConfigurationError: on attaching, where the teacher cannot be saved, or has not as many classes as the student.
+        ConfigurationError: on attaching, a teacher that cannot be saved, or one with another number of classes than the
+            student.
     """
 
     def __init__(

@@ -18,14 +18,14 @@ __all__ = ["UnseenAccuracy"]
 
 
 class UnseenAccuracy:
-    """Tells the curriculum how accurate the student is on images that it does not train on, after each validation.
+    """Passes the student's accuracy on images that it is not trained on to the curriculum, after each validation.
 
-    Lessons then become as hard as images never seen, instead of a set distance harder than images already learned
-    (:class:`monai_gmcl.Competence`). One number goes from validation into training: measure on other images.
+    :class:`monai_gmcl.Competence` then makes lessons as hard as unseen images. Without this handler it makes them a set
+    distance harder than training images. One number of the validation influences training: evaluate on other images.
 
     Args:
         evaluator: the engine of the validation.
-        metric_name: of an accuracy among its metrics, 0 to 1.
+        metric_name: name of an accuracy among its metrics, 0 to 1.
 
     Raises:
         ConfigurationError: on attaching, an engine without a curriculum; after a validation, no such metric, or one
@@ -37,7 +37,7 @@ class UnseenAccuracy:
         self.metric_name = metric_name
 
     def attach(self, engine: GMCLTrainer) -> None:
-        """Listen to the evaluator on behalf of a trainer."""
+        """Follow the evaluator, for a trainer."""
         curriculum = getattr(engine, "curriculum", None)
         if curriculum is None:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an estimator of the hypergradient gets, gives, and says about itself."""
+"""Interface of the estimators of the hypergradient."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ __all__ = ["Hypergradient"]
 
 
 class Hypergradient(ABC):
-    """What the images of past lessons were worth to the student, and the gradient that reaches them.
+    """Estimator of the hypergradient: the derivative of the look-ahead loss L(θ') by the images of past lessons.
 
-    With ``ℓᵢ`` the student's loss on image i before the step, A the derivative of the optimizer's step and v the
-    look-ahead gradient after it::
+    The look-ahead loss is the student's loss on the next real batch, after the step on a lesson. Its gradient by the
+    student's parameters is v. A is the derivative of the optimizer's step by its gradient, and ``ℓᵢ`` the student's
+    loss on lesson image i before the step. The worth sᵢ of image i, and the derivatives by the lesson's images x and
+    weights ω, are::
 
         sᵢ = ⟨∇θ ℓᵢ(θ), A·v⟩
         ∂L(θ')/∂x = -(w/n) ∂/∂x Σᵢ ωᵢ sᵢ        ∂L(θ')/∂ωᵢ = -(w/n) sᵢ
 
-    All estimators return this for w = 1; the engine scales it.
+    All estimators return this for w = 1; the engine multiplies by the lesson weight w.
 
     Attributes:
-        lookback: how many lessons of the past the estimator reads. The teacher stands still while they are set.
-        needs_real_step: whether lessons must keep the rest of the student's step (:class:`RealStep`).
-        own_passes: whether the estimator passes images through the student itself, with other parameters.
-        works_with_sync_batchnorm: whether the hypergradient needs no second way back through the whole student.
-        weighs_with_sync_batchnorm: whether :meth:`image_scores` needs none.
+        lookback: number of past lessons that the estimator reads. The teacher must not change between these lessons.
+        needs_real_step: whether lessons must keep the real part of the student's step, too (:class:`RealStep`).
+        own_passes: whether the estimator runs the student itself, with other parameters.
+        works_with_sync_batchnorm: whether the hypergradient needs no second backward pass through the whole student.
+        weighs_with_sync_batchnorm: whether :meth:`image_scores` needs no such pass.
     """
 
     lookback: int = 1
@@ -54,25 +56,25 @@ class Hypergradient(ABC):
 
     @classmethod
     def of_one_step(cls) -> Hypergradient:
-        """Return the estimator with its defaults, looking back over one lesson."""
+        """Return a one-step estimator of the same kind, with default arguments."""
         return cls()
 
     def record_head(self, network: nn.Module, trained: Sequence[str]) -> AbstractContextManager[list[HeadActivation]]:
-        """Follow the student's pass on a lesson; of what is appended to the list, :meth:`choose` takes one."""
+        """Record activations in the student's pass on a lesson, in a list from which :meth:`choose` selects one."""
         return nullcontext([])
 
     def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation | None:
-        """Return what of the student's pass is kept with the lesson; None: nothing.
+        """Return the activation to keep with the lesson, or None.
 
         Args:
-            seen: what :meth:`record_head` has recorded, in the order in which it ran.
-            outputs: the student's ``(n, K, ...)``, with the pass's graph.
-            losses: of each image ``(n,)``, likewise.
+            seen: the activations that :meth:`record_head` recorded, in the order of the pass.
+            outputs: the student's outputs ``(n, K, ...)``, with the graph of the pass.
+            losses: the losses of the images ``(n,)``, with the graph of the pass.
         """
         return None
 
     def required_parameters(self, lesson: Lesson) -> Collection[str]:
-        """Return the names of the parameters whose A the estimator reads; the engine keeps only those."""
+        """Return the names of the parameters for which the estimator needs A; the engine keeps A for these only."""
         return lesson.parameters
 
     @abstractmethod
@@ -88,5 +90,5 @@ class Hypergradient(ABC):
         """
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
-        """Return sᵢ ``(n,)`` of one lesson alone, whatever its weights."""
+        """Return sᵢ ``(n,)`` of one lesson. The weights ω of the lesson do not matter."""
         return self([replace(lesson, weights=torch.ones_like(lesson.losses))], look_ahead)[1].detach()

@@ -18,9 +18,9 @@ __all__ = ["ExactHypergradient"]
 class ExactHypergradient(Hypergradient):
     """One-step hypergradient through the whole student, by double backward.
 
-    ``Σᵢ ωᵢ sᵢ = ⟨∇θ Σᵢ ωᵢ ℓᵢ, A·v⟩`` is built with a graph on the lesson's standing pass; its derivative by the images
-    is the hypergradient, its derivative by ωᵢ is sᵢ. The student must be twice differentiable
-    (``use_flash_attention=False`` for MONAI's transformers).
+    ``Σᵢ ωᵢ sᵢ = ⟨∇θ Σᵢ ωᵢ ℓᵢ, A·v⟩`` (see :class:`Hypergradient`) is computed with a graph, on the graph of the
+    student's pass on the lesson. Its derivative by the images is the hypergradient, and its derivative by ωᵢ is sᵢ. The
+    student must be twice differentiable (``use_flash_attention=False`` for MONAI's transformers).
     """
 
     own_passes = False

@@ -19,14 +19,14 @@ LONGEST = 0.02
 
 
 class FiniteDifferenceHypergradient(Hypergradient):
-    """Hypergradient as a difference of two input gradients, at θ and at ``θ + ε A·v``.
+    """Hypergradient as a finite difference of two input gradients, at θ and at ``θ + ε A·v``.
 
-    No second derivative is taken and memory stays that of a plain pass. The direction is wrong where the student has
-    kinks between the two points (ReLU, max pooling); on smooth students the error is of the order of ε.
+    No second derivative is computed, and the memory is that of an ordinary pass. The direction is wrong if the student
+    is not differentiable between the two points (ReLU, max pooling). On smooth students the error is of the order of ε.
 
     Args:
         relative_step: length of ``ε A·v`` as a fraction of the length of θ. Default: the square root of the machine
-            precision of the student's outputs, .02 at most: that is where mixed precision needs it.
+            precision of the student's outputs, at most .02. Mixed precision reaches this limit.
     """
 
     weighs_with_sync_batchnorm = True
@@ -47,7 +47,10 @@ class FiniteDifferenceHypergradient(Hypergradient):
         return (there - here) / (-len(lesson) * step), (moved_losses - losses).detach() / step
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
-        """Return sᵢ ``(n,)`` by one pass without a graph, which kinks do not harm: losses are continuous."""
+        """Return sᵢ ``(n,)`` by one pass without a graph.
+
+        ReLU and max pooling do no harm here, because losses are continuous.
+        """
         moved, step = self._moved(lesson, look_ahead)
         if step == 0:
             return torch.zeros_like(lesson.losses)

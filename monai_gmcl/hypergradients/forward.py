@@ -16,10 +16,10 @@ __all__ = ["ForwardHypergradient"]
 
 
 class ForwardHypergradient(Hypergradient):
-    """The number of :class:`ExactHypergradient` by forward-over-reverse differentiation.
+    """The same value as :class:`ExactHypergradient`, by forward-over-reverse differentiation.
 
-    The input gradient ``∇x Σᵢ ωᵢ ℓᵢ(θ)`` is differentiated forward along ``A·v``: no graph of second order is kept, so
-    it needs less memory. The student's layers must have forward-mode derivatives.
+    The input gradient ``∇x Σᵢ ωᵢ ℓᵢ(θ)`` is differentiated in forward mode along ``A·v``. No second-order graph is
+    kept, so that less memory is needed. The student's layers must support forward-mode derivatives.
     """
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,7 @@ class ForwardHypergradient(Hypergradient):
         return hypergradient.detach() / -len(lesson), scores.detach()
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
-        """Return sᵢ ``(n,)`` by one pass, differentiated forward."""
+        """Return sᵢ ``(n,)`` by one pass with forward-mode differentiation."""
         direction = lesson.update_direction(look_ahead)
         fixed = {name: value.detach() for name, value in lesson.parameters.items()}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The hypergradient through the classification head alone, in closed form."""
+"""The hypergradient through the student's last linear layer, in closed form."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ REMEDY = "Name the head (HeadHypergradient(head=...)), or use ExactHypergradient
 
 
 class HeadHypergradient(Hypergradient):
-    """Hypergradient through the student's last layer alone.
+    """Hypergradient through the student's last layer (the *head*) only. The default of ``GMCLTrainer``.
 
-    The head is the last linear layer (or 1 x 1 convolution) that the student runs and the optimizer trains. With h
-    its input and ``δᵢ = ∂ℓᵢ/∂(head output)``, an image's gradient by the head's weight is ``δᵢ hᵢᵀ``, by its bias
-    ``δᵢ``, so::
+    The head is the last linear layer (or 1 x 1 convolution) that the student runs and the optimizer trains. h is the
+    head's input and ``δᵢ = ∂ℓᵢ/∂(head output)``. The gradient of image i is ``δᵢ hᵢᵀ`` by the head's weight and ``δᵢ``
+    by its bias, so that::
 
         sᵢ = δᵢᵀ (Ṽ hᵢ + b̃),   Ṽ = A·V,   b̃ = A·v_b
 
-    with V and v_b the look-ahead gradient of weight and bias. For softmax cross-entropy ``δ = p - y``; autograd finds
-    it for any loss that can be differentiated twice. One backward pass through the graph that stands already takes it
-    to the images: no second derivative of the network's body is needed.
+    V and v_b are the look-ahead gradients of weight and bias, and A is the derivative of the optimizer's step. For
+    softmax cross-entropy ``δ = p - y``; for any other loss that is twice differentiable, autograd computes δ. One
+    backward pass through the existing graph of the lesson gives the gradient of the images. No second derivative of the
+    network's body is needed.
 
-    A student that labels every pixel may run 1 x 1 convolutions anywhere. Its head is the last convolution, of any
-    size, transposed or not, that gives the student's output, or of whose output that is an affine map.
+    In a student for segmentation, 1 x 1 convolutions may be anywhere. Its head is the convolution of any size,
+    transposed or not, that gives the student's output, possibly followed by an affine map.
 
     Args:
-        head: dotted name of the student's head, a linear layer or a convolution. Default: found as above while the
-            student takes the lesson.
+        head: dotted name of the student's head, a linear layer or a convolution. Default: found as above in the
+            student's pass on the lesson.
 
     Raises:
         HeadNotFoundError: the student runs no such layer, or runs it more than once on a batch.
@@ -55,7 +56,7 @@ class HeadHypergradient(Hypergradient):
 
     @contextmanager
     def record_head(self, network: nn.Module, trained: Sequence[str]) -> Iterator[list[HeadActivation]]:
-        """Record what enters and leaves the candidates for the head, in the order in which they run."""
+        """Record inputs and outputs of the layers that may be the head, in the order in which they run."""
         seen: list[HeadActivation] = []
         handles = [
             module.register_forward_hook(_note(name, seen))
@@ -69,10 +70,10 @@ class HeadHypergradient(Hypergradient):
                 handle.remove()
 
     def choose(self, seen: Sequence[HeadActivation], outputs: Tensor, losses: Tensor) -> HeadActivation:
-        """Return what entered and left the head.
+        """Return the input and output of the head.
 
         Raises:
-            HeadNotFoundError: there is none, or it ran more than once.
+            HeadNotFoundError: there is no head, or it ran more than once.
         """
         found: HeadActivation | None
         if self.head is not None or outputs.ndim <= 2:
@@ -110,7 +111,7 @@ class HeadHypergradient(Hypergradient):
         return hypergradient, scores.detach()
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
-        """Return sᵢ ``(n,)`` in closed form: no pass of its own."""
+        """Return sᵢ ``(n,)`` in closed form, without a further pass."""
         return _scores(lesson, look_ahead, create_graph=False).detach()
 
 

@@ -21,22 +21,22 @@ Step = tuple[Tensor, State]
 
 
 class UnrolledHypergradient(Hypergradient):
-    """Hypergradient through several student steps, the optimizer's steps among them.
+    """Hypergradient through several steps of the student, including the steps of its optimizer.
 
-    The last ``steps`` student steps are taken once more with a graph: each real and each lesson gradient at the
-    parameters that the steps before it led to, and the optimizer's own step, with its momentum, differentiated as it
-    is. The hypergradient of all their images is that of the look-ahead loss after the last one. With ``steps=1`` it is
-    :class:`ExactHypergradient`'s number. What handlers do to the gradient (clipping) is not repeated.
+    The last ``steps`` student steps are computed again with a graph. Real and lesson gradients are taken at the
+    parameters after the previous steps, and the optimizer's step is differentiated with its momentum. The result is the
+    derivative of the look-ahead loss after the last step by the images of all these steps. With ``steps=1`` it equals
+    :class:`ExactHypergradient`. Changes that handlers make to the gradient (clipping) are not repeated.
 
-    Supports SGD, Adam and AdamW. The teacher stands still for ``steps`` steps: ``GMCLTrainer(teacher_interval=...)`` is
-    at least that.
+    Supports SGD, Adam and AdamW. The teacher must not change for ``steps`` steps: set
+    ``GMCLTrainer(teacher_interval=...)`` to ``steps`` or more.
 
     Args:
-        steps: how many student steps to differentiate through, at least 1.
+        steps: number of student steps to differentiate through, at least 1.
 
     Raises:
         ConfigurationError: ``steps`` below 1.
-        UnsupportedOptimizerError: at the teacher's first step, another optimizer.
+        UnsupportedOptimizerError: another optimizer; raised at the teacher's first step.
     """
 
     needs_real_step = True
@@ -48,7 +48,7 @@ class UnrolledHypergradient(Hypergradient):
 
     @classmethod
     def of_one_step(cls) -> Hypergradient:
-        """Return the estimator of one step."""
+        """Return the one-step estimator."""
         return cls(1)
 
     def __call__(self, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

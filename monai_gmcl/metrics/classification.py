@@ -111,7 +111,7 @@ def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[
 
 
 def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return how right the predictions are, for each class and for all.
+    """Return accuracy, precision and AUC, for each class and for all.
 
     For a class: ``accuracy`` is the share of its images that are predicted as it (sensitivity), ``precision`` the share
     of images predicted as it that are, ``auc`` the area under the ROC curve of it against the rest. For all: the share

@@ -78,7 +78,7 @@ def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def class_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how sure the student is of each class on the images that are labeled so, on average: float64 ``(K,)``.
+    """Return the mean probability of each class over the images with this label: float64 ``(K,)``.
 
     ``t_j = mean of p(j) over the images with ỹ = j`` (Northcutt et al. 2021, equation 2).
 

@@ -95,7 +95,7 @@ class OutFolder:
         return (self.path / name).is_file()
 
     def write(self, name: str, content: bytes | str) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
         write_atomically(self.path / name, content)
 
 

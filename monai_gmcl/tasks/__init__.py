@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What labels mean: to the loss, to the student's outputs, to teachers, and to those who count classes.
+"""Tasks: what labels mean for the loss, the student's outputs, the teacher and the counting of classes.
 
-A :class:`Task` is one meaning. The trainer chooses it by the first batch (:func:`choose_task`), or is given one.
+The trainer chooses a :class:`Task` on the first batch (:func:`choose_task`), or takes the one that it was given.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class AskedLoss:
         return _same(self._at(half, torch.zeros_like(labels)), self._at(half, torch.ones_like(labels)))
 
     def takes_probabilities(self, outputs: Tensor) -> bool:
-        """Whether a loss of masks takes outputs of 1 to be as sure as can be, or .5 to be undecided."""
+        """Whether a loss of masks treats an output of 1 as full confidence, or .5 as undecided."""
         ones = torch.ones_like(outputs)
         return self.is_undecided_at_half(outputs, ones) or self._at(ones, ones) < 0.01 * self._at(ones / 2, ones)
 

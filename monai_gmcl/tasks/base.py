@@ -26,20 +26,20 @@ SUPPORTED_TASKS = (
 
 
 class Task(ABC):
-    """What labels mean to the student's loss, outputs and accuracy.
+    """What labels mean for the student's loss, outputs and accuracy.
 
     Args:
-        loss_function: the student's, ``(outputs, labels) -> loss``; a trainer sets its own (:meth:`follow`).
+        loss_function: the student's, ``(outputs, labels) -> loss``. A trainer sets its own (:meth:`follow`).
 
     Attributes:
-        ignored: the class index that the loss ignores: what has it has no label.
+        ignored: the class index that the loss ignores. Images or pixels with it count as unlabeled.
     """
 
     def __init__(self, loss_function: Callable[..., Tensor] | None = None) -> None:
         self.follow(nn.CrossEntropyLoss() if loss_function is None else loss_function)
 
     def follow(self, loss_function: Callable[..., Tensor]) -> None:
-        """Take another loss."""
+        """Use another loss function."""
         self.loss_function = loss_function
         self.ignored = ignore_index_of(loss_function)
         # A lesson's graph outlives the optimizer's step, which changes the loss's own parameters in place.
@@ -47,11 +47,11 @@ class Task(ABC):
 
     @abstractmethod
     def check_labels(self, labels: object, num_classes: int | None) -> None:
-        """Raise unless labels can be this task's; before the student's pass.
+        """Raise unless labels are valid for this task; called before the student's pass.
 
         Args:
-            labels: of a batch, on the CPU.
-            num_classes: how many classes the teacher knows; None where it does not say.
+            labels: the labels of a batch, on the CPU.
+            num_classes: the teacher's number of classes, or None if it is unknown.
 
         Raises:
             LabelError: with what was found.
@@ -79,7 +79,7 @@ class Task(ABC):
         return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each image ``(n,)``; their mean is :meth:`loss`. The loss itself learns nothing here."""
+        """Return the loss of each image ``(n,)``; :meth:`loss` is their mean. Its parameters get no gradient."""
         function = self.loss_function
         if self._learns:
             assert isinstance(function, nn.Module)
@@ -88,37 +88,37 @@ class Task(ABC):
 
     @abstractmethod
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return how right the student is on each image, 0 to 1 ``(n,)``; NaN where the image does not say."""
+        """Return the correctness of each image, 0 to 1 ``(n,)``; NaN if it cannot be determined for the image."""
 
     @abstractmethod
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the classes of each image, how right the student is on each of them, and on the image.
+        """Return the classes of each image, the correctness for each of them, and the correctness of the image.
 
         Returns:
-            Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; correctness on each
-            ``(n, m)``, 0 to 1, NaN where the image does not say; :meth:`correctness` ``(n,)``.
+            Classes int64 ``(n, m)``, by which the sources of lessons are drawn, -1 where there is none; correctness for
+            each class ``(n, m)``, 0 to 1, NaN if it cannot be determined; :meth:`correctness` ``(n,)``.
         """
 
     @abstractmethod
     def chance(self, labels: Tensor) -> float:
-        """Return the correctness of guesses by the labels' own shares, 0 to 1."""
+        """Return the expected correctness of random guesses with the frequencies of the labels, 0 to 1."""
 
     @staticmethod
     @abstractmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the labels that outputs say ``(n, ...)`` and how sure each is, 0 to 1 ``(n,)``."""
+        """Return the labels that the outputs predict ``(n, ...)`` and the confidence of each, 0 to 1 ``(n,)``."""
 
     def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
         """Return proposed labels in the shape and type of given ones.
 
         Args:
-            proposals: labels; one number an image may stand in a row or in a column.
+            proposals: labels; one number for each image may be a row or a column.
             n: number of images.
             like: labels of real images ``(m, ...)``.
             num_classes: as in :meth:`check_labels`.
 
         Raises:
-            LabelError: they have another shape or type, or are not among the classes.
+            LabelError: proposals of another shape or type, or outside the classes.
         """
         wanted = (n, *like.shape[1:])
         if proposals.numel() == math.prod(wanted):

@@ -19,19 +19,20 @@ __all__ = ["choose_task"]
 
 
 def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: Tensor | None = None) -> Task:
-    """Return what labels mean to a loss function.
+    """Return the task that suits a loss function and labels.
 
-    Class indices are one class an image. Of labels ``(B, K)`` the loss itself tells: one that does not change when all
-    outputs of an image rise by the same amount has a softmax in it (cross-entropy), so that the largest output is the
-    student's answer; so have outputs that sum to 1. With any other loss each output is an answer of its own: a
-    logit, which says yes above 0, or, where the loss takes .5 to be undecided (``BCELoss``), a probability. The loss is
-    asked on made-up outputs from 0 to 1, never on images. Masks are asked about likewise, pixel by pixel.
+    Class indices are one class for each image. For labels ``(B, K)`` the loss decides. If the loss does not change when
+    all outputs of an image rise by the same amount, it contains a softmax (cross-entropy), and the largest output is
+    the predicted class. The same holds if the outputs sum to 1. With any other loss each output is an independent
+    prediction: a logit with the threshold 0, or a probability with the threshold .5 if the loss treats .5 as undecided
+    (``BCELoss``). The loss is tested on made-up outputs from 0 to 1, never on images. Masks are tested likewise, pixel
+    by pixel.
 
     Args:
         loss_function: the student's.
-        labels: of a batch.
-        outputs: of the student, ``(B, K)``, ``(B,)`` or ``(B, K, *spatial)``. Without them: a task
-            whose checks of labels and outputs are those of all tasks with labels of this shape.
+        labels: the labels of a batch.
+        outputs: the student's outputs, ``(B, K)``, ``(B,)`` or ``(B, K, *spatial)``. Without outputs, the task only has
+            the checks of labels and outputs that all tasks with labels of this shape have.
     """
     if outputs is None or not isinstance(labels, Tensor):
         return (Segmentation if are_masks(labels) else Classification)(loss_function)

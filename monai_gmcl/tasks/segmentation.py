@@ -23,16 +23,15 @@ __all__ = ["Segmentation", "channel_numbers"]
 class Segmentation(Task):
     """A label for every pixel: masks ``(B, 1, *spatial)`` of class indices, or ``(B, K, *spatial)`` of channels.
 
-    Class indices may come in any type, in floats that hold whole numbers too, as MONAI's readers give them. Class 0 is
-    the background. Of channels that overlap, and of one output, the background is what none of them covers: channel k
-    is then class k + 1.
+    Class indices may have any type, also float with whole numbers, as MONAI's readers give them. Class 0 is the
+    background. If channels overlap, or if there is one output, the background is the pixels that no channel covers, and
+    channel k is class k + 1.
 
     Args:
-        loss_function: as for every task. Default: Dice and cross-entropy, with softmax, or sigmoid where channels
-            overlap.
-        overlapping: whether each output channel is an answer of its own (sigmoid); otherwise a pixel has one class,
+        loss_function: as for every task. Default: Dice and cross-entropy, with softmax, or sigmoid if channels overlap.
+        overlapping: whether each output channel is predicted independently (sigmoid). Otherwise a pixel has one class,
             that of the largest output (softmax).
-        threshold: the output above which an overlapping channel says yes: 0 for logits, .5 for probabilities.
+        threshold: the output above which an overlapping channel is predicted: 0 for logits, .5 for probabilities.
     """
 
     def __init__(
@@ -118,15 +117,15 @@ class Segmentation(Task):
         refuse_regression(self.loss_function, outputs, labels)
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN where it holds none.
+        """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN if the mask contains no class.
 
-        The background is left out, and so is a class of which the mask has no pixel, as MONAI's metrics do.
+        As in MONAI's metrics, the background is left out, and so is a class without a pixel in the mask.
         """
         return self.answers(outputs, labels)[2]
 
     @torch.no_grad()
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the classes of which each mask has a pixel, the background first, the Dice of each, and their mean."""
+        """Return the classes that each mask contains, background first, the Dice of each class, and their mean."""
         found, wanted = self._found(outputs), self._wanted(outputs, labels)
         if labels.shape[1] == 1:
             known = labels != self.ignored
@@ -171,9 +170,9 @@ class Segmentation(Task):
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each pixel's likeliest class ``(n, 1, *spatial)``, and the mean probability of those ``(n,)``.
+        """Return the most probable class of each pixel ``(n, 1, *spatial)``, and their mean probability ``(n,)``.
 
-        Classes are int64, or float 0 and 1 of one output.
+        Classes are int64, or float 0 and 1 with one output.
         """
         if outputs.shape[1] == 1:
             return MultiLabel.propose(outputs)

@@ -102,7 +102,7 @@ class _OfWholeImages(Task):
         """Return the class of each image, int64 ``(n,)``; -1 where it has none."""
 
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the class of each image, and twice how right the student is on it."""
+        """Return the class of each image, and its correctness twice."""
         correct = self.correctness(outputs, labels)
         return self.classes(labels)[:, None], correct[:, None], correct
 
@@ -112,13 +112,13 @@ class _OfWholeImages(Task):
 
 
 class Classification(_OfWholeImages):
-    """One class an image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
+    """One class for each image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
 
-    The student's answer is its largest output.
+    The predicted class is that of the largest output.
     """
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return 1 where the largest output is the label's, or that of the largest share of a soft label."""
+        """Return 1 if the largest output is that of the label, or of the largest value of a soft label."""
         answers = outputs.detach().argmax(1)
         if labels[0].numel() == 1:
             return (answers == labels.flatten()).float()
@@ -129,24 +129,24 @@ class Classification(_OfWholeImages):
         return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
 
     def chance(self, labels: Tensor) -> float:
-        """Return the sum of the classes' squared shares."""
+        """Return the sum of the squared class frequencies."""
         classes = self.classes(labels)
         counts = classes[classes >= 0].bincount().double()
         return float((counts / counts.sum().clamp_min(1)).square().sum())
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the likeliest class int64 ``(n,)``, and its probability."""
+        """Return the most probable class int64 ``(n,)``, and its probability."""
         confidences, classes = outputs.softmax(1).max(1)
         return classes, confidences
 
 
 class MultiLabel(_OfWholeImages):
-    """Several labels an image, or one logit, each for itself: ``(B, K)``, ``(B, 1)`` or ``(B,)`` from 0 to 1.
+    """Several independent labels for each image, or one logit: ``(B, K)``, ``(B, 1)`` or ``(B,)``, values from 0 to 1.
 
     Args:
         loss_function: as for every task.
-        threshold: the output above which a label is taken to be there: 0 for logits, .5 for probabilities.
+        threshold: the output above which a label is predicted: 0 for logits, .5 for probabilities.
     """
 
     def __init__(self, loss_function: Callable[..., Tensor] | None = None, threshold: float = 0.0) -> None:
@@ -172,7 +172,7 @@ class MultiLabel(_OfWholeImages):
             )
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the share of labels on the right side."""
+        """Return the share of labels that are predicted correctly."""
         n = len(outputs)
         found, wanted = outputs.detach().reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
         return (found == wanted).float().mean(1)
@@ -182,13 +182,13 @@ class MultiLabel(_OfWholeImages):
         return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
 
     def chance(self, labels: Tensor) -> float:
-        """Return the mean over labels of the squared shares of both sides."""
+        """Return the mean over labels of the sum of the squared frequencies of presence and absence."""
         shares = labels.reshape(len(labels), -1).double().mean(0)
         return float((shares**2 + (1 - shares) ** 2).mean())
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each label's likelier side, float ``(n, K)``, and the mean probability of those sides."""
+        """Return the more probable value of each label, float ``(n, K)``, and the mean of their probabilities."""
         probabilities = outputs.sigmoid()
         labels = (probabilities > 0.5).float()
         return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)

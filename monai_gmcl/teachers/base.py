@@ -26,7 +26,7 @@ TeacherT = TypeVar("TeacherT", bound="Teacher")
 
 
 class Teacher(nn.Module, ABC):
-    """Base of the teachers: labelled images from source images, labels and latents.
+    """Base class of teachers, which make labeled synthetic images from source images, labels and latents.
 
     All randomness is in the latents: the same arguments give the same bits.
 
@@ -40,7 +40,7 @@ class Teacher(nn.Module, ABC):
         std: per-channel standard deviation by which the images were divided.
 
     Raises:
-        ConfigurationError: an argument outside what is accepted.
+        ConfigurationError: an argument out of its range.
     """
 
     needs_images: bool = True
@@ -100,7 +100,7 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """Draw the randomness of ``n`` images.
+        """Draw random latents for ``n`` images.
 
         Args:
             n: number of images.
@@ -113,12 +113,12 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
-        """Make images in ``value_range`` from images in ``value_range``; ``forward`` does the rest."""
+        """Make images from images, both in ``value_range``. ``forward`` handles normalization."""
 
     def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
-        """Return the labels of the images that :meth:`forward` makes with the same latents; here, as they are.
+        """Return the labels of the images that :meth:`forward` makes with the same latents. Here: unchanged labels.
 
-        A teacher that moves points of an image moves those of its mask likewise.
+        A teacher that moves the pixels of an image must override this method and move the pixels of its mask likewise.
 
         Args:
             labels: ``(B,)`` or ``(B, K)`` of whole images, or masks ``(B, 1, *spatial)`` of class indices or
@@ -127,8 +127,8 @@ class Teacher(nn.Module, ABC):
             difficulty: strength of the change, at least 0.
 
         Returns:
-            Labels of the same shape and type; a mask has no value that it did not have before, but a padding that was
-            asked for.
+            Labels of the same shape and type. A mask has only values that it had before, except for a padding value
+            that was requested.
         """
         return labels
 
@@ -160,7 +160,7 @@ class Teacher(nn.Module, ABC):
         return normalized
 
     def optimizer(self) -> Optimizer:
-        """Return a new optimizer that suits the teacher: Adam, learning rate 1e-3, unless a teacher says otherwise."""
+        """Return a new optimizer for the teacher: Adam with learning rate 1e-3, unless a subclass overrides it."""
         return torch.optim.Adam(self.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
     def extremes(self, images: Tensor) -> tuple[float, float]:
@@ -193,7 +193,7 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
     """Return a count as an integer.
 
     Raises:
-        ConfigurationError: it is none from ``least`` to a million.
+        ConfigurationError: it is not a whole number from ``least`` to a million.
     """
     try:
         count = operator.index(value)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The optimizer of a policy: a share moves as far as the evidence for it goes."""
+"""The optimizer of a policy: it changes a share only as far as the gradients are evidence for it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ __all__ = ["EvidenceOptimizer"]
 
 
 class EvidenceOptimizer(Optimizer):
-    """Moves each number as far as the evidence of its gradients goes; without evidence it stays where it started.
+    """Moves each parameter away from its start only as far as its gradients are statistical evidence for it.
 
-    With running means m of a gradient and v of its square (weight of the past: ``memory``), ``z = m / se(m)`` says how
-    many standard errors the gradient is from 0. The number moves, by ``lr`` of the way in each step, towards
+    m and v are running means of the gradient and of its square (weight of the past: ``memory``). ``z = m / se(m)`` is
+    the distance of the mean gradient from 0 in standard errors. In each step the parameter moves by the fraction ``lr``
+    of the way to
 
         ``start - gain * softshrink(z, threshold)``
 
-    Adam's step is as long whether a gradient means something or not, so that numbers without a signal walk at random.
-    Here they do not: only evidence above the threshold counts.
+    The length of Adam's step does not depend on whether the gradient is signal or noise, so that parameters without a
+    signal drift at random. Here only evidence above the threshold has an effect.
 
     Args:
-        params: logarithms, such as ``PolicyTeacher.log_share``. Those of a teacher from an earlier run start from what
-            it has learned.
-        lr: part of the way in a step, 0 to 1.
+        params: logarithms, such as ``PolicyTeacher.log_share``. Parameters of a teacher from an earlier run start at
+            their learned values.
+        lr: fraction of the way in each step, 0 to 1.
         memory: weight of the past in the running means, 0 to 1.
         gain: log units for each standard error above the threshold.
-        threshold: standard errors without an effect.
-        warm_up: steps in which evidence is gathered and nothing moves.
+        threshold: number of standard errors without an effect.
+        warm_up: number of steps that only collect evidence.
 
     Raises:
         ConfigurationError: an option outside its range.
@@ -62,7 +63,7 @@ class EvidenceOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Take in the gradients and move."""
+        """Update the evidence with the current gradients and move the parameters."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -31,17 +31,17 @@ TURNED_DOWN = 1 / 2
 class PolicyTeacher(Teacher):
     """Changes images by named operations, each with an amount drawn from a learned range.
 
-    The strength of operation k, the end of its range, is
+    The upper end of the range of operation k is its strength
 
         ``s_k = bound_k * tanh(usual_k * difficulty * share_k / bound_k)``
         ``share_k = exp(log 2 * tanh(z / log 2))`` for ``z = log_share_k > 0``, ``exp(log 50 * tanh(z / log 50))`` below
 
-    so that the difficulty sets the common strength, and what is learned is the share of it, from 1/50 to 2. Flips and
-    quarter turns have no strength: their share is the odds with which they act, ``p = share / (1 + share)``. Each image
-    gets its own amounts, uniform within the ranges, and each other operation acts on an image with ``probability``.
-    Rotation, zoom, shear, shift and elastic warp cost one resampling together. Augmentation policies learned by
-    backpropagation are known from Faster AutoAugment (Hataya et al., 2019, arXiv 1911.06987); here the gradient is the
-    hypergradient.
+    The difficulty is common to all operations. The share of each operation, from 1/50 to 2, is learned. Flips and
+    quarter turns have no strength: for them the share is the odds of being applied, ``p = share / (1 + share)``. Every
+    other operation is applied to an image with ``probability``. Each image gets its own amounts, uniform within the
+    ranges. Rotation, zoom, shear, shift and elastic warp share one resampling. Faster AutoAugment (Hataya et al., 2019,
+    arXiv 1911.06987) also learns augmentation policies by backpropagation; here the gradient is the hypergradient, the
+    derivative of the student's loss on the next real batch.
 
     Args:
         spatial_dims: 2 or 3.
@@ -50,17 +50,17 @@ class PolicyTeacher(Teacher):
         value_range: lowest and highest value of the (un-normalized) images.
         mean: per-channel mean that was subtracted from the images.
         std: per-channel standard deviation by which the images were divided.
-        include: names of the operations. Default: all that suit the number of channels, and ``quarter_turn`` where
-            images are not upright.
+        include: names of the operations. Default: all that suit the number of channels, and ``quarter_turn`` with
+            ``upright=False``.
         exclude: names of operations to leave out. If the label depends on the patch's center, shift, zoom and
             erasing can break it.
         bounds: upper limits of strengths, in the operation's own unit (the logarithm for zoom and gamma).
-        probability: how often an operation acts on an image.
-        upright: whether images have an up and a down. Patches of microscopy have none: with False, quarter turns are
+        probability: probability that an operation is applied to an image.
+        upright: whether images have an up and a down. Microscopy patches have none: with False, quarter turns are
             among the operations.
-        label_padding: value of mask pixels that geometry brings in from outside of the image, such as 0 for background
-            or the loss's ``ignore_index``; in masks of channels it stands in each. Default: masks go on by reflection,
-            as the images do.
+        label_padding: value of mask pixels that geometric operations bring in from outside of the image, such as 0 for
+            background or the loss's ``ignore_index``; for masks with channels, in every channel. Default: masks are
+            padded by reflection, as images are.
 
     Shape:
         images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; latents ``(B, L)``. Geometry is in pixels: on volumes with
@@ -100,22 +100,22 @@ class PolicyTeacher(Teacher):
 
     @property
     def shares(self) -> Tensor:
-        """Learned shares ``(K,)`` of what is usual, 1/50 to 2; 1 before anything is learned."""
+        """Learned shares ``(K,)``, 1/50 to 2, relative to the usual strength; 1 before training."""
         up, down = math.log(LARGEST_SHARE), -math.log(SMALLEST_SHARE)
         # Orientation comes first in OPERATIONS.
         z = torch.cat([self.log_odds, self.log_share])
         return torch.where(z > 0, up * torch.tanh(z / up), down * torch.tanh(z / down)).exp()
 
     def strengths(self, difficulty: float) -> Tensor:
-        """Return strengths ``(K,)``, for orientation probabilities, differentiable in what is learned."""
+        """Return strengths ``(K,)``, probabilities for flips and quarter turns, with gradients to what is learned."""
         pairs = zip(self.operations, self.shares.unbind(), strict=True)
         return torch.stack([operation.strength(share, difficulty) for operation, share in pairs])
 
     def acts(self, latents: Tensor, image_shape: Sequence[int], difficulty: float = 1.0) -> Tensor:
-        """Return which operations act on each image, bool ``(n, K)``.
+        """Return which operations are applied to each image, bool ``(n, K)``.
 
-        They act independently of each other, so that the images of a lesson are a randomized experiment: what an
-        operation does to the student is the difference between images on which it acts and the others.
+        They are drawn independently of each other. A lesson is therefore a randomized experiment: the effect of an
+        operation on the student is the difference between the images with it and the images without it.
 
         Args:
             latents: ``(n, L)`` of :meth:`draw_latents`.
@@ -126,10 +126,10 @@ class PolicyTeacher(Teacher):
         return gates < self._probabilities(difficulty).to(gates)
 
     def choice_log_probability(self, latents: Tensor, image_shape: Sequence[int], difficulty: float) -> Tensor:
-        """Return the log-probability ``(n,)`` of which orientation operations act, differentiable in ``log_odds``.
+        """Return the log-probability ``(n,)`` of the drawn flips and quarter turns, differentiable in ``log_odds``.
 
-        Whether a flip acts is a choice, through which no gradient of the image passes. Its probability is learned from
-        what images with and without it were worth to the student (score function).
+        Whether a flip is applied is a discrete choice, through which the image's gradient does not pass. Its
+        probability is learned from the worth of images with and without the flip (score function estimator).
         """
         count = len(self.log_odds)
         p = self._probabilities(difficulty)[:count]
@@ -145,7 +145,7 @@ class PolicyTeacher(Teacher):
         )
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``(n, L)``: for each operation a number that decides whether it acts, then each one's own numbers."""
+        """Draw ``(n, L)``: numbers that decide whether each operation is applied, then numbers for the amounts."""
         if len(image_shape) != self.spatial_dims + 1 or image_shape[0] != self.in_channels:
             raise ConfigurationError(
                 f"Expected images of {self.in_channels} channels and {self.spatial_dims} spatial dimensions, "
@@ -157,10 +157,11 @@ class PolicyTeacher(Teacher):
         return torch.cat([gates, *draws], 1)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
-        """Apply the operations; labels are not looked at.
+        """Apply the operations; labels are not used.
 
-        With masks, which move along (:meth:`change_labels`), no gradient reaches the strengths of geometry: it would
-        be that of images that move away from their masks. Their strength is the difficulty's affair alone.
+        For masks, which are moved with the images (:meth:`change_labels`), the strengths of geometric operations get no
+        gradient: it would be the gradient of moving an image away from its mask. Only the difficulty sets these
+        strengths.
         """
         if images is None:
             raise ConfigurationError("PolicyTeacher changes images: it needs sources, got None.")
@@ -170,10 +171,10 @@ class PolicyTeacher(Teacher):
 
     @torch.no_grad()
     def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
-        """Move masks ``(B, K, *spatial)`` as :meth:`forward` moves their images; other labels stay as they are.
+        """Move masks ``(B, K, *spatial)`` as :meth:`forward` moves their images; other labels are returned unchanged.
 
-        Each pixel takes the value of the nearest one, so that classes stay classes. Operations on pixel values leave
-        the mask alone, erasing among them.
+        Interpolation is nearest-neighbor, so that masks keep their class indices. Operations on pixel values, including
+        erasing, do not change the mask.
         """
         if labels.ndim != self.spatial_dims + 2 or difficulty == 0:
             return labels
@@ -192,7 +193,7 @@ class PolicyTeacher(Teacher):
         return plan if learned_geometry else plan.with_fixed_geometry()
 
     def optimizer(self) -> EvidenceOptimizer:
-        """Return a new :class:`EvidenceOptimizer`: what the gradients do not tell from as usual stays as usual."""
+        """Return a new :class:`EvidenceOptimizer`: a share leaves 1 only if its gradients are evidence for that."""
         return EvidenceOptimizer(self.parameters())
 
     @property
@@ -204,17 +205,17 @@ class PolicyTeacher(Teacher):
     def policy(
         self, difficulty: float = 1.0, effects: Mapping[str, tuple[float, float]] | None = None
     ) -> dict[str, dict[str, Any]]:
-        """Return what was learned, by operation's name.
+        """Return the learned policy, by operation's name.
 
         Args:
-            difficulty: whose ranges to return.
-            effects: what operations do to the student's error, and the standard error of that, by name
-                (:func:`monai_gmcl.metrics.operation_effects`); NaN where it is not known.
+            difficulty: the difficulty for which to return the ranges.
+            effects: effects of operations on the student's error with their standard errors, by name
+                (:func:`monai_gmcl.metrics.operation_effects`); NaN if unknown.
 
         Returns:
-            ``low``, ``high``, ``unit``; ``probability`` with which it acts on an image, learned for ``flip`` and
-            ``quarter_turn``; ``share`` of what is usual (1: as usual); ``turned_down``, whether that is below 1/2; with
-            ``effects``, ``effect`` and ``standard_error``.
+            ``low``, ``high``, ``unit``; ``probability`` of being applied to an image, learned for ``flip`` and
+            ``quarter_turn``; ``share`` (1: usual); ``turned_down``, whether the share is below 1/2; with ``effects``,
+            ``effect`` and ``standard_error``.
 
         Raises:
             ConfigurationError: effects of operations that the teacher does not have.
@@ -247,12 +248,13 @@ class PolicyTeacher(Teacher):
         """Return the ranges as MONAI's own random transforms and as a bundle configuration; see :class:`MonaiPolicy`.
 
         Args:
-            spatial_size: of the images; some of MONAI's ranges are in pixels.
-            difficulty: whose ranges to export.
-            keys: of the images, for transforms of dictionaries. Default: transforms of single images.
+            spatial_size: size of the images; some of MONAI's ranges are in pixels.
+            difficulty: the difficulty for which to export the ranges.
+            keys: keys of the images, for dictionary transforms. Default: array transforms.
 
         Raises:
-            ConfigurationError: sizes that are not the teacher's, a difficulty that is not positive.
+            ConfigurationError: a spatial size with another number of dimensions than the teacher's, a difficulty that
+                is not positive.
         """
         if len(spatial_size) != self.spatial_dims or not difficulty > 0:
             raise ConfigurationError(

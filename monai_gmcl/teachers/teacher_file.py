@@ -64,8 +64,8 @@ def save_teacher(
 ) -> Path:
     """Write a teacher to one safetensors file: its parameters, its class's name and its constructor's arguments.
 
-    Beside them stand the versions of the libraries and a SHA-256 over all of it, verified on loading. The file is
-    written beside its place and then moved there: a file that exists is replaced whole or not at all.
+    The file also has the versions of the libraries and a SHA-256 of everything, which is verified on loading. An
+    existing file is replaced atomically.
 
     Args:
         teacher: the teacher; its constructor's arguments must be numbers, strings, lists and mappings of them.

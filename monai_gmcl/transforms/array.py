@@ -26,32 +26,34 @@ __all__ = ["RandTeacherAugment"]
 
 
 class RandTeacherAugment(RandomizableTransform):
-    """Let a trained teacher change an image, or make one in its place, with a probability.
+    """With probability ``prob``, replaces an image by a synthetic image that a trained teacher makes.
 
-    The latents come from a generator of their own, seeded by ``self.R``: torch's global generator is neither used nor
-    moved. For the same images in any number of data loader workers see :class:`SeededItems`. Being random, the
-    transform is never cached by ``CacheDataset`` or ``PersistentDataset``. It is not invertible.
+    A teacher such as :class:`monai_gmcl.PolicyTeacher` changes the given image; a teacher that needs no images makes a
+    new one from the label. The latents come from a separate generator, seeded by ``self.R``: torch's global generator
+    is neither used nor advanced. To get the same images with any number of data loader workers, see
+    :class:`SeededItems`. As a random transform it is never cached by ``CacheDataset`` or ``PersistentDataset``. It is
+    not invertible.
 
-    A synthetic image carries meta of its own: ``synthetic``, ``teacher``, ``label``, ``seed``, ``difficulty`` and
-    ``geometry_of_source``. Affine and spacing are kept where it is a change of the source; file name and header fields
-    are not. ``teacher(image, label, latents of that seed, difficulty)`` is the same image again.
+    A synthetic image has its own meta data: ``synthetic``, ``teacher``, ``label``, ``seed``, ``difficulty`` and
+    ``geometry_of_source``. If it is a change of the source, it keeps affine and spacing, but not the file name and
+    header fields. ``teacher(image, label, latents of that seed, difficulty)`` gives the same image again.
 
     Args:
-        teacher: a teacher, of which a copy is taken, or the path of a teacher file. A module that is called as one does
-            as well.
+        teacher: a teacher, which is copied, or the path of a teacher file. A module with the same call signature is
+            accepted, too.
         prob: probability of a synthetic image.
         difficulty: strength of the change, or a range ``(low, high)`` from which it is drawn uniformly.
 
     Shape:
         image ``(C, H, W)`` or ``(C, D, H, W)`` in the teacher's ``value_range``; shape, type and device are kept.
-        Work is done in float32; integer images are rounded. A mask ``(K, *spatial)`` keeps its type and its values.
+        Computation is in float32; integer images are rounded. A mask ``(K, *spatial)`` keeps its type and its values.
 
     Raises:
         ConfigurationError: neither a module nor a path, a probability outside 0 to 1, a wrong difficulty; in use, an
             image of other channels or dimensions, or one that is too small for the teacher.
         CheckpointError: a teacher file that cannot be read.
         ImageRangeError: in use, values outside the teacher's ``value_range``.
-        LabelError: in use, a label that does not fit the teacher's classes, or none for a teacher that needs it.
+        LabelError: in use, a label that does not fit the teacher's classes, or no label for a teacher that needs it.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 (as MONAI declares it)
@@ -70,7 +72,7 @@ class RandTeacherAugment(RandomizableTransform):
         self._drawn: tuple[int, float] | None = None
 
     def randomize(self, data: Any = None) -> None:
-        """Decide whether the next image is changed, with which seed and how strongly."""
+        """Draw whether the next image is changed, the seed of its latents and the difficulty."""
         super().randomize(None)
         if self._do_transform:
             strength = self.R.uniform(*self.difficulty)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A trained teacher that adds synthetic images to a batch."""
+"""A trained teacher that adds synthetic images to a batch, or replaces images by them."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ MODES = ("replace", "append")
 
 
 class TeacherBatchAugment(PrepareBatch, Randomizable):
-    """Let a trained teacher change a fraction of every batch, on the device: a ``prepare_batch`` for MONAI's engines.
+    """Replaces a fraction of every batch by a trained teacher's synthetic images; a ``prepare_batch`` for MONAI.
 
-    ``fraction * B`` images are drawn without replacement. Where that is no whole number it is rounded up or down at
-    random, so that the fraction holds on average for partial last batches and for batches of one volume.
+    The teacher runs on the device of the engine. ``fraction * B`` images are drawn without replacement. If that is not
+    a whole number, it is rounded up or down at random, so that the fraction holds on average, for partial last batches
+    and for batches of one volume, too.
 
-    The seed is that of ``monai.utils.set_determinism``, or of :meth:`set_random_state`. A batch with synthetic images
-    keeps of its meta what MONAI's collation of real and synthetic images would: the geometry; with ``synthetic``,
-    ``teacher``, ``label``, ``seed`` and ``difficulty`` for each image. File names are gone, those of the real images
-    among them.
+    The seed is that of ``monai.utils.set_determinism``, or of :meth:`set_random_state`. The meta data of a batch with
+    synthetic images are those that MONAI's collation of real and synthetic images would give: the geometry, and
+    ``synthetic``, ``teacher``, ``label``, ``seed`` and ``difficulty`` for each image. File names are removed, also
+    those of real images.
 
     Args:
-        teacher: a teacher, of which a copy is taken, or the path of a teacher file.
-        fraction: of the batch; in mode ``replace`` at most 1.
-        mode: ``replace`` puts the synthetic images in their sources' places; ``append`` puts them, with their sources'
-            labels, behind the real ones, and the batch grows. MONAI's engines apply ``postprocessing`` to as many items
-            as the loader gave: training metrics then see the real ones postprocessed and the others not.
+        teacher: a teacher, which is copied, or the path of a teacher file.
+        fraction: fraction of the batch; in mode ``replace`` at most 1.
+        mode: ``replace`` replaces the source images by the synthetic images. ``append`` adds the synthetic images, with
+            the labels of their sources, after the real images, so that the batch grows. MONAI's engines apply
+            ``postprocessing`` to as many items as the loader gave: in mode ``append``, training metrics get
+            postprocessed real images and unprocessed synthetic ones.
         difficulty: strength of the change, or a range ``(low, high)`` from which each batch draws uniformly.
-        prepare_batch: what prepares the batch before; returns ``(images, labels)``, or these and further arguments of
-            the network.
+        prepare_batch: function that prepares the batch first. It returns ``(images, labels)``, or these and further
+            arguments of the network.
 
     Shape:
         images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, 1)`` or float ``(B, K)``, masks
-        ``(B, K, *spatial)``, which move with their images, or None where the teacher looks at no labels.
+        ``(B, K, *spatial)``, which are moved with their images, or None if the teacher does not use labels.
 
     Raises:
         ConfigurationError: neither a module nor a path, an unknown mode, a wrong fraction or difficulty; in use, images
@@ -59,7 +61,7 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
             ``append``.
         CheckpointError: a teacher file that cannot be read.
         ImageRangeError: in use, values outside the teacher's ``value_range``.
-        LabelError: in use, labels that do not fit the teacher's classes, or none for a teacher that needs them.
+        LabelError: in use, labels that do not fit the teacher's classes, or no labels for a teacher that needs them.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
         self.set_random_state(get_seed())
 
     def randomize(self, data: int) -> None:
-        """Draw the sources among ``data`` images, the seed of the latents and the strength."""
+        """Draw the sources among ``data`` images, the seed of the latents and the difficulty."""
         wanted = self.fraction * data
         count = int(wanted) + int(self.R.rand() < wanted % 1)
         rounds = [self.R.permutation(data) for _ in range(math.ceil(count / data))]

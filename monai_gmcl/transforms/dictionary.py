@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A trained teacher as a random transform of items."""
+"""A trained teacher as a random dictionary transform."""
 
 from __future__ import annotations
 
@@ -25,23 +25,21 @@ __all__ = ["RandTeacherAugmentD", "RandTeacherAugmentDict", "RandTeacherAugmentd
 class RandTeacherAugmentd(RandomizableTransform, MapTransform):
     """Dictionary-based version of :class:`RandTeacherAugment`.
 
-    Images of several keys get the same latents. A mask moves along where its key is among them:
-    ``RandTeacherAugmentd(["image", "label"], teacher)``. Separate meta dictionaries of these keys
-    (``image_meta_dict``, from readers that are told to make them) are removed, since they hold file names. Other
-    entries stay as they are.
+    Images of several keys get the same latents. A mask is moved with the image if its key is among ``keys``:
+    ``RandTeacherAugmentd(["image", "label"], teacher)``. Separate meta dictionaries of these keys (``image_meta_dict``,
+    which some readers make) are removed, since they contain file names. Other entries are not changed.
 
     Args:
-        keys: keys of the images and, where it is a mask ``(K, *spatial)``, of the label.
-        teacher: a teacher, of which a copy is taken, or the path of a teacher file.
+        keys: keys of the images and, if the label is a mask ``(K, *spatial)``, of the label.
+        teacher: a teacher, which is copied, or the path of a teacher file.
         prob: probability of synthetic images.
         difficulty: strength of the change, or a range ``(low, high)`` from which it is drawn uniformly.
-        label_key: key of the label; None where the teacher looks at no labels. A label of the whole image stays as it
-            is.
-        allow_missing_keys: do not raise where a key is missing.
+        label_key: key of the label; None if the teacher does not use labels. A label of the whole image is not changed.
+        allow_missing_keys: do not raise if a key is missing.
 
     Raises:
-        LabelError: in use, no label under ``label_key``, a mask there whose key is not among ``keys``, or none where
-            it is; and all that :class:`RandTeacherAugment` raises.
+        LabelError: in use, no label under ``label_key``, a mask there whose key is not among ``keys``, or a label of
+            the whole image whose key is among them; and all errors of :class:`RandTeacherAugment`.
     """
 
     backend = RandTeacherAugment.backend
@@ -70,7 +68,7 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Decide whether the next images are changed, with which seed and how strongly."""
+        """Draw whether the next images are changed, the seed of their latents and the difficulty."""
         self.rand_teacher_augment.randomize()
         self._do_transform = self.rand_teacher_augment._do_transform
 

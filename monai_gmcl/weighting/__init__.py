@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of the images of a lesson, and proposed labels."""
+"""Weights of the images of a lesson, and pseudo-labels."""
 
 from __future__ import annotations
 

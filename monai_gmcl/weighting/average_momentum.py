@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a running average forgets the first weights."""
+"""The momentum of a running average, which starts low so that initial weights are soon forgotten."""
 
 from __future__ import annotations
 

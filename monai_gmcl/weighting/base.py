@@ -18,10 +18,10 @@ __all__ = ["LessonWeighting"]
 
 
 class LessonWeighting(ABC):
-    """Weights each image of a lesson, from what is known before the student's step.
+    """Base class of weightings: a weight for each image of a lesson, computed before the student's step.
 
     Attributes:
-        hypergradient: the estimator that the weights are read from, if any; the engine then keeps what it needs.
+        hypergradient: the estimator from which the weights are computed, if any; the engine then keeps what it needs.
     """
 
     hypergradient: Hypergradient | None = None
@@ -40,8 +40,8 @@ class LessonWeighting(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is kept from step to step, the same on all ranks, for a run to go on from."""
+        """Return the state to resume from, the same on all ranks."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:  # noqa: B027
-        """Put back what was saved, on the trainer's device."""
+        """Restore a saved state, on the trainer's device."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights by how sure proposed labels are."""
+"""Weights by the confidence of proposed labels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ __all__ = ["ConfidenceWeighting"]
 
 
 class ConfidenceWeighting(LessonWeighting):
-    """Images whose proposed label is sure enough count, the others do not: FixMatch's rule.
+    """Weight 1 for images whose proposed label has a confidence of ``threshold`` or more, otherwise 0 (FixMatch).
 
-    ``ωᵢ = [confidenceᵢ ≥ threshold]``; images with given labels always count. Sohn et al. 2020, arXiv 2001.07685.
+    ``ωᵢ = [confidenceᵢ ≥ threshold]``. Images with given labels always have the weight 1. Sohn et al. 2020, arXiv
+    2001.07685.
 
     Args:
         threshold: 0 to 1.

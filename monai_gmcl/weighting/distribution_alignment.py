@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Proposed labels, as often of each class as labeled images have it."""
+"""Distribution alignment: proposed classes with the frequencies of the labeled images."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ LEAST = 1e-6
 
 
 class DistributionAlignment:
-    """Brings the classes of proposed labels to the shares that they have among labeled images.
+    """Aligns the class frequencies of proposed labels with those of the labeled images.
 
-    A student that has seen few images, or few of a rare class, proposes some classes too often and its own lessons
-    make it do so more. Each proposal p, probabilities of K classes, becomes ::
+    A student that has seen few images, or few of a rare class, proposes some classes too often, and training on its own
+    proposals reinforces that. Each proposal p, probabilities of K classes, becomes ::
 
         p'_c ∝ p_c · share_c / mean_c
 
-    with the share of class c among the labeled images so far, counted with one image more of each class, so that a
-    class that has not come yet may still be proposed, and the running mean of p over the unlabeled ones. As
-    ``log p'_c = log p_c + log(share_c / mean_c) + const``, it is a number for each class, added to the logits. With
-    one logit, or several labels, each label has two sides that are aligned in the same way. Berthelot et al. 2020
-    (ReMixMatch), arXiv 1911.09785.
+    share_c is the share of class c among the labeled images so far. One image is added to the count of each class, so
+    that a class without an image can still be proposed. mean_c is the running mean of p_c over the unlabeled images. As
+    ``log p'_c = log p_c + log(share_c / mean_c) + const``, alignment adds one number for each class to the logits. With
+    one logit, or several labels, the presence and the absence of each label are aligned in the same way. Berthelot et
+    al. 2020 (ReMixMatch), arXiv 1911.09785.
 
     Args:
         momentum: share of the newest batch in the running mean, above 0 and below 1. In the t-th batch at least
-            9/(t + 8), because a young student's proposals change from step to step: see :func:`average_momentum`.
+            9/(t + 8), because proposals change from step to step early in training: see :func:`average_momentum`.
     """
 
     def __init__(self, momentum: float) -> None:
@@ -81,6 +81,6 @@ class DistributionAlignment:
         return {"given": self._given, "images": self._images, "mean": self._mean, "batches": self._batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self._given, self._mean = state["given"], state["mean"]
         self._images, self._batches = state["images"], state["batches"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights by how much learning from an image would help on real ones."""
+"""Weights by the look-ahead: how much training on an image lowers the loss on real images."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ __all__ = ["LookAheadWeighting"]
 
 
 class LookAheadWeighting(LessonWeighting):
-    """Images count by how much learning from them would help the student on real images.
+    """Weights each image of a lesson by its worth: how much training on it lowers the student's loss on real images.
 
-    With sᵢ, the inner product of image i's gradient and the look-ahead gradient v taken through the optimizer's step::
+    The worth sᵢ is the inner product of image i's gradient and A·v. v is the look-ahead gradient, and A the derivative
+    of the optimizer's step. The weights are::
 
         ωᵢ = max(sᵢ, 0) / mean_j max(s_j, 0)
 
-    -(w/n)·sᵢ is the derivative of the look-ahead loss by ωᵢ: an image whose gradient opposes that of the real images is
-    left out. Weights average to 1 over the lessons of all ranks, or are all 0 where no image helps. v is a running
-    average of real gradients (or the meta batches') up to this iteration's, and A that of the previous step, so that
-    the weights are known before the step that they weigh. The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050),
-    which takes a plain gradient step and the gradient of one batch; that is ``memory=0``. One for each trainer.
+    The derivative of the look-ahead loss by ωᵢ is -(w/n)·sᵢ. An image whose gradient opposes the gradient of the real
+    images has the weight 0. Weights average to 1 over the lessons of all ranks, or are all 0 if no image helps. v is a
+    running average of the gradients of real batches, or of batches of ``meta_data_loader``, including the current
+    iteration's. A is that of the previous step, so that the weights are known before the step in which they are used.
+    The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050), with the optimizer's step and a running average in
+    place of a plain gradient step and the gradient of one batch (``memory=0``). Use one object for each trainer.
 
     Args:
-        hypergradient: the estimator of sᵢ. Default: :class:`FiniteDifferenceHypergradient`, of the whole student, by
-            one pass more without a graph: ``sᵢ = (ℓᵢ(θ + ε A·v) - ℓᵢ(θ)) / ε``. :class:`HeadHypergradient` needs no
-            pass, and says less: nothing of what an image does to the features.
-        memory: share of the running average that stays at each step, from 0 to below 1. One batch of a few images says
-            little of what helps the rest: its gradient is mostly noise. The newest batch never holds a lesson's
-            sources, but the average holds batches that they came with, soon all of a small set. If images must be
-            weighted by other images only: ``memory=0``, or a ``meta_data_loader``.
+        hypergradient: the estimator of sᵢ. Default: :class:`FiniteDifferenceHypergradient`, through the whole student,
+            by one further pass without a graph: ``sᵢ = (ℓᵢ(θ + ε A·v) - ℓᵢ(θ)) / ε``. :class:`HeadHypergradient` needs
+            no further pass, but ignores the effect of an image on the features.
+        memory: share of the running average that is kept at each step, from 0 to below 1. The gradient of one batch of
+            a few images is mostly noise. The newest batch never contains the sources of a lesson, but the running
+            average contains their batches, and on a small data set soon all images. If images must be weighted by other
+            images only, use ``memory=0`` or a ``meta_data_loader``.
 
     Raises:
         ConfigurationError: ``memory`` outside its range.
@@ -75,5 +77,5 @@ class LookAheadWeighting(LessonWeighting):
         return {"average": {name: value.clone() for name, value in self._average.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Put back what was saved; of another weighting there is nothing."""
+        """Restore a saved state; the state of another weighting is ignored."""
         self._average = {name: value.to(device) for name, value in state.get("average", {}).items()}

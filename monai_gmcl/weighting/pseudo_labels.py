@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of unlabeled images, by an average of the student or a first one."""
+"""Pseudo-labels of unlabeled images, from a running average of the student or from a first student."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 __all__ = ["LabelProposal", "PseudoLabeler"]
 
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
-"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and how sure each is, 0 to 1 ``(B,)``.
+"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and their confidence, 0 to 1 ``(B,)``.
 
 Where ``prepare_batch`` gives extra inputs, they come after the images, as the student gets them."""
 MOMENTUM = "pseudo_label_momentum"
 
 
 class PseudoLabeler:
-    """Proposes labels of unlabeled images: what the student, averaged over its past steps, makes of them.
+    """Proposes labels of unlabeled images: the predictions of a running average of the student's weights.
 
-    The average of the weights (EMA, ignite's ``EMAHandler``; Tarvainen and Valpola 2017, arXiv 1703.01780) sees the
-    image as the loader gives it, unchanged by the teacher, in evaluation mode. Classes: the likeliest class and its
-    probability; one logit or several labels: each label's likelier side, and the mean probability of those sides. A
-    mask is proposed pixel by pixel; how sure it is, is the mean over its pixels.
+    The average (EMA, ignite's ``EMAHandler``; Tarvainen and Valpola 2017, arXiv 1703.01780) predicts in evaluation
+    mode, on the images as the loader gives them, without changes by the teacher. Classes: the most probable class, with
+    its probability as confidence. One logit or several labels: the more probable value of each label, with the mean of
+    these probabilities. Masks: the same for each pixel, with the mean over the pixels.
 
-    Or a first student proposes, one that was trained on the labeled images before (``network``): its labels do not
-    follow what the student learns from them, so that a mistake does not confirm itself.
+    With ``network``, a *first student* proposes, which was trained on the labeled images before. Its proposals do not
+    depend on what the student learns from them, so that errors are not reinforced.
 
     Args:
-        network: the first student, images ``(B, C, ...)`` to logits ``(B, K)``, on the trainer's device; it stays as it
-            is, and no checkpoint holds it. Default: the running average; ``momentum`` is its.
-        momentum: share of the current weights in the average at each student step, above 0 and below 1. In step t at
-            least 9/(t + 8): see :func:`average_momentum`.
+        network: the first student, images ``(B, C, ...)`` to logits ``(B, K)``, on the trainer's device. It is not
+            changed, and checkpoints do not contain it. Default: None, the running average.
+        momentum: share of the current weights in the running average at each student step, above 0 and below 1. In step
+            t at least 9/(t + 8): see :func:`average_momentum`.
         temperature: of the probabilities, above 0.
         multi_label: whether an image may have several labels, float ``(B, K)``, or a pixel several classes.
-        align: whether classes are to be proposed as often as they come among labeled images
-            (:class:`DistributionAlignment`); where unlabeled images have the same shares of classes, and where some
-            class is rare.
+        align: whether to align the frequencies of proposed classes with those of the labeled images
+            (:class:`DistributionAlignment`). Use it if the unlabeled images have the same class frequencies as the
+            labeled ones, and some class is rare.
 
     Raises:
-        ConfigurationError: an argument out of its range; attached, a first student that is the student itself.
+        ConfigurationError: an argument out of its range; on attaching, a first student that is the student itself.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class PseudoLabeler:
 
     @property
     def averages(self) -> bool:
-        """Whether it averages the student that trains, instead of asking a first one."""
+        """Whether a running average proposes (no first student)."""
         return self._first_student is None
 
     @property
     def network(self) -> nn.Module:
-        """Who proposes: the first student, or the averaged one.
+        """The network that proposes: the first student, or the running average.
 
         Raises:
             ConfigurationError: before :meth:`attach`.
@@ -162,17 +162,17 @@ class PseudoLabeler:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average and, where proposals are aligned, what they are aligned by."""
+        """Return the running average and, with ``align``, the state of the alignment."""
         average = None
         if self._first_student is None:
             average = {name: value.clone() for name, value in self.network.state_dict().items()}
         return {"average": average, "alignment": None if self._alignment is None else self._alignment.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved; an alignment that was not begins anew.
+        """Restore a saved state. An alignment that the state does not contain starts anew.
 
         Raises:
-            CheckpointError: the labels were proposed by something else.
+            CheckpointError: the state has no running average, because something else proposed the labels.
         """
         if self._first_student is None:
             if state.get("average") is None:

@@ -16,7 +16,7 @@ __all__ = ["UniformWeighting"]
 
 
 class UniformWeighting(LessonWeighting):
-    """Every image counts the same."""
+    """The weight 1 for every image."""
 
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
         return torch.ones_like(lesson.losses)

@@ -94,7 +94,7 @@ class ZeroHypergradient(Hypergradient):
 
 
 class _OfSeenImages(Competence):
-    """Is not told how right the student is on the images that choose weights."""
+    """Does not pass the student's accuracy on the images that choose weights to the curriculum."""
 
     def observe_unseen(self, accuracy: float) -> None:
         pass

@@ -15,13 +15,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINES = [line for line in Path(__file__).with_name("terms.txt").read_text(encoding="utf-8").splitlines() if line]
 TERMS = [tuple(line.split(" => ")) for line in LINES if not line.startswith("#")]
-BUNDLE = ROOT / "bundles" / "gmcl_classification"
+BUNDLES = [path for path in sorted((ROOT / "bundles").iterdir()) if path.is_dir()]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tutorials/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "studies").rglob("README.md")),
-    *sorted(BUNDLE.rglob("*.md")),
-    *sorted((BUNDLE / "configs").glob("*.*")),
+    *(page for bundle in BUNDLES for page in sorted(bundle.rglob("*.md"))),
+    *(config for bundle in BUNDLES for config in sorted((bundle / "configs").glob("*.*"))),
 ]
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
 SOURCES = sorted((ROOT / "monai_gmcl").rglob("*.py"))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: written whole or not at all, read back bit for bit, and never taken for those of another run."""
+"""Checkpoints: written atomically, restored bit for bit, and checked against the settings of the run."""
 
 from __future__ import annotations
 

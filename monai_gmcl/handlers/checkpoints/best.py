@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The student of the best validation, in one file."""
+"""Saves the student with the best validation to one file."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ logger = logging.getLogger(__name__)
 
 
 class BestModelSaver:
-    """Keeps the student of the best validation in one file, replaced whole or not at all.
+    """Saves the student with the best validation metric to one file, written atomically.
 
-    Where a run is resumed, ``monai.handlers.CheckpointSaver`` forgets what was best and writes whatever comes next;
-    this handler's best is part of the checkpoint: give it to :class:`CheckpointKeeper` in its ``save_dict``.
+    Give this handler to :class:`CheckpointKeeper` in ``save_dict``, so that a resumed run knows the best metric so far.
+    ``monai.handlers.CheckpointSaver`` forgets it when a run is resumed, and saves the next student in any case.
 
     Args:
-        path: of the file, as :func:`monai_gmcl.save_student` writes it; its folder is made if there is none.
+        path: path of the file, as :func:`monai_gmcl.save_student` writes it; its folder is made if there is none.
         network: the student.
-        description: what it is trained for.
-        metric_name: larger is better. Default: the evaluator's key metric.
+        description: what the student is trained for.
+        metric_name: name of the metric; larger is better. Default: the evaluator's key metric.
 
     Attributes:
-        best: the best so far, None before the first validation.
-        epoch: of the trainer's, when it was.
+        best: the best metric so far, None before the first validation.
+        epoch: the trainer's epoch of the best metric.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class BestModelSaver:
         return {"best": self.best, "epoch": self.epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.best, self.epoch = state["best"], state["epoch"]
 
     def _compare(self, engine: Engine) -> None:

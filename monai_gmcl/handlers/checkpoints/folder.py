@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The last good checkpoints of a run in a folder, each whole or not there at all."""
+"""A folder with the last complete checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Entry:
 
 
 class CheckpointFolder:
-    """The last good checkpoints of a run, each whole or not there at all.
+    """The last complete checkpoints of a run, written atomically.
 
-    A checkpoint is written beside its place, flushed to the disk and moved to its place; then ``manifest.json``, which
-    tells its size and SHA-256, in the same way; only then do older ones go. A file that the manifest does not list,
-    or lists otherwise than it is, is not a checkpoint: ``torch.load`` accepts most flipped bits in silence.
+    A checkpoint is written to a temporary file, flushed to the disk and renamed. Then ``manifest.json``, which has its
+    size and SHA-256, is written in the same way. Older checkpoints are removed last. A file that is missing in the
+    manifest, or differs from it, does not count as a checkpoint: ``torch.load`` does not detect most flipped bits.
 
     Args:
         folder: made at the first save if there is none.
-        keep: how many checkpoints to keep, the latest; at least 1. With 2, a damaged one has one to fall back to.
+        keep: number of checkpoints to keep, the latest; at least 1. With 2, there is a fallback if one is damaged.
 
     Raises:
         ConfigurationError: ``keep`` is below 1.
@@ -186,7 +186,7 @@ class CheckpointFolder:
 
 
 def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
-    """Return the path of the newest whole checkpoint, such as for ``monai.handlers.CheckpointLoader``.
+    """Return the path of the newest complete checkpoint, such as for ``monai.handlers.CheckpointLoader``.
 
     Raises:
         CheckpointError: there is none.

@@ -79,7 +79,7 @@ class HandlerStates:
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved.
+        """Restore a saved state.
 
         Raises:
             KeyError, ValueError, TypeError: a state that does not fit its handler.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a run safe from being killed, and finds the way back into it."""
+"""Writes checkpoints of a run and resumes it from them."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointKeeper:
-    """Keeps a run safe from being killed: the last good checkpoints, and the way back into them.
+    """Writes checkpoints of a run, keeps the latest ones, and resumes the run from them.
 
-    A checkpoint holds all that the engine has of ``network`` (as ``model``), ``optimizer``, ``teacher``,
-    ``teacher_optimizer``, ``scaler``, the engine itself (``trainer``), the random generators (``random``), everything
-    in ``save_dict``, and what handlers and metrics have gathered (``handlers``: those with ``state_dict`` and
-    ``load_state_dict``). It can be cut off at any instant: see :class:`CheckpointFolder`. With a
-    :class:`monai_gmcl.GMCLTrainer` any iteration may be saved, and the resumed run is the uninterrupted one bit for
-    bit, in its files, too; other trainers do not find their place in the data again within an epoch: save these at the
-    epochs' ends. ``monai.handlers.CheckpointLoader`` reads the files, too.
+    A checkpoint holds the engine's ``network`` (as ``model``), ``optimizer``, ``teacher``, ``teacher_optimizer`` and
+    ``scaler``, as far as it has them; the engine itself (``trainer``); the random generators (``random``); everything
+    in ``save_dict``; and the state of handlers and metrics with ``state_dict`` and ``load_state_dict`` (``handlers``).
+    Writing may be interrupted at any time: see :class:`CheckpointFolder`. With a :class:`monai_gmcl.GMCLTrainer`, any
+    iteration can be saved, and the resumed run equals the uninterrupted one bit for bit, including its files. Other
+    trainers cannot continue within an epoch: save them at the end of epochs. ``monai.handlers.CheckpointLoader`` reads
+    the files, too.
 
-    What the run is (``run``) is kept beside it: seed, data and batches, options of the optimizers, ``settings``,
-    versions. A resumed run names what differs: what it cannot change is an error before the first step, what it can, a
-    warning. More epochs are none of both, and a schedule that is built for more steps goes on as built. Where nothing
-    is left to do no handler is called, and no file changes.
+    The checkpoint also has the settings of the run (``run``): seed, data and batches, options of the optimizers,
+    ``settings``, versions. A resumed run compares them. A difference in what a resumed run cannot change is an error
+    before the first step; any other difference is a warning. A larger number of epochs is neither; a schedule that is
+    built for more steps continues as built. If no step is left, no handler is called and no file changes.
 
-    SIGTERM and SIGINT let the iteration be finished (or the validation that is running), write a checkpoint and end the
-    process; a second signal ends it at once. Afterwards the handlers of before are back.
+    On SIGTERM or SIGINT, the current iteration (or validation) is finished, a checkpoint is written and the process
+    ends. A second signal ends it at once. After the run, the previous signal handlers are restored.
 
     Args:
-        folder: of the checkpoints; made if there is none.
-        save_dict: what else belongs to the run: learning-rate schedulers, other handlers. Objects with ``state_dict``
-            and ``load_state_dict``, by key.
-        interval: of saves, in epochs, or in iterations where ``epoch_level`` is false. The end is saved always.
+        folder: folder of the checkpoints; made if there is none.
+        save_dict: further objects with ``state_dict`` and ``load_state_dict``, by key, such as learning-rate schedulers
+            and other handlers.
+        interval: epochs between checkpoints, or iterations if ``epoch_level`` is false. The end is always saved.
         epoch_level: whether ``interval`` counts epochs.
-        keep: how many checkpoints to keep.
-        resume: whether to go on from the newest whole checkpoint in the folder. Where there is none the run begins
-            anew. Otherwise those of an earlier run go with the first save.
-        settings: further settings of the run, by name, such as the size of images, that a resumed run cannot change.
+        keep: number of checkpoints to keep.
+        resume: whether to continue from the newest complete checkpoint in the folder. If there is none, the run starts
+            from the beginning. With False, the first save removes the checkpoints of an earlier run.
+        settings: further settings of the run, by name, that a resumed run cannot change, such as the image size.
 
     Raises:
         ConfigurationError: an interval below 1, or objects in ``save_dict`` that cannot be saved.
-        CheckpointError: while running: the disk is full; a weight is not finite; on resuming: no checkpoint in the
-            folder is whole, it does not fit, it is another run's, or a schedule is too short.
+        CheckpointError: while running: the disk is full, or a weight is not finite; on resuming: no checkpoint in the
+            folder is complete, it does not fit, it is another run's, or a schedule is too short.
     """
 
     def __init__(

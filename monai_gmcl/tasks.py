@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -106,6 +106,15 @@ class Task(ABC):
         Returns:
             Classes int64 ``(n, m)``, by which lessons' sources are drawn, -1 where there is none; correctness on each
             ``(n, m)``, 0 to 1, NaN where the image does not say; :meth:`correctness` ``(n,)``.
+        """
+
+    @abstractmethod
+    def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
+        """Return the classes of each image, int64 ``(n, m)``, as :meth:`answers` does, from labels on any device.
+
+        Args:
+            labels: of a batch.
+            output_shape: of the student's output for one image.
         """
 
     @abstractmethod
@@ -226,6 +235,10 @@ class _OfWholeImages(Task):
         """Return the class of each image, and twice how right the student is on it."""
         correct = self.correctness(outputs, labels)
         return self.classes(labels)[:, None], correct[:, None], correct
+
+    def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
+        """Return the class of each image ``(n, 1)``."""
+        return self.classes(labels)[:, None]
 
     def _index(self, labels: Tensor) -> Tensor:
         classes = labels.flatten().float().round().long()
@@ -422,26 +435,30 @@ class Segmentation(Task):
     @torch.no_grad()
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the classes of which each mask has a pixel, the background first, the Dice of each, and their mean."""
-        found, wanted = self._found(outputs), self._wanted(outputs, labels)
+        found, wanted = self._found(outputs), self._wanted(outputs.shape[1], labels)
         if labels.shape[1] == 1:
-            known = labels != self.ignored
-            found, wanted = found & known, wanted & known
+            found = found & (labels != self.ignored)
         dice = compute_dice(found, wanted)
-        held = wanted.flatten(2).any(2)
-        classes = torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
-        return classes, dice, dice[:, 1:].nanmean(1)
+        return _held(wanted), dice, dice[:, 1:].nanmean(1)
+
+    def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
+        """Return the classes of which each mask has a pixel, the background first."""
+        return _held(self._wanted(output_shape[0], labels))
 
     def _found(self, outputs: Tensor) -> Tensor:
         """Return what outputs say, bool ``(n, m, *spatial)``."""
         if self.overlapping:
             return _with_background(outputs > self.threshold)
-        return outputs.argmax(1, keepdim=True) == _channels(outputs)
+        return outputs.argmax(1, keepdim=True) == _channels(outputs.shape[1], outputs)
 
-    def _wanted(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return what masks say, bool ``(n, m, *spatial)``."""
+    def _wanted(self, channels: int, labels: Tensor) -> Tensor:
+        """Return what masks say where they are known, bool ``(n, m, *spatial)``."""
         if self.overlapping:
-            return _with_background(labels > 0.5)
-        return (labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)) == _channels(outputs)
+            wanted = _with_background(labels > 0.5)
+        else:
+            indices = labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)
+            wanted = indices == _channels(channels, labels)
+        return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 
     def chance(self, labels: Tensor) -> float:
         """Return the mean share of the classes: about the Dice of guesses by those shares."""
@@ -493,7 +510,7 @@ def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: T
 def _choose_segmentation(loss: _Loss, labels: Tensor, outputs: Tensor) -> Segmentation:
     # Not by the batch's masks: where they are empty, Dice is the same whatever the outputs.
     chosen = torch.randint(outputs.shape[1], (len(outputs), 1, *outputs.shape[2:]), generator=torch.Generator())
-    made_up = (chosen.to(outputs.device) == _channels(outputs)).to(outputs.dtype)
+    made_up = (chosen.to(outputs.device) == _channels(outputs.shape[1], outputs)).to(outputs.dtype)
     of_classes = outputs.shape[1] > 1 and (labels.shape[1] == 1 or loss.has_softmax(outputs, made_up))
     if of_classes:
         return Segmentation(loss.function)
@@ -543,16 +560,22 @@ class _Loss:
 
 def _refuse_regression(loss_function: Callable[..., Tensor], outputs: Tensor, labels: Tensor) -> None:
     between = labels[(labels > 0) & (labels < 1)]
-    if len(between) and _Loss(loss_function).is_of_differences(outputs, labels):
+    if len(between) and _Loss(loss_function).is_of_differences(outputs, labels.to(outputs.device)):
         raise LabelError(
             f"Labels between 0 and 1, such as {float(between[0]):g}, with a loss of differences "
             f"({_name(loss_function)}) are targets of a regression. {SUPPORTED_TASKS}; use SupervisedTrainer for them."
         )
 
 
-def _channels(outputs: Tensor) -> Tensor:
+def _channels(count: int, like: Tensor) -> Tensor:
     """Return the numbers of the channels ``(1, K, 1, ...)``."""
-    return torch.arange(outputs.shape[1], device=outputs.device).view(1, -1, *[1] * (outputs.ndim - 2))
+    return torch.arange(count, device=like.device).view(1, -1, *[1] * (like.ndim - 2))
+
+
+def _held(wanted: Tensor) -> Tensor:
+    """Return the numbers of the channels that have a pixel ``(n, m)``, -1 for the others."""
+    held = wanted.flatten(2).any(2)
+    return torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
 
 
 def _with_background(covered: Tensor) -> Tensor:

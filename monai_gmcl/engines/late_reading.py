@@ -133,7 +133,8 @@ def _on_host(all_values: Sequence[Tensor]) -> list[Tensor]:
     away = [values for values in all_values if values.device.type != "cpu"]
     if not away:
         return list(all_values)
-    parts = iter(torch.cat([values.flatten() for values in away]).cpu().split([values.numel() for values in away]))
+    flat = torch.cat([values.flatten().to(away[0].device, non_blocking=True) for values in away]).cpu()
+    parts = iter(torch.split(flat, [values.numel() for values in away]))
     return [
         values if values.device.type == "cpu" else next(parts).view(values.shape).to(values.dtype)
         for values in all_values

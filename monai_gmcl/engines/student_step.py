@@ -142,14 +142,19 @@ class StudentStep:
         The running statistics become the mean of those of all ranks.
         """
         self.read_names()
-        for parameter, name in self.names.items():
-            taught = self._lesson_gradient.get(name)
-            if parameter.grad is not None:
-                parameter.grad.mul_(real_weight)
-            if taught is not None:
-                taught = taught * lesson_weight
-                parameter.grad = taught if parameter.grad is None else parameter.grad.add_(taught)
+        own = {name: p.grad for p, name in self.names.items() if p.grad is not None}
+        taught = {name: self._lesson_gradient[name] for name in self.names.values() if name in self._lesson_gradient}
         self._lesson_gradient = {}
+        if own:
+            torch._foreach_mul_(list(own.values()), real_weight)
+        if taught:
+            taught = dict(zip(taught, torch._foreach_mul(list(taught.values()), lesson_weight), strict=True))
+        both = [name for name in own if name in taught]
+        if both:
+            torch._foreach_add_([own[name] for name in both], [taught[name] for name in both])
+        for parameter, name in self.names.items():
+            if parameter.grad is None and name in taught:
+                parameter.grad = taught[name]
         statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
         self.ranks.average([*(p.grad for p in self.names if p.grad is not None), *statistics])
         self.precision.scaler.unscale_(self.optimizer)
@@ -173,8 +178,9 @@ class StudentStep:
     def _check_gradient(self) -> None:
         gradients = {name: p.grad for p, name in self.names.items() if p.grad is not None}
         if gradients:
-            norms = torch.stack(torch._foreach_norm(list(gradients.values())))
-            self.read(norms, partial(_refuse_gradient, names=list(gradients)))
+            norms = torch._foreach_norm(list(gradients.values()))
+            together = torch.stack([norm.to(norms[0].device, non_blocking=True) for norm in norms])
+            self.read(together, partial(_refuse_gradient, names=list(gradients)))
 
     def remember(self, real: RealBatch, real_weight: float) -> RealStep:
         """Return what is needed to take the coming step once more; before :meth:`combine`."""

@@ -47,12 +47,15 @@ class HostTraffic:
         bytes_to_host: bytes copied from the device, by line.
         waits: how often the host waited for the device, by line: numbers that are read from it, shapes that hang on
             them (``nonzero``, boolean indices), copies in either direction without ``non_blocking``.
+        waits_of_others: the same in what is not the trainer's own: ``prepare_batch``, and the handlers of events, of
+            which MONAI's decollation is one.
     """
 
     numbers: Counter[str] = field(default_factory=Counter)
     bytes_to_device: Counter[str] = field(default_factory=Counter)
     bytes_to_host: Counter[str] = field(default_factory=Counter)
     waits: Counter[str] = field(default_factory=Counter)
+    waits_of_others: Counter[str] = field(default_factory=Counter)
 
     def watch(self) -> Watch:
         """Return a context in which all is counted."""
@@ -60,7 +63,7 @@ class HostTraffic:
 
     def clear(self) -> None:
         """Count from 0 again."""
-        for counter in (self.numbers, self.bytes_to_device, self.bytes_to_host, self.waits):
+        for counter in vars(self).values():
             counter.clear()
 
     def see(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
@@ -75,6 +78,13 @@ class HostTraffic:
             blocks = not (kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
             self._see_copy(source, target, blocks)
         elif on_device and (name in WAITS or (name.startswith("index") and _is_boolean(args))):
+            self._see_wait()
+
+    def _see_wait(self) -> None:
+        other = _other()
+        if other:
+            self.waits_of_others[other] += 1
+        else:
             self.waits[_line()] += 1
 
     def _see_copy(self, source: Any, target: Any, blocks: bool) -> None:
@@ -86,7 +96,7 @@ class HostTraffic:
         else:
             return
         if blocks:
-            self.waits[_line()] += 1
+            self._see_wait()
 
 
 class Watch:
@@ -196,6 +206,22 @@ def _held(value: Any) -> Any:
 def _is_boolean(args: Sequence[Any]) -> bool:
     indices = args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else ()
     return any(isinstance(one, Tensor) and one.dtype in (torch.bool, torch.uint8) for one in indices)
+
+
+def _other() -> str:
+    """Name what waits that is not the trainer's own, or return an empty string."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "_prepared":
+            return "prepare_batch (non_blocking=True, from pinned memory, does not wait)"
+        if code.co_name == "_fire_event":
+            return "handlers of events, decollation among them (decollate=False has none)"
+        path = Path(code.co_filename)
+        if path.is_relative_to(PACKAGE) and path.parent not in (Path(__file__).parent, PACKAGE / "handlers"):
+            return ""
+        frame = frame.f_back
+    return ""
 
 
 def _line() -> str:

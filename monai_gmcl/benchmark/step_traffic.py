@@ -12,11 +12,12 @@ from ignite.engine import Events
 
 from monai_gmcl.benchmark.host_traffic import HostTraffic
 from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.engines.late_reading import STEPS
 
 __all__ = ["StepTraffic", "traffic_of_steps", "traffic_table"]
 
-WARM_UP = 2
-"""Iterations that are not like those that follow: the first has no lesson before it."""
+WARM_UP = STEPS
+"""Iterations that are not counted: the first has no lesson before it. Of ten that follow, one reads the device."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class StepTraffic:
     """What the host drew, copied and waited for in a number of steps, by line of code, on so many real images.
 
     Attributes:
-        without_waiting: in how many of the steps the host waited for nothing.
+        without_waiting: in how many of the steps the host waited for nothing of the trainer's own.
     """
 
     total: HostTraffic
@@ -39,7 +40,7 @@ def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepT
     Args:
         build: builds a trainer with all of its networks on that device; it is called where the device computes. What
             the loader of real images does is not counted.
-        steps: how many to count, the first two not among them; the last one ends an epoch.
+        steps: how many to count, the first ten not among them; the last one ends an epoch.
     """
     traffic, total = HostTraffic(), HostTraffic()
     images = without_waiting = 0
@@ -72,6 +73,7 @@ def traffic_table(traffic: StepTraffic) -> str:
         ("bytes to the device", total.bytes_to_device),
         ("bytes to the host", total.bytes_to_host),
         ("points of synchronization", total.waits),
+        ("and, not the trainer's own", total.waits_of_others),
     ]
     for name, counter in parts:
         mean = sum(counter.values()) / traffic.steps

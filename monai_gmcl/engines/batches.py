@@ -16,13 +16,14 @@ import torch
 from ignite.engine import Engine
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import set_rnd
+from monai.engines.utils import PrepareBatchDefault, PrepareBatchExtraInput, default_prepare_batch
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["CyclingLoader", "ExtraInputs", "RealBatch", "SeededLoader", "derive_seed"]
+__all__ = ["CyclingLoader", "ExtraInputs", "RealBatch", "SeededLoader", "derive_seed", "labels_of_loader"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class RealBatch:
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
         metas: the MetaTensors that came, by key.
-        accuracy: the student's accuracy, 0 to 1; None if no image has a known label.
+        labels_before: the labels on the CPU, as they were before ``prepare_batch`` moved them; None where unknown.
         classes: the classes of each image, below 0 in the place of those that it does not have.
     """
 
@@ -50,21 +51,30 @@ class RealBatch:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     metas: dict[str, MetaTensor] = field(default_factory=dict)
-    accuracy: float | None = None
+    labels_before: Tensor | None = None
     classes: Sequence[Sequence[int]] = ()
 
     @classmethod
-    def of(cls, prepared: Any, seed: int) -> RealBatch:
+    def of(cls, prepared: Any, seed: int, labels_before: Any = None) -> RealBatch:
         """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``."""
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
         metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
         args, kwargs = rest if rest else ((), {})
-        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
+        before = _plain(labels_before)
+        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas, before)
 
     @cached_property
     def labels_on_host(self) -> Any:
-        """The labels on the CPU, for checks: copied once, before the device has work that a copy would wait for."""
-        return self.labels.cpu() if isinstance(self.labels, Tensor) else self.labels
+        """The labels on the CPU, for checks and classes: as the loader gave them or, if it did not, copied.
+
+        For a copy the host waits.
+        """
+        if not isinstance(self.labels, Tensor) or self.labels.device.type == "cpu":
+            return self.labels
+        before = self.labels_before
+        if isinstance(before, Tensor) and before.device.type == "cpu" and before.shape == self.labels.shape:
+            return before.to(self.labels.dtype)
+        return self.labels.cpu()
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -83,6 +93,18 @@ class RealBatch:
 
 def _plain(value: Any) -> Any:
     return value.as_tensor() if isinstance(value, MetaTensor) else value
+
+
+def labels_of_loader(prepare_batch: Any, batchdata: Any) -> Any:
+    """Return the labels that MONAI's functions for ``prepare_batch`` take from a batch; of another function, None."""
+    if prepare_batch is not default_prepare_batch and type(prepare_batch) not in (
+        PrepareBatchDefault,
+        PrepareBatchExtraInput,
+    ):
+        return None
+    if isinstance(batchdata, Mapping):
+        return batchdata.get(Keys.LABEL)
+    return batchdata[1] if isinstance(batchdata, list | tuple) and len(batchdata) == 2 else None
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence, Sized
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_gmcl.engines.batches import RealBatch
+from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.exceptions import (
     ConfigurationError,
     DataError,
@@ -87,19 +89,24 @@ def check_device(module: nn.Module, device: torch.device, role: str = "teacher")
             )
 
 
-def check_images(images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
+def check_images(images: Tensor, meta: Mapping[str, Any] | None = None, read: Read = at_once) -> None:
     """Raise unless all images ``(B, C, ...)`` are finite.
 
     Args:
         images: the batch.
         meta: what MONAI knows about it; names the file.
+        read: lets the host see what the device found, now or later.
 
     Raises:
         DataError: with the first image that is not.
     """
-    if _all_finite(images):
+    read(_finite(images), partial(_refuse_images, meta=meta))
+
+
+def _refuse_images(finite: Tensor, meta: Mapping[str, Any] | None) -> None:
+    if finite.all():
         return
-    index = int(torch.isfinite(images).flatten(1).all(1).logical_not().nonzero()[0])
+    index = int(finite.logical_not().nonzero()[0])
     raise DataError(
         f"Image {index} of a batch{image_name(index, meta)} holds NaN or infinite values; expected finite "
         "numbers. Look at the file and at the transforms."
@@ -112,17 +119,22 @@ def image_name(index: int, meta: Mapping[str, Any] | None) -> str:
     return f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
 
 
-def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED) -> None:
+def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED, read: Read = at_once) -> None:
     """Raise unless the student's loss is finite.
 
     Args:
         loss: on real images.
-        labels: of those images.
+        labels: of those images, on the CPU.
         ignored: the class index that the loss ignores.
+        read: lets the host see the loss, now or later.
 
     Raises:
         NonFiniteLossError: with the value.
     """
+    read(loss, partial(_refuse_loss, labels=labels, ignored=ignored))
+
+
+def _refuse_loss(loss: Tensor, labels: Tensor, ignored: int) -> None:
     if not torch.isfinite(loss):
         if not labels.is_floating_point() and bool((labels.long() == ignored).all()):
             raise NonFiniteLossError(
@@ -135,15 +147,24 @@ def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED) -> None:
         )
 
 
-def check_lesson(losses: Tensor, weights: Tensor) -> None:
+def check_lesson(losses: Tensor, weights: Tensor, read: Read = at_once) -> None:
     """Raise unless the student's loss on each image of a lesson ``(n,)`` and the image's weight ``(n,)`` are finite.
+
+    Args:
+        losses: of each image.
+        weights: of each image.
+        read: lets the host see both, now or later.
 
     Raises:
         NonFiniteLossError: with the first image of which one is not.
     """
-    if bool((torch.isfinite(losses) & torch.isfinite(weights)).all()):
+    read(torch.stack([losses, weights.to(losses)]), _refuse_lesson)
+
+
+def _refuse_lesson(losses_and_weights: Tensor) -> None:
+    if torch.isfinite(losses_and_weights).all():
         return
-    for what, values in (("student's loss on", losses), ("weight of", weights)):
+    for what, values in zip(("student's loss on", "weight of"), losses_and_weights, strict=True):
         faulty = torch.isfinite(values).logical_not().nonzero()
         if len(faulty):
             index = int(faulty[0])
@@ -153,8 +174,14 @@ def check_lesson(losses: Tensor, weights: Tensor) -> None:
             )
 
 
-def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int]) -> None:
+def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int], read: Read = at_once) -> None:
     """Raise unless the teacher gave a finite float batch of images shaped as expected.
+
+    Args:
+        generated: what it gave.
+        teacher: is named.
+        shape: that is expected.
+        read: lets the host see whether all is finite, now or later.
 
     Raises:
         TeacherError: with what it gave.
@@ -167,15 +194,25 @@ def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int])
         raise TeacherError(
             f"Expected {name} to return images shaped {tuple(shape)} as the real ones, got {tuple(generated.shape)}."
         )
-    if not _all_finite(generated):
+    read(_finite(generated), partial(_refuse_generated, name=name))
+
+
+def _refuse_generated(finite: Tensor, name: str) -> None:
+    if not finite.all():
         raise TeacherError(
             f"Expected {name} to return finite images, got NaN or infinite values. Lower the teacher's learning rate."
         )
 
 
-def _all_finite(images: Tensor) -> bool:
-    # A sum passes NaN and infinity on, in a third of the time; where finite numbers overflow it, each is looked at.
-    return bool(torch.isfinite(images.detach().sum())) or bool(torch.isfinite(images).all())
+def _finite(images: Tensor) -> Tensor:
+    """Return whether each image ``(B, ...)`` is finite, bool ``(B,)``."""
+    flat = images.detach().flatten(1)
+    if images.device.type != "cpu":
+        # NaN and infinity are passed on by both, and no finite number is taken for one.
+        return torch.isfinite(torch.stack([flat.amin(1), flat.amax(1)])).all(0)
+    # A sum passes them on, in a third of the time; where finite numbers overflow it, each is looked at.
+    finite = torch.isfinite(flat.sum(1))
+    return finite if finite.all() else torch.isfinite(flat).all(1)
 
 
 OVERSHOOT = 0.1
@@ -187,10 +224,12 @@ class RangeCheck:
 
     Args:
         teacher: a plain module has no range, and is not asked.
+        read: lets the host see the images' lowest and highest values, now or later.
     """
 
-    def __init__(self, teacher: nn.Module) -> None:
+    def __init__(self, teacher: nn.Module, read: Read = at_once) -> None:
         self.teacher = teacher
+        self.read = read
         self._said = False
 
     def __call__(self, images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
@@ -203,15 +242,19 @@ class RangeCheck:
         Raises:
             ImageRangeError: an image is further outside than a tenth of the range.
         """
+        if isinstance(self.teacher, Teacher):
+            self.read(self.teacher.extremes_of_each(images), partial(self._judge, meta=meta))
+
+    def _judge(self, extremes: Tensor, meta: Mapping[str, Any] | None) -> None:
         teacher = self.teacher
-        if not isinstance(teacher, Teacher):
-            return
+        assert isinstance(teacher, Teacher)
         low, high = teacher.value_range
-        beyond = self._beyond(teacher, images)
+        of_each = torch.maximum(low - extremes[:, 0], extremes[:, 1] - high)
+        index = int(of_each.argmax())
+        beyond = float(of_each[index])
         if beyond > OVERSHOOT * (high - low):
-            index = max(range(len(images)), key=lambda i: self._beyond(teacher, images[i : i + 1]))
             try:
-                teacher.check_range(images[index : index + 1])
+                teacher.check_extremes(*extremes[index].tolist())
             except ImageRangeError as error:
                 raise ImageRangeError(f"Image {index} of a batch{image_name(index, meta)}: {error}") from None
         elif not self._said and beyond > 0.01 * (high - low):
@@ -224,12 +267,6 @@ class RangeCheck:
                 high,
                 beyond,
             )
-
-    @staticmethod
-    def _beyond(teacher: Teacher, images: Tensor) -> float:
-        low, high = teacher.value_range
-        least, most = teacher.extremes(images)
-        return max(low - least, most - high)
 
 
 def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: str = "optimizer") -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines.batches import CyclingLoader, ExtraInputs, RealBatch, stacked
 from monai_gmcl.engines.checks import RangeCheck, check_images
+from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.labels import are_masks, class_ids
 from monai_gmcl.tasks import Task
@@ -295,6 +296,7 @@ class UnlabeledSources:
         teacher: changes the images; may know how many classes there are, and their range of values.
         seed: of the loader's order and transforms.
         prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
+        read: lets the host see whether images are finite and in range, now or later.
     """
 
     def __init__(
@@ -304,9 +306,11 @@ class UnlabeledSources:
         teacher: nn.Module,
         seed: int,
         prepare: Callable[[Any], Any],
+        read: Read = at_once,
     ) -> None:
         self.num_classes = getattr(teacher, "num_classes", None)
-        self.check_range = RangeCheck(teacher)
+        self.read = read
+        self.check_range = RangeCheck(teacher, read)
         self.batches = CyclingLoader(loader, seed, "unlabeled_data_loader")
         self.propose = propose
         self.prepare = prepare
@@ -324,7 +328,7 @@ class UnlabeledSources:
         """
         batch = RealBatch.of(self.prepare(next(self.batches)), seed=0)
         images = batch.images
-        check_images(images, batch.meta)
+        check_images(images, batch.meta, self.read)
         self.check_range(images, batch.meta)
         proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
         labels = task.check_proposals(proposals, len(images), like, self.num_classes)

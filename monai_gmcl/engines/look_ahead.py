@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_gmcl.engines.batches import CyclingLoader, RealBatch
 from monai_gmcl.engines.checks import check_lesson
+from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.engines.student_pass import StudentPass
 from monai_gmcl.engines.student_step import StudentStep
 from monai_gmcl.lesson import Lesson
@@ -31,6 +32,7 @@ class LookAhead:
         student_step: has the real gradient.
         meta_batches: labeled images for v; None for the real ones.
         prepare: the trainer's, from one of those batches to its images and labels.
+        read: lets the host see whether weights and losses are finite, now or later.
 
     Attributes:
         gradient: v, unscaled, by parameter name; empty after the student's step.
@@ -43,12 +45,14 @@ class LookAhead:
         student_step: StudentStep,
         meta_batches: CyclingLoader | None,
         prepare: Callable[[Any], RealBatch],
+        read: Read = at_once,
     ) -> None:
         self.weighting = weighting
         self.student = student
         self.student_step = student_step
         self.meta_batches = meta_batches
         self.prepare = prepare
+        self.read = read
         self.ranks = student_step.ranks
         self.gradient: dict[str, Tensor] = {}
 
@@ -93,7 +97,7 @@ class LookAhead:
         """
         weights = self.weighting(lesson, self.gradient, self.student_step.update).detach().clone()
         weights[lesson.num_labeled :] *= unlabeled_weight
-        check_lesson(lesson.losses, weights)
+        check_lesson(lesson.losses, weights, self.read)
         return weights
 
     def forget(self) -> None:

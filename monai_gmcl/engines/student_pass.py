@@ -110,7 +110,7 @@ class StudentPass:
             records = [estimator.record_head(self.network, list(lesson.parameters)) for estimator in estimators]
             recorded = [stack.enter_context(record) for record in records]
             outputs, losses = self(
-                *(lesson.parameters, lesson.buffers, images, lesson.labels, lesson.seed, lesson.args, lesson.kwargs)
+                lesson.parameters, lesson.buffers, images, lesson.labels, lesson.seed, lesson.args, lesson.kwargs
             )
         with seeded(lesson.seed, images.device), self.autocast():
             self.loss.compare(losses, outputs, lesson.labels)

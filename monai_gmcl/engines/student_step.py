@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from monai_gmcl.engines.batches import RealBatch
+from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.exceptions import NonFiniteLossError
 from monai_gmcl.hypergradients.update_rules import update_derivative
 from monai_gmcl.lesson import Lesson, RealStep
@@ -35,6 +37,7 @@ class StudentStep:
         accumulation_steps: micro-batches in a window; the last window of an epoch may be shorter.
         set_to_none: how gradients are cleared.
         ranks: the processes that train this student.
+        read: lets the host see whether the gradient is finite, now or later.
 
     Attributes:
         names: name of each parameter that the optimizer trains.
@@ -50,6 +53,7 @@ class StudentStep:
         accumulation_steps: int,
         set_to_none: bool,
         ranks: Ranks,
+        read: Read = at_once,
     ) -> None:
         self.names: dict[Tensor, str] = {}
         self.network = network
@@ -58,6 +62,7 @@ class StudentStep:
         self.accumulation_steps = accumulation_steps
         self.set_to_none = set_to_none
         self.ranks = ranks
+        self.read = read
         self.update: dict[str, Tensor] = {}
         self.taken = 0
         self._lesson_gradient: dict[str, Tensor] = {}
@@ -110,9 +115,8 @@ class StudentStep:
 
     def real_gradient(self) -> dict[str, Tensor]:
         """Return the window's real gradient, unscaled, by parameter name; valid until :meth:`combine`."""
-        scale = self.precision.scaler.get_scale()
         gradients = {name: p.grad for p, name in self.names.items() if p.grad is not None}
-        return gradients if scale == 1 else {name: g / scale for name, g in gradients.items()}
+        return self.precision.unscaled(gradients)
 
     def add_lesson(self, lesson: Lesson, keep_graph: bool, hard: bool) -> None:
         """Add the gradient of a lesson's weighted loss; with ``hard``, keep its gradient by the images too."""
@@ -138,14 +142,19 @@ class StudentStep:
         The running statistics become the mean of those of all ranks.
         """
         self.read_names()
-        for parameter, name in self.names.items():
-            taught = self._lesson_gradient.get(name)
-            if parameter.grad is not None:
-                parameter.grad.mul_(real_weight)
-            if taught is not None:
-                taught = taught * lesson_weight
-                parameter.grad = taught if parameter.grad is None else parameter.grad.add_(taught)
+        own = {name: p.grad for p, name in self.names.items() if p.grad is not None}
+        taught = {name: self._lesson_gradient[name] for name in self.names.values() if name in self._lesson_gradient}
         self._lesson_gradient = {}
+        if own:
+            torch._foreach_mul_(list(own.values()), real_weight)
+        if taught:
+            taught = dict(zip(taught, torch._foreach_mul(list(taught.values()), lesson_weight), strict=True))
+        both = [name for name in own if name in taught]
+        if both:
+            torch._foreach_add_([own[name] for name in both], [taught[name] for name in both])
+        for parameter, name in self.names.items():
+            if parameter.grad is None and name in taught:
+                parameter.grad = taught[name]
         statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
         self.ranks.average([*(p.grad for p in self.names if p.grad is not None), *statistics])
         self.precision.scaler.unscale_(self.optimizer)
@@ -168,13 +177,10 @@ class StudentStep:
 
     def _check_gradient(self) -> None:
         gradients = {name: p.grad for p, name in self.names.items() if p.grad is not None}
-        if torch.isfinite(nn.utils.get_total_norm(gradients.values())):
-            return
-        name = next((n for n, g in gradients.items() if not torch.isfinite(g).all()), "all of it together")
-        raise NonFiniteLossError(
-            f"The student's gradient is not finite ({name}) though its loss is: no step is taken. Lower the learning "
-            "rate, or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."
-        )
+        if gradients:
+            norms = torch._foreach_norm(list(gradients.values()))
+            together = torch.stack([norm.to(norms[0].device, non_blocking=True) for norm in norms])
+            self.read(together, partial(_refuse_gradient, names=list(gradients)))
 
     def remember(self, real: RealBatch, real_weight: float) -> RealStep:
         """Return what is needed to take the coming step once more; before :meth:`combine`."""
@@ -217,6 +223,16 @@ class StudentStep:
             parameter.grad = None if saved is None else saved.to(parameter)
         if state["scaler"]:
             self.precision.scaler.load_state_dict(state["scaler"])
+
+
+def _refuse_gradient(norms: Tensor, names: Sequence[str]) -> None:
+    if torch.isfinite(norms.norm()):
+        return
+    name = next((n for n, norm in zip(names, norms, strict=True) if not torch.isfinite(norm)), "all of it together")
+    raise NonFiniteLossError(
+        f"The student's gradient is not finite ({name}) though its loss is: no step is taken. Lower the learning "
+        "rate, or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."
+    )
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,10 +287,24 @@ class Precision:
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Let the optimizer step unless scaled gradients overflowed; return whether it stepped."""
-        before = self.scaler.get_scale()
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return True
+        before = self._scale_on_device()
         self.scaler.step(optimizer)
         self.scaler.update()
-        return not (self.scaler.is_enabled() and self.scaler.get_scale() < before)
+        return not bool(self._scale_on_device() < before)
+
+    def unscaled(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return gradients of a scaled loss without the scale; the host does not wait for it."""
+        if not self.scaler.is_enabled():
+            return gradients
+        scale = self._scale_on_device()
+        return {name: gradient / scale.to(gradient.device) for name, gradient in gradients.items()}
+
+    def _scale_on_device(self) -> Tensor:
+        scale: Tensor = self.scaler.scale(torch.ones((), device=self.device_type))
+        return scale
 
 
 class FiniteWeights:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_gmcl.engines.checks import check_generated, check_trained
+from monai_gmcl.engines.late_reading import LateReading, Read, at_once
 from monai_gmcl.engines.student_pass import seeded
 from monai_gmcl.exceptions import TeacherError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
@@ -38,29 +38,34 @@ class TeacherStep:
         teacher: the teacher.
         optimizer: the teacher's.
         ranks: the processes that train this teacher, each with lessons of its own.
+        late: tells when the host reads whether the gradient is finite. Default: at once.
 
     Attributes:
         skipped: how many steps a non-finite gradient has cost so far.
-        gradient_norm: norm of the last gradient of the teacher's parameters.
+        gradient_norm: norm of the last finite gradient of the teacher's parameters; where it is read late, on the
+            device.
 
     Raises:
         ConfigurationError: the optimizer trains nothing of the teacher.
     """
 
-    def __init__(self, teacher: nn.Module, optimizer: Optimizer, ranks: Ranks) -> None:
+    def __init__(self, teacher: nn.Module, optimizer: Optimizer, ranks: Ranks, late: LateReading | None = None) -> None:
         owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
         trained = [p for p in teacher.parameters() if id(p) in owned]
         check_trained(trained, optimizer, teacher, "teacher_optimizer")
         self.teacher = teacher
         self.optimizer = optimizer
         self.ranks = ranks
+        self.late = LateReading(torch.device("cpu")) if late is None else late
         self.skipped = 0
-        self.gradient_norm = 0.0
+        self.gradient_norm: float | Tensor = 0.0
 
     def __call__(
         self, hypergradient: Hypergradient, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
     ) -> bool:
         """Step on the lessons; return False where a non-finite gradient, or none at all, forbids it.
+
+        Where the host learns late that a gradient is not finite, the optimizer has stepped on zeros in its place.
 
         Args:
             hypergradient: the estimator.
@@ -80,24 +85,31 @@ class TeacherStep:
             _accumulate(gradients, torch.autograd.grad(images, parameters, part, allow_unused=True))
         self._add_choices(gradients, parameters, lessons, scores)
         self.ranks.all_reduce([g for g in gradients if g is not None])
-        norm = _norm([g for g in gradients if g is not None])
+        norm = _norm([g for g in gradients if g is not None], signal)
         # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
-        finite = self.ranks.all_gather(torch.isfinite(signal).all()[None]).all()
-        signal_is_finite, gradient_norm = torch.stack([finite.to(norm), norm]).tolist()
-        if not (signal_is_finite and math.isfinite(gradient_norm)):
-            self.skipped += 1
-            logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
+        finite = self.ranks.all_gather(torch.isfinite(signal).all()[None]).all() & torch.isfinite(norm)
+        self.late.check(finite, self._count_skipped)
+        if not self.late.is_at_once:
+            gradients = [None if g is None else torch.where(finite, g, torch.zeros_like(g)) for g in gradients]
+            self.gradient_norm = torch.where(finite, norm, self.gradient_norm)
+        elif finite:
+            self.gradient_norm = float(norm)
+        else:
             return False
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.gradient_norm = gradient_norm
         return True
+
+    def _count_skipped(self, finite: Tensor) -> None:
+        if not finite:
+            self.skipped += 1
+            logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is counted and logged; the optimizer is saved beside it."""
-        return {"skipped": self.skipped, "gradient_norm": self.gradient_norm}
+        return {"skipped": self.skipped, "gradient_norm": float(self.gradient_norm)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
@@ -151,9 +163,9 @@ def _accumulate(gradients: list[Tensor | None], added: Sequence[Tensor | None]) 
             gradients[k] = gradient if before is None else before + gradient
 
 
-def _norm(gradients: Sequence[Tensor]) -> Tensor:
+def _norm(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
     if not gradients:
-        return torch.tensor(0.0)
+        return like.new_zeros(())
     norm: Tensor = torch.stack([g.norm() for g in gradients]).norm()
     return norm
 
@@ -166,12 +178,14 @@ class TeacherPass:
             masks are what that makes of them; otherwise they stay as they are.
         learns: whether its derivatives are wanted.
         device: where lessons live.
+        read: lets the host see whether images are finite, now or later.
     """
 
-    def __init__(self, teacher: nn.Module, learns: bool, device: torch.device) -> None:
+    def __init__(self, teacher: nn.Module, learns: bool, device: torch.device, read: Read = at_once) -> None:
         self.teacher = teacher
         self.learns = learns
         self.device = device
+        self.read = read
 
     def generate(self, lesson: Lesson) -> Tensor:
         """Return the images ``(n, C, ...)``. A teacher that does not learn keeps its running statistics, too.
@@ -211,7 +225,7 @@ class TeacherPass:
         sources = None if lesson.sources is None else lesson.sources[part]
         labels = (lesson.labels if lesson.source_labels is None else lesson.source_labels)[part]
         generated: Tensor = teacher(sources, labels_for_teacher(labels), lesson.latents[part], difficulty)
-        check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]))
+        check_generated(generated, self.teacher, (len(labels), *lesson.image_shape[1:]), self.read)
         return generated
 
 

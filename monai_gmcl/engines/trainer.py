@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.attributes import Fixed, Kept
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
-from monai_gmcl.engines.batches import CyclingLoader, RealBatch, SeededLoader, derive_seed
+from monai_gmcl.engines.accuracy import StudentAccuracy
+from monai_gmcl.engines.batches import CyclingLoader, RealBatch, SeededLoader, derive_seed, labels_of_loader
 from monai_gmcl.engines.checks import (
     RangeCheck,
     check_device,
@@ -39,6 +40,7 @@ from monai_gmcl.engines.checks import (
     check_uncompiled,
 )
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
+from monai_gmcl.engines.late_reading import LateReading
 from monai_gmcl.engines.lesson_sources import LessonSources, SourceBuffer, UnlabeledSources
 from monai_gmcl.engines.look_ahead import LookAhead
 from monai_gmcl.engines.student_pass import StudentPass, unwrapped
@@ -122,6 +124,13 @@ class GMCLTrainer(SupervisedTrainer):
     What differs from SupervisedTrainer:
         Attributes that are set on a trainer take effect at the next step, for real images and lessons. Setting
         ``teacher``, ``teacher_optimizer``, ``device``, ``compile`` or ``seed`` raises ConfigurationError.
+
+        On a device that is not the CPU, the host reads it after the first step, after every tenth, at the end of an
+        epoch and before a state is taken (:class:`~monai_gmcl.engines.late_reading.LateReading`), so that it need not
+        wait in the others. Errors that a batch shows on the device come then and name their iteration; accuracies in
+        ``state.curriculum`` and ``teacher_grad_norm`` are tensors there; :class:`monai_gmcl.Competence` and
+        :class:`monai_gmcl.ClassSampler` follow up to ten steps late. A ``prepare_batch`` of one's own makes the host
+        wait for the labels in each step.
 
         The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError before any handler
         could stop the run. After an error, the first call of ``run()`` continues with the next batch
@@ -222,29 +231,36 @@ class GMCLTrainer(SupervisedTrainer):
         self.teacher_optimizer = teacher_optimizer
         self.curriculum = Curriculum() if curriculum is None else curriculum
         self.ranks = Ranks()
+        self.late_reading = LateReading(self.device)
+        read = self.late_reading.check
+        self.accuracy = StudentAccuracy(lambda: self.curriculum, self.ranks, self.late_reading)
         self.seed = torch.initial_seed() if seed is None else seed
         self.precision = Precision(amp, self.device, amp_kwargs or {})
         student_inferer = SimpleInferer() if inferer is None else inferer
         self.student = StudentPass(self.network, student_inferer, loss_function, self.precision.autocast, task)
         check_optimizer(optimizer)
-        self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device)
-        self.teacher_step = None if teacher_optimizer is None else TeacherStep(teacher, teacher_optimizer, self.ranks)
+        self.teacher_pass = TeacherPass(teacher, teacher_optimizer is not None, self.device, read)
+        self.teacher_step = None
+        if teacher_optimizer is not None:
+            self.teacher_step = TeacherStep(teacher, teacher_optimizer, self.ranks, self.late_reading)
         self.pending_lessons = PendingLessons(hypergradient, teacher_interval, teacher, self._teach_again, self.device)
         self.student_step = StudentStep(
-            self.student.network, optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks
+            self.student.network, optimizer, self.precision, accumulation_steps, optim_set_to_none, self.ranks, read
         )
         if weighting is None:
             weighting = UniformWeighting() if unlabeled_data_loader is None else LookAheadWeighting()
         meta = None
         if meta_data_loader is not None:
             meta = CyclingLoader(meta_data_loader, self.rank_seed, "meta_data_loader")
-        self.look_ahead = LookAhead(weighting, self.student, self.student_step, meta, self._prepare_meta)
+        self.look_ahead = LookAhead(weighting, self.student, self.student_step, meta, self._prepare_meta, read)
         self.finite_weights = FiniteWeights(student=self.student.network, teacher=teacher)
+        for module in (self.student.network, teacher):
+            self.late_reading.read_before_state_of(module)
         check_device(teacher, self.device)
         check_uncompiled(self.student.network, teacher)
         self._check()
         self.seeded_loader = SeededLoader(train_data_loader, self, self.rank_seed)
-        self._check_range = RangeCheck(teacher)
+        self._check_range = RangeCheck(teacher, read)
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -296,6 +312,7 @@ class GMCLTrainer(SupervisedTrainer):
         self._network = network
         self.student.network = self.student_step.network = unwrapped(network)
         self.finite_weights.networks["student"] = unwrapped(network)
+        self.late_reading.read_before_state_of(unwrapped(network))
         self.finite_weights.begin()
         self.student.recomputes = None
         self.student_step.forget()
@@ -340,7 +357,8 @@ class GMCLTrainer(SupervisedTrainer):
         if isinstance(propose, PseudoLabeler):
             propose.attach(self, unwrapped(self.network), lambda *args, **kwargs: self.inferer(*args, **kwargs))
             check_device(propose.network, self.device, "PseudoLabeler's network")
-        return UnlabeledSources(loader, propose, self.teacher, self.rank_seed, self._prepared)
+        read = self.late_reading.check
+        return UnlabeledSources(loader, propose, self.teacher, self.rank_seed, self._prepared, read)
 
     def run(self) -> None:  # type: ignore[override]
         """Train. A further call continues where the run stopped, or with the next batch after an error.
@@ -361,6 +379,7 @@ class GMCLTrainer(SupervisedTrainer):
             self._go_on_after_an_error()
         # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
         Engine.run(self, data=self.seeded_loader, max_epochs=self.state.max_epochs)
+        self.late_reading.read()
         self.finite_weights.check(self.state.iteration)
 
     def _go_on_after_an_error(self) -> None:
@@ -374,10 +393,12 @@ class GMCLTrainer(SupervisedTrainer):
         self._internal_run_generator = self._dataloader_iter = self._init_iter = None
         self.seeded_loader.resuming = True
         # Half of an iteration is not to be trusted.
+        self.late_reading.forget()
         self.pending_lessons.drop()
         self.student_step.begin_window()
 
     def _iteration(self, engine: Engine, batchdata: Any) -> dict[str, Any]:
+        self.late_reading.begin_step(self.state.iteration)
         values = self.curriculum.at(self._progress())
         real = self._look_at_real_images(batchdata)
         self._update_the_teacher(values)
@@ -385,7 +406,9 @@ class GMCLTrainer(SupervisedTrainer):
         if self.student_step.window_ends(self.state):
             self._learn_from_both(real, lesson, values)
         self._report(real, lesson, values)
-        if self.state.epoch_length and self.state.iteration % self.state.epoch_length == 0:
+        ends_epoch = bool(self.state.epoch_length) and self.state.iteration % self.state.epoch_length == 0
+        self.late_reading.end_step(ends_epoch)
+        if ends_epoch:
             self.finite_weights.check(self.state.iteration)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         output: dict[str, Any] = self.state.output
@@ -409,24 +432,11 @@ class GMCLTrainer(SupervisedTrainer):
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             output[Keys.LOSS] = task.loss(output[Keys.PRED], real.labels)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
-        check_loss(output[Keys.LOSS], real.labels, task.ignored)
-        task.check(output[Keys.PRED], real.labels)
-        total = self._see_how_right_it_is(real, task, output[Keys.PRED])
+        check_loss(output[Keys.LOSS], real.labels_on_host, task.ignored, self.late_reading.check)
+        task.check(output[Keys.PRED], real.labels_on_host)
+        total = self.accuracy.see_real(real, task, output[Keys.PRED])
         self.student_step.add_real(output[Keys.LOSS], self.ranks.rank_weight(len(real.images), total))
         return real
-
-    def _see_how_right_it_is(self, real: RealBatch, task: Task, outputs: Tensor) -> int:
-        """Note class and accuracy of the real images whose label is known; return how many images all ranks have."""
-        classes, by_class, correct = task.answers(outputs, real.labels)
-        # One copy: the host reads classes and answers together.
-        own = torch.cat([classes.to(correct), by_class, correct[:, None]], 1).cpu()
-        count = classes.shape[1]
-        real.classes = own[:, :count].int().tolist()
-        classes, by_class, correct = torch.split(self.ranks.all_gather(own), [count, count, 1], 1)
-        real.accuracy = _mean(correct[:, 0], (classes >= 0).any(1))
-        told = (classes >= 0) & ~by_class.isnan()
-        self.curriculum.class_sampler.observe(classes[told].int().tolist(), by_class[told].tolist())
-        return len(correct)
 
     def _update_the_teacher(self, values: CurriculumValues) -> None:
         """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
@@ -453,14 +463,13 @@ class GMCLTrainer(SupervisedTrainer):
         self._teach(lesson)
         weigh = partial(self.look_ahead.weigh, lesson, values.unlabeled_weight)
         lesson.weights = self.student.at_lesson_weights(lesson, weigh)
-        lesson.rank_weight, lesson_accuracy = self._rank_weight_and_accuracy(lesson)
+        task = self.student.loss.task_of(lesson.labels, lesson.outputs)
+        if lesson.num_pseudo_labeled > 0:
+            task.check(lesson.outputs, lesson.labels)
+        lesson.rank_weight = self.ranks.rank_weight(len(lesson), self.accuracy.see_lesson(lesson, task))
         add = partial(self.student_step.add_lesson, lesson, self._will_update_teacher(), values.hardness > 0)
         self.student.at_lesson_weights(lesson, add)
-        if real.accuracy is not None and lesson_accuracy is not None:
-            self.curriculum.observe(real.accuracy, lesson_accuracy)
-        seen = {"real_accuracy": real.accuracy, "lesson_accuracy": lesson_accuracy}
-        accuracies = {name: accuracy for name, accuracy in seen.items() if accuracy is not None}
-        self.state.lesson, self.state.curriculum = lesson, {**accuracies, **values.as_dict()}
+        self.state.lesson, self.state.curriculum = lesson, {**self.accuracy.as_dict(), **values.as_dict()}
         self.fire_event(GMCLEvents.LESSON_COMPLETED)
         return lesson
 
@@ -488,18 +497,6 @@ class GMCLTrainer(SupervisedTrainer):
             kwargs=drawn.kwargs,
             confidence=drawn.confidence,
         )
-
-    def _rank_weight_and_accuracy(self, lesson: Lesson) -> tuple[float, float | None]:
-        """This rank's part of the lesson, and the student's accuracy on the whole lesson.
-
-        Accuracy is of given labels only: proposed ones say what the student thinks already.
-        """
-        task = self.student.loss.task_of(lesson.labels, lesson.outputs)
-        task.check(lesson.outputs, lesson.labels)
-        correct = task.correctness(lesson.outputs, lesson.labels).cpu()
-        given = (torch.arange(len(lesson)) < lesson.num_labeled).to(correct)
-        given, correct = self.ranks.all_gather(torch.stack([given, correct], 1)).unbind(1)
-        return self.ranks.rank_weight(len(lesson), len(correct)), _mean(correct, given > 0)
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         """The student's step, with what its derivative A is for the next look-ahead."""
@@ -547,10 +544,12 @@ class GMCLTrainer(SupervisedTrainer):
     def _prepare(self, batchdata: Any, purpose: str) -> RealBatch:
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
-        real = RealBatch.of(self._prepared(batchdata), derive_seed(self.rank_seed, purpose, self.state.iteration))
+        before = labels_of_loader(self.prepare_batch, batchdata)
+        seed = derive_seed(self.rank_seed, purpose, self.state.iteration)
+        real = RealBatch.of(self._prepared(batchdata), seed, before)
         labels = real.labels_on_host
         self.student.loss.task_of(labels).check_labels(labels, self._num_classes)
-        check_images(real.images, real.meta)
+        check_images(real.images, real.meta, self.late_reading.check)
         return real
 
     def _prepare_meta(self, batchdata: Any) -> RealBatch:
@@ -603,7 +602,8 @@ class GMCLTrainer(SupervisedTrainer):
             "seed": self.seed,
             "began": self.seeded_loader.began,
             "curriculum": self.curriculum.state_dict(),
-            "curriculum_values": dict(self.state.curriculum),
+            "curriculum_values": {name: float(value) for name, value in self.state.curriculum.items()},
+            "late_reading": self.late_reading.state_dict(),
             "sources": self.sources.state_dict(),
             **self.pending_lessons.state_dict(),
             "weighting": self.weighting.state_dict(),
@@ -637,6 +637,7 @@ class GMCLTrainer(SupervisedTrainer):
         self.seeded_loader.began, self.seeded_loader.resuming = state["began"], True
         self.curriculum.load_state_dict(state["curriculum"])
         self.state.curriculum = dict(state.get("curriculum_values", {}))
+        self.late_reading.load_state_dict(state.get("late_reading", {"observed": []}))
         self.sources.load_state_dict(state["sources"], self.rank_seed, self.ranks.alone)
         self.pending_lessons.load_state_dict(state, self.ranks.alone)
         self.student_step.load_state_dict(state["student_step"], self.device)
@@ -644,9 +645,3 @@ class GMCLTrainer(SupervisedTrainer):
         self.look_ahead.load_state_dict(state["meta_batches"], self.rank_seed)
         if self.teacher_step is not None and state["teacher_step"] is not None:
             self.teacher_step.load_state_dict(state["teacher_step"])
-
-
-def _mean(correct: Tensor, of: Tensor) -> float | None:
-    """Return the mean correctness ``(n,)`` over images for which it is known; None if there is none."""
-    told = correct[of & ~correct.isnan()]
-    return float(told.mean()) if len(told) else None

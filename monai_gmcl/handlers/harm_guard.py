@@ -142,7 +142,10 @@ class HarmGuard:
         agreement, of_real, of_lesson = shared.tolist()
         self._agreements.append(agreement)
         if {"real_accuracy", "lesson_accuracy"} <= accuracy.keys():
-            self._above_chance.append((accuracy["real_accuracy"] - of_real, accuracy["lesson_accuracy"] - of_lesson))
+            above = float(accuracy["real_accuracy"]) - of_real, float(accuracy["lesson_accuracy"]) - of_lesson
+            # Of accuracies that are read late, NaN is one that no image told.
+            if not any(map(math.isnan, above)):
+                self._above_chance.append(above)
 
     def _judge(self, evaluator: Engine) -> None:
         if self.share == 0:

@@ -37,7 +37,10 @@ def sgd_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tens
     else:
         share = 1.0 if state.get("momentum_buffer") is None else 1.0 - group["dampening"]
         factor = 1.0 + momentum * share if group["nesterov"] else share
-    return torch.as_tensor(rate * factor, dtype=gradient.dtype, device=gradient.device)
+    # Filled by the device itself: a copy would let the host wait. With capturable=True the rate is a tensor there.
+    if isinstance(rate, Tensor):
+        return (rate * factor).to(gradient)
+    return torch.full((), rate * factor, dtype=gradient.dtype, device=gradient.device)
 
 
 def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
@@ -51,7 +54,7 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     With ``amsgrad``, where an older v is larger, it is the denominator and does not depend on g: ``η c1/(√v̂ + ε)``.
     """
     beta1, beta2 = group["betas"]
-    step = float(state["step"]) + 1 if "step" in state else 1.0
+    step = _step_number(state)
     coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
     g = gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
     m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
@@ -69,6 +72,16 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     return derivative
 
 
+def _step_number(state: Mapping[str, Any]) -> Any:
+    """Return the number of the coming step; on the device where the optimizer counts there (fused, capturable)."""
+    return _number(state.get("step", 0)) + 1.0
+
+
+def _number(value: Any) -> Any:
+    on_device = isinstance(value, Tensor) and value.device.type != "cpu"
+    return value.double() if on_device else float(value)
+
+
 def nadam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
     """Return A of :class:`torch.optim.NAdam`, whose step is ``(a g + b m) / (√v̂ + ε)`` with g in m and v̂.
 
@@ -77,12 +90,12 @@ def nadam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Te
         [ (k β2 v - b β1 (1 - β2) m g) / ((1 - β2ᵗ) √v̂) + k ε ] / (√v̂ + ε)²
     """
     beta1, beta2 = group["betas"]
-    step = float(state["step"]) + 1 if "step" in state else 1.0
+    step = _step_number(state)
     coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
     g = gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
     m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
     now, after = (beta1 * (1.0 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
-    product = float(state.get("mu_product", 1.0)) * now
+    product = _number(state.get("mu_product", 1.0)) * now
     a, b = group["lr"] * (1 - now) / (1 - product), group["lr"] * after / (1 - product * after)
     k, unbiased2 = a + b * (1 - beta1), 1 - beta2**step
     root = ((beta2 * v + (1 - beta2) * g * g) / unbiased2).sqrt()

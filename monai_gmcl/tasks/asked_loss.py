@@ -61,7 +61,7 @@ class AskedLoss:
 
 def refuse_regression(loss_function: Callable[..., Tensor], outputs: Tensor, labels: Tensor) -> None:
     between = labels[(labels > 0) & (labels < 1)]
-    if len(between) and AskedLoss(loss_function).is_of_differences(outputs, labels):
+    if len(between) and AskedLoss(loss_function).is_of_differences(outputs, labels.to(outputs.device)):
         raise LabelError(
             f"Labels between 0 and 1, such as {float(between[0]):g}, with a loss of differences "
             f"({_name(loss_function)}) are targets of a regression. {SUPPORTED_TASKS}; use SupervisedTrainer for them."

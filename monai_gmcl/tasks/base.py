@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -97,6 +97,15 @@ class Task(ABC):
         Returns:
             Classes int64 ``(n, m)``, by which the sources of lessons are drawn, -1 where there is none; correctness for
             each class ``(n, m)``, 0 to 1, NaN if it cannot be determined; :meth:`correctness` ``(n,)``.
+        """
+
+    @abstractmethod
+    def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
+        """Return the classes of each image, int64 ``(n, m)``, as :meth:`answers` does, from labels on any device.
+
+        Args:
+            labels: of a batch.
+            output_shape: of the student's output for one image.
         """
 
     @abstractmethod

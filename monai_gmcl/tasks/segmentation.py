@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.losses.dice import DiceCELoss
@@ -126,26 +126,30 @@ class Segmentation(Task):
     @torch.no_grad()
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the classes that each mask contains, background first, the Dice of each class, and their mean."""
-        found, wanted = self._found(outputs), self._wanted(outputs, labels)
+        found, wanted = self._found(outputs), self._wanted(outputs.shape[1], labels)
         if labels.shape[1] == 1:
-            known = labels != self.ignored
-            found, wanted = found & known, wanted & known
+            found = found & (labels != self.ignored)
         dice = compute_dice(found, wanted)
-        held = wanted.flatten(2).any(2)
-        classes = torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
-        return classes, dice, dice[:, 1:].nanmean(1)
+        return _held(wanted), dice, dice[:, 1:].nanmean(1)
+
+    def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
+        """Return the classes that each mask contains, background first."""
+        return _held(self._wanted(output_shape[0], labels))
 
     def _found(self, outputs: Tensor) -> Tensor:
         """Return what outputs say, bool ``(n, m, *spatial)``."""
         if self.overlapping:
             return _with_background(outputs > self.threshold)
-        return outputs.argmax(1, keepdim=True) == channel_numbers(outputs)
+        return outputs.argmax(1, keepdim=True) == channel_numbers(outputs.shape[1], outputs)
 
-    def _wanted(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return what masks say, bool ``(n, m, *spatial)``."""
+    def _wanted(self, channels: int, labels: Tensor) -> Tensor:
+        """Return what masks say where they are known, bool ``(n, m, *spatial)``."""
         if self.overlapping:
-            return _with_background(labels > 0.5)
-        return (labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)) == channel_numbers(outputs)
+            wanted = _with_background(labels > 0.5)
+        else:
+            indices = labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)
+            wanted = indices == channel_numbers(channels, labels)
+        return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 
     def chance(self, labels: Tensor) -> float:
         """Return the mean share of the classes: about the Dice of guesses by those shares."""
@@ -180,9 +184,15 @@ class Segmentation(Task):
         return classes, confidences.flatten(1).mean(1)
 
 
-def channel_numbers(outputs: Tensor) -> Tensor:
+def channel_numbers(count: int, like: Tensor) -> Tensor:
     """Return the numbers of the channels ``(1, K, 1, ...)``."""
-    return torch.arange(outputs.shape[1], device=outputs.device).view(1, -1, *[1] * (outputs.ndim - 2))
+    return torch.arange(count, device=like.device).view(1, -1, *[1] * (like.ndim - 2))
+
+
+def _held(wanted: Tensor) -> Tensor:
+    """Return the numbers of the channels that have a pixel ``(n, m)``, -1 for the others."""
+    held = wanted.flatten(2).any(2)
+    return torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
 
 
 def _with_background(covered: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +105,10 @@ class _OfWholeImages(Task):
         """Return the class of each image, and its correctness twice."""
         correct = self.correctness(outputs, labels)
         return self.classes(labels)[:, None], correct[:, None], correct
+
+    def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
+        """Return the class of each image ``(n, 1)``."""
+        return self.classes(labels)[:, None]
 
     def _index(self, labels: Tensor) -> Tensor:
         classes = labels.flatten().float().round().long()

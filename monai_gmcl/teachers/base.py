@@ -165,12 +165,17 @@ class Teacher(nn.Module, ABC):
 
     def extremes(self, images: Tensor) -> tuple[float, float]:
         """Return the lowest and the highest value of images ``(B, C, ...)``, un-normalized."""
-        # A channel's extremes are un-normalized, not its pixels: trainers look at every batch.
-        flat = images.flatten(2)
-        ends = torch.stack([flat.amin((0, 2)), flat.amax((0, 2))])
-        values = ends * self.std.flatten().to(images) + self.mean.flatten().to(images)
-        least, most = torch.stack([values.min(), values.max()]).tolist()
+        ends = self.extremes_of_each(images)
+        least, most = torch.stack([ends[:, 0].min(), ends[:, 1].max()]).tolist()
         return least, most
+
+    def extremes_of_each(self, images: Tensor) -> Tensor:
+        """Return the lowest and the highest value of each of the images ``(B, C, ...)``, un-normalized: ``(B, 2)``."""
+        # A channel's extremes are un-normalized, not its pixels: trainers look at every batch.
+        flat = images.detach().flatten(2)
+        ends = torch.stack([flat.amin(2), flat.amax(2)])
+        values = ends * self.std.flatten().to(images) + self.mean.flatten().to(images)
+        return torch.stack([values[0].amin(1), values[1].amax(1)], 1)
 
     def check_range(self, images: Tensor) -> None:
         """Raise unless the images, un-normalized, lie in ``value_range``.
@@ -178,9 +183,16 @@ class Teacher(nn.Module, ABC):
         Raises:
             ImageRangeError: with the remedy.
         """
+        self.check_extremes(*self.extremes(images))
+
+    def check_extremes(self, least: float, most: float) -> None:
+        """Raise unless the lowest and the highest value of an image, un-normalized, lie in ``value_range``.
+
+        Raises:
+            ImageRangeError: with the remedy.
+        """
         low, high = self.value_range
         slack = 0.01 * (high - low)
-        least, most = self.extremes(images)
         if least < low - slack or most > high + slack:
             raise ImageRangeError(
                 f"Expected images with values from {low:g} to {high:g} (the teacher's value_range), "

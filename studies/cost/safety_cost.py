@@ -28,11 +28,11 @@ from monai_gmcl.teachers import PolicyTeacher
 __all__ = ["safety_cost"]
 
 CHECKS = (
-    *(f"monai_gmcl.engines.trainer.check_{what}" for what in ("images", "loss", "lesson")),
+    *(f"monai_gmcl.engines.trainer.check_{what}" for what in ("images", "loss")),
+    "monai_gmcl.engines.look_ahead.check_lesson",
     *(f"monai_gmcl.tasks.Classification.check{what}" for what in ("_labels", "_outputs", "")),
     "monai_gmcl.engines.teacher_step.check_generated",
-    # Of the student's gradient, before its step.
-    "torch.nn.utils.get_total_norm",
+    "monai_gmcl.engines.student_step.StudentStep._check_gradient",
 )
 
 

@@ -110,7 +110,8 @@ def _line(name: str, row: _Row, base: _Row) -> str:
 
 def _batches(device: torch.device, size: int, batch: int) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(batch, device=device) % 2
+    # As loaders give them: labels that only the device has are waited for in each step.
+    labels = torch.arange(batch) % 2
     return [(torch.rand(batch, 3, size, size, generator=generator).to(device), labels) for _ in range(DISTINCT)]
 
 
@@ -154,6 +155,7 @@ def _trainer(name: str, device: torch.device, batches: list[tuple[Tensor, Tensor
         "optimizer": torch.optim.AdamW(network.parameters(), lr=1e-3),
         "loss_function": nn.CrossEntropyLoss(),
         "decollate": False,
+        "non_blocking": True,
         "amp": device.type == "cuda",
     }
     if name == SUPERVISED:
@@ -169,6 +171,8 @@ def _trainer(name: str, device: torch.device, batches: list[tuple[Tensor, Tensor
 
 def _gan(device: torch.device, batches: list[tuple[Tensor, Tensor]]) -> Trainer:
     images, labels = batches[0]
+    labels = labels.to(device)
+    batches = [(of_batch, labels) for of_batch, _ in batches]
     options = GanOptions(batch=len(images))
     shape = tuple(images.shape[1:])
     generator = ConditionalGenerator(shape, 2, options.channels).to(device)

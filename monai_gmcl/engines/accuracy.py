@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How right the student is on real images and on lessons, told to the curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from monai_gmcl.curriculum import Curriculum
+from monai_gmcl.engines.batches import RealBatch
+from monai_gmcl.engines.late_reading import LateReading
+from monai_gmcl.lesson import Lesson
+from monai_gmcl.ranks import Ranks
+from monai_gmcl.tasks import Task
+
+__all__ = ["StudentAccuracy"]
+
+
+class StudentAccuracy:
+    """How right the student is: read when the device is, and then told to the curriculum and its class sampler.
+
+    Args:
+        curriculum: returns the trainer's.
+        ranks: over whose images accuracies are taken.
+        late: tells when the host reads.
+    """
+
+    def __init__(self, curriculum: Callable[[], Curriculum], ranks: Ranks, late: LateReading) -> None:
+        self.curriculum = curriculum
+        self.ranks = ranks
+        self.late = late
+        self._told: dict[str, float | Tensor | None] = {}
+        self._real: float | None = None
+        late.observers |= {"real": self._hear_real, "lesson": self._hear_lesson}
+
+    def see_real(self, real: RealBatch, task: Task, outputs: Tensor) -> int:
+        """Note the classes of real images and how right the student is; return how many images all ranks have."""
+        classes, by_class, correct = task.answers(outputs, real.labels)
+        on_host = classes if classes.device.type == "cpu" else task.classes_of(real.labels_on_host, outputs.shape[1:])
+        real.classes = on_host.tolist()
+        seen = self._gathered(torch.cat([classes.to(correct), by_class, correct[:, None]], 1))
+        self.late.observe("real", seen)
+        if not self.late.is_at_once:
+            classes, _, correct = _split(seen)
+            self._told = {"real_accuracy": _mean_on_device(correct, (classes >= 0).any(1))}
+        return len(seen)
+
+    def see_lesson(self, lesson: Lesson, task: Task) -> int:
+        """Note how right the student is on a lesson; return how many images all ranks' lessons have.
+
+        Accuracy is of given labels only: proposed ones say what the student thinks already.
+        """
+        correct = task.correctness(lesson.outputs, lesson.labels)
+        given = (torch.arange(len(lesson), device=correct.device) < lesson.num_labeled).to(correct)
+        seen = self._gathered(torch.stack([given, correct], 1))
+        self.late.observe("lesson", seen)
+        if not self.late.is_at_once:
+            self._told["lesson_accuracy"] = _mean_on_device(seen[:, 1], seen[:, 0] > 0)
+        return len(seen)
+
+    def as_dict(self) -> dict[str, float | Tensor]:
+        """Return both accuracies, 0 to 1; one that no image tells is left out.
+
+        Those that are read late are tensors on the device, and NaN where no image tells.
+        """
+        return {name: accuracy for name, accuracy in self._told.items() if accuracy is not None}
+
+    def _gathered(self, rows: Tensor) -> Tensor:
+        return rows if self.ranks.alone else self.ranks.all_gather(rows.cpu())
+
+    def _hear_real(self, seen: Tensor) -> None:
+        classes, by_class, correct = _split(seen)
+        self._real = _mean(correct, (classes >= 0).any(1))
+        if self.late.is_at_once:
+            self._told = {"real_accuracy": self._real}
+        told = (classes >= 0) & ~by_class.isnan()
+        self.curriculum().class_sampler.observe(classes[told].int().tolist(), by_class[told].tolist())
+
+    def _hear_lesson(self, seen: Tensor) -> None:
+        accuracy = _mean(seen[:, 1], seen[:, 0] > 0)
+        if self.late.is_at_once:
+            self._told["lesson_accuracy"] = accuracy
+        if self._real is not None and accuracy is not None:
+            self.curriculum().observe(self._real, accuracy)
+
+
+def _split(seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return classes ``(n, m)``, correctness on each ``(n, m)``, and on the image ``(n,)``."""
+    count = seen.shape[1] // 2
+    return seen[:, :count], seen[:, count : 2 * count], seen[:, -1]
+
+
+def _mean(correct: Tensor, of: Tensor) -> float | None:
+    """Return the mean over those images ``(n,)`` that say how right the student is; None where none does."""
+    told = correct[of & ~correct.isnan()]
+    return float(told.mean()) if len(told) else None
+
+
+def _mean_on_device(correct: Tensor, of: Tensor) -> Tensor:
+    """Return the same as a number on the device; NaN where no image says it."""
+    told = of & ~correct.isnan()
+    return torch.where(told, correct, 0).sum() / told.sum()

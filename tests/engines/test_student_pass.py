@@ -59,8 +59,16 @@ def heard(kind: type[Hypergradient], found: list[Tensor]) -> Hypergradient:
     return Noting()
 
 
-@pytest.mark.parametrize("kind", [HeadHypergradient, ExactHypergradient])
-@pytest.mark.parametrize("options", ["plain", "weighed", "weighed by the head", "meta", "accumulated"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (HeadHypergradient, "plain"),
+        (HeadHypergradient, "weighed"),
+        (ExactHypergradient, "weighed by the head"),
+        (ExactHypergradient, "meta"),
+        (ExactHypergradient, "accumulated"),
+    ],
+)
 def test_activation_checkpointing_changes_no_bit(
     kind: type[Hypergradient], options: str, trainer: Build, loader: Callable[..., Any]
 ) -> None:

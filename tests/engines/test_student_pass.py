@@ -178,7 +178,7 @@ def test_a_loss_that_single_images_do_not_add_up_to_is_said_once(
     run = trainer(loss_function=loss)
     run.run()
     assert caplog.text.count("over the single images of a lesson is") == 1
-    assert "CrossEntropyLoss(weight=...), or give yours an attribute reduction" in caplog.text
+    assert "CrossEntropyLoss(weight=...)" in caplog.text and "reduction='none'" in caplog.text
     run.loss_function = hardest
     run.state.max_epochs = 3
     run.run()

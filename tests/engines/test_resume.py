@@ -81,6 +81,21 @@ class NormalizingTeacher(nn.Module):
         return images + 0.1 * difficulty * torch.tanh(self.change(images))
 
 
+def told(student: Any) -> nn.Module:
+    """A student that needs more than images."""
+
+    class Told(student):  # type: ignore[misc]
+        def forward(self, images: Any, brightness: Any, *, age: Any) -> Any:
+            return super().forward(images) * (1 + brightness[:, None]) + age[:, None] / 100
+
+    return Told()
+
+
+def with_more(batch: Any, *_: Any, **__: Any) -> Any:
+    images = batch["image"].as_tensor()
+    return images, batch["label"], (images.flatten(1).mean(1),), {"age": images.flatten(1).sum(1)}
+
+
 def policy() -> PolicyTeacher:
     return PolicyTeacher(spatial_dims=2, in_channels=3, num_classes=2)
 
@@ -119,6 +134,7 @@ CASES: dict[str, dict[str, Any]] = {
     "unrolled": {"hypergradient": unrolled, "teacher_interval": 3, "curriculum": ramps},
     "accumulation": {"accumulation_steps": 3, "teacher_interval": 2, "curriculum": ramps},
     "workers": {"workers": 2},
+    "extra inputs": {"prepare_batch": with_more},
     "meta": {"meta": 0, "hypergradient": unrolled, "teacher_interval": 4},
     "meta workers": {"meta": 2, "accumulation_steps": 2},
     "unlabeled": {"unlabeled": 0},
@@ -141,7 +157,7 @@ OFTEN = ("accumulation", "unlabeled, aligned")
 
 def made(case: str, trainer: Build, loader: Callable[..., Any], items: Any, student: Any) -> GMCLTrainer:
     changes = dict(CASES[case])
-    network = changes["network"] = student()
+    network = changes["network"] = told(student) if "prepare_batch" in changes else student()
     changes["train_data_loader"] = loader(workers=changes.pop("workers", 0))
     if changes.pop("stream", False):
         changes["train_data_loader"] = torch.utils.data.DataLoader(Stream(items()), batch_size=5)

@@ -60,13 +60,10 @@ def heard(kind: type[Hypergradient], found: list[Tensor]) -> Hypergradient:
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("options", "kind"),
     [
-        (HeadHypergradient, "plain"),
-        (HeadHypergradient, "weighed"),
-        (ExactHypergradient, "weighed by the head"),
-        (ExactHypergradient, "meta"),
-        (ExactHypergradient, "accumulated"),
+        *((name, HeadHypergradient) for name in ("plain", "weighed")),
+        *((name, ExactHypergradient) for name in ("weighed by the head", "meta", "accumulated")),
     ],
 )
 def test_activation_checkpointing_changes_no_bit(

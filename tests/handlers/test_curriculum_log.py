@@ -174,14 +174,6 @@ def test_a_foreign_file_is_refused_before_the_run(make_trainer, tmp_path):
         make_trainer([CurriculumLog(tmp_path)])
 
 
-def test_training_takes_the_same_course_with_the_log(make_trainer, tmp_path):
-    plain, logged = make_trainer([]), make_trainer([CurriculumLog(tmp_path)])
-    plain.run()
-    logged.run()
-    for one, other in zip(plain.network.parameters(), logged.network.parameters(), strict=True):
-        assert torch.equal(one, other)
-
-
 def test_an_evaluator_can_be_any_ignite_engine(make_trainer, tmp_path):
     evaluator = Engine(lambda engine, batch: None)
     evaluator.add_event_handler(Events.EPOCH_COMPLETED, lambda e: e.state.metrics.update(accuracy=0.75))

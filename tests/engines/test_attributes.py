@@ -187,9 +187,7 @@ def test_an_optimizer_that_trains_nothing_of_its_network_is_refused(trainer: Bui
         trainer(optimizer=torch.optim.SGD(student().parameters(), lr=0.1)).run()
 
 
-@pytest.mark.parametrize(
-    "event", [Events.ITERATION_STARTED, GMCLEvents.LESSON_COMPLETED, IterationEvents.BACKWARD_COMPLETED]
-)
+@pytest.mark.parametrize("event", [Events.ITERATION_STARTED, IterationEvents.BACKWARD_COMPLETED])
 def test_parameters_that_join_the_optimizer_in_the_run_learn_from_then_on(
     event: Any, trainer: Build, student: Any
 ) -> None:

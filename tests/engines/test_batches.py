@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -66,44 +65,6 @@ def test_meta_and_unlabeled_images_bring_their_own(trainer: Build, told: Any, it
     lesson = run.state.lesson
     assert lesson.num_pseudo_labeled == 3
     torch.testing.assert_close(lesson.args[0], lesson.sources.flatten(1).mean(1))
-
-
-def test_a_run_goes_on_with_the_extra_inputs_of_its_pending_lesson(trainer: Build, told: Any, loader: Any) -> None:
-    def fresh() -> GMCLTrainer:
-        return build(trainer, told, train_data_loader=loader())
-
-    whole = fresh()
-    saved = {}
-
-    def save() -> None:
-        state = {
-            "trainer": whole.state_dict(),
-            "network": whole.network.state_dict(),
-            "teacher": whole.teacher.state_dict(),
-        }
-        optimizers = {
-            "optimizer": whole.optimizer.state_dict(),
-            "teacher_optimizer": whole.teacher_optimizer.state_dict(),
-        }
-        file = io.BytesIO()
-        torch.save({**state, **optimizers}, file)
-        saved["file"] = file
-
-    from ignite.engine import Events
-
-    whole.add_event_handler(Events.ITERATION_COMPLETED(once=3), save)
-    whole.run()
-    saved["file"].seek(0)
-    state = torch.load(saved["file"], weights_only=True)
-    assert len(state["trainer"]["gmcl"]["pending"]["lessons"][0]["args"][0]) == 5
-    resumed = fresh()
-    for name in ("network", "teacher", "optimizer", "teacher_optimizer"):
-        getattr(resumed, name).load_state_dict(state[name])
-    resumed.load_state_dict(state["trainer"])
-    resumed.run()
-    for name in ("network", "teacher"):
-        ends = [getattr(run, name).state_dict() for run in (whole, resumed)]
-        assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
 def test_monais_own_preparation_reaches_lessons(trainer: Build, student: Any, items: Any) -> None:

@@ -59,18 +59,14 @@ def test_images_without_label_tensors_raise(extra: dict[str, str], trainer: Buil
         trainer(train_data_loader=DataLoader(data, batch_size=5)).run()
 
 
-def test_what_is_compiled_in_a_lessons_way_is_refused(trainer: Build, student: Any) -> None:
-    compiled = student()
+def test_what_is_compiled_in_a_lessons_way_or_on_another_device_is_refused(trainer: Build, student: Any) -> None:
+    compiled, teacher = student(), PolicyTeacher(2, 3, 2)
     compiled.body.compile(backend="eager")
+    teacher.compile(backend="eager")
     with pytest.raises(ConfigurationError, match=r"a part of it, is compiled in place.*GMCLTrainer\(compile=True\)"):
         trainer(network=compiled)
-    teacher = PolicyTeacher(2, 3, 2)
-    teacher.compile(backend="eager")
     with pytest.raises(ConfigurationError, match="the teacher uncompiled"):
         trainer(teacher=teacher)
-
-
-def test_a_teacher_on_another_device_is_refused(trainer: Build) -> None:
     with pytest.raises(ConfigurationError, match=r"trainer's device, cpu, found its \w+ on meta.*\.to\(device\)"):
         trainer(teacher=PolicyTeacher(2, 3, 2).to("meta"))
 
@@ -80,12 +76,10 @@ class Nothing(torch.utils.data.IterableDataset[Any]):
         return iter(())
 
 
-def test_loaders_that_give_nothing_raise_by_name(trainer: Build) -> None:
-    nothing = torch.utils.data.DataLoader(Nothing(), batch_size=5)
-    with pytest.raises(DataError, match="training data loader gave no batch: expected at least one"):
-        trainer(train_data_loader=nothing).run()
-    with pytest.raises(DataError, match="meta_data_loader gave no batch: expected at least one"):
-        trainer(meta_data_loader=nothing).run()
+@pytest.mark.parametrize(("name", "told"), [("train_data_loader", "training data loader"), ("meta_data_loader",) * 2])
+def test_a_loader_that_gives_nothing_raises_by_name(name: str, told: str, trainer: Build) -> None:
+    with pytest.raises(DataError, match=f"{told} gave no batch: expected at least one"):
+        trainer(**{name: torch.utils.data.DataLoader(Nothing(), batch_size=5)}).run()
 
 
 def test_a_class_without_a_logit_raises_for_any_teacher(trainer: Build, tensors: Any, batches: Any) -> None:
@@ -175,17 +169,14 @@ def test_an_estimator_that_could_not_hear_lessons_set_as_often_as_this_is_refuse
         trainer(**changes)
 
 
-@pytest.mark.parametrize("first", [1, 5, 21])
+@pytest.mark.parametrize("first", [1, 21])
 def test_the_first_image_out_of_range_ends_the_run_whichever_it_is(first: int, trainer: Build, items: Any) -> None:
     data = items()
-    for i in range(first, len(data)):
-        data[i]["image"] = MetaTensor(data[i]["image"] * 3000 - 1000, meta={"filename_or_obj": f"ct_{i}.nii"})
-    for i in range(first):
-        data[i]["image"] = MetaTensor(data[i]["image"], meta={"filename_or_obj": f"ct_{i}.nii"})
+    for i, item in enumerate(data):
+        values = item["image"] * 3000 - 1000 if i >= first else item["image"]
+        item["image"] = MetaTensor(values, meta={"filename_or_obj": f"ct_{i}.nii"})
     run = trainer(train_data_loader=DataLoader(Dataset(data), batch_size=5))
-    with pytest.raises(
-        ImageRangeError, match=r"Image \d of a batch, ct_\d+\.nii,: Expected images with values from 0 to 1"
-    ):
+    with pytest.raises(ImageRangeError, match=r"Image \d of a batch, ct_\d+\.nii,: .* from 0 to 1"):
         run.run()
     assert run.state.iteration == first // 5 + 1
 

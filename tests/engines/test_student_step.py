@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.handlers import LrScheduleHandler
 from monai.utils.enums import CommonKeys as Keys
@@ -154,28 +153,6 @@ def test_a_window_of_micro_batches_is_one_step_on_all_its_images(
     assert_same(ends[0], ends[1])
 
 
-def test_windows_step_as_supervised_trainers_do_the_last_one_of_an_epoch_included(
-    trainer: Build, tensors: Any, batches: Any
-) -> None:
-    ends = []
-    for kind in (GMCLTrainer, SupervisedTrainer):
-        network = smooth_student()
-        shared: dict[str, Any] = {
-            "network": network,
-            "optimizer": torch.optim.SGD(network.parameters(), lr=0.5),
-            "train_data_loader": batches(*tensors()),
-            "accumulation_steps": 2,
-            "max_epochs": 2,
-        }
-        if kind is GMCLTrainer:
-            run: Any = trainer(**shared, curriculum=Curriculum(real_weight=1.0, lesson_weight=0.0))
-        else:
-            run = SupervisedTrainer(device="cpu", loss_function=nn.CrossEntropyLoss(), **shared)
-        run.run()
-        ends.append(network.state_dict())
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-
-
 def test_each_micro_batch_of_a_window_has_a_lesson_and_the_last_is_heard(trainer: Build) -> None:
     curriculum = Curriculum(real_weight=0.3, lesson_weight=0.6)
     run = trainer(network=smooth_student(), curriculum=curriculum, accumulation_steps=2)
@@ -269,8 +246,9 @@ def signals(build: Build, hypergradient: Hypergradient, **options: Any) -> list[
     found: list[Tensor] = []
 
     class Noting(Hypergradient):
-        watch = staticmethod(hypergradient.watch)  # type: ignore[assignment]
-        reads = staticmethod(hypergradient.reads)  # type: ignore[assignment]
+        record_head = staticmethod(hypergradient.record_head)  # type: ignore[assignment]
+        choose = staticmethod(hypergradient.choose)  # type: ignore[assignment]
+        required_parameters = staticmethod(hypergradient.required_parameters)  # type: ignore[assignment]
 
         def __call__(self, lessons: Sequence[Any], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
             result = hypergradient(lessons, look_ahead)
@@ -284,11 +262,16 @@ def signals(build: Build, hypergradient: Hypergradient, **options: Any) -> list[
     return found
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
-    "hypergradient",
-    [HeadHypergradient(), ExactHypergradient(), ForwardHypergradient(), FiniteDifferenceHypergradient()],
-    ids=lambda estimator: type(estimator).__name__,
+    ("hypergradient", "dtype"),
+    [
+        (HeadHypergradient(), torch.bfloat16),
+        (HeadHypergradient(), torch.float16),
+        (ExactHypergradient(), torch.bfloat16),
+        (ForwardHypergradient(), torch.float16),
+        (FiniteDifferenceHypergradient(), torch.bfloat16),
+        (FiniteDifferenceHypergradient(), torch.float16),
+    ],
 )
 def test_the_hypergradient_points_where_that_of_single_precision_does(
     hypergradient: Hypergradient, dtype: torch.dtype, trainer: Build

@@ -109,12 +109,13 @@ def test_lessons_that_help_keep_their_weight(seed: int) -> None:
 
 
 @pytest.mark.gate
-def test_lessons_from_unlabeled_images_are_guarded_as_others(seed: int = 0) -> None:
+@pytest.mark.parametrize(("teacher", "epochs", "low", "high"), [(policy, 3, 1.0, 1.0), (NoiseTeacher, 5, 0.0, 0.1)])
+def test_lessons_from_unlabeled_images_are_guarded_as_others(
+    teacher: Callable[[], Teacher], epochs: int, low: float, high: float
+) -> None:
     unlabeled = [image for image, _ in DataLoader([(i["image"], 0) for i in stripes(128, 7)], batch_size=8)]
-    weights, _ = train(seed, policy(), guarded=True, epochs=4, unlabeled_data_loader=unlabeled)
-    assert weights == [1.0] * 4
-    weights, _ = train(seed, NoiseTeacher(), guarded=True, unlabeled_data_loader=unlabeled)
-    assert weights[4] <= 0.1
+    weights, _ = train(0, teacher(), guarded=True, epochs=epochs, unlabeled_data_loader=unlabeled)
+    assert low <= weights[-1] <= high
 
 
 def validated(guard: HarmGuard, evaluator: Engine, scores: Sequence[float]) -> list[float]:

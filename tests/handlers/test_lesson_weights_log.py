@@ -50,6 +50,19 @@ def propose_several(images: Tensor) -> tuple[Tensor, Tensor]:
     return (bright > torch.tensor([0.2, 0.6, 2.0])).float(), torch.ones(len(images))
 
 
+def unlabeled(proposal: Any = propose) -> dict[str, Any]:
+    loader = torch.utils.data.DataLoader(UNLABELED, batch_size=2)  # type: ignore[arg-type]
+    return {"weighting": ByBrightness(), "unlabeled_data_loader": loader, "label_proposal": proposal}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The rows of each picture, in place of drawing them."""
+    pages: list[Any] = []
+    monkeypatch.setattr(module, "image_sheet", lambda rows, *_: pages.append(rows) or b"")
+    return pages
+
+
 def several_labels() -> dict[str, Any]:
     """What a trainer takes for images of several labels; a quarter of them has none."""
     numbers = torch.Generator().manual_seed(1)
@@ -64,8 +77,7 @@ def several_labels() -> dict[str, Any]:
         "optimizer": torch.optim.SGD(network.parameters(), 0.1),
         "loss_function": nn.BCEWithLogitsLoss(),
         "teacher": PolicyTeacher(2, 1, 3),
-        "unlabeled_data_loader": torch.utils.data.DataLoader(UNLABELED, batch_size=2),  # type: ignore[arg-type]
-        "label_proposal": propose_several,
+        **unlabeled(propose_several),
     }
 
 
@@ -76,12 +88,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def test_means_and_shares_of_zero_are_written_by_origin_and_class(make_trainer: Any, tmp_path: Path) -> None:
     keep = Keep()
-    make_trainer(
-        [LessonWeightsLog(tmp_path, ["healthy", "ill"]), keep],
-        weighting=ByBrightness(),
-        unlabeled_data_loader=torch.utils.data.DataLoader(UNLABELED, batch_size=2),  # type: ignore[arg-type]
-        label_proposal=propose,
-    ).run()
+    make_trainer([LessonWeightsLog(tmp_path, ["healthy", "ill"]), keep], **unlabeled()).run()
     written = rows(tmp_path)
     assert [row["epoch"] for row in written] == ["1", "2"]
     assert float(written[0]["mean_proposed"]) == pytest.approx((0.7 + 0.9 + 1.0) / 6)
@@ -99,7 +106,7 @@ def test_an_image_of_several_labels_counts_under_each_and_one_of_none_under_none
     make_trainer: Any, tmp_path: Path
 ) -> None:
     names, keep = ["nodule", "mass", "hernia"], Keep()
-    make_trainer([LessonWeightsLog(tmp_path, names), keep], weighting=ByBrightness(), **several_labels()).run()
+    make_trainer([LessonWeightsLog(tmp_path, names), keep], **several_labels()).run()
     first = keep.lessons[: len(keep.lessons) // 2]
     images = [pair for lesson in first for pair in zip(lesson.weights.tolist(), lesson.labels.tolist(), strict=True)]  # type: ignore[union-attr]
     assert {sum(labels) for _, labels in images} == {0, 1, 2}
@@ -129,12 +136,10 @@ def test_one_logit_has_two_classes(make_trainer: Any, tmp_path: Path) -> None:
 
 
 def test_pictures_show_an_image_of_several_labels_under_each(
-    make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_trainer: Any, tmp_path: Path, drawn: list[Any]
 ) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr(module, "image_sheet", lambda rows, *_: drawn.append(rows) or b"")
     log = LessonWeightsLog(tmp_path, ["nodule", "mass", "hernia"], per_class=2)
-    make_trainer([log], weighting=ByBrightness(), max_epochs=1, **several_labels()).run()
+    make_trainer([log], max_epochs=1, **several_labels()).run()
     shown = {row.name: row.blocks[0].flatten(1).mean(1).tolist() for row in drawn[0]}
     # No row of a label that no image has; the darkest image has no label.
     assert shown == {
@@ -145,17 +150,8 @@ def test_pictures_show_an_image_of_several_labels_under_each(
     }
 
 
-def test_the_proposed_images_at_both_ends_are_drawn(
-    make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr(module, "image_sheet", lambda rows, *_: drawn.append(rows) or b"")
-    make_trainer(
-        [LessonWeightsLog(tmp_path, per_class=2, interval=2)],
-        weighting=ByBrightness(),
-        unlabeled_data_loader=torch.utils.data.DataLoader(UNLABELED, batch_size=2),  # type: ignore[arg-type]
-        label_proposal=propose,
-    ).run()
+def test_the_proposed_images_at_both_ends_are_drawn(make_trainer: Any, tmp_path: Path, drawn: list[Any]) -> None:
+    make_trainer([LessonWeightsLog(tmp_path, per_class=2, interval=2)], **unlabeled()).run()
     (grid,) = drawn
     assert [file.name for file in (tmp_path / "weights").iterdir()] == ["epoch_0002.png"]
     assert [row.name for row in grid] == ["1, highest: 0.9 to 1", "1, lowest: 0 to 0"]

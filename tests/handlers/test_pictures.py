@@ -56,7 +56,7 @@ class Evaluated:
         return batch
 
 
-@pytest.mark.parametrize("names", [("$\\frac$", "b"), ("bad\udcff", "=1"), ("<b>", "$$")])
+@pytest.mark.parametrize("names", [("$\\frac$", "<b>"), ("bad\udcff", "=1")])
 def test_a_run_with_such_classes_comes_to_its_end_with_all_its_files(
     names: tuple[str, str], make_trainer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines import SupervisedEvaluator
 from monai.engines.utils import default_prepare_batch
 from monai.handlers import ValidationHandler
 from monai.transforms import Compose, RandAdjustContrastd, RandFlipd
@@ -24,6 +24,7 @@ from monai_gmcl.handlers import CheckpointKeeper, PolicyLog
 from monai_gmcl.handlers.epoch_table import OperationTable
 
 LOGGER = "monai_gmcl.handlers.policy_log"
+HEADER = "epoch,operation,low,high,unit,probability,share,effect,standard_error,turned_down"
 
 
 class Bright(nn.Module):
@@ -47,29 +48,30 @@ def images_of(n, dims=2, seed=0):
     ]
 
 
-def validation_of(network, data=None, **options):
-    loader = DataLoader(images_of(400) if data is None else data, batch_size=80)
-    return SupervisedEvaluator(torch.device("cpu"), loader, network, **options)
-
-
 def frozen(include=("flip", "brightness"), dims=2, **options):
     teacher = PolicyTeacher(dims, 1, 2, include=include, **options)
     return {"teacher": teacher, "teacher_optimizer": None}
 
 
-def run(make_trainer, log, evaluator=None, network=None, **arguments):
-    network = Bright() if network is None else network
-    handlers = [log] if evaluator is None else [log, ValidationHandler(1, evaluator, epoch_level=True)]
-    arguments = {**frozen(), **arguments}
-    trainer = make_trainer(
-        handlers,
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), 0.0),
-        train_data_loader=arguments.pop("train_data_loader", DataLoader(images_of(12), batch_size=4)),
-        **arguments,
-    )
-    trainer.run()
-    return trainer
+@pytest.fixture
+def logged(make_trainer, tmp_path):
+    """Train a student beside a PolicyLog, validated on unseen images if there are any; return the table's rows."""
+
+    def run(unseen=None, interval=1, writer=None, student=None, prepare=default_prepare_batch, **arguments):
+        student = student or Bright()
+        evaluator = None
+        if unseen is not None:
+            evaluator = SupervisedEvaluator("cpu", DataLoader(unseen, batch_size=80), student, prepare_batch=prepare)
+        handlers = [PolicyLog(tmp_path, writer, evaluator)]
+        if evaluator is not None:
+            handlers.append(ValidationHandler(interval, evaluator, epoch_level=True))
+        optimizer = torch.optim.SGD(student.parameters(), 0.0)
+        data = DataLoader(images_of(12), batch_size=4)
+        given = {"network": student, "optimizer": optimizer, "train_data_loader": data, "max_epochs": 1, **frozen()}
+        make_trainer(handlers, **{**given, **arguments}).run()
+        return read(tmp_path)
+
+    return run
 
 
 def read(folder):
@@ -85,18 +87,7 @@ def test_each_epoch_has_a_row_of_each_operation_with_what_was_learned_by_then(ma
     trainer.run()
     with open(tmp_path / "policy.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [
-        "epoch",
-        "operation",
-        "low",
-        "high",
-        "unit",
-        "probability",
-        "share",
-        "effect",
-        "standard_error",
-        "turned_down",
-    ]
+    assert ",".join(rows[0]) == HEADER
     assert [(int(row["epoch"]), row["operation"]) for row in rows] == [
         (e + 1, name) for e in range(3) for name in policies[e]
     ]
@@ -108,27 +99,18 @@ def test_each_epoch_has_a_row_of_each_operation_with_what_was_learned_by_then(ma
     assert policies[0] != policies[2]
 
 
-def test_what_was_turned_down_is_marked(make_trainer, tmp_path):
+def test_what_was_turned_down_is_marked(logged):
     arguments = frozen(("flip", "brightness", "gamma"))
     with torch.no_grad():
         arguments["teacher"].log_odds[0], arguments["teacher"].log_share[0] = -1.0, -0.6
-    run(make_trainer, PolicyLog(tmp_path), **arguments, max_epochs=1)
-    assert {name: row["turned_down"] for (_, name), row in read(tmp_path).items()} == {
-        "flip": True,
-        "brightness": False,
-        "gamma": False,
-    }
-    assert read(tmp_path)[1, "brightness"]["turned_down"] is False
+    marks = {name: row["turned_down"] for (_, name), row in logged(**arguments).items()}
+    assert marks == {"flip": True, "brightness": False, "gamma": False} and marks["brightness"] is False
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_on_unseen_images_the_effect_is_what_the_operation_adds_to_the_error(make_trainer, tmp_path, dims):
-    student = Bright()
+def test_on_unseen_images_the_effect_is_what_the_operation_adds_to_the_error(logged, dims):
     data = images_of(400, dims)
-    evaluator, train = validation_of(student, data), DataLoader(images_of(12, dims), batch_size=4)
-    log = PolicyLog(tmp_path, evaluator=evaluator)
-    run(make_trainer, log, evaluator, student, train_data_loader=train, max_epochs=1, **frozen(dims=dims))
-    rows = read(tmp_path)
+    rows = logged(data, train_data_loader=DataLoader(images_of(12, dims), batch_size=4), **frozen(dims=dims))
     # By hand: the mean over all amounts of the range of what they add to 1 - p(label).
     images = torch.stack([item["image"] for item in data]).double()
     sign = 1 - 2 * torch.tensor([item["label"] for item in data])
@@ -144,11 +126,9 @@ def test_on_unseen_images_the_effect_is_what_the_operation_adds_to_the_error(mak
     assert abs(rows[1, "flip"]["effect"]) < 3 * rows[1, "flip"]["standard_error"]
 
 
-def test_that_the_image_is_hard_itself_does_not_count(make_trainer, tmp_path):
-    student, wrong = Bright(), [{**item, "label": 1 - item["label"]} for item in images_of(400)[:200]]
-    evaluator = validation_of(student, images_of(400)[200:] + wrong)
-    run(make_trainer, PolicyLog(tmp_path, evaluator=evaluator), evaluator, student, max_epochs=1, **frozen(("flip",)))
-    row = read(tmp_path)[1, "flip"]
+def test_that_the_image_is_hard_itself_does_not_count(logged):
+    wrong = [{**item, "label": 1 - item["label"]} for item in images_of(400)[:200]]
+    row = logged(images_of(400)[200:] + wrong, **frozen(("flip",)))[1, "flip"]
     assert abs(row["effect"]) < 1e-6 and row["standard_error"] < 1e-6
 
 
@@ -165,19 +145,16 @@ def test_without_an_evaluator_effects_are_those_of_the_lessons(make_trainer, tmp
             p = 1 - lesson.outputs.detach().double().softmax(1)[torch.arange(len(lesson)), lesson.labels]
             seen.append((gates < 0.5, p))
 
-    arguments = frozen(("flip", "brightness", "noise"))
-    log = PolicyLog(tmp_path)
     network = Bright()
-    trainer = make_trainer(
-        [log, Recorder()],
+    make_trainer(
+        [PolicyLog(tmp_path), Recorder()],
         max_epochs=1,
         train_data_loader=DataLoader(images_of(48), batch_size=6),
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), 0.1),
         curriculum=Curriculum(difficulty=1.0),
-        **arguments,
-    )
-    trainer.run()
+        **frozen(("flip", "brightness", "noise")),
+    ).run()
     acts, errors = (torch.cat(parts).numpy() for parts in zip(*seen, strict=True))
     design = np.column_stack([np.ones(48), acts])
     expected = np.linalg.lstsq(design, errors, rcond=None)[0][1:]
@@ -203,7 +180,7 @@ def course(make_trainer, handlers_of):
     torch.manual_seed(0), random.seed(0)
     np.random.seed(0)  # noqa: NPY002 (the global stream is what is watched)
     student = Untouched()
-    evaluator = validation_of(student, images_of(24))
+    evaluator = SupervisedEvaluator("cpu", DataLoader(images_of(24), batch_size=80), student)
     metrics = []
     evaluator.add_event_handler(
         Events.ITERATION_COMPLETED, lambda e: metrics.append([item["pred"] for item in e.state.output])
@@ -237,19 +214,18 @@ def fail(engine):
 
 
 def test_a_resumed_run_writes_the_rows_of_one_that_was_not_interrupted(make_trainer, tmp_path):
-    def make(folder, epochs, resume=False, stop=None):
+    def make(folder, resume=False, stop=None):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
         log = PolicyLog(folder)
-        keeper = CheckpointKeeper(
-            tmp_path / "checkpoints", {"policy_log": log}, interval=1, epoch_level=False, resume=resume
-        )
+        checkpoints, every = tmp_path / "checkpoints", {"interval": 4, "epoch_level": False}
+        keeper = CheckpointKeeper(checkpoints, {"policy_log": log}, **every, resume=resume)
         trainer = make_trainer(
             [log, *([keeper] if resume or stop else [])],
             network=network,
             optimizer=torch.optim.SGD(network.parameters(), 0.1),
-            train_data_loader=DataLoader(images_of(40), batch_size=4),
-            max_epochs=epochs,
+            train_data_loader=DataLoader(images_of(24), batch_size=4),
+            max_epochs=2,
             teacher=PolicyTeacher(2, 1, 2, include=["flip", "gamma", "noise"]),
         )
         if stop:
@@ -257,48 +233,29 @@ def test_a_resumed_run_writes_the_rows_of_one_that_was_not_interrupted(make_trai
         return trainer
 
     (tmp_path / "whole").mkdir(), (tmp_path / "parts").mkdir()
-    make(tmp_path / "whole", 3).run()
+    make(tmp_path / "whole").run()
     with pytest.raises(RuntimeError, match="stop"):
-        make(tmp_path / "parts", 3, stop=16).run()
-    make(tmp_path / "parts", 3, resume=True).run()
+        make(tmp_path / "parts", stop=9).run()
+    make(tmp_path / "parts", resume=True).run()
     assert (tmp_path / "parts/policy.csv").read_bytes() == (tmp_path / "whole/policy.csv").read_bytes()
     rows = read(tmp_path / "whole")
-    assert len(rows) == 9 and all(np.isfinite(row["effect"]) for row in rows.values())
+    assert len(rows) == 6 and all(np.isfinite(row["effect"]) for row in rows.values())
 
 
-def test_an_epoch_without_validation_has_no_effects(make_trainer, tmp_path):
-    student = Bright()
-    evaluator = validation_of(student)
-    log = PolicyLog(tmp_path, evaluator=evaluator)
-    make_trainer(
-        [log, ValidationHandler(2, evaluator, epoch_level=True)],
-        network=student,
-        optimizer=torch.optim.SGD(student.parameters(), 0.0),
-        train_data_loader=DataLoader(images_of(12), batch_size=4),
-        max_epochs=3,
-        **frozen(),
-    ).run()
-    assert [np.isfinite(read(tmp_path)[epoch, "brightness"]["effect"]) for epoch in (1, 2, 3)] == [False, True, False]
+def test_an_epoch_without_validation_has_no_effects(logged):
+    rows = logged(images_of(80), interval=2, max_epochs=3)
+    assert [np.isfinite(rows[epoch, "brightness"]["effect"]) for epoch in (1, 2, 3)] == [False, True, False]
 
 
-def test_while_no_lesson_is_set_there_are_no_effects_and_the_log_says_so(make_trainer, tmp_path, caplog):
-    student = Bright()
-    evaluator = validation_of(student)
-    run(
-        make_trainer,
-        PolicyLog(tmp_path, evaluator=evaluator),
-        evaluator,
-        student,
-        curriculum=Curriculum(difficulty=0.0),
-    )
-    assert all(np.isnan(row["effect"]) for row in read(tmp_path).values())
+def test_while_no_lesson_is_set_there_are_no_effects_and_the_log_says_so(logged, caplog):
+    rows = logged(images_of(80), curriculum=Curriculum(difficulty=0.0))
+    assert all(np.isnan(row["effect"]) for row in rows.values())
     assert "policy.csv has no effects" in caplog.text
 
 
 @pytest.mark.parametrize("labels", [torch.eye(2), torch.tensor([[0.0, 1.0], [1.0, 1.0]])])
-def test_several_labels_and_further_arguments_of_the_student_are_followed(make_trainer, tmp_path, labels):
-    student = Bright()
-    shifts = []
+def test_several_labels_and_further_arguments_of_the_student_are_followed(logged, labels):
+    student, shifts = Bright(), []
     student.register_forward_pre_hook(lambda module, args: shifts.append(args[1] if len(args) > 1 else None))
 
     def prepare(batch, device, non_blocking=False, **options):
@@ -306,19 +263,10 @@ def test_several_labels_and_further_arguments_of_the_student_are_followed(make_t
         return images, target, (0.25,), {}
 
     data = [{**item, "label": labels[item["label"]]} for item in images_of(80)]
-    evaluator = validation_of(student, data, prepare_batch=prepare)
-    train = DataLoader(data[:8], batch_size=4)
-    run(
-        make_trainer,
-        PolicyLog(tmp_path, evaluator=evaluator),
-        evaluator,
-        student,
-        train_data_loader=train,
-        loss_function=nn.BCEWithLogitsLoss(),
-        max_epochs=1,
-    )
+    train = {"train_data_loader": DataLoader(data[:8], batch_size=4), "loss_function": nn.BCEWithLogitsLoss()}
+    rows = logged(data, student=student, prepare=prepare, **train)
     assert shifts[-2:] == [0.25, 0.25]
-    assert np.isfinite(read(tmp_path)[1, "brightness"]["effect"])
+    assert np.isfinite(rows[1, "brightness"]["effect"])
 
 
 @pytest.mark.parametrize(
@@ -329,30 +277,26 @@ def test_several_labels_and_further_arguments_of_the_student_are_followed(make_t
         ({"noise": 2}, "turned down: noise"),
     ],
 )
-def test_at_the_end_one_line_names_what_was_turned_down(make_trainer, tmp_path, caplog, down, line):
+def test_at_the_end_one_line_names_what_was_turned_down(logged, caplog, down, line):
     arguments = frozen(("flip", "gamma", "noise"))
     with torch.no_grad():
         for name in down:
             parameter, place = {"flip": ("log_odds", 0), "gamma": ("log_share", 0), "noise": ("log_share", 1)}[name]
             getattr(arguments["teacher"], parameter)[place] = -2.0
     with caplog.at_level(logging.INFO, logger=LOGGER):
-        run(make_trainer, PolicyLog(tmp_path), **arguments)
+        logged(**arguments)
     assert [record.message for record in caplog.records if record.name == LOGGER] == [line]
 
 
-def test_real_images_that_are_changed_by_what_was_turned_down_are_warned_of_once(make_trainer, tmp_path, caplog):
+def test_real_images_that_are_changed_by_what_was_turned_down_are_warned_of_once(logged, caplog):
     arguments = frozen(("flip", "gamma"))
     with torch.no_grad():
         arguments["teacher"].log_odds.fill_(-2.0)
     transform = Compose([RandFlipd("image", 0.5), RandAdjustContrastd("image", 0.5)])
-    run(
-        make_trainer,
-        PolicyLog(tmp_path),
-        **arguments,
-        train_data_loader=DataLoader(Dataset(images_of(12), transform), batch_size=4),
-    )
+    train = DataLoader(Dataset(images_of(12), transform), batch_size=4)
+    logged(**arguments, train_data_loader=train, max_epochs=2)
     warned = [record.message for record in caplog.records if record.name == LOGGER and record.levelname == "WARNING"]
-    assert warned == ["flip was turned down, but RandFlipd flips the real images: remove it."]
+    assert len(warned) == 1 and "RandFlipd flips the real images: remove it" in warned[0]
 
 
 class Writer:
@@ -363,25 +307,20 @@ class Writer:
         self.scalars[tag, step] = value
 
 
-def test_shares_and_known_effects_go_to_tensorboard(make_trainer, tmp_path):
-    student, writer = Bright(), Writer()
-    evaluator = validation_of(student)
-    run(make_trainer, PolicyLog(tmp_path, writer, evaluator), evaluator, student, max_epochs=2)
-    rows = read(tmp_path)
+def test_shares_and_known_effects_go_to_tensorboard(logged):
+    writer = Writer()
+    rows = logged(images_of(80), writer=writer, max_epochs=2)
     expected = {
         (f"policy_{key}/{name}", epoch): rows[epoch, name][key] for epoch, name in rows for key in ("share", "effect")
     }
     assert writer.scalars == pytest.approx(expected)
 
 
-def test_a_student_that_gives_no_number_does_not_end_the_run(make_trainer, tmp_path, caplog):
-    student = Bright()
+def test_a_student_that_gives_no_number_does_not_end_the_run(logged, caplog):
     data = images_of(80)
     data[3] = {**data[3], "image": torch.full((1, 6, 6), torch.nan)}
-    evaluator = validation_of(student, data)
-    run(make_trainer, PolicyLog(tmp_path, evaluator=evaluator), evaluator, student, max_epochs=1)
+    assert np.isfinite(logged(data)[1, "brightness"]["effect"])
     assert "leave out 1 images on which the student gave no number" in caplog.text
-    assert np.isfinite(read(tmp_path)[1, "brightness"]["effect"])
 
 
 def test_for_other_teachers_nothing_is_written(make_trainer, tmp_path):
@@ -390,31 +329,14 @@ def test_for_other_teachers_nothing_is_written(make_trainer, tmp_path):
 
 
 def test_engines_and_evaluators_of_another_kind_are_refused(tmp_path):
-    student = Bright()
-    trainer = SupervisedTrainer(
-        torch.device("cpu"),
-        1,
-        DataLoader(images_of(4)),
-        student,
-        torch.optim.SGD(student.parameters(), 0.1),
-        nn.CrossEntropyLoss(),
-    )
-    with pytest.raises(ConfigurationError, match="got a SupervisedTrainer without a teacher; expected a GMCLTrainer"):
-        PolicyLog(tmp_path).attach(trainer)
-    with pytest.raises(
-        ConfigurationError, match="got the evaluator Engine; expected a monai.engines.SupervisedEvaluator"
-    ):
-        PolicyLog(tmp_path, evaluator=Engine(lambda engine, batch: None))
+    engine = Engine(lambda engine, batch: None)
+    with pytest.raises(ConfigurationError, match="got a Engine without a teacher; expected a GMCLTrainer"):
+        PolicyLog(tmp_path).attach(engine)
+    with pytest.raises(ConfigurationError, match="got the evaluator Engine; expected a monai.engines.Supervised"):
+        PolicyLog(tmp_path, evaluator=engine)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "epoch,loss\n1,0.5\n",
-        "",
-        "epoch,operation,low,high,unit,probability,share,effect,standard_error,turned_down\n1,flip,x,1,rad,1,1,,,0\n",
-    ],
-)
+@pytest.mark.parametrize("content", ["epoch,loss\n1,0.5\n", "", f"{HEADER}\n1,flip,x,1,rad,1,1,,,0\n"])
 def test_a_foreign_file_is_refused_before_the_run(make_trainer, tmp_path, content):
     (tmp_path / "policy.csv").write_text(content)
     with pytest.raises(DataError, match=r"policy\.csv"):

@@ -89,28 +89,27 @@ def pictures(page: str) -> dict[str, Image.Image]:
     return {html.unescape(alt): Image.open(io.BytesIO(base64.b64decode(data))) for data, alt in found}
 
 
-def test_the_page_shows_all_that_one_wants_to_look_at(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with three classes."""
+    folder = tmp_path_factory.mktemp("report")
     names = ["no <change>", "lesion", "other"]
-    page = run(tmp_path, torch.arange(9) % 3, 3, class_names=names, settings={"data": "drawn", "size": 12})
+    run(folder, torch.arange(9) % 3, 3, class_names=names, settings={"data": "drawn", "size": 12})
+    return folder / "report.html"
+
+
+def test_the_page_shows_all_that_one_wants_to_look_at(shown: Path) -> None:
+    page = shown.read_text(encoding="utf-8")
     assert [html.unescape(title) for title in re.findall(r"<h2[^>]*>([^<]+)</h2>", page)] == PARTS
     assert "Could not be made" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
-    shown = pictures(page)
-    assert [alt.split(":")[0].split(",")[0] for alt in shown] == [
-        "Confusion matrix",
-        "Reliability",
-        "Curves by epoch",
-        "Epoch 1",
-        "Epoch 2",
-        "Validation images",
+    found = pictures(page)
+    assert [re.split("[:,]", alt)[0] for alt in found] == [
+        *("Confusion matrix", "Reliability", "Curves by epoch", "Epoch 1", "Epoch 2", "Validation images")
     ]
-    assert all(min(picture.size) > 200 for picture in shown.values())
-    assert "no &lt;change&gt;" in page
+    assert all(min(picture.size) > 200 for picture in found.values())
     for told in (
-        "2 epochs of 3 iterations, seed 0",
-        "AdamW, learning rate 0.001",
-        "PolicyTeacher",
-        "drawn",
-        "brightness",
+        *("no &lt;change&gt;", "2 epochs of 3 iterations, seed 0", "AdamW, learning rate 0.001", "PolicyTeacher"),
+        *("drawn", "brightness", "Attach a PolicyLog", "with the last weights. Not for diagnosis"),
     ):
         assert told in page
     assert "with the last checkpoint. Not for diagnosis" in page
@@ -129,9 +128,9 @@ def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:
     assert cells[:3] == [("0", "4", "8", "1.000"), ("1", "4", "0", "0.000"), ("all", "8", "8", "0.500")]
 
 
-@pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize(
-    ("labels", "outputs"), [((torch.arange(8) % 2).float()[:, None], 1), (torch.eye(4).repeat(2, 1), 4)]
+    ("labels", "outputs", "dims"),
+    [((torch.arange(8) % 2).float()[:, None], 1, 3), (torch.eye(4).repeat(2, 1), 4, 2)],
 )
 def test_one_logit_several_labels_and_volumes_are_reported_too(
     labels: Tensor, outputs: int, dims: int, tmp_path: Path
@@ -162,8 +161,12 @@ def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_
         teacher.log_share[:] = torch.tensor([0.0, -3.0, 0.4])  # zoom, gamma, noise
     teacher.requires_grad_(False)
     logs = [PolicyLog(tmp_path, evaluator=evaluator), ValidationHandler(1, evaluator, epoch_level=True)]
-    page = run(tmp_path, labels, 2, student=student, evaluator=evaluator, teacher=teacher, logs=logs, frozen=True)
+    train = DataLoader(Dataset(items(40, labels, 2), RandFlipd("image", 0.5)), batch_size=4)
+    page = run(
+        tmp_path, labels, 2, student=student, evaluator=evaluator, teacher=teacher, logs=logs, frozen=True, train=train
+    )
     assert "Could not be made" not in page
+    assert "flip was turned down, but RandFlipd flips the real images" in html.unescape(page)
     assert "Turned down (share below 1/2): flip, gamma." in page
     (alt,) = [alt for alt in pictures(page) if alt.startswith("Share of each operation by epoch")]
     assert alt.endswith("At the end turned down: flip, gamma") and min(pictures(page)[alt].size) > 200
@@ -176,16 +179,6 @@ def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_
         assert shown[5] == ("–" if math.isnan(row["effect"]) else f"{row['effect']:+.3f}")
         assert shown[7] == ("turned down" if row["operation"] in ("flip", "gamma") else "")
     assert "measured in epoch" in page and "Attach a PolicyLog" not in page
-
-
-def test_it_warns_of_real_images_that_are_changed_by_what_was_turned_down(tmp_path: Path) -> None:
-    teacher = PolicyTeacher(2, 1, 2, include=["flip", "noise"]).requires_grad_(False)
-    with torch.no_grad():
-        teacher.log_odds.fill_(-3.0)
-    train = DataLoader(Dataset(items(8, torch.arange(8) % 2, 2), RandFlipd("image", 0.5)), batch_size=4)
-    page = run(tmp_path, torch.arange(8) % 2, 2, teacher=teacher, frozen=True, train=train)
-    assert "flip was turned down, but RandFlipd flips the real images: remove it." in html.unescape(page)
-    assert "Attach a PolicyLog for the effects" in html.unescape(page)
 
 
 def test_the_heat_map_says_in_words_what_it_shows() -> None:
@@ -217,9 +210,8 @@ def test_confusion_and_reliability_say_in_words_what_they_show() -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not rendered")
 @pytest.mark.parametrize("width", [1280, 500])
-def test_the_page_renders_without_errors_and_without_overflow(width: int, tmp_path: Path) -> None:
-    run(tmp_path, torch.arange(9) % 3, 3)
-    shot, log = render(tmp_path / "report.html", tmp_path, width)
+def test_the_page_renders_without_errors_and_without_overflow(width: int, shown: Path, tmp_path: Path) -> None:
+    shot, log = render(shown, tmp_path, width)
     assert shot.size == (width, 3000) and len(shot.convert("L").getcolors() or range(256)) > 50
     assert not [line for line in log.splitlines() if "CONSOLE" in line]
 
@@ -227,17 +219,9 @@ def test_the_page_renders_without_errors_and_without_overflow(width: int, tmp_pa
 def render(page: Path, folder: Path, width: int) -> tuple[Image.Image, str]:
     """Return a screenshot of headless Chromium, and what it said."""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
-    flags += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--enable-logging=stderr",
-    ]
-    flags += [
-        f"--user-data-dir={folder / 'profile'}",
-        f"--window-size={width},3000",
-        f"--screenshot={folder / 's.png'}",
-    ]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags += ["--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}"]
+    flags += [f"--window-size={width},3000", f"--screenshot={folder / 's.png'}"]
     assert CHROMIUM is not None
     ran = subprocess.run([CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -91,24 +90,29 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Filled by the first test that needs it: the files of a run that nothing has stopped."""
-    return {}
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run that nothing has stopped."""
+    return tmp_path_factory.mktemp("uninterrupted") / "run"
 
 
-def assert_as_uninterrupted(make_trainer: Make, folder: Path, whole: dict[str, bytes]) -> None:
-    if not whole:
-        with_files(make_trainer, folder.parent / "whole").run()
-        whole |= files(folder.parent / "whole")
-        assert {"report.html", "curves.png", "model.pt", "weights/epoch_0002.png"} <= set(whole)
-    found = files(folder)
-    assert set(found) == set(whole)
-    assert [name for name in whole if found[name] != whole[name]] == []
+@pytest.fixture
+def whole(place: Path, make_trainer: Make) -> Path:
+    """The same folder, filled."""
+    if not place.exists():
+        with_files(make_trainer, place).run()
+        assert {"report.html", "curves.png", "model.pt", "weights/epoch_0002.png"} <= set(files(place))
+    return place
 
 
-@pytest.mark.parametrize("iterations", [(2,), (3,), (6,), (1, 2, 4, 5)])
+def assert_same_files(folder: Path, whole: Path) -> None:
+    found, wanted = files(folder), files(whole)
+    assert set(found) == set(wanted)
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+@pytest.mark.parametrize("iterations", [(1, 3), (2, 5, 6)])
 def test_a_run_that_is_told_to_end_and_resumed_leaves_the_same_files(
-    iterations: tuple[int, ...], make_trainer: Make, tmp_path: Path, uninterrupted: dict[str, bytes]
+    iterations: tuple[int, ...], make_trainer: Make, tmp_path: Path, whole: Path
 ) -> None:
     for iteration in iterations:
         run = with_files(make_trainer, tmp_path / "cut", resume=True)
@@ -116,12 +120,12 @@ def test_a_run_that_is_told_to_end_and_resumed_leaves_the_same_files(
         with pytest.raises(SystemExit):
             run.run()
     with_files(make_trainer, tmp_path / "cut", resume=True).run()
-    assert_as_uninterrupted(make_trainer, tmp_path / "cut", uninterrupted)
+    assert_same_files(tmp_path / "cut", whole)
 
 
 @pytest.mark.parametrize("handler", [CurvesHandler, TeacherSaver, RunReport])
 def test_a_run_that_ends_after_its_last_checkpoint_is_brought_to_its_end(
-    handler: type, make_trainer: Make, tmp_path: Path, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    handler: type, make_trainer: Make, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         name = {CurvesHandler: "_draw", TeacherSaver: "_save", RunReport: "_write"}[handler]
@@ -136,20 +140,19 @@ def test_a_run_that_ends_after_its_last_checkpoint_is_brought_to_its_end(
         with pytest.raises(KeyboardInterrupt):
             with_files(make_trainer, tmp_path / "cut").run()
     with_files(make_trainer, tmp_path / "cut", resume=True).run()
-    assert_as_uninterrupted(make_trainer, tmp_path / "cut", uninterrupted)
+    assert_same_files(tmp_path / "cut", whole)
 
 
+@pytest.mark.parametrize("epochs", [2, 1])
 def test_a_finished_run_that_is_resumed_changes_no_file(
-    make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    epochs: int, make_trainer: Make, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with_files(make_trainer, tmp_path).run()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    for epochs in (2, 1):
-        resumed = with_files(make_trainer, tmp_path, resume=True, max_epochs=epochs)
-        resumed.run()
-        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
-        assert resumed.state.iteration == 6
-        assert "has come to its end in epoch 2, iteration 6: nothing is left to do" in caplog.text
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
+    resumed = with_files(make_trainer, whole, resume=True, max_epochs=epochs)
+    resumed.run()
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == before
+    assert resumed.state.iteration == 6
+    assert "has come to its end in epoch 2, iteration 6: nothing is left to do" in caplog.text
 
 
 def test_a_run_that_a_handler_has_ended_early_stays_ended(make_trainer: Make, tmp_path: Path) -> None:
@@ -222,24 +225,25 @@ def test_settings_that_are_given_are_compared(make_trainer: Make, tmp_path: Path
 
 
 def test_what_a_resumed_run_can_change_is_named_and_taken(
-    make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    make_trainer([CheckpointKeeper(tmp_path)]).run()
-    changes = {"curriculum": Curriculum(lesson_weight=0.25), "loss_function": nn.CrossEntropyLoss(label_smoothing=0.1)}
-    longer = make_trainer([CheckpointKeeper(tmp_path, resume=True)], max_epochs=3, **changes)
-    longer.run()
-    assert longer.state.curriculum["lesson_weight"] == 0.25
-    assert "goes on otherwise than it began: loss_function.label_smoothing was 0.0, is now 0.1; " in caplog.text
-    assert "lesson_weight was" in caplog.text
-
-
-def test_other_library_versions_are_named(
     make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_trainer([CheckpointKeeper(tmp_path)]).run()
+    make_trainer([CurriculumLog(tmp_path), CheckpointKeeper(tmp_path / "run")]).run()
     monkeypatch.setattr("monai.__version__", "9.9")
-    make_trainer([CheckpointKeeper(tmp_path, resume=True)], max_epochs=3).run()
-    assert "versions.monai was " in caplog.text and "is now '9.9'" in caplog.text
+    changes = {"curriculum": Curriculum(lesson_weight=0.25), "loss_function": nn.CrossEntropyLoss(label_smoothing=0.1)}
+    handlers = [ImageGridHandler(tmp_path), CheckpointKeeper(tmp_path / "run", resume=True)]
+    longer = make_trainer(handlers, max_epochs=3, **changes)
+    longer.run()
+    assert longer.state.curriculum["lesson_weight"] == 0.25
+    for told in (
+        *(
+            "loss_function.label_smoothing was 0.0, is now 0.1",
+            "lesson_weight was",
+            "versions.monai was ",
+            "is now '9.9'",
+        ),
+        *("ImageGridHandler is new in this run", "CurriculumLog was part of the run before"),
+    ):
+        assert told in caplog.text
 
 
 def test_a_folder_of_images_may_be_moved_and_not_changed(make_trainer: Make, tmp_path: Path) -> None:
@@ -326,16 +330,19 @@ def test_a_schedule_that_is_built_for_more_epochs_goes_on_as_built(
         assert longer.optimizer.param_groups[0]["lr"] == whole.optimizer.param_groups[0]["lr"]
 
 
-def test_a_schedule_that_is_too_short_is_refused_at_the_start(make_trainer: Make, tmp_path: Path) -> None:
-    scheduled(make_trainer, tmp_path, "one cycle", 2, 2).run()
-    with pytest.raises(CheckpointError, match="lr is planned for 7 steps, of which 6 are taken; 12 iterations need"):
-        scheduled(make_trainer, tmp_path, "one cycle", 4, 2).run()
-
-
-def test_a_schedule_of_another_kind_is_refused(make_trainer: Make, tmp_path: Path) -> None:
-    scheduled(make_trainer, tmp_path, "steps", 2, 2).run()
-    with pytest.raises(CheckpointError, match="lr class was 'MultiStepLR', is now 'CosineAnnealingLR'"):
-        scheduled(make_trainer, tmp_path, "cosine", 4, 4).run()
+@pytest.mark.parametrize(
+    ("first", "second", "planned", "message"),
+    [
+        ("one cycle", "one cycle", 2, "lr is planned for 7 steps, of which 6 are taken; 12 iterations need"),
+        ("steps", "cosine", 4, "lr class was 'MultiStepLR', is now 'CosineAnnealingLR'"),
+    ],
+)
+def test_a_schedule_that_is_too_short_or_of_another_kind_is_refused_at_the_start(
+    first: str, second: str, planned: int, message: str, make_trainer: Make, tmp_path: Path
+) -> None:
+    scheduled(make_trainer, tmp_path, first, 2, 2).run()
+    with pytest.raises(CheckpointError, match=message):
+        scheduled(make_trainer, tmp_path, second, 4, planned).run()
 
 
 def test_a_checkpoint_of_before_is_gone_on_with_and_said_to_tell_nothing(
@@ -347,14 +354,3 @@ def test_a_checkpoint_of_before_is_gone_on_with_and_said_to_tell_nothing(
     keeper.checkpoints.save({key: part for key, part in state.items() if key not in ("run", "handlers")}, 6, 2, [])
     make_trainer([CheckpointKeeper(tmp_path, resume=True)], max_epochs=3).run()
     assert "does not tell what its run was: nothing is compared" in caplog.text
-
-
-def test_a_handler_that_is_new_or_missing_is_named(
-    make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    make_trainer([CurriculumLog(tmp_path), CheckpointKeeper(tmp_path / "run")]).run()
-    handlers = [ImageGridHandler(tmp_path), CheckpointKeeper(tmp_path / "run", resume=True)]
-    with caplog.at_level(logging.WARNING):
-        make_trainer(handlers, max_epochs=3).run()
-    assert "ImageGridHandler is new in this run" in caplog.text
-    assert "CurriculumLog was part of the run before" in caplog.text

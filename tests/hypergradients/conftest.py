@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -344,10 +345,10 @@ class Witness:
         return torch.tensor(found, dtype=torch.float64), torch.tensor(slopes, dtype=torch.float64)
 
 
-@pytest.fixture
-def witness() -> type[Witness]:
-    """A float64 training by the real trainer, and all that is needed to take its steps once more without it."""
-    return Witness
+@pytest.fixture(scope="session")
+def witness() -> Callable[..., Witness]:
+    """A float64 training by the real trainer, and all that is needed to take its steps once more; one for all tests."""
+    return functools.cache(Witness)
 
 
 @pytest.fixture

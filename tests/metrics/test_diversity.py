@@ -38,24 +38,20 @@ def wide_range(strength: float = 0.1) -> Brightening:
     return teacher
 
 
-def test_two_images_are_as_diverse_as_their_root_mean_square_difference():
+def test_diversity_is_the_root_mean_square_difference_on_average_over_all_pairs():
     # squares 9, 16, 0, 0: root of 25 / 4
     assert diversity(torch.tensor([[0.0, 0.0, 1.0, 2.0], [3.0, 4.0, 1.0, 2.0]])) == pytest.approx(2.5)
-
-
-def test_more_images_count_by_the_mean_over_their_pairs():
     images = np.random.default_rng(0).random((5, 3, 4, 4))
     pairs = [np.sqrt(((a - b) ** 2).mean()) for a, b in itertools.combinations(images, 2)]
     assert diversity(torch.from_numpy(images)) == pytest.approx(np.mean(pairs))
-
-
-def test_copies_have_no_diversity():
     assert diversity(torch.rand(1, 1, 8, 8).expand(4, 1, 8, 8)) == 0
 
 
-def test_one_image_has_no_pairs():
+def test_what_has_no_diversity_to_compare_raises():
     with pytest.raises(ConfigurationError, match="two images or more, got 1"):
         diversity(torch.rand(1, 1, 8, 8))
+    with pytest.raises(ConfigurationError, match="all alike at difficulty 0"):
+        diversity_kept(wide_range(), torch.rand(3, 1, 4, 4), LABELS, difficulty=0.0)
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 4, 4), (3, 1, 4, 4, 4)])
@@ -99,8 +95,3 @@ def test_comparing_leaves_the_teacher_and_the_global_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), state)
     assert not teacher.training
     assert teacher.strength.grad is None
-
-
-def test_a_comparison_at_difficulty_0_raises():
-    with pytest.raises(ConfigurationError, match="all alike at difficulty 0"):
-        diversity_kept(wide_range(), torch.rand(3, 1, 4, 4), LABELS, difficulty=0.0)

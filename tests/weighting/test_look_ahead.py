@@ -45,12 +45,8 @@ def lesson() -> Lesson:
 A = {"head.weight": torch.ones(2)}
 
 
-def test_images_that_help_share_the_weight_of_all(lesson: Lesson) -> None:
-    weights = LookAheadWeighting(Told(1.0, -5.0, 3.0, 0.0))(lesson, {}, A)
-    assert weights.tolist() == [1.0, 0.0, 3.0, 0.0]
-
-
-def test_a_lesson_in_which_nothing_helps_weighs_nothing(lesson: Lesson) -> None:
+def test_images_that_help_share_the_weight_of_all_and_where_none_does_a_lesson_weighs_nothing(lesson: Lesson) -> None:
+    assert LookAheadWeighting(Told(1.0, -5.0, 3.0, 0.0))(lesson, {}, A).tolist() == [1.0, 0.0, 3.0, 0.0]
     assert LookAheadWeighting(Told(-1.0, -2.0, 0.0, -1.0))(lesson, {}, A).tolist() == [0.0] * 4
 
 
@@ -74,12 +70,15 @@ def gradient(*values: float) -> dict[str, Tensor]:
     return {"head.weight": torch.tensor(values), "body.weight": torch.ones(3)}
 
 
-def test_the_look_ahead_gradient_is_averaged_over_steps_where_it_is_read(lesson: Lesson, estimator: Told) -> None:
-    weighting = LookAheadWeighting(estimator, memory=0.75)
+@pytest.mark.parametrize(("memory", "second"), [(0.75, [2.0, 1.0]), (0, [5.0, 4.0])])
+def test_the_look_ahead_gradient_is_averaged_over_steps_where_it_is_read(
+    memory: float, second: list[float], lesson: Lesson, estimator: Told
+) -> None:
+    weighting = LookAheadWeighting(estimator, memory=memory)
     for values in ((1.0, 0.0), (5.0, 4.0)):
         weighting(lesson, gradient(*values), A)
     assert [list(v) for v in estimator.look_aheads] == [["head.weight"]] * 2
-    assert [v["head.weight"].tolist() for v in estimator.look_aheads] == [[1.0, 0.0], [2.0, 1.0]]
+    assert [v["head.weight"].tolist() for v in estimator.look_aheads] == [[1.0, 0.0], second]
 
 
 def test_the_average_is_not_changed_by_what_becomes_of_a_gradient(lesson: Lesson, estimator: Told) -> None:
@@ -88,13 +87,6 @@ def test_the_average_is_not_changed_by_what_becomes_of_a_gradient(lesson: Lesson
     given["head.weight"].zero_()
     weighting(lesson, gradient(0.0, 0.0), A)
     assert estimator.look_aheads[1]["head.weight"].tolist() == [1.0, 1.0]
-
-
-def test_without_memory_one_gradient_counts(lesson: Lesson, estimator: Told) -> None:
-    weighting = LookAheadWeighting(estimator, memory=0)
-    for values in ((1.0, 0.0), (5.0, 4.0)):
-        weighting(lesson, gradient(*values), A)
-    assert estimator.look_aheads[1]["head.weight"].tolist() == [5.0, 4.0]
 
 
 def test_a_gradient_that_overflowed_weighs_nothing_and_is_forgotten(lesson: Lesson, estimator: Told) -> None:

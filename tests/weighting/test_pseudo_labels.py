@@ -44,30 +44,25 @@ def attached(labeler: PseudoLabeler, steps: int = 0) -> tuple[PseudoLabeler, Shi
     return labeler, student
 
 
-def test_classes_are_the_likeliest_ones_with_their_probability() -> None:
-    labeler, _ = attached(PseudoLabeler())
-    labels, confidence = labeler(torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]))
-    assert labels.tolist() == [1, 0] and labels.dtype == torch.int64
-    wanted = torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]).softmax(1).max(1).values
-    torch.testing.assert_close(confidence, wanted)
+CLASSES, LOGITS = torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]), torch.tensor([[1.0], [-2.0]])
 
 
-def test_a_low_temperature_makes_it_surer() -> None:
-    outputs = torch.tensor([[0.0, 1.0]])
-    sure = attached(PseudoLabeler(temperature=0.5))[0](outputs)[1]
-    torch.testing.assert_close(sure, torch.tensor([2.0]).sigmoid())
-
-
-def test_one_logit_gives_the_likelier_side() -> None:
-    labels, confidence = attached(PseudoLabeler())[0](torch.tensor([[1.0], [-2.0]]))
-    assert labels.tolist() == [[1.0], [0.0]]
-    torch.testing.assert_close(confidence, torch.tensor([1.0, 2.0]).sigmoid())
-
-
-def test_several_labels_give_the_likelier_side_of_each() -> None:
-    labels, confidence = attached(PseudoLabeler(multi_label=True))[0](torch.tensor([[1.0, -2.0]]))
-    assert labels.tolist() == [[1.0, 0.0]]
-    torch.testing.assert_close(confidence, torch.tensor([1.0, 2.0]).sigmoid().mean()[None])
+@pytest.mark.parametrize(
+    ("options", "outputs", "labels", "confidence"),
+    [
+        ({}, CLASSES, torch.tensor([1, 0]), CLASSES.softmax(1).max(1).values),
+        ({"temperature": 0.5}, torch.tensor([[0.0, 1.0]]), torch.tensor([1]), torch.tensor([2.0]).sigmoid()),
+        ({}, LOGITS, torch.tensor([[1.0], [0.0]]), LOGITS[:, 0].abs().sigmoid()),
+        ({"multi_label": True}, LOGITS.T, torch.tensor([[1.0, 0.0]]), LOGITS.abs().sigmoid().mean(0)),
+    ],
+    ids=["classes", "a low temperature", "one logit", "several labels"],
+)
+def test_the_likeliest_is_proposed_with_its_probability(
+    options: dict[str, Any], outputs: Tensor, labels: Tensor, confidence: Tensor
+) -> None:
+    found, sure = attached(PseudoLabeler(**options))[0](outputs)
+    assert torch.equal(found, labels) and found.dtype == labels.dtype
+    torch.testing.assert_close(sure, confidence)
 
 
 @pytest.mark.parametrize(("momentum", "steps"), [(0.5, 4), (0.01, 3), (0.3, 6)])
@@ -159,14 +154,10 @@ def test_a_first_student_proposes_and_stays_as_it_is() -> None:
     assert labels.tolist() == [1, 0] and not first.training
     torch.testing.assert_close(confidence, images.softmax(1).max(1).values)
     assert labeler.network is first and first.by.item() == 7 and student.by.item() == 5
-
-
-def test_a_first_student_is_no_part_of_what_is_saved() -> None:
-    first = Shift()
-    labeler, _ = attached(PseudoLabeler(network=first), 5)
+    # It is no part of what is saved.
     assert labeler.state_dict()["average"] is None
     labeler.load_state_dict(attached(PseudoLabeler(), 5)[0].state_dict())
-    assert first.by.item() == 0
+    assert first.by.item() == 7
 
 
 @pytest.mark.parametrize("state", [{}, {"average": None, "alignment": None}])
@@ -175,10 +166,12 @@ def test_an_average_that_was_not_saved_is_an_error(state: dict[str, Any]) -> Non
         attached(PseudoLabeler())[0].load_state_dict(state)
 
 
-def test_the_student_that_trains_is_no_first_student() -> None:
+def test_the_student_that_trains_is_no_first_student_and_no_student_is_an_error() -> None:
     student = Shift()
     with pytest.raises(ConfigurationError, match="network is the student that trains"):
         PseudoLabeler(network=student).attach(Engine(lambda *_: None), student, SimpleInferer())
+    with pytest.raises(ConfigurationError, match="attach it to an engine and a student first"):
+        PseudoLabeler()(torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize("wrong", [{"momentum": 0.0}, {"momentum": 1.0}, {"temperature": 0.0}])
@@ -186,8 +179,3 @@ def test_arguments_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=f"PseudoLabeler: {name} must be above 0"):
         PseudoLabeler(**wrong)
-
-
-def test_it_must_be_attached_first() -> None:
-    with pytest.raises(ConfigurationError, match="attach it to an engine and a student first"):
-        PseudoLabeler()(torch.zeros(1, 2))

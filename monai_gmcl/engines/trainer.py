@@ -126,11 +126,10 @@ class GMCLTrainer(SupervisedTrainer):
         ``teacher``, ``teacher_optimizer``, ``device``, ``compile`` or ``seed`` raises ConfigurationError.
 
         On a device that is not the CPU, the host reads it after the first step, after every tenth, at the end of an
-        epoch and before a state is taken (:class:`~monai_gmcl.engines.late_reading.LateReading`), so that it need not
-        wait in the others. Errors that a batch shows on the device come then and name their iteration; accuracies in
-        ``state.curriculum`` and ``teacher_grad_norm`` are tensors there; :class:`monai_gmcl.Competence` and
-        :class:`monai_gmcl.ClassSampler` follow up to ten steps late. A ``prepare_batch`` of one's own makes the host
-        wait for the labels in each step.
+        epoch and before a state is taken (``trainer.late_reading``), so that it need not wait in the others. Errors
+        that a batch shows on the device come then and name their iteration; accuracies in ``state.curriculum`` and
+        ``teacher_grad_norm`` are tensors there; :class:`monai_gmcl.Competence` and :class:`monai_gmcl.ClassSampler`
+        follow up to ten steps late. A ``prepare_batch`` of one's own makes the host wait for the labels in each step.
 
         The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError before any handler
         could stop the run. After an error, the first call of ``run()`` continues with the next batch

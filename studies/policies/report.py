@@ -60,7 +60,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     # test before held_out.
     for part, steps in sorted(groups, key=lambda group: (group[0] != "test", -group[1])):
         sections += _chapter(Results(groups[part, steps]), f"{part}, {steps} steps")
-    return markdown_page("Policies where they matter", facts, sections)
+    return markdown_page("Operations that break labels", facts, sections)
 
 
 def _not_run(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -79,9 +79,9 @@ def _chapter(results: Results, name: str) -> list[Section]:
     lacking = [f"{cell.task}, n = {cell.n}, {arm}: seeds {', '.join(map(str, seeds))}" for cell, arm, seeds in missing]
     told = "None." if not lacking else "\n".join(f"- {line}" for line in lacking)
     rows = [[str(check.number), check.text, check.found, check.verdict] for check in claims(results)]
-    reached = Table("Claims", ["claim", "to be reached", "found", "verdict"], rows, CLAIM_NOTE)
+    reached = Table("Targets of the study", ["number", "target", "result", "verdict"], rows, CLAIM_NOTE)
     return [
-        Section(f"What must be reached ({name})", tables=[reached]),
+        Section(f"Targets ({name})", tables=[reached]),
         Section(f"Pooled differences ({name})", tables=_differences(results, changed)),
         Section(f"AUC by task ({name})", tables=[_task_table(results, task) for task in [*changed, *controls]]),
         Section(

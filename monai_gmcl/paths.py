@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
+"""Paths of a bundle's configuration."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["check_paths"]
+__all__ = ["check_paths", "common_folder"]
 
 
 def check_paths(**paths: Any) -> None:
@@ -29,3 +31,8 @@ def check_paths(**paths: Any) -> None:
                 f"{name} must be a path, got {path!r}: the command line takes a name of digits for a number. "
                 f"Write it with its folder: --{name} ./NAME."
             )
+
+
+def common_folder(files: Iterable[str | Path]) -> str:
+    """Return the deepest folder that holds all of the files."""
+    return os.path.commonpath([Path(file).parent for file in files])

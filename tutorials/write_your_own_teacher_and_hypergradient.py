@@ -294,6 +294,9 @@ class Recorder(PartHypergradient):
     def record_head(self, network, trained):
         return HeadHypergradient().record_head(network, trained)
 
+    def choose(self, seen, outputs, losses):
+        return HeadHypergradient().choose(seen, outputs, losses)
+
     def __call__(self, lessons, look_ahead):
         self.asked = lessons, {name: v.clone() for name, v in look_ahead.items()}
         return super().__call__(lessons, look_ahead)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How right the student is on real images and on lessons, told to the curriculum."""
+"""The student's accuracy on real images and on lessons, which the curriculum observes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["StudentAccuracy"]
 
 
 class StudentAccuracy:
-    """How right the student is: read when the device is, and then told to the curriculum and its class sampler.
+    """The student's accuracy: read when the device is, and then passed to the curriculum and its class sampler.
 
     Args:
         curriculum: returns the trainer's.
@@ -32,12 +32,12 @@ class StudentAccuracy:
         self.curriculum = curriculum
         self.ranks = ranks
         self.late = late
-        self._told: dict[str, float | Tensor | None] = {}
+        self._reported: dict[str, float | Tensor | None] = {}
         self._real: float | None = None
         late.observers |= {"real": self._hear_real, "lesson": self._hear_lesson}
 
     def see_real(self, real: RealBatch, task: Task, outputs: Tensor) -> int:
-        """Note the classes of real images and how right the student is; return how many images all ranks have."""
+        """Note the classes of real images and the correctness of each; return how many images all ranks have."""
         classes, by_class, correct = task.answers(outputs, real.labels)
         on_host = classes if classes.device.type == "cpu" else task.classes_of(real.labels_on_host, outputs.shape[1:])
         real.classes = on_host.tolist()
@@ -45,11 +45,11 @@ class StudentAccuracy:
         self.late.observe("real", seen)
         if not self.late.is_at_once:
             classes, _, correct = _split(seen)
-            self._told = {"real_accuracy": _mean_on_device(correct, (classes >= 0).any(1))}
+            self._reported = {"real_accuracy": _mean_on_device(correct, (classes >= 0).any(1))}
         return len(seen)
 
     def see_lesson(self, lesson: Lesson, task: Task) -> int:
-        """Note how right the student is on a lesson; return how many images all ranks' lessons have.
+        """Note the correctness on a lesson; return how many images all ranks' lessons have.
 
         Accuracy is of given labels only: proposed ones say what the student thinks already.
         """
@@ -58,7 +58,7 @@ class StudentAccuracy:
         seen = self._gathered(torch.stack([given, correct], 1))
         self.late.observe("lesson", seen)
         if not self.late.is_at_once:
-            self._told["lesson_accuracy"] = _mean_on_device(seen[:, 1], seen[:, 0] > 0)
+            self._reported["lesson_accuracy"] = _mean_on_device(seen[:, 1], seen[:, 0] > 0)
         return len(seen)
 
     def as_dict(self) -> dict[str, float | Tensor]:
@@ -66,7 +66,7 @@ class StudentAccuracy:
 
         Those that are read late are tensors on the device, and NaN where no image tells.
         """
-        return {name: accuracy for name, accuracy in self._told.items() if accuracy is not None}
+        return {name: accuracy for name, accuracy in self._reported.items() if accuracy is not None}
 
     def _gathered(self, rows: Tensor) -> Tensor:
         return rows if self.ranks.alone else self.ranks.all_gather(rows.cpu())
@@ -75,14 +75,14 @@ class StudentAccuracy:
         classes, by_class, correct = _split(seen)
         self._real = _mean(correct, (classes >= 0).any(1))
         if self.late.is_at_once:
-            self._told = {"real_accuracy": self._real}
-        told = (classes >= 0) & ~by_class.isnan()
-        self.curriculum().class_sampler.observe(classes[told].int().tolist(), by_class[told].tolist())
+            self._reported = {"real_accuracy": self._real}
+        known = (classes >= 0) & ~by_class.isnan()
+        self.curriculum().class_sampler.observe(classes[known].int().tolist(), by_class[known].tolist())
 
     def _hear_lesson(self, seen: Tensor) -> None:
         accuracy = _mean(seen[:, 1], seen[:, 0] > 0)
         if self.late.is_at_once:
-            self._told["lesson_accuracy"] = accuracy
+            self._reported["lesson_accuracy"] = accuracy
         if self._real is not None and accuracy is not None:
             self.curriculum().observe(self._real, accuracy)
 
@@ -94,12 +94,12 @@ def _split(seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _mean(correct: Tensor, of: Tensor) -> float | None:
-    """Return the mean over those images ``(n,)`` that say how right the student is; None where none does."""
-    told = correct[of & ~correct.isnan()]
-    return float(told.mean()) if len(told) else None
+    """Return the mean over the images ``(n,)`` with a known correctness; None if there is none."""
+    known = correct[of & ~correct.isnan()]
+    return float(known.mean()) if len(known) else None
 
 
 def _mean_on_device(correct: Tensor, of: Tensor) -> Tensor:
-    """Return the same as a number on the device; NaN where no image says it."""
-    told = of & ~correct.isnan()
-    return torch.where(told, correct, 0).sum() / told.sum()
+    """Return the same as a number on the device; NaN if there is none."""
+    known = of & ~correct.isnan()
+    return torch.where(known, correct, 0).sum() / known.sum()

@@ -123,7 +123,7 @@ class LateReading:
         return {"observed": [[name, values.clone()] for name, values in self._observed]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what was saved."""
+        """Restore a saved state."""
         self.forget()
         self._observed = [(name, values.cpu()) for name, values in state["observed"]]
 

@@ -17,7 +17,7 @@ import monai_gmcl
 
 PACKAGE = Path(monai_gmcl.__file__).parent
 CONFIGS = sorted((Path(__file__).parents[2] / "bundles").rglob("configs/*.yaml"))
-UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pandas"}
+UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # MONAI's: the first goes on to a reader that unpickles when the others fail, the second unpickles its cache
 UNPICKLING_NAMES = {"LoadImage", "LoadImaged", "NumpyReader", "PersistentDataset", "CacheNTransDataset"}
 RUNNERS = {"eval", "exec", "compile", "__import__", "os", "subprocess", "sys", "importlib", "builtins", "open"}
@@ -49,6 +49,8 @@ def _unsafe_call(call: ast.Call) -> bool:
         return given.get("weights_only") != "True"
     if name in ("np.load", "numpy.load"):
         return given.get("allow_pickle", "False") != "False" or None in given
+    if name.split(".")[-1] in ("read_pickle", "read_hdf", "HDFStore"):
+        return True
     return name in ("eval", "exec", "os.system", "yaml.load", "yaml.unsafe_load", "torch.hub.load", "torch.jit.load")
 
 
@@ -98,6 +100,7 @@ def test_no_module_unpickles(path: Path) -> None:
         "np.load(path, allow_pickle=True)",
         "np.load(path, **options)",
         "yaml.load(text)",
+        "pd.read_pickle(path)",
         "eval(text)",
         "os.system(text)",
     ],

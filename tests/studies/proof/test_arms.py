@@ -81,8 +81,8 @@ def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.Mo
     signals: list[torch.Tensor] = []
     signal = TeacherStep._signal
 
-    def spy(self: TeacherStep, lessons: Any, look_ahead: Any, hardness: float) -> tuple[torch.Tensor, torch.Tensor]:
-        found, worth = signal(self, lessons, look_ahead, hardness)
+    def spy(self: TeacherStep, estimator: Any, lessons: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        found, worth = signal(self, estimator, lessons, *rest)
         (lesson,) = lessons
         assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
         assert not worth.any()

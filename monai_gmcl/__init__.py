@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from monai_gmcl.moved_modules import accept_old_paths
+
 if TYPE_CHECKING:
     from monai_gmcl.curriculum import ClassSampler, Competence, Curriculum, LinearRamp
     from monai_gmcl.engines import GMCLEvents, GMCLKeys, GMCLTrainer
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+
+accept_old_paths()
 
 __all__ = [
     "ClassSampler",

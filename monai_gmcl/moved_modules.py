@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Old paths of modules: importing one gives the names of the module that replaced it, and a DeprecationWarning."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["MOVED", "accept_old_paths"]
+
+_INTO = {
+    "attributes": ("engines.attributes",),
+    "benchmark.arms": ("benchmark.default_teacher",),
+    "benchmark.student_run": ("benchmark.peak_memory",),
+    "benchmark.synthetic_images": ("benchmark.picture",),
+    "data.part_names": ("data.trusted_rows",),
+    "data.unlabeled": ("data.prediction",),
+    "engines.batches": ("engines.extra_inputs", "engines.real_batch"),
+    "engines.checks": ("engines.checks_of_arguments", "engines.checks_of_range", "engines.checks_of_ranks"),
+    "engines.lesson_sources": ("engines.source_buffer", "engines.unlabeled_sources"),
+    "engines.student_pass": ("engines.student_loss",),
+    "engines.student_step": ("engines.finite_weights", "engines.precision"),
+    "engines.teacher_step": ("engines.pending_lessons", "engines.teacher_pass"),
+    "handlers.checkpoints.best": ("handlers.checkpoint_best",),
+    "handlers.checkpoints.folder": ("handlers.checkpoint_folder",),
+    "handlers.checkpoints.keeper": ("handlers.checkpoint",),
+    "handlers.checkpoints.plain_state": ("handlers.checkpoint_state",),
+    "handlers.checkpoints.signals": ("handlers.checkpoint_signals",),
+    "handlers.epoch_table": ("handlers.operation_table",),
+    "handlers.report_sections": ("handlers.policy_section",),
+    "labels": ("teachers.label_vectors",),
+    "per_image_loss": ("engines.per_image_loss",),
+    "reporting.figures": ("handlers.pictures",),
+    "reporting.page": ("page",),
+    "reporting.run_figures": ("handlers.report_figures",),
+}
+MOVED = {f"monai_gmcl.{old}": f"monai_gmcl.{new}" for new, paths in _INTO.items() for old in paths}
+"""The module that replaced each; kept for one version."""
+
+
+class _OldPaths(MetaPathFinder, Loader):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave the making of the module to Python."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        new = MOVED[module.__name__]
+        warnings.warn(f"{module.__name__} has moved: import from {new}.", DeprecationWarning, stacklevel=2)
+        own = vars(import_module(new))
+        vars(module).update({name: value for name, value in own.items() if not name.startswith("__")})
+
+
+def accept_old_paths() -> None:
+    """Let the old paths of this package's modules be imported."""
+    if not any(isinstance(finder, _OldPaths) for finder in sys.meta_path):
+        sys.meta_path.append(_OldPaths())

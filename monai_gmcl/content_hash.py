@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
+"""SHA-256 of a description and tensors, by which a damaged file is found."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""PyTorch on one thread, which gives the same bits on each run."""
 
 from __future__ import annotations
 

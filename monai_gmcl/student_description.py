@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
+"""Classes, image settings and task of a trained student, saved beside its weights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
+"""Files of trained students: weights with their description."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Teachers: modules that make synthetic images, and their files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The base class of teachers: checks, normalization, latents and labels."""
 
 from __future__ import annotations
 

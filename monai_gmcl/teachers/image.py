@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A teacher that changes color and shape by a network."""
 
 from __future__ import annotations
 

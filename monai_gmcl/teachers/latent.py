@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""A teacher that generates images from labels and latents alone."""
 
 from __future__ import annotations
 

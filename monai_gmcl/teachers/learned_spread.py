@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Learned magnitudes of a teacher's changes."""
 
 from __future__ import annotations
 

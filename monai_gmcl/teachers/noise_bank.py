@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Normal numbers on the device, from which images take their noise by a few latents."""
 
 from __future__ import annotations
 

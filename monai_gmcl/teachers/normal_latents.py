@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Normal latents of teachers, drawn as one row of numbers for each image and split by use."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Conversion of policies from teacher files of version 2."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Export of a policy to MONAI's own transforms."""
 
 from __future__ import annotations
 

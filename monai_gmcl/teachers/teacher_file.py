@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Files of teachers: safetensors with the configuration in the metadata."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The operations of PolicyTeacher, in the order of its parameters."""
 
 from __future__ import annotations
 

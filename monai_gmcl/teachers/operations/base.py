@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The base class of operations: strength, draws, and the transform of MONAI that replaces it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Operations that move pixels: rotation, zoom, shear, shift and elastic deformation."""
 
 from __future__ import annotations
 

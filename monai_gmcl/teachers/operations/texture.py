@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Operations on detail: blur, noise and erasing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
+"""Resampling of images and masks on a moved grid."""
 
 from __future__ import annotations
 

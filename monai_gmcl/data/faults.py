@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from monai_gmcl.exceptions import DataError
+from monai_gmcl.ranks import Ranks
 
-__all__ = ["KINDS", "Fault", "OnFault", "alike", "stop", "stop_at_errors", "tell"]
+__all__ = ["KINDS", "Fault", "OnFault", "alike", "stop", "stop_at_errors", "stop_or_warn", "tell"]
+
+logger = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
@@ -161,3 +165,15 @@ def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
     if others:
         told += f" {others:,} other errors" + (f": python -m monai_gmcl validate {source}" if str(source) else ".")
     raise DataError(told)
+
+
+def stop_or_warn(faults: Sequence[Fault], source: str | Path = "") -> None:
+    """Raise the first error as :func:`stop_at_errors` does; without errors, the first rank logs the warnings.
+
+    Raises:
+        DataError: there is an error among the faults.
+    """
+    stop_at_errors(faults, source)
+    if faults and Ranks().index == 0:
+        for same in alike(faults):
+            logger.warning(tell(same))

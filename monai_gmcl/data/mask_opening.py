@@ -4,22 +4,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_gmcl.data.faults import alike, stop_at_errors, tell
+from monai_gmcl.data.faults import stop_or_warn
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_phantom import make_mask_phantom
 from monai_gmcl.data.opening import LabeledData, image_kind
 from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.splits import check_no_leakage, split_off
-from monai_gmcl.ranks import Ranks
 
 __all__ = ["open_segmentation_data"]
-
-logger = logging.getLogger(__name__)
 
 
 def open_segmentation_data(
@@ -76,11 +72,7 @@ def open_segmentation_data(
     names = [class_names] if isinstance(class_names, str) else class_names
     rest = pixel_limit, intensity_range, 1.0, check and own
     looked = look_over_masks(path, group_column, names, mask_values, *rest)
-    faults = looked.report.faults
-    stop_at_errors(faults, path)
-    if faults and Ranks().index == 0:
-        for same in alike(faults):
-            logger.warning(tell(same))
+    stop_or_warn(looked.report.faults, path)
     split = [] if all(map(looked.parts.get, PARTS)) or not own else looked.parts["training"]
     twins = looked.twins if check else find_twins([item["image"] for item in split], pixel_limit)
     rows = {part: _with_classes(items, looked.classes) for part, items in looked.parts.items()}

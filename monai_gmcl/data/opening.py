@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_gmcl.data.faults import Fault, alike, stop_at_errors, tell
+from monai_gmcl.data.faults import Fault, stop_or_warn
 from monai_gmcl.data.image_files import is_volume, picture_channels, volume_channels
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_parts import has_masks
@@ -18,7 +18,6 @@ from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
 from monai_gmcl.exceptions import DataError
-from monai_gmcl.ranks import Ranks
 
 __all__ = ["LabeledData", "image_kind", "open_data"]
 
@@ -114,10 +113,7 @@ def open_data(
         # Which images show the same must be known where a split could put them into two parts.
         split = [] if str(dataset_dir) == "" or all(map(parts.get, PARTS)) else parts["training"]
         twins, faults = find_twins([item["image"] for item in split], pixel_limit), tuple(listed)
-    stop_at_errors(faults, path)
-    if faults and Ranks().index == 0:
-        for same in alike(faults):
-            logger.warning(tell(same))
+    stop_or_warn(faults, path)
     whole = split_off(parts, fractions, seed, twins)
     trusted = parts.get("trusted", [])
     check_no_leakage({**whole, "trusted": trusted})

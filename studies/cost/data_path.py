@@ -11,14 +11,11 @@ import fire
 import torch
 from ignite.engine import Events
 from monai.data.dataset import Dataset
-from monai.networks.nets.resnet import resnet18
-from torch import nn
 from torch.utils.data import DataLoader
 
 from monai_gmcl.data import image_transforms, open_data
-from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.teachers import PolicyTeacher
+from studies.cost.resnet_trainer import resnet_trainer
 
 __all__ = ["data_path"]
 
@@ -50,19 +47,7 @@ def data_path(
     transform = image_transforms(2, channels, size=size)
     items = [data.training[k % len(data.training)] for k in range(batch * iterations)]
     loader = DataLoader(Dataset(items, transform), batch_size=batch, num_workers=workers, shuffle=True)
-    network = resnet18(spatial_dims=2, n_input_channels=channels, num_classes=data.num_classes)
-    teacher = PolicyTeacher(2, channels, data.num_classes)
-    trainer = GMCLTrainer(
-        device="cpu",
-        max_epochs=1,
-        train_data_loader=loader,
-        network=network,
-        optimizer=torch.optim.AdamW(network.parameters(), lr=1e-3),
-        loss_function=nn.CrossEntropyLoss(),
-        decollate=False,
-        teacher=teacher,
-        teacher_optimizer=teacher.optimizer(),
-    )
+    trainer = resnet_trainer(loader, channels, data.num_classes)
     asked: list[float] = []
     given: list[float] = []
     trainer.add_event_handler(Events.GET_BATCH_STARTED, lambda: asked.append(time.perf_counter()))

@@ -16,13 +16,10 @@ import fire
 import torch
 import torch.distributed as dist
 from ignite.engine import Events
-from monai.networks.nets.resnet import resnet18
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.teachers import PolicyTeacher
+from studies.cost.resnet_trainer import resnet_trainer
 
 __all__ = ["scaling"]
 
@@ -71,20 +68,8 @@ def rank(group: str, index: int, ranks: int, batch: int, size: int, iterations: 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=Path(group).as_uri(), rank=index, world_size=ranks)
     torch.manual_seed(0)
-    network, teacher = resnet18(spatial_dims=2, n_input_channels=3, num_classes=2), PolicyTeacher(2, 3, 2)
     data = TensorDataset(torch.rand(2 * batch, 3, size, size), torch.arange(2 * batch) % 2)
-    trainer = GMCLTrainer(
-        device="cpu",
-        max_epochs=1,
-        epoch_length=iterations,
-        train_data_loader=DataLoader(data, batch_size=batch),
-        network=network,
-        optimizer=torch.optim.AdamW(network.parameters(), lr=1e-3),
-        loss_function=nn.CrossEntropyLoss(),
-        decollate=False,
-        teacher=teacher,
-        teacher_optimizer=teacher.optimizer(),
-    )
+    trainer = resnet_trainer(DataLoader(data, batch_size=batch), 3, 2, iterations)
     stamps: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: stamps.append(time.perf_counter()))
     trainer.run()

@@ -97,6 +97,8 @@ class Lesson:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
         labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images; or masks ``(n, K, *spatial)``,
             moved as the teacher moved the images.
+        sure_share: share of the pixels of each image's proposed mask that count ``(n,)``, a factor of its weight; None
+            if all count, or the others are marked in the mask.
         source_labels: those masks as they came; None where labels are of whole images.
         latents: the teacher's randomness ``(n, ...)``.
         image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.
@@ -132,6 +134,7 @@ class Lesson:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     confidence: Tensor | None = None
+    sure_share: Tensor | None = None
     source_labels: Tensor | None = None
     weights: Tensor = None  # type: ignore[assignment]
     update: dict[str, Tensor] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.labels import ignore_index_of
 
 __all__ = ["per_image_loss"]
 
@@ -53,7 +54,9 @@ def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor)
 
 
 def _image_by_image(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
-    pairs = [(outputs[i : i + 1], labels[i : i + 1]) for i in range(len(outputs))]
+    known = _known_images(loss_function, outputs, labels)
+    each = labels if known is None else labels.where(known.view(-1, *[1] * (labels.ndim - 1)), 0)
+    pairs = [(outputs[i : i + 1], each[i : i + 1]) for i in range(len(outputs))]
     try:
         losses = torch.stack([loss_function(*pair).mean() for pair in pairs])
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
@@ -63,8 +66,20 @@ def _image_by_image(loss_function: LossFunction, outputs: Tensor, labels: Tensor
             f"{error}. Use a loss that is a mean over images, or give yours an attribute reduction: with "
             "reduction='none' it returns the loss of each image (B,)."
         ) from error
+    if known is not None:
+        losses = losses.where(known, 0)
     weights = _weights_in_batch(loss_function, outputs, labels) if outputs.ndim <= 2 else None
     return losses if weights is None else losses * weights
+
+
+def _known_images(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor | None:
+    """Return whether a mask has a pixel that the loss does not ignore ``(B,)``; None where labels are no such masks.
+
+    Of an image without one, cross-entropy is a mean over no pixel.
+    """
+    if outputs.ndim <= 2 or labels.ndim == outputs.ndim and labels.shape[1] == outputs.shape[1] > 1:
+        return None
+    return (labels != ignore_index_of(loss_function)).flatten(1).any(1)
 
 
 def _stands_alone(loss_function: LossFunction) -> bool:

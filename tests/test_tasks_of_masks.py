@@ -187,6 +187,49 @@ def test_pixels_that_the_loss_leaves_out_are_accepted() -> None:
     task.check_labels(torch.full((1, 1, 2, 2), 255), 3)
 
 
+LEAVES_OUT: dict[str, tuple[Callable[..., Tensor], bool]] = {
+    "cross-entropy": (nn.CrossEntropyLoss(ignore_index=255), True),
+    "weighted cross-entropy": (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0])), True),
+    "Dice": (DiceLoss(ignore_index=255, **softmax), True),
+    "focal": (FocalLoss(to_onehot_y=True, use_softmax=True, ignore_index=-1), True),
+    "a function": (lambda o, y: nn.functional.cross_entropy(o, y[:, 0].long()), True),
+    "Dice and cross-entropy": (DiceCELoss(**softmax), False),
+    "Dice without": (DiceLoss(**softmax), False),
+    "generalized Dice": (GeneralizedDiceLoss(**softmax), False),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES_OUT)
+def test_masks_with_pixels_that_the_loss_cannot_leave_out_are_refused(name: str) -> None:
+    loss, leaves_out = LEAVES_OUT[name]
+    outputs, masks = random_batch((9, 8))
+    task = Segmentation(loss)
+    masks[0, 0, 0, 0], masks[1] = task.ignored, task.ignored
+    if not leaves_out:
+        with pytest.raises(LabelError, match="got -100, and the loss does not leave out such pixels"):
+            task.check_outputs(outputs, masks, 3)
+        return
+    task.check_outputs(outputs, masks, 3)
+    losses = task.losses(outputs.float(), masks)
+    assert torch.isfinite(losses).all() and losses[1] == 0
+
+
+def test_an_image_without_a_known_pixel_has_no_loss_where_losses_are_taken_image_by_image() -> None:
+    class Sum(nn.Module):
+        ignore_index = 255
+
+        def forward(self, outputs: Tensor, masks: Tensor) -> Tensor:
+            dice, entropy = DiceLoss(ignore_index=255, **softmax), nn.CrossEntropyLoss(ignore_index=255)
+            return dice(outputs, masks) + entropy(outputs, masks[:, 0])
+
+    outputs, masks = random_batch((9, 8))
+    masks[1], masks[0, ..., 0] = 255, 255
+    losses = Segmentation(Sum()).losses(outputs.requires_grad_(), masks)
+    (gradient,) = torch.autograd.grad(losses.sum(), outputs)
+    assert losses[1] == 0 and (losses[[0, 2, 3]] > 0).all()
+    assert not gradient[1].any() and not gradient[0, ..., 0].any() and gradient[0, ..., 1].any()
+
+
 MASKS = torch.tensor([0, 1, 2, 1]).view(1, 1, 2, 2)
 WRONG_OUTPUTS: dict[str, tuple[object, Tensor, str]] = {
     "deep supervision": (torch.zeros(1, 2, 3, 2, 2), MASKS, r"got \(1, 2, 3, 2, 2\).*deep_supervision=False"),
@@ -231,7 +274,8 @@ def test_proposals_are_the_likeliest_class_of_each_pixel() -> None:
     outputs = random_batch((9, 8))[0]
     classes, confidences = Segmentation.propose(outputs)
     assert torch.equal(classes, outputs.argmax(1, keepdim=True))
-    torch.testing.assert_close(confidences, outputs.softmax(1).amax(1).mean((1, 2)))
-    masks, confidences = Segmentation.propose(outputs[:, :1])
-    assert torch.equal(masks, (outputs[:, :1] > 0).float())
-    torch.testing.assert_close(confidences, outputs[:, 0].abs().sigmoid().mean((1, 2)))
+    torch.testing.assert_close(confidences, outputs.softmax(1).amax(1, keepdim=True))
+    for channels, overlapping in ((1, False), (3, True)):
+        masks, confidences = Segmentation.propose(outputs[:, :channels], overlapping)
+        assert torch.equal(masks, (outputs[:, :channels] > 0).float())
+        torch.testing.assert_close(confidences, outputs[:, :channels].abs().sigmoid())

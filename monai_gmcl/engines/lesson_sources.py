@@ -32,6 +32,8 @@ class Sources(NamedTuple):
         images: ``(n + U, C, ...)``, real ones and unlabeled ones.
         labels: their labels.
         confidence: confidence of the labels, 0 to 1 ``(n + U,)``; None if all labels were given.
+        sure_share: share of the pixels of each mask that count, ``(n + U,)``; None if all count, or the others are
+            marked in the mask.
         args: the student's further arguments for these images.
         kwargs: its further keyword arguments.
     """
@@ -39,6 +41,7 @@ class Sources(NamedTuple):
     images: Tensor
     labels: Tensor
     confidence: Tensor | None
+    sure_share: Tensor | None
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
@@ -81,8 +84,8 @@ class LessonSources:
         classes = class_sampler.draw(n, self.buffer.classes, generator)
         images, labels, extra = self.buffer.draw(classes, generator, self.device)
         if self.unlabeled is None:
-            return Sources(images, labels, None, *self.extra.join(extra))
-        batch, proposals, confidence = self.unlabeled.draw(labels, task)
+            return Sources(images, labels, None, None, *self.extra.join(extra))
+        batch, proposals, confidence, sure_share = self.unlabeled.draw(labels, task)
         if batch.images.shape[1:] != images.shape[1:]:
             raise DataError(
                 f"Expected unlabeled images shaped {tuple(images.shape[1:])} as the labeled ones of the same lesson, "
@@ -90,10 +93,12 @@ class LessonSources:
             )
         theirs = self.extra.split(batch.args, batch.kwargs, len(batch.images))
         extra = [_both(one, other) for one, other in zip(extra, theirs, strict=True)]
+        given = torch.ones(n, device=self.device)
         return Sources(
             torch.cat([images, batch.images]),
             torch.cat([labels, proposals]),
-            torch.cat([torch.ones(n, device=self.device), confidence]),
+            torch.cat([given, confidence]),
+            None if sure_share is None else torch.cat([given, sure_share]),
             *self.extra.join(extra),
         )
 
@@ -315,8 +320,10 @@ class UnlabeledSources:
         self.propose = propose
         self.prepare = prepare
 
-    def draw(self, like: Tensor, task: Task) -> tuple[RealBatch, Tensor, Tensor]:
+    def draw(self, like: Tensor, task: Task) -> tuple[RealBatch, Tensor, Tensor, Tensor | None]:
         """Return the next batch of images ``(U, C, ...)``, their proposed labels and the confidence of each ``(U,)``.
+
+        Last comes a factor of each image's weight ``(U,)``, or None: see :meth:`Task.leave_out_unsure`.
 
         Args:
             like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.
@@ -332,7 +339,7 @@ class UnlabeledSources:
         self.check_range(images, batch.meta)
         proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
         labels = task.check_proposals(proposals, len(images), like, self.num_classes)
-        return batch, labels, confidence.to(images.device)
+        return batch, *task.leave_out_unsure(labels, confidence.to(images.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the loader, and the average of a :class:`PseudoLabeler`."""

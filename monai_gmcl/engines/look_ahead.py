@@ -97,6 +97,8 @@ class LookAhead:
         """
         weights = self.weighting(lesson, self.gradient, self.student_step.update).detach().clone()
         weights[lesson.num_labeled :] *= unlabeled_weight
+        if lesson.sure_share is not None:
+            weights *= lesson.sure_share
         check_lesson(lesson.losses, weights, self.read)
         return weights
 

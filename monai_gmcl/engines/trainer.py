@@ -495,6 +495,7 @@ class GMCLTrainer(SupervisedTrainer):
             args=drawn.args,
             kwargs=drawn.kwargs,
             confidence=drawn.confidence,
+            sure_share=drawn.sure_share,
         )
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:

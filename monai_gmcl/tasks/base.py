@@ -115,7 +115,29 @@ class Task(ABC):
     @staticmethod
     @abstractmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the labels that the outputs predict ``(n, ...)`` and the confidence of each, 0 to 1 ``(n,)``."""
+        """Return the labels that the outputs predict ``(n, ...)`` and the confidence of each, 0 to 1 ``(n,)``.
+
+        For masks, the confidence is that of each pixel, ``(n, 1, *spatial)`` or ``(n, K, *spatial)``.
+        """
+
+    def leave_out_unsure(self, proposals: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Leave out the pixels of proposed masks that have the confidence 0.
+
+        Args:
+            proposals: labels, as :meth:`check_proposals` returns them.
+            confidence: of each image ``(n,)``, or of each pixel of a mask.
+
+        Returns:
+            The labels; the confidence of each image ``(n,)``; a factor of each image's weight ``(n,)``, or None for 1.
+
+        Raises:
+            LabelError: a confidence of another shape.
+        """
+        if confidence.shape != proposals.shape[:1]:
+            raise LabelError(
+                f"Expected the confidence of each proposed label ({len(proposals)},), got {tuple(confidence.shape)}."
+            )
+        return proposals, confidence, None
 
     def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
         """Return proposed labels in the shape and type of given ones.

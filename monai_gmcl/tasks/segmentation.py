@@ -13,9 +13,9 @@ from monai.networks.utils import one_hot
 from torch import Tensor
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
-from monai_gmcl.tasks.asked_loss import refuse_regression
+from monai_gmcl.tasks.asked_loss import AskedLoss, refuse_regression
 from monai_gmcl.tasks.base import Task
-from monai_gmcl.tasks.whole_images import MultiLabel
+from monai_gmcl.tasks.whole_images import likelier_values
 
 __all__ = ["Segmentation", "channel_numbers"]
 
@@ -46,6 +46,10 @@ class Segmentation(Task):
         self.overlapping = overlapping
         self.threshold = threshold
         self._checked = False
+
+    def follow(self, loss_function: Callable[..., Tensor]) -> None:
+        super().follow(loss_function)
+        self._leaves_out: bool | None = None
 
     def check_labels(self, labels: object, num_classes: int | None) -> None:
         if not isinstance(labels, Tensor):
@@ -93,11 +97,16 @@ class Segmentation(Task):
                 f" for masks {tuple(labels.shape)}."
             )
         if wanted == 1:
-            self._check_indices(labels, given)
+            self._check_indices(labels, outputs)
 
-    def _check_indices(self, labels: Tensor, outputs: int) -> None:
-        known = labels[labels != self.ignored]
+    def _check_indices(self, labels: Tensor, like: Tensor) -> None:
+        known, outputs = labels[labels != self.ignored], like.shape[1]
         last = max(outputs, 2) - 1
+        if len(known) < labels.numel() and not self._loss_leaves_out(like):
+            raise LabelError(
+                f"Expected masks from 0 to {last}, got {self.ignored}, and the loss does not leave out such pixels. "
+                "DiceLoss(ignore_index=...) and CrossEntropyLoss(ignore_index=...) do; DiceCELoss has no ignore_index."
+            )
         if len(known) and known.max() > last:
             raise LabelError(
                 f"Expected masks from 0 to {last}, as the student has {outputs} output channel(s), got "
@@ -111,6 +120,7 @@ class Segmentation(Task):
 
     def check(self, outputs: Tensor, labels: Tensor) -> None:
         """Raise for targets of a regression; looked at on the first batch."""
+        self._loss_leaves_out(outputs)
         if self._checked or not labels.is_floating_point() or outputs.shape != labels.shape:
             return
         self._checked = True
@@ -173,15 +183,42 @@ class Segmentation(Task):
         return proposals.to(like.dtype)
 
     @staticmethod
-    def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the most probable class of each pixel ``(n, 1, *spatial)``, and their mean probability ``(n,)``.
+    def propose(outputs: Tensor, overlapping: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the most probable class of each pixel, int64, and its probability, both ``(n, 1, *spatial)``.
 
-        Classes are int64, or float 0 and 1 with one output.
+        Where channels overlap, or with one output, the more probable value of each, float ``(n, K, *spatial)``.
         """
-        if outputs.shape[1] == 1:
-            return MultiLabel.propose(outputs)
+        if overlapping or outputs.shape[1] == 1:
+            return likelier_values(outputs)
         confidences, classes = outputs.softmax(1).max(1, keepdim=True)
-        return classes, confidences.flatten(1).mean(1)
+        return classes, confidences
+
+    def leave_out_unsure(self, proposals: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Leave out the pixels of proposed masks that have the confidence 0, in one of their channels at least.
+
+        They get the class index that the loss ignores. If the loss ignores none, or masks have channels, they keep
+        their proposal, and the weight of the image is multiplied by the share of its other pixels.
+        """
+        if confidence.ndim == 1:
+            return super().leave_out_unsure(proposals, confidence)
+        if (len(confidence), confidence.shape[2:]) != (len(proposals), proposals.shape[2:]):
+            raise LabelError(
+                f"Expected the confidence of proposed masks {tuple(proposals.shape)} by image, ({len(proposals)},), or "
+                f"by pixel, got {tuple(confidence.shape)}."
+            )
+        sure = (confidence > 0).all(1, keepdim=True)
+        of_images = confidence.flatten(1).mean(1)
+        if proposals.shape[1] > 1 or not self._leaves_out:
+            return proposals, of_images, sure.flatten(1).to(of_images).mean(1)
+        if not proposals.is_floating_point() and self.ignored < torch.iinfo(proposals.dtype).min:
+            proposals = proposals.to(torch.int16)
+        return torch.where(sure, proposals, self.ignored), of_images, None
+
+    def _loss_leaves_out(self, outputs: Tensor) -> bool:
+        """Whether the loss leaves out the pixels that have the value ``ignored``; found out once for a loss."""
+        if self._leaves_out is None:
+            self._leaves_out = AskedLoss(self.loss_function).leaves_out(self.ignored, outputs[:2].detach())
+        return self._leaves_out
 
 
 def channel_numbers(count: int, like: Tensor) -> Tensor:

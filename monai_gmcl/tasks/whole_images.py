@@ -16,7 +16,7 @@ from monai_gmcl.labels import is_cross_entropy
 from monai_gmcl.tasks.asked_loss import refuse_regression
 from monai_gmcl.tasks.base import SUPPORTED_TASKS, Task
 
-__all__ = ["Classification", "MultiLabel"]
+__all__ = ["Classification", "MultiLabel", "likelier_values"]
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +193,12 @@ class MultiLabel(_OfWholeImages):
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the more probable value of each label, float ``(n, K)``, and the mean of their probabilities."""
-        probabilities = outputs.sigmoid()
-        labels = (probabilities > 0.5).float()
-        return labels, torch.where(labels > 0, probabilities, 1 - probabilities).flatten(1).mean(1)
+        labels, confidences = likelier_values(outputs)
+        return labels, confidences.flatten(1).mean(1)
+
+
+def likelier_values(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the more probable value of each logit, float 0 or 1, and its probability, both of the shape of outputs."""
+    probabilities = outputs.sigmoid()
+    labels = (probabilities > 0.5).float()
+    return labels, torch.where(labels > 0, probabilities, 1 - probabilities)

@@ -25,6 +25,10 @@ __all__ = ["LabelProposal", "PseudoLabeler"]
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
 """Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and their confidence, 0 to 1 ``(B,)``.
 
+For masks the confidence may be that of each pixel, ``(B, 1, *spatial)`` or ``(B, K, *spatial)``. A pixel with the
+confidence 0 is left out: it gets the ``ignore_index`` of the loss or, if the loss has none or masks have several
+channels, the weight of the image is multiplied by the share of its other pixels.
+
 Where ``prepare_batch`` gives extra inputs, they come after the images, as the student gets them."""
 MOMENTUM = "pseudo_label_momentum"
 
@@ -35,7 +39,8 @@ class PseudoLabeler:
     The average (EMA, ignite's ``EMAHandler``; Tarvainen and Valpola 2017, arXiv 1703.01780) predicts in evaluation
     mode, on the images as the loader gives them, without changes by the teacher. Classes: the most probable class, with
     its probability as confidence. One logit or several labels: the more probable value of each label, with the mean of
-    these probabilities. Masks: the same for each pixel, with the mean over the pixels.
+    these probabilities. Masks: the same for each pixel, with the mean over the pixels; with ``pixel_threshold``, the
+    confidence is that of each pixel.
 
     With ``network``, a *first student* proposes, which was trained on the labeled images before. Its proposals do not
     depend on what the student learns from them, so that errors are not reinforced.
@@ -46,6 +51,8 @@ class PseudoLabeler:
         momentum: share of the current weights in the running average at each student step, above 0 and below 1. In step
             t at least 9/(t + 8): see :func:`average_momentum`.
         temperature: of the probabilities, above 0.
+        pixel_threshold: least probability of a pixel's proposed class, 0 to 1. Less probable pixels of a mask are left
+            out, see :data:`LabelProposal`. Default: 0, all pixels count.
         multi_label: whether an image may have several labels, float ``(B, K)``, or a pixel several classes.
         align: whether to align the frequencies of proposed classes with those of the labeled images
             (:class:`DistributionAlignment`). Use it if the unlabeled images have the same class frequencies as the
@@ -62,15 +69,19 @@ class PseudoLabeler:
         multi_label: bool = False,
         align: bool = False,
         network: nn.Module | None = None,
+        pixel_threshold: float = 0.0,
     ) -> None:
         if not 0 < momentum < 1:
             raise ConfigurationError(f"PseudoLabeler: momentum must be above 0 and below 1, got {momentum}.")
         if temperature <= 0:
             raise ConfigurationError(f"PseudoLabeler: temperature must be above 0, got {temperature}.")
+        if not 0 <= pixel_threshold <= 1:
+            raise ConfigurationError(f"PseudoLabeler: pixel_threshold must be from 0 to 1, got {pixel_threshold}.")
         self.momentum = momentum
         self.temperature = temperature
         self.multi_label = multi_label
         self.align = align
+        self.pixel_threshold = pixel_threshold
         self._alignment: DistributionAlignment | None = None
         self._first_student = network
         self._handler: EMAHandler | None = None
@@ -137,7 +148,8 @@ class PseudoLabeler:
 
         Returns:
             Labels, int64 ``(B,)``, or float ``(B, K)`` for one logit and several labels, and confidences ``(B,)``. For
-            outputs ``(B, K, *spatial)``, masks: int64 ``(B, 1, *spatial)``, or float ``(B, K, *spatial)``.
+            outputs ``(B, K, *spatial)``, masks: int64 ``(B, 1, *spatial)``, or float ``(B, K, *spatial)``; with
+            ``pixel_threshold``, the confidence has the shape of the masks, and is 0 below the threshold.
 
         Raises:
             ConfigurationError: ``align`` with masks.
@@ -147,7 +159,10 @@ class PseudoLabeler:
         outputs = self._inferer(images, network, *args, **kwargs).float()
         if outputs.ndim > 2:
             self._refuse_masks(outputs)
-            return (MultiLabel if self.multi_label else Segmentation).propose(outputs / self.temperature)
+            masks, confidence = Segmentation.propose(outputs / self.temperature, self.multi_label)
+            if self.pixel_threshold == 0:
+                return masks, confidence.flatten(1).mean(1)
+            return masks, confidence.where(confidence >= self.pixel_threshold, 0)
         outputs = outputs.reshape(len(images), -1)
         binary = self.multi_label or outputs.shape[1] == 1
         if self._alignment is not None:

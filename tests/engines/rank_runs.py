@@ -161,7 +161,7 @@ class JoinedSources:
             self.generators.append(generator)
         images, labels = (torch.cat(of_ranks) for of_ranks in zip(*drawn, strict=True))
         assert len(images) == n
-        return Sources(images, labels, None, (), {})
+        return Sources(images, labels, None, None, (), {})
 
     def latents(self, teacher: Any, n: int, shape: Any, _: torch.Generator) -> Tensor:
         drawn = [draw_latents(teacher, s, shape, g) for s, g in zip(self.sizes, self.generators, strict=True)]

@@ -179,3 +179,21 @@ def test_arguments_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=f"PseudoLabeler: {name} must be above 0"):
         PseudoLabeler(**wrong)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_of_pixels_is_a_probability(threshold: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"pixel_threshold must be from 0 to 1, got {threshold}"):
+        PseudoLabeler(pixel_threshold=threshold)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_pixels_below_the_threshold_have_no_confidence(multi_label: bool) -> None:
+    outputs = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    (masks, mean), (again, confidence) = (
+        attached(PseudoLabeler(multi_label=multi_label, pixel_threshold=t))[0](outputs) for t in (0.0, 0.6)
+    )
+    probability = outputs.abs().sigmoid() if multi_label else outputs.softmax(1).amax(1, keepdim=True)
+    assert torch.equal(masks, again) and confidence.shape == masks.shape
+    torch.testing.assert_close(mean, probability.flatten(1).mean(1))
+    torch.testing.assert_close(confidence, probability.where(probability >= 0.6, 0))

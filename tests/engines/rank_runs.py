@@ -10,14 +10,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from ignite.engine import Events
+from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
 from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
@@ -54,6 +56,7 @@ class Case:
     wrapped: bool = False
     normalized: bool = False
     unlabeled: bool = False
+    masks: bool = False
 
 
 CASES = {
@@ -66,24 +69,32 @@ CASES = {
     "accumulated": Case(optimizer="Adam", accumulation=3),
     "wrapped": Case(optimizer="Adam", wrapped=True),
     "single precision": Case(dtype=torch.float32),
+    "masks": Case(masks=True),
+    "masks, hard": Case(ExactHypergradient, "Adam", hardness=0.5, accumulation=3, masks=True),
+    "masks, weighed by the head": Case(optimizer="Adam", weighed=HeadHypergradient, wrapped=True, masks=True),
 }
 RUNNING_STATISTICS = Case(normalized=True)
 """Batches are normalized by each rank's own, so that the joined ones are others."""
 
 UNLABELED = Case(dtype=torch.float32, unlabeled=True)
+UNLABELED_MASKS = replace(UNLABELED, masks=True)
 """Each rank has unlabeled images of its own, of which one process would take the batches in another order."""
 
 
-def batches(rank: int | None, dtype: torch.dtype, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+def batches(rank: int | None, case: Case, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
     """Batches of one rank, or the joined ones."""
     generator = torch.Generator().manual_seed(seed)
     found = []
     for index in range(BATCHES):
         parts = []
         for size in LAST if index == BATCHES - 1 else SIZES:
-            labels = torch.randint(CLASSES, (size,), generator=generator)
+            blocks = (1, 2, 2) if case.masks else ()
+            labels = torch.randint(CLASSES, (size, *blocks), generator=generator)
+            if case.masks:
+                labels = labels.repeat_interleave(4, 2).repeat_interleave(4, 3)
             noise = 0.15 * torch.randn(size, 1, 8, 8, generator=generator, dtype=torch.float64)
-            images = (0.2 + 0.3 * labels[:, None, None, None] + noise).clamp(0, 1).to(dtype)
+            levels = labels if case.masks else labels[:, None, None, None]
+            images = (0.2 + 0.3 * levels + noise).clamp(0, 1).to(case.dtype)
             parts.append((images, labels))
         images, labels = (torch.cat(of_ranks) for of_ranks in zip(*parts, strict=True))
         found.append((images, labels) if rank is None else parts[rank])
@@ -94,9 +105,11 @@ def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence
     """Return the trainer of a rank, or of the joined batches. Ranks begin with weights of their own."""
     torch.manual_seed(rank or 0)
     norm = nn.BatchNorm2d(4) if case.normalized else nn.Identity()
-    student: nn.Module = nn.Sequential(
-        nn.Conv2d(1, 4, 3), norm, nn.SiLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, CLASSES)
-    ).to(case.dtype)
+    body = nn.Conv2d(1, 4, 3, padding=1 if case.masks else 0), norm, nn.SiLU()
+    head = [nn.Conv2d(4, CLASSES, 3, padding=1)]
+    if not case.masks:
+        head = [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, CLASSES)]
+    student: nn.Module = nn.Sequential(*body, *head).to(case.dtype)
     teacher = PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=CLASSES).to(case.dtype)
     with torch.no_grad():
         teacher.log_share.add_(0.1 * (rank or 0) * torch.arange(len(teacher.log_share)))
@@ -104,13 +117,14 @@ def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence
     optimizer = getattr(torch.optim, case.optimizer)(student.parameters(), lr=0.02, **options)
     if case.wrapped and rank is not None:
         student = nn.parallel.DistributedDataParallel(student)
+    labeler = PseudoLabeler(pixel_threshold=0.4) if case.masks else PseudoLabeler(align=True)
     return GMCLTrainer(
         "cpu",
         epochs,
-        batches(rank, case.dtype),
+        batches(rank, case),
         student,
         optimizer,
-        nn.CrossEntropyLoss(),
+        DiceCELoss(to_onehot_y=True, softmax=True) if case.masks else nn.CrossEntropyLoss(),
         train_handlers=handlers,
         decollate=False,
         accumulation_steps=case.accumulation,
@@ -119,9 +133,9 @@ def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence
         curriculum=Curriculum(hardness=case.hardness, class_sampler=ClassSampler("errors")),
         hypergradient=case.estimator(),
         weighting=None if case.weighed is None else LookAheadWeighting(case.weighed()),
-        meta_data_loader=batches(rank, case.dtype, seed=1) if case.meta else None,
-        unlabeled_data_loader=[i for i, _ in batches(rank, case.dtype, seed=2)] if case.unlabeled else None,
-        label_proposal=PseudoLabeler(align=True) if case.unlabeled else None,
+        meta_data_loader=batches(rank, case, seed=1) if case.meta else None,
+        unlabeled_data_loader=[i for i, _ in batches(rank, case, seed=2)] if case.unlabeled else None,
+        label_proposal=labeler if case.unlabeled else None,
         seed=SEED,
     )
 
@@ -147,8 +161,9 @@ class JoinedSources:
     def keeping(self, real: RealBatch, for_later: bool) -> Iterator[None]:
         if for_later:
             yield
+        classes = iter(real.classes)
         for part, *own in zip(self.parts, real.images.split(self.sizes), real.labels.split(self.sizes), strict=True):
-            part.add(*own)
+            part.add(*own, list(islice(classes, len(own[0]))))
         if not for_later:
             yield
 
@@ -194,7 +209,7 @@ def resumed(case: Case, rank: int, folder: Path) -> dict[str, Any]:
 def labeler_of(trainer: GMCLTrainer) -> dict[str, Any]:
     """The average of the student and what proposals are aligned by, flat; empty without unlabeled images."""
     state = trainer.sources.state_dict()["unlabeled"] if isinstance(trainer.sources, LessonSources) else None
-    return {**state["labeler"]["average"], **state["labeler"]["alignment"]} if state else {}
+    return {**state["labeler"]["average"], **(state["labeler"]["alignment"] or {})} if state else {}
 
 
 def end_of(trainer: GMCLTrainer) -> dict[str, Any]:
@@ -216,6 +231,7 @@ if __name__ == "__main__":
     )
     ends = {name: run(case, index) for name, case in CASES.items()}
     ends |= {"running statistics": run(RUNNING_STATISTICS, index), "unlabeled": run(UNLABELED, index)}
+    ends |= {"unlabeled masks": run(UNLABELED_MASKS, index)}
     ends |= {"resumed": resumed(CASES["head"], index, folder / "checkpoints")}
     ends |= {"resumed, unlabeled": resumed(UNLABELED, index, folder / "checkpoints of unlabeled")}
     torch.save(ends, folder / f"{index}.pt")

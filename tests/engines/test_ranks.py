@@ -53,7 +53,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What two processes end with, for each case."""
     folder = tmp_path_factory.mktemp("ranks")
     for process in start(SCRIPT, folder):
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors[-3000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
@@ -81,7 +81,7 @@ def test_two_ranks_train_what_one_process_trains_on_the_joined_batches(
     assert ranks[0][name]["curriculum"]["class_sampler"] == joined["curriculum"]["class_sampler"]
 
 
-OTHERS = ("running statistics", "unlabeled", "resumed", "resumed, unlabeled")
+OTHERS = ("running statistics", "unlabeled", "unlabeled masks", "resumed", "resumed, unlabeled")
 
 
 @pytest.mark.parametrize("name", [*rank_runs.CASES, *OTHERS])
@@ -104,7 +104,7 @@ def test_all_ranks_propose_labels_by_the_same_average_also_after_a_resumption(ra
         return one.keys() == other.keys() and all(torch.equal(*map(torch.as_tensor, (one[k], other[k]))) for k in one)
 
     first, second = ranks
-    for name in ("unlabeled", "resumed, unlabeled"):
+    for name in ("unlabeled", "unlabeled masks", "resumed, unlabeled"):
         assert first[name]["labeler"] and same(first[name]["labeler"], second[name]["labeler"])
     for rank in ranks:
         run = rank["resumed, unlabeled"]

@@ -50,6 +50,19 @@ def test_each_pixel_of_a_moved_mask_comes_from_where_the_pixel_of_the_image_come
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("include", [*([name] for name in GEOMETRY), GEOMETRY], ids="+".join)
+@pytest.mark.parametrize("difficulty", [0.3, 1.0, 4.0])
+def test_a_mask_moved_alone_is_the_mask_of_the_moved_image_of_labels(include, size, difficulty):
+    teacher = teacher_of(include, len(size), 1).double()
+    mask = random_mask(6, 1, size, values=(0, 1))
+    mask = torch.nn.functional.interpolate(mask[..., :4, :4].double(), size=size)  # blocks of one class
+    latents = latents_of(teacher, 6, size).double()
+    moved, image = teacher.change_labels(mask, latents, difficulty), teacher(mask, torch.zeros(6), latents, difficulty)
+    known = (image - image.round()).abs() < 1e-9  # between two classes, an image has both
+    assert known.double().mean() > 0.1 and torch.equal(moved[known], image[known].round())
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", GEOMETRY)
 @pytest.mark.parametrize("difficulty", [0.3, 4.0])
 def test_a_mask_of_channels_moves_as_one_of_classes(name, size, difficulty):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -228,6 +229,29 @@ def test_an_image_without_a_known_pixel_has_no_loss_where_losses_are_taken_image
     (gradient,) = torch.autograd.grad(losses.sum(), outputs)
     assert losses[1] == 0 and (losses[[0, 2, 3]] > 0).all()
     assert not gradient[1].any() and not gradient[0, ..., 0].any() and gradient[0, ..., 1].any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "padding", "kind", "message"),
+    [
+        (DiceCELoss(**softmax), 0, torch.uint8, None),
+        (DiceCELoss(**softmax), 255, torch.uint8, "0 to 2, got 255"),
+        (nn.CrossEntropyLoss(ignore_index=255), 255, torch.uint8, None),
+        (nn.CrossEntropyLoss(), 255, torch.uint8, "0 to 2, or -100, which the loss ignores, got 255"),
+        (nn.CrossEntropyLoss(), -100, torch.uint8, "cannot have the value -100.*EnsureTyped"),
+        (nn.CrossEntropyLoss(), -100, torch.float32, None),
+        (DiceLoss(softmax=True), 255, None, "0 to 1, got 255"),
+        (DiceLoss(softmax=True), 0, None, None),
+    ],
+)
+def test_what_a_teacher_pads_masks_with_is_a_value_that_the_loss_takes(
+    loss: Any, padding: int, kind: torch.dtype | None, message: str | None
+) -> None:
+    outputs, masks = random_batch((9, 8))
+    masks = one_hot(masks, 3) if kind is None else masks.to(kind)
+    task = choose_task(loss, masks, outputs)
+    with pytest.raises(LabelError, match=f"label_padding: .*{message}") if message else nullcontext():
+        task.check_padding(padding, outputs, masks)
 
 
 MASKS = torch.tensor([0, 1, 2, 1]).view(1, 1, 2, 2)

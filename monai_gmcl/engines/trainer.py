@@ -433,6 +433,7 @@ class GMCLTrainer(SupervisedTrainer):
             self.fire_event(IterationEvents.LOSS_COMPLETED)
         check_loss(output[Keys.LOSS], real.labels_on_host, task.ignored, self.late_reading.check)
         task.check(output[Keys.PRED], real.labels_on_host)
+        task.check_padding(getattr(self.teacher, "label_padding", None), output[Keys.PRED], real.labels)
         total = self.accuracy.see_real(real, task, output[Keys.PRED])
         self.student_step.add_real(output[Keys.LOSS], self.ranks.rank_weight(len(real.images), total))
         return real

@@ -74,6 +74,18 @@ class Task(ABC):
             LabelError: with what was found.
         """
 
+    def check_padding(self, padding: int | None, outputs: Tensor, labels: Tensor) -> None:  # noqa: B027
+        """Raise where a teacher brings a value into masks, from outside of the image, that the loss does not take.
+
+        Args:
+            padding: the value; None: the teacher brings in none.
+            outputs: of the student.
+            labels: of the same images.
+
+        Raises:
+            LabelError: naming the values that it takes.
+        """
+
     def loss(self, outputs: Any, labels: Tensor) -> Tensor:
         """Return the loss of a batch, a number."""
         return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()

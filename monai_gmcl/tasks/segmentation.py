@@ -126,6 +126,21 @@ class Segmentation(Task):
         self._checked = True
         refuse_regression(self.loss_function, outputs, labels)
 
+    def check_padding(self, padding: int | None, outputs: Tensor, labels: Tensor) -> None:
+        if padding is None:
+            return
+        indices = labels.shape[1] == 1
+        last = max(outputs.shape[1], 2) - 1 if indices else 1
+        leaves_out = indices and self._loss_leaves_out(outputs)
+        if not (0 <= padding <= last or (leaves_out and padding == self.ignored)):
+            ignored = f", or {self.ignored}, which the loss ignores" if leaves_out else ""
+            raise LabelError(f"label_padding: expected a value of masks, 0 to {last}{ignored}, got {padding}.")
+        if not _holds(labels.dtype, padding):
+            raise LabelError(
+                f"label_padding: masks of {labels.dtype} cannot have the value {padding}. Give them another type "
+                "(EnsureTyped(dtype=torch.int64)), or the loss another ignore_index."
+            )
+
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean Dice of the classes of each image, 0 to 1 ``(n,)``; NaN if the mask contains no class.
 
@@ -210,7 +225,7 @@ class Segmentation(Task):
         of_images = confidence.flatten(1).mean(1)
         if proposals.shape[1] > 1 or not self._leaves_out:
             return proposals, of_images, sure.flatten(1).to(of_images).mean(1)
-        if not proposals.is_floating_point() and self.ignored < torch.iinfo(proposals.dtype).min:
+        if not _holds(proposals.dtype, self.ignored):
             proposals = proposals.to(torch.int16)
         return torch.where(sure, proposals, self.ignored), of_images, None
 
@@ -224,6 +239,13 @@ class Segmentation(Task):
 def channel_numbers(count: int, like: Tensor) -> Tensor:
     """Return the numbers of the channels ``(1, K, 1, ...)``."""
     return torch.arange(count, device=like.device).view(1, -1, *[1] * (like.ndim - 2))
+
+
+def _holds(dtype: torch.dtype, value: int) -> bool:
+    """Whether numbers of this type may have the value."""
+    if dtype.is_floating_point or dtype == torch.bool:
+        return dtype.is_floating_point or value in (0, 1)
+    return torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
 
 
 def _held(wanted: Tensor) -> Tensor:

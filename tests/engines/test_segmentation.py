@@ -242,6 +242,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "masks of another size": ({"crop": 8}, StudentOutputError, "Images and masks must have one size"),
     "a picture's 255": ({"times": 127.5}, LabelError, "from 0 to 255.*MapLabelValued"),
     "a teacher that cannot move masks": ({"teacher": ImageTeacher(2, 1, 3)}, ConfigurationError, "Use PolicyTeacher"),
+    "a padding that no mask has": (
+        {"teacher": PolicyTeacher(2, 1, 3, label_padding=255)},
+        LabelError,
+        "label_padding: expected a value of masks, 0 to 2, got 255",
+    ),
     "deep supervision": (
         {"network": DynUNet(2, 1, 3, [3] * 3, [1, 2, 2], [2, 2], [4, 8, 8], deep_supervision=True, deep_supr_num=1)},
         StudentOutputError,

@@ -104,8 +104,10 @@ def run(
     return lessons
 
 
-@pytest.mark.parametrize("weighting", [UniformWeighting, LookAheadWeighting])
-@pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.float32])
+@pytest.mark.parametrize(
+    ("kind", "weighting"),
+    [(torch.uint8, UniformWeighting), (torch.int64, LookAheadWeighting), (torch.float32, UniformWeighting)],
+)
 @pytest.mark.parametrize("name", LEAVE_OUT)
 def test_unsure_pixels_get_the_index_that_the_loss_ignores(name: str, kind: torch.dtype, weighting: Any) -> None:
     loss, labeler = LEAVE_OUT[name], PseudoLabeler(network=ByBrightness(), pixel_threshold=0.8)
@@ -136,7 +138,7 @@ def test_where_no_pixel_can_be_left_out_an_image_weighs_as_much_as_its_share_of_
     assert lesson.source_labels is not None and set(lesson.source_labels.unique().tolist()) <= {0, 1, 2}
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("threshold", [0.5, 1.0])
 @pytest.mark.parametrize("name", [*LEAVE_OUT, *KEEP])
 def test_foreign_and_empty_images_are_weighed_by_the_look_ahead(name: str, threshold: float) -> None:
     loss, channels = KEEP[name] if name in KEEP else (LEAVE_OUT[name], 3)

@@ -215,6 +215,15 @@ def test_masks_with_pixels_that_the_loss_cannot_leave_out_are_refused(name: str)
     assert torch.isfinite(losses).all() and losses[1] == 0
 
 
+def test_a_loss_that_cannot_be_asked_is_trusted() -> None:
+    outputs, masks = random_batch((9, 8))
+    masks[0] = -100
+    task = Segmentation(lambda o, y: o.mean() if len(o) == 4 else torch.ones(2) @ torch.ones(3))
+    task.check_outputs(outputs, masks, 3)
+    proposals, confidence, share = task.leave_out_unsure(masks[1:], torch.zeros(3, 1, 9, 8))
+    assert torch.equal(proposals, masks[1:]) and share is not None and not share.any() and not confidence.any()
+
+
 def test_an_image_without_a_known_pixel_has_no_loss_where_losses_are_taken_image_by_image() -> None:
     class Sum(nn.Module):
         ignore_index = 255

@@ -23,7 +23,7 @@ from monai_gmcl.exceptions import (
     TeacherError,
 )
 from monai_gmcl.hypergradients import Hypergradient
-from monai_gmcl.labels import IGNORED
+from monai_gmcl.labels import IGNORED, are_masks
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import Teacher
 
@@ -136,7 +136,7 @@ def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED, read: Read 
 
 def _refuse_loss(loss: Tensor, labels: Tensor, ignored: int) -> None:
     if not torch.isfinite(loss):
-        if not labels.is_floating_point() and bool((labels.long() == ignored).all()):
+        if (are_masks(labels) or not labels.is_floating_point()) and bool((labels.long() == ignored).all()):
             raise NonFiniteLossError(
                 f"Every label of the batch is the ignored one, {ignored}: the loss is a mean over none. Give batches "
                 "with a label at least, or a loss that is 0 there."

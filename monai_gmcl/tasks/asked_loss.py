@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -46,12 +47,23 @@ class AskedLoss:
 
         return _same(at(0.4, 0.1), at(0.9, 0.6)) and _same(at(0.1, 0.4), at(0.6, 0.9))
 
-    def leaves_out(self, ignored: int, outputs: Tensor) -> bool:
-        """Whether pixels that have the value ``ignored`` in a mask of class indices have no part in the loss."""
-        probe = torch.linspace(0.1, 0.5, outputs.numel(), device=outputs.device).view_as(outputs)
-        left_out = (torch.arange(probe[0, 0].numel(), device=outputs.device) % 2 == 0).view(1, 1, *outputs.shape[2:])
-        labels = torch.where(left_out, float(ignored), 0.0).expand(len(probe), *left_out.shape[1:])
-        return _same(self._at(probe, labels), self._at(torch.where(left_out, 1 - probe**2, probe), labels))
+    def leaves_out(self, ignored: int, shape: Sequence[int]) -> bool | None:
+        """Whether pixels that have the value ``ignored`` in a mask of class indices have no part in the loss.
+
+        Asked on the CPU, because a class that a loss does not know ends all use of a GPU. None: it has no answer there.
+
+        Args:
+            ignored: the value.
+            shape: of the outputs for one image.
+        """
+        function = self.function
+        asked = AskedLoss(copy.deepcopy(function).cpu() if isinstance(function, nn.Module) else function)
+        probe = torch.linspace(0.1, 0.5, math.prod(shape)).view(1, *shape)
+        left_out = (torch.arange(math.prod(shape[1:])) % 2 == 0).view(1, 1, *shape[1:])
+        labels = torch.where(left_out, float(ignored), 0.0)
+        if math.isnan(asked._at(probe, torch.zeros_like(labels))):
+            return None
+        return _same(asked._at(probe, labels), asked._at(torch.where(left_out, 1 - probe**2, probe), labels))
 
     @torch.no_grad()
     def _at(self, outputs: Tensor, labels: Tensor) -> float:

@@ -49,7 +49,7 @@ class Segmentation(Task):
 
     def follow(self, loss_function: Callable[..., Tensor]) -> None:
         super().follow(loss_function)
-        self._leaves_out: bool | None = None
+        self._leaves_out: list[bool | None] = []
 
     def check_labels(self, labels: object, num_classes: int | None) -> None:
         if not isinstance(labels, Tensor):
@@ -102,7 +102,7 @@ class Segmentation(Task):
     def _check_indices(self, labels: Tensor, like: Tensor) -> None:
         known, outputs = labels[labels != self.ignored], like.shape[1]
         last = max(outputs, 2) - 1
-        if len(known) < labels.numel() and not self._loss_leaves_out(like):
+        if len(known) < labels.numel() and self._loss_leaves_out(like) is False:
             raise LabelError(
                 f"Expected masks from 0 to {last}, got {self.ignored}, and the loss does not leave out such pixels. "
                 "DiceLoss(ignore_index=...) and CrossEntropyLoss(ignore_index=...) do; DiceCELoss has no ignore_index."
@@ -131,7 +131,7 @@ class Segmentation(Task):
             return
         indices = labels.shape[1] == 1
         last = max(outputs.shape[1], 2) - 1 if indices else 1
-        leaves_out = indices and self._loss_leaves_out(outputs)
+        leaves_out = indices and self._loss_leaves_out(outputs) is not False
         if not (0 <= padding <= last or (leaves_out and padding == self.ignored)):
             ignored = f", or {self.ignored}, which the loss ignores" if leaves_out else ""
             raise LabelError(f"label_padding: expected a value of masks, 0 to {last}{ignored}, got {padding}.")
@@ -223,17 +223,17 @@ class Segmentation(Task):
             )
         sure = (confidence > 0).all(1, keepdim=True)
         of_images = confidence.flatten(1).mean(1)
-        if proposals.shape[1] > 1 or not self._leaves_out:
+        if proposals.shape[1] > 1 or self._leaves_out != [True]:
             return proposals, of_images, sure.flatten(1).to(of_images).mean(1)
         if not _holds(proposals.dtype, self.ignored):
             proposals = proposals.to(torch.int16)
         return torch.where(sure, proposals, self.ignored), of_images, None
 
-    def _loss_leaves_out(self, outputs: Tensor) -> bool:
-        """Whether the loss leaves out the pixels that have the value ``ignored``; found out once for a loss."""
-        if self._leaves_out is None:
-            self._leaves_out = AskedLoss(self.loss_function).leaves_out(self.ignored, outputs[:2].detach())
-        return self._leaves_out
+    def _loss_leaves_out(self, outputs: Tensor) -> bool | None:
+        """Whether the loss leaves out the pixels that have the value ``ignored``, or None; asked once for a loss."""
+        if not self._leaves_out:
+            self._leaves_out = [AskedLoss(self.loss_function).leaves_out(self.ignored, outputs.shape[1:])]
+        return self._leaves_out[0]
 
 
 def channel_numbers(count: int, like: Tensor) -> Tensor:

@@ -31,7 +31,13 @@ from monai_gmcl import (
     PseudoLabeler,
 )
 from monai_gmcl.engines import GMCLEvents
-from monai_gmcl.exceptions import ConfigurationError, HeadNotFoundError, LabelError, StudentOutputError
+from monai_gmcl.exceptions import (
+    ConfigurationError,
+    HeadNotFoundError,
+    LabelError,
+    NonFiniteLossError,
+    StudentOutputError,
+)
 from monai_gmcl.handlers import CurriculumLog, ImageGridHandler, LessonWeightsLog, PolicyLog, TeacherSaver
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.teachers import ImageTeacher, PolicyTeacher
@@ -242,6 +248,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "masks of another size": ({"crop": 8}, StudentOutputError, "Images and masks must have one size"),
     "a picture's 255": ({"times": 127.5}, LabelError, "from 0 to 255.*MapLabelValued"),
     "a teacher that cannot move masks": ({"teacher": ImageTeacher(2, 1, 3)}, ConfigurationError, "Use PolicyTeacher"),
+    "no pixel that is labeled": (
+        {"times": 0, "plus": 255, "loss": nn.CrossEntropyLoss(ignore_index=255)},
+        NonFiniteLossError,
+        "Every label of the batch is the ignored one, 255",
+    ),
     "a padding that no mask has": (
         {"teacher": PolicyTeacher(2, 1, 3, label_padding=255)},
         LabelError,
@@ -258,11 +269,12 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_cannot_be_trained_is_refused_on_the_first_batch(name: str) -> None:
     changes, kind, message = WRONG[name]
-    side, times = changes.get("crop", 16), changes.get("times", 1)
-    items = [{"image": i["image"], "label": (i["label"] * times)[:, :side, :side]} for i in blobs(2)]
+    side, times, plus = changes.get("crop", 16), changes.get("times", 1), changes.get("plus", 0)
+    items = [{"image": i["image"], "label": (i["label"] * times + plus)[:, :side, :side]} for i in blobs(2)]
     network = changes.get("network") or small_unet()
+    loss = changes.get("loss", DiceCELoss(**SOFTMAX))
     with pytest.raises(kind, match=message):
-        trainer_of(network, DiceCELoss(**SOFTMAX), items, teacher=changes.get("teacher")).run()
+        trainer_of(network, loss, items, teacher=changes.get("teacher")).run()
 
 
 SIDE = {2: 32, 3: 16}

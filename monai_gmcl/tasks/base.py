@@ -109,8 +109,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def chance(self, labels: Tensor) -> float:
-        """Return the expected correctness of random guesses with the frequencies of the labels, 0 to 1."""
+    def chance(self, labels: Tensor) -> Tensor:
+        """Return the expected correctness of random guesses with the frequencies of the labels, a number 0 to 1.
+
+        It is float64, on the labels' device, for which the host does not wait.
+        """
 
     @staticmethod
     @abstractmethod

@@ -19,6 +19,9 @@ from monai_gmcl.tasks.whole_images import MultiLabel
 
 __all__ = ["Segmentation", "channel_numbers"]
 
+MOST_CLASSES = 2**15
+"""Of masks of class indices, which are kept as int16."""
+
 
 class Segmentation(Task):
     """A label for every pixel: masks ``(B, 1, *spatial)`` of class indices, or ``(B, K, *spatial)`` of channels.
@@ -151,14 +154,16 @@ class Segmentation(Task):
             wanted = indices == channel_numbers(channels, labels)
         return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 
-    def chance(self, labels: Tensor) -> float:
+    def chance(self, labels: Tensor) -> Tensor:
         """Return the mean share of the classes: about the Dice of guesses by those shares."""
-        if labels.shape[1] == 1:
-            known = labels[labels != self.ignored].round().long()
-            shares = known.bincount(minlength=2)[1:].double() / max(len(known), 1)
-        else:
+        if labels.shape[1] > 1:
             shares = labels[:, 0 if self.overlapping else 1 :].transpose(0, 1).flatten(1).double().mean(1)
-        return float(shares[shares > 0].mean()) if bool((shares > 0).any()) else 0.0
+            return shares.sum() / (shares > 0).sum().clamp_min(1)
+        known = labels != self.ignored
+        pixels = torch.where(known, labels.round().long(), 0).flatten()
+        # Of a fixed length: for that of bincount the host waits.
+        counts = pixels.new_zeros(MOST_CLASSES).scatter_add_(0, pixels, pixels.new_ones(()).expand_as(pixels))[1:]
+        return counts.sum().double() / (known.sum() * (counts > 0).sum()).clamp_min(1)
 
     def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
         if proposals.ndim == like.ndim and proposals.shape[1] == 1 < like.shape[1] and not self.overlapping:

@@ -132,11 +132,12 @@ class Classification(_OfWholeImages):
         """Return the class of each image."""
         return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
 
-    def chance(self, labels: Tensor) -> float:
-        """Return the sum of the squared class frequencies."""
+    def chance(self, labels: Tensor) -> Tensor:
+        """Return the sum of the squared class frequencies: the share of pairs of images that have one class."""
         classes = self.classes(labels)
-        counts = classes[classes >= 0].bincount().double()
-        return float((counts / counts.sum().clamp_min(1)).square().sum())
+        known = classes >= 0
+        alike = (classes == classes[:, None]) & known & known[:, None]
+        return alike.sum().double() / known.sum().double().square().clamp_min(1)
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,10 +186,10 @@ class MultiLabel(_OfWholeImages):
         """Return 0 and 1 for one logit; several labels all count as class 0."""
         return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
 
-    def chance(self, labels: Tensor) -> float:
+    def chance(self, labels: Tensor) -> Tensor:
         """Return the mean over labels of the sum of the squared frequencies of presence and absence."""
         shares = labels.reshape(len(labels), -1).double().mean(0)
-        return float((shares**2 + (1 - shares) ** 2).mean())
+        return (shares**2 + (1 - shares) ** 2).mean()
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Engine
 from torch import nn
 
 from monai_gmcl import GMCLTrainer, ImageTeacher, PolicyTeacher, Teacher
 from monai_gmcl.benchmark.host_traffic import DEVICE
 from monai_gmcl.benchmark.step_traffic import StepTraffic, traffic_of_steps, traffic_table
+from monai_gmcl.handlers import CurriculumLog, HarmGuard, LessonProgressBar
 
 BATCH, STEPS = 4, 10
 
@@ -68,6 +72,15 @@ def test_what_waits_in_prepare_batch_and_in_handlers_is_not_counted_as_the_train
     of_batch = [count for name, count in traffic.total.waits_of_others.items() if name.startswith("prepare_batch")]
     # Images and labels.
     assert of_batch == [2 * STEPS]
+
+
+@pytest.mark.parametrize(
+    "handler", [CurriculumLog, lambda folder: HarmGuard(Engine(lambda *_: None)), lambda folder: LessonProgressBar()]
+)
+def test_handlers_read_the_device_when_the_trainer_does(handler: Callable[[Path], Any], tmp_path: Path) -> None:
+    traffic = counted(8, train_handlers=(handler(tmp_path),))
+    assert traffic.without_waiting == STEPS - 1
+    assert sum(traffic.total.waits.values()) <= 4 and not traffic.total.waits_of_others
 
 
 def test_labels_that_only_the_device_has_are_waited_for() -> None:

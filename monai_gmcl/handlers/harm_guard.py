@@ -201,7 +201,7 @@ class HarmGuard:
 
 
 def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Tensor:
-    """Return the cosine of two gradients by parameter name, a number; over the names that both have; 0 where one is 0."""
+    """Return the cosine of two gradients over the parameters that both have, a number; 0 where one is 0."""
     pairs = [(first[name].flatten(), second[name].flatten()) for name in first if name in second]
     if not pairs:
         return torch.zeros(())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from monai_gmcl.engines.late_reading import on_host
+from monai_gmcl.late_reading import on_host
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer

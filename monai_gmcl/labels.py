@@ -104,19 +104,21 @@ def is_multi_label(labels: Tensor) -> bool:
     return labels.is_floating_point() and not are_masks(labels) and labels[0].numel() > 1
 
 
-def known_label_vectors(labels: Tensor, columns: int) -> Tensor:
-    """Return the labels of real images as rows ``(n, columns)`` from 0 to 1; images without a class are left out.
+def known_label_vectors(labels: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Return the labels of real images as rows ``(n, columns)`` from 0 to 1, and which are known, bool ``(n,)``.
+
+    The row of an image without a class is 0. The host does not wait for either.
 
     Args:
         labels: as they came.
         columns: how many outputs the student has; 1 for one logit.
     """
     labels = labels_for_teacher(labels)
-    if labels.is_floating_point():
-        return labels
-    if columns == 1:
-        return labels[:, None].float()
-    return label_vectors(labels[(labels >= 0) & (labels < columns)], columns)
+    if labels.is_floating_point() or columns == 1:
+        rows = labels.view(len(labels), -1)
+        return rows if labels.is_floating_point() else rows.float(), torch.ones_like(rows[:, 0], dtype=torch.bool)
+    rows = (labels[:, None] == torch.arange(columns, device=labels.device)).float()
+    return rows, rows.sum(1) > 0
 
 
 def is_cross_entropy(loss_function: Any) -> bool:

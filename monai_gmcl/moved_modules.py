@@ -35,6 +35,7 @@ _INTO = {
     "handlers.epoch_table": ("handlers.operation_table",),
     "handlers.report_sections": ("handlers.policy_section",),
     "labels": ("teachers.label_vectors",),
+    "late_reading": ("engines.late_reading",),
     "per_image_loss": ("engines.per_image_loss",),
     "reporting.figures": ("handlers.pictures",),
     "reporting.page": ("page",),

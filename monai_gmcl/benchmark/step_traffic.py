@@ -12,7 +12,7 @@ from ignite.engine import Events
 
 from monai_gmcl.benchmark.host_traffic import HostTraffic
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.engines.late_reading import STEPS
+from monai_gmcl.late_reading import STEPS
 
 __all__ = ["StepTraffic", "traffic_of_steps", "traffic_table"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines.batches import RealBatch
-from monai_gmcl.engines.late_reading import LateReading
+from monai_gmcl.late_reading import LateReading
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.tasks import Task

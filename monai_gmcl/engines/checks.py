@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_gmcl.engines.batches import RealBatch
-from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.exceptions import (
     ConfigurationError,
     DataError,
@@ -24,6 +23,7 @@ from monai_gmcl.exceptions import (
 )
 from monai_gmcl.hypergradients import Hypergradient
 from monai_gmcl.labels import IGNORED, are_masks
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import Teacher
 

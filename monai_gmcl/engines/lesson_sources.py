@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines.batches import CyclingLoader, ExtraInputs, RealBatch, stacked
 from monai_gmcl.engines.checks import RangeCheck, check_images
-from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.labels import are_masks, class_ids
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
@@ -338,7 +338,7 @@ class UnlabeledSources:
         check_images(images, batch.meta, self.read)
         self.check_range(images, batch.meta)
         proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
-        labels = task.check_proposals(proposals, len(images), like, self.num_classes)
+        labels = task.check_proposals(proposals, len(images), like, self.num_classes, self.read)
         return batch, *task.leave_out_unsure(labels, confidence.to(images.device))
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from monai_gmcl.engines.batches import CyclingLoader, RealBatch
 from monai_gmcl.engines.checks import check_lesson
-from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.engines.student_pass import StudentPass
 from monai_gmcl.engines.student_step import StudentStep
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.weighting import LessonWeighting
 

@@ -16,9 +16,9 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from monai_gmcl.engines.batches import RealBatch
-from monai_gmcl.engines.late_reading import Read, at_once
 from monai_gmcl.exceptions import NonFiniteLossError
 from monai_gmcl.hypergradients.update_rules import update_derivative
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.lesson import Lesson, RealStep
 from monai_gmcl.ranks import Ranks
 

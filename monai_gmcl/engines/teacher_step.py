@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from monai_gmcl.engines.checks import check_generated, check_trained
-from monai_gmcl.engines.late_reading import LateReading, Read, at_once
 from monai_gmcl.engines.student_pass import seeded
 from monai_gmcl.exceptions import TeacherError
 from monai_gmcl.hypergradients import ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.labels import are_masks, labels_for_teacher
+from monai_gmcl.late_reading import LateReading, Read, at_once
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import draw_latents

@@ -40,7 +40,6 @@ from monai_gmcl.engines.checks import (
     check_uncompiled,
 )
 from monai_gmcl.engines.keys import GMCLEvents, GMCLKeys
-from monai_gmcl.engines.late_reading import LateReading
 from monai_gmcl.engines.lesson_sources import LessonSources, SourceBuffer, UnlabeledSources
 from monai_gmcl.engines.look_ahead import LookAhead
 from monai_gmcl.engines.student_pass import StudentPass, unwrapped
@@ -49,6 +48,7 @@ from monai_gmcl.engines.teacher_step import PendingLessons, TeacherPass, Teacher
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, HeadNotFoundError
 from monai_gmcl.hypergradients import ExactHypergradient, Hypergradient
 from monai_gmcl.hypergradients.update_rules import check_optimizer
+from monai_gmcl.late_reading import LateReading
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.tasks import Task
@@ -465,7 +465,7 @@ class GMCLTrainer(SupervisedTrainer):
         lesson.weights = self.student.at_lesson_weights(lesson, weigh)
         task = self.student.loss.task_of(lesson.labels, lesson.outputs)
         if lesson.num_pseudo_labeled > 0:
-            task.check(lesson.outputs, lesson.labels)
+            task.check(lesson.outputs, lesson.labels, self.late_reading.check)
         lesson.rank_weight = self.ranks.rank_weight(len(lesson), self.accuracy.see_lesson(lesson, task))
         add = partial(self.student_step.add_lesson, lesson, self._will_update_teacher(), values.hardness > 0)
         self.student.at_lesson_weights(lesson, add)

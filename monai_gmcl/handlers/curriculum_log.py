@@ -7,19 +7,20 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
-from torch import nn
+from torch import Tensor, nn
 
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.late_numbers import LateNumbers
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.output_numbers import numbers_of, output_number
+from monai_gmcl.handlers.output_numbers import numbers_of, unread_numbers_of, unread_output_number
 from monai_gmcl.labels import labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
@@ -77,6 +78,7 @@ class CurriculumLog:
         self.logger = logging.getLogger(__name__)
         self._seen: dict[str, list[float]] = {}
         self._validation: dict[str, float] = {}
+        self._late = LateNumbers()
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
@@ -92,6 +94,7 @@ class CurriculumLog:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been seen of the epoch."""
+        self._hear(self._late.read())
         return {"seen": {name: list(numbers) for name, numbers in self._seen.items()}, "validation": self._validation}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -105,20 +108,27 @@ class CurriculumLog:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def _begin(self) -> None:
-        self._seen, self._validation = {}, {}
+        self._seen, self._validation, self._late = {}, {}, LateNumbers()
 
     def _observe(self, engine: GMCLTrainer) -> None:
-        numbers = {str(key): output_number(engine.state.output, key) for key in LOGGED}
+        numbers: dict[str, float | Tensor] = {
+            str(key): unread_output_number(engine.state.output, key) for key in LOGGED
+        }
         if engine.state.lesson is None:
             # The output says 0 where there is no lesson.
             numbers[str(GMCLKeys.SYNTHETIC_LOSS)] = math.nan
-        for name, number in {**numbers, **numbers_of(engine.state.curriculum)}.items():
+        self._late.add({**numbers, **unread_numbers_of(engine.state.curriculum)})
+        self._hear(self._late.if_due(engine))
+
+    def _hear(self, steps: Sequence[Mapping[str, float]]) -> None:
+        for name, number in ((name, number) for step in steps for name, number in step.items()):
             self._seen.setdefault(name, []).append(number)
 
     def _observe_validation(self, evaluator: Engine) -> None:
         self._validation = _prefixed("val_", evaluator.state.metrics)
 
     def _write(self, engine: GMCLTrainer) -> None:
+        self._hear(self._late.read())
         lesson = engine.state.lesson
         row = {
             **{name: _mean(numbers) for name, numbers in self._seen.items()},

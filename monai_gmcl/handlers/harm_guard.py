@@ -8,7 +8,7 @@ import logging
 import math
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.late_numbers import LateNumbers
 from monai_gmcl.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class HarmGuard:
         self._below = 0
         self._agreements: deque[float] = deque(maxlen=LESSONS)
         self._above_chance: deque[tuple[float, float]] = deque(maxlen=LESSONS)
+        self._late = LateNumbers()
 
     def attach(self, engine: GMCLTrainer) -> None:
         """Guard an engine's lessons."""
@@ -113,10 +115,12 @@ class HarmGuard:
 
         curriculum.schedules["lesson_weight"] = guarded
         engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self._hear(self._late.if_due(engine)))
         self.evaluator.add_event_handler(Events.COMPLETED, self._judge)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the share of the weight and what has been seen."""
+        self._hear(self._late.read())
         return {
             "share": self.share,
             "best": self._best,
@@ -137,17 +141,21 @@ class HarmGuard:
         chances = [engine.task.chance(y) for y in (output[Keys.LABEL], lesson.labels[: lesson.num_labeled])]
         own = [cosine(step.real_gradient(), step.lesson_gradient()), *chances]
         # The same on all ranks: each guards its own curriculum, and they must not part.
-        shared = torch.tensor(own, dtype=torch.float64)
+        shared = torch.stack([number.to(chances[0]) for number in own])
         Ranks().average([shared])
-        agreement, of_real, of_lesson = shared.tolist()
-        self._agreements.append(agreement)
-        if {"real_accuracy", "lesson_accuracy"} <= accuracy.keys():
-            above = float(accuracy["real_accuracy"]) - of_real, float(accuracy["lesson_accuracy"]) - of_lesson
-            # Of accuracies that are read late, NaN is one that no image told.
+        accuracies = {name: accuracy.get(name, math.nan) for name in ("real_accuracy", "lesson_accuracy")}
+        self._late.add(dict(zip(("agreement", "chance", "lesson_chance"), shared, strict=True)) | accuracies)
+
+    def _hear(self, lessons: Sequence[Mapping[str, float]]) -> None:
+        for seen in lessons:
+            self._agreements.append(seen["agreement"])
+            above = seen["real_accuracy"] - seen["chance"], seen["lesson_accuracy"] - seen["lesson_chance"]
+            # NaN is an accuracy that no image told.
             if not any(map(math.isnan, above)):
                 self._above_chance.append(above)
 
     def _judge(self, evaluator: Engine) -> None:
+        self._hear(self._late.read())
         if self.share == 0:
             return
         for reason in (self._worse_validation(evaluator), self._opposing_lessons(), self._unreadable_lessons()):
@@ -192,12 +200,12 @@ class HarmGuard:
         )
 
 
-def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
-    """Return the cosine of two gradients by parameter name, over the names that both have; 0 where one is 0."""
+def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Tensor:
+    """Return the cosine of two gradients over the parameters that both have, a number; 0 where one is 0."""
     pairs = [(first[name].flatten(), second[name].flatten()) for name in first if name in second]
     if not pairs:
-        return 0.0
+        return torch.zeros(())
     product = torch.stack([a.dot(b) for a, b in pairs]).sum()
     norms = [torch.stack([part.norm() for part in parts]).norm() for parts in zip(*pairs, strict=True)]
     scale = norms[0] * norms[1]
-    return float(product / scale) if scale > 0 else 0.0
+    return torch.where(scale > 0, product / scale, 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["numbers_of", "output_number"]
+__all__ = ["numbers_of", "output_number", "unread_numbers_of", "unread_output_number"]
 
 
 def output_number(output: Any, key: str) -> float:
@@ -19,6 +19,11 @@ def output_number(output: Any, key: str) -> float:
         output: a dictionary, or after decollating a list of dictionaries, one for each image, that repeat the number.
         key: such as ``"loss"`` or one of :class:`monai_gmcl.GMCLKeys`.
     """
+    return float(unread_output_number(output, key))
+
+
+def unread_output_number(output: Any, key: str) -> float | Tensor:
+    """Return the same; a tensor stays one, on its device."""
     first = output[0] if isinstance(output, list) else output
     number = _number(first.get(key))
     return float("nan") if number is None else number
@@ -26,13 +31,19 @@ def output_number(output: Any, key: str) -> float:
 
 def numbers_of(values: Mapping[str, Any]) -> dict[str, float]:
     """Return what is a single number among ``values``, such as ``engine.state.metrics``."""
+    return {name: float(number) for name, number in unread_numbers_of(values).items()}
+
+
+def unread_numbers_of(values: Mapping[str, Any]) -> dict[str, float | Tensor]:
+    """Return the same; tensors stay tensors, on their device."""
     numbers = {name: _number(value) for name, value in values.items()}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> float | Tensor | None:
     if isinstance(value, int | float):
         return float(value)
     # numpy's numbers have item() and size as well
-    size = value.numel() if isinstance(value, Tensor) else getattr(value, "size", 0)
-    return float(value.item()) if size == 1 else None
+    if isinstance(value, Tensor):
+        return value if value.numel() == 1 else None
+    return float(value.item()) if getattr(value, "size", 0) == 1 else None

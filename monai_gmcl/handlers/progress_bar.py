@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine, Events
@@ -13,7 +14,8 @@ from ignite.handlers import ProgressBar
 from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
-from monai_gmcl.handlers.output_numbers import numbers_of, output_number
+from monai_gmcl.handlers.late_numbers import LateNumbers
+from monai_gmcl.handlers.output_numbers import numbers_of, output_number, unread_output_number
 from monai_gmcl.ranks import on_first_rank
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class LessonProgressBar:
         self._first: dict[str, float] = {}
         self._changed: set[str] = set()
         self._losses: list[float] = []
+        self._late = LateNumbers()
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
@@ -53,7 +56,10 @@ class LessonProgressBar:
             engine.add_event_handler(Events.STARTED, self._print_after_all_others)
 
     def _shown(self, output: Any) -> dict[str, float]:
-        shown = {str(Keys.LOSS): output_number(output, Keys.LOSS)}
+        return {str(Keys.LOSS): output_number(output, Keys.LOSS), **self._shown_beside_loss(output)}
+
+    def _shown_beside_loss(self, output: Any) -> dict[str, float]:
+        shown = {}
         for name in map(str, CURRICULUM):
             number = output_number(output, name)
             if number != self._first.setdefault(name, number):
@@ -66,7 +72,12 @@ class LessonProgressBar:
         return shown
 
     def _observe(self, engine: GMCLTrainer) -> None:
-        self._losses.append(self._shown(engine.state.output)[str(Keys.LOSS)])
+        self._shown_beside_loss(engine.state.output)
+        self._late.add({str(Keys.LOSS): unread_output_number(engine.state.output, Keys.LOSS)})
+        self._hear(self._late.if_due(engine))
+
+    def _hear(self, steps: Sequence[Mapping[str, float]]) -> None:
+        self._losses += [seen[str(Keys.LOSS)] for seen in steps]
 
     def _print_after_all_others(self, engine: GMCLTrainer) -> None:
         # Attached no sooner than now, it runs after the validation of the epoch.
@@ -74,6 +85,7 @@ class LessonProgressBar:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._print)
 
     def _print(self, engine: GMCLTrainer) -> None:
+        self._hear(self._late.read())
         if not self._losses:
             return  # a resumed run, whose epoch had no iteration left
         loss = math.fsum(self._losses) / len(self._losses)

@@ -38,13 +38,11 @@ class FiniteDifferenceHypergradient(Hypergradient):
         (lesson,) = lessons
         images, losses, weights = lesson.images, lesson.losses, lesson.weights
         moved, step = self._moved(lesson, look_ahead)
-        if step == 0:
-            return torch.zeros_like(images), torch.zeros_like(losses)
         (here,) = torch.autograd.grad((weights * losses).sum(), images, retain_graph=True)
         leaf = images.detach().requires_grad_()
         moved_losses = lesson.replay(moved, leaf)
         (there,) = torch.autograd.grad((weights * moved_losses).sum(), leaf)
-        return (there - here) / (-len(lesson) * step), (moved_losses - losses).detach() / step
+        return _over(there - here, -len(lesson) * step), _over((moved_losses - losses).detach(), step)
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         """Return sᵢ ``(n,)`` by one pass without a graph.
@@ -52,18 +50,21 @@ class FiniteDifferenceHypergradient(Hypergradient):
         ReLU and max pooling do no harm here, because losses are continuous.
         """
         moved, step = self._moved(lesson, look_ahead)
-        if step == 0:
-            return torch.zeros_like(lesson.losses)
         with torch.no_grad():
-            return (lesson.replay(moved, lesson.images) - lesson.losses) / step
+            return _over(lesson.replay(moved, lesson.images) - lesson.losses, step)
 
     def _moved(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the parameters at ``θ + ε A·v``, and ε; 0 where A·v is."""
+        """Return the parameters at ``θ + ε A·v``, and ε, a number on their device; 0 if A·v is 0."""
         direction = lesson.update_direction(look_ahead)
         parameters = {name: value.detach() for name, value in lesson.parameters.items()}
+        if not direction:
+            return parameters, lesson.losses.new_zeros(())
         length = nn.utils.get_total_norm(direction.values())
-        if length == 0:
-            return parameters, length
         relative = self.relative_step or min(torch.finfo(lesson.outputs.dtype).eps ** 0.5, LONGEST)
-        step = relative * nn.utils.get_total_norm([parameters[name] for name in direction]) / length
+        step = _over(relative * nn.utils.get_total_norm([parameters[name] for name in direction]), length)
         return parameters | {name: parameters[name] + step * way for name, way in direction.items()}, step
+
+
+def _over(values: Tensor, divisor: Tensor) -> Tensor:
+    """Return the quotient, 0 where the divisor is 0; the host does not wait for it."""
+    return torch.where(divisor == 0, 0, values / divisor)

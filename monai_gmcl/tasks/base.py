@@ -10,10 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError
 from monai_gmcl.labels import ignore_index_of, labels_for_loss
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.per_image_loss import per_image_loss
 
 __all__ = ["SUPPORTED_TASKS", "Task"]
@@ -23,6 +25,9 @@ SUPPORTED_TASKS = (
     "(B, K), or one logit (B,) or (B, 1); and segmentation: masks (B, 1, *spatial) or (B, K, *spatial). Regression is "
     "not supported"
 )
+
+BEYOND = 2**15
+"""Above all class indices."""
 
 
 class Task(ABC):
@@ -46,12 +51,13 @@ class Task(ABC):
         self._learns = isinstance(loss_function, nn.Module) and any(p.requires_grad for p in loss_function.parameters())
 
     @abstractmethod
-    def check_labels(self, labels: object, num_classes: int | None) -> None:
+    def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         """Raise unless labels are valid for this task; called before the student's pass.
 
         Args:
-            labels: the labels of a batch, on the CPU.
+            labels: the labels of a batch.
             num_classes: the teacher's number of classes, or None if it is unknown.
+            read: lets the host see the lowest and highest label, now or later.
 
         Raises:
             LabelError: with what was found.
@@ -67,8 +73,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def check(self, outputs: Tensor, labels: Tensor) -> None:
+    def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
         """Raise where labels do not mean what the loss makes of them.
+
+        Args:
+            outputs: of the student.
+            labels: of the same images.
+            read: lets the host see what the device found, now or later.
 
         Raises:
             LabelError: with what was found.
@@ -85,6 +96,29 @@ class Task(ABC):
         Raises:
             LabelError: naming the values that it takes.
         """
+
+    def _read_extremes(
+        self, labels: Tensor, are_indices: bool, read: Read, refuse: Callable[[float, float], None]
+    ) -> None:
+        """Let ``refuse`` see the lowest and highest label, unless all are ignored.
+
+        Args:
+            labels: of a batch.
+            are_indices: whether they are class indices, of which one is ignored.
+            read: lets the host see both, now or later.
+            refuse: raises LabelError.
+        """
+        lowest = highest = labels if labels.is_floating_point() else labels.long()
+        if are_indices:
+            ignored = lowest == self.ignored
+            lowest, highest = lowest.masked_fill(ignored, BEYOND), highest.masked_fill(ignored, -BEYOND)
+
+        def judge(extremes: Tensor) -> None:
+            least, most = extremes.tolist()
+            if not least > most:
+                refuse(least, most)
+
+        read(torch.stack([lowest.amin(), highest.amax()]), judge)
 
     def loss(self, outputs: Any, labels: Tensor) -> Tensor:
         """Return the loss of a batch, a number."""
@@ -121,8 +155,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def chance(self, labels: Tensor) -> float:
-        """Return the expected correctness of random guesses with the frequencies of the labels, 0 to 1."""
+    def chance(self, labels: Tensor) -> Tensor:
+        """Return the expected correctness of random guesses with the frequencies of the labels, a number 0 to 1.
+
+        It is float64, on the labels' device, for which the host does not wait.
+        """
 
     @staticmethod
     @abstractmethod
@@ -151,7 +188,9 @@ class Task(ABC):
             )
         return proposals, confidence, None
 
-    def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
+    def check_proposals(
+        self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None, read: Read = at_once
+    ) -> Tensor:
         """Return proposed labels in the shape and type of given ones.
 
         Args:
@@ -159,6 +198,7 @@ class Task(ABC):
             n: number of images.
             like: labels of real images ``(m, ...)``.
             num_classes: as in :meth:`check_labels`.
+            read: as in :meth:`check_labels`.
 
         Raises:
             LabelError: proposals of another shape or type, or outside the classes.
@@ -172,5 +212,5 @@ class Task(ABC):
                 f"{tuple(proposals.shape)} of {proposals.dtype}. For several labels an image: "
                 "PseudoLabeler(multi_label=True)."
             )
-        self.check_labels(proposals, num_classes)
+        self.check_labels(proposals, num_classes, read)
         return proposals.to(like.dtype)

@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from monai.losses.dice import DiceCELoss
-from monai.metrics.meandice import compute_dice
 from monai.networks.utils import one_hot
 from torch import Tensor
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.tasks.asked_loss import AskedLoss, refuse_regression
 from monai_gmcl.tasks.base import Task
 from monai_gmcl.tasks.whole_images import likelier_values
 
 __all__ = ["Segmentation", "channel_numbers"]
+
+MOST_CLASSES = 2**15
+"""Of masks of class indices, which are kept as int16."""
 
 
 class Segmentation(Task):
@@ -51,7 +55,7 @@ class Segmentation(Task):
         super().follow(loss_function)
         self._leaves_out: list[bool | None] = []
 
-    def check_labels(self, labels: object, num_classes: int | None) -> None:
+    def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         if not isinstance(labels, Tensor):
             raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without masks.")
         if labels.ndim not in (4, 5) or labels.numel() == 0:
@@ -59,16 +63,14 @@ class Segmentation(Task):
                 f"Expected masks (B, 1, *spatial) or (B, K, *spatial) of 2 or 3 spatial dimensions, got "
                 f"{tuple(labels.shape)}. EnsureChannelFirstd adds a channel that is missing."
             )
-        indices = labels.shape[1] == 1
-        values = labels if labels.is_floating_point() else labels.long()
-        values = values[values != self.ignored] if indices else values
-        if values.numel() == 0:
-            return
-        least, most = values.min().item(), values.max().item()
+        self._read_extremes(labels, labels.shape[1] == 1, read, partial(self._refuse_values, labels.shape, num_classes))
+
+    def _refuse_values(self, shape: Sequence[int], num_classes: int | None, least: float, most: float) -> None:
+        indices = shape[1] == 1
         last = max(num_classes or 0, 2) - 1 if indices else 1
         if not (least >= 0 and (most <= last or (indices and num_classes is None))):
             raise LabelError(
-                f"Expected masks with values from 0 to {last}, got {tuple(labels.shape)} with values from {least:g} to "
+                f"Expected masks with values from 0 to {last}, got {tuple(shape)} with values from {least:g} to "
                 f"{most:g}. MapLabelValued maps values to classes (255 to 1, say); pixels to leave out have the loss's "
                 f"ignore_index, here {self.ignored}."
             )
@@ -118,7 +120,7 @@ class Segmentation(Task):
                 " masks with mode='nearest'; shares of classes take a channel for each class."
             )
 
-    def check(self, outputs: Tensor, labels: Tensor) -> None:
+    def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
         """Raise for targets of a regression; looked at on the first batch."""
         self._loss_leaves_out(outputs)
         if self._checked or not labels.is_floating_point() or outputs.shape != labels.shape:
@@ -154,7 +156,7 @@ class Segmentation(Task):
         found, wanted = self._found(outputs), self._wanted(outputs.shape[1], labels)
         if labels.shape[1] == 1:
             found = found & (labels != self.ignored)
-        dice = compute_dice(found, wanted)
+        dice = _dice(found.flatten(2), wanted.flatten(2))
         return _held(wanted), dice, dice[:, 1:].nanmean(1)
 
     def classes_of(self, labels: Tensor, output_shape: Sequence[int]) -> Tensor:
@@ -176,16 +178,20 @@ class Segmentation(Task):
             wanted = indices == channel_numbers(channels, labels)
         return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 
-    def chance(self, labels: Tensor) -> float:
+    def chance(self, labels: Tensor) -> Tensor:
         """Return the mean share of the classes: about the Dice of guesses by those shares."""
-        if labels.shape[1] == 1:
-            known = labels[labels != self.ignored].round().long()
-            shares = known.bincount(minlength=2)[1:].double() / max(len(known), 1)
-        else:
+        if labels.shape[1] > 1:
             shares = labels[:, 0 if self.overlapping else 1 :].transpose(0, 1).flatten(1).double().mean(1)
-        return float(shares[shares > 0].mean()) if bool((shares > 0).any()) else 0.0
+            return shares.sum() / (shares > 0).sum().clamp_min(1)
+        known = labels != self.ignored
+        pixels = torch.where(known, labels.round().long(), 0).flatten()
+        # Of a fixed length: for that of bincount the host waits.
+        counts = pixels.new_zeros(MOST_CLASSES).scatter_add_(0, pixels, pixels.new_ones(()).expand_as(pixels))[1:]
+        return counts.sum().double() / (known.sum() * (counts > 0).sum()).clamp_min(1)
 
-    def check_proposals(self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None) -> Tensor:
+    def check_proposals(
+        self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None, read: Read = at_once
+    ) -> Tensor:
         if proposals.ndim == like.ndim and proposals.shape[1] == 1 < like.shape[1] and not self.overlapping:
             proposals = one_hot(proposals, like.shape[1])
         wanted = (n, *like.shape[1:])
@@ -194,7 +200,7 @@ class Segmentation(Task):
                 f"Expected proposed masks {wanted}, as real ones have, got {tuple(proposals.shape)}. For classes that "
                 "overlap: PseudoLabeler(multi_label=True)."
             )
-        self.check_labels(proposals, num_classes)
+        self.check_labels(proposals, num_classes, read)
         return proposals.to(like.dtype)
 
     @staticmethod
@@ -252,6 +258,15 @@ def _held(wanted: Tensor) -> Tensor:
     """Return the numbers of the channels that have a pixel ``(n, m)``, -1 for the others."""
     held = wanted.flatten(2).any(2)
     return torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
+
+
+def _dice(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return the Dice of each channel ``(n, m)`` of bool ``(n, m, pixels)``; NaN where none is wanted.
+
+    The bits are those of ``monai.metrics.compute_dice``, which lets the host wait for each channel of each image.
+    """
+    both, of_wanted, of_found = (pixels.sum(2, dtype=torch.int32) for pixels in (found & wanted, wanted, found))
+    return torch.where(of_wanted > 0, 2.0 * both / (of_wanted + of_found), torch.nan)
 
 
 def _with_background(covered: Tensor) -> Tensor:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
 from monai_gmcl.labels import is_cross_entropy
+from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.tasks.asked_loss import refuse_regression
 from monai_gmcl.tasks.base import SUPPORTED_TASKS, Task
 
@@ -24,31 +26,15 @@ logger = logging.getLogger(__name__)
 class _OfWholeImages(Task):
     """What one class and several labels have in common: labels ``(B,)``, ``(B, 1)`` or ``(B, K)``."""
 
-    def check_labels(self, labels: object, num_classes: int | None) -> None:
+    def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         if not isinstance(labels, Tensor):
             raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
         if labels.ndim not in (1, 2) or labels.numel() == 0:
             raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
-        values = labels if labels.is_floating_point() else labels.long()
-        indices = labels[0].numel() == 1 and not labels.is_floating_point()
-        if indices:
-            values = values[values != self.ignored]
-            if len(values) == 0:
-                return
-        least, most = values.min().item(), values.max().item()
-        if not indices:
-            if not (least >= 0 and most <= 1):
-                raise LabelError(
-                    f"Expected labels (B,) or (B, K) of {labels.dtype} from 0 to 1, got shape {tuple(labels.shape)} "
-                    f"with values from {least:g} to {most:g}. {SUPPORTED_TASKS}."
-                )
-            return
-        # One logit is asked about two classes, of which the teacher may count one.
-        if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
-            upper = (
-                "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
-            )
-            raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
+        are_indices = labels[0].numel() == 1 and not labels.is_floating_point()
+        of_values = partial(_refuse_values, labels.dtype, labels.shape)
+        refuse = partial(_refuse_indices, num_classes) if are_indices else of_values
+        self._read_extremes(labels, are_indices, read, refuse)
 
     def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
         if not isinstance(outputs, Tensor):
@@ -87,15 +73,10 @@ class _OfWholeImages(Task):
                 f"{known.max().item()}."
             )
 
-    def check(self, outputs: Tensor, labels: Tensor) -> None:
+    def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
         """Raise for integer labels ``(B, K)`` that are not one-hot with torch's cross-entropy."""
-        if labels.is_floating_point() or labels[0].numel() == 1 or not is_cross_entropy(self.loss_function):
-            return
-        if not (labels.sum(1) == 1).all():
-            raise LabelError(
-                f"Expected integer labels {tuple(labels.shape)} with cross-entropy to be one-hot, got "
-                f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
-            )
+        if not (labels.is_floating_point() or labels[0].numel() == 1) and is_cross_entropy(self.loss_function):
+            read(labels, _refuse_several)
 
     @abstractmethod
     def classes(self, labels: Tensor) -> Tensor:
@@ -115,6 +96,29 @@ class _OfWholeImages(Task):
         return torch.where(classes == self.ignored, -1, classes)
 
 
+def _refuse_values(dtype: torch.dtype, shape: Sequence[int], least: float, most: float) -> None:
+    if not (least >= 0 and most <= 1):
+        raise LabelError(
+            f"Expected labels (B,) or (B, K) of {dtype} from 0 to 1, got shape {tuple(shape)} with values from "
+            f"{least:g} to {most:g}. {SUPPORTED_TASKS}."
+        )
+
+
+def _refuse_indices(num_classes: int | None, least: float, most: float) -> None:
+    # One logit is asked about two classes, of which the teacher may count one.
+    if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
+        upper = "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
+        raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
+
+
+def _refuse_several(labels: Tensor) -> None:
+    if not (labels.sum(1) == 1).all():
+        raise LabelError(
+            f"Expected integer labels {tuple(labels.shape)} with cross-entropy to be one-hot, got "
+            f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
+        )
+
+
 class Classification(_OfWholeImages):
     """One class for each image: class indices ``(B,)`` or ``(B, 1)``, one-hot or soft labels ``(B, K)``.
 
@@ -132,11 +136,12 @@ class Classification(_OfWholeImages):
         """Return the class of each image."""
         return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
 
-    def chance(self, labels: Tensor) -> float:
-        """Return the sum of the squared class frequencies."""
+    def chance(self, labels: Tensor) -> Tensor:
+        """Return the sum of the squared class frequencies: the share of pairs of images that have one class."""
         classes = self.classes(labels)
-        counts = classes[classes >= 0].bincount().double()
-        return float((counts / counts.sum().clamp_min(1)).square().sum())
+        known = classes >= 0
+        alike = (classes == classes[:, None]) & known & known[:, None]
+        return alike.sum().double() / known.sum().double().square().clamp_min(1)
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,14 +163,18 @@ class MultiLabel(_OfWholeImages):
         self.threshold = threshold
         self._warned = False
 
-    def check(self, outputs: Tensor, labels: Tensor) -> None:
+    def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
         """Raise for targets of a regression; say once that labels between 0 and 1 are taken for soft labels.
 
         Raises:
             LabelError: labels between 0 and 1 with a loss of differences such as ``MSELoss``.
         """
-        super().check(outputs, labels)
-        if not labels.is_floating_point() or bool(((labels == 0) | (labels == 1)).all()):
+        super().check(outputs, labels, read)
+        if labels.is_floating_point():
+            read(((labels == 0) | (labels == 1)).all(), partial(self._judge, outputs.detach(), labels))
+
+    def _judge(self, outputs: Tensor, labels: Tensor, are_hard: Tensor) -> None:
+        if are_hard:
             return
         refuse_regression(self.loss_function, outputs, labels)
         if not self._warned:
@@ -185,10 +194,10 @@ class MultiLabel(_OfWholeImages):
         """Return 0 and 1 for one logit; several labels all count as class 0."""
         return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
 
-    def chance(self, labels: Tensor) -> float:
+    def chance(self, labels: Tensor) -> Tensor:
         """Return the mean over labels of the sum of the squared frequencies of presence and absence."""
         shares = labels.reshape(len(labels), -1).double().mean(0)
-        return float((shares**2 + (1 - shares) ** 2).mean())
+        return (shares**2 + (1 - shares) ** 2).mean()
 
     @staticmethod
     def propose(outputs: Tensor) -> tuple[Tensor, Tensor]:

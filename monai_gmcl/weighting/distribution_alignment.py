@@ -41,16 +41,20 @@ class DistributionAlignment:
     def __init__(self, momentum: float) -> None:
         self.momentum = momentum
         self._given: Tensor | None = None
-        self._images = 0
+        self._images: float | Tensor = 0
         self._mean: Tensor | None = None
         self._batches = 0
 
-    def observe(self, rows: Tensor) -> None:
-        """Count the labels of real images, ``(B, K)`` from 0 to 1: classes one-hot, several labels as they are."""
-        rows = Ranks().all_gather(rows)
-        total = rows.float().sum(0)
-        self._given = total if self._given is None else self._given.to(total) + total
-        self._images += len(rows)
+    def observe(self, rows: Tensor, known: Tensor) -> None:
+        """Count the labels of real images.
+
+        Args:
+            rows: ``(B, K)`` from 0 to 1: classes one-hot, several labels as they are; 0 where there is none.
+            known: bool ``(B,)``, which have one.
+        """
+        total = Ranks().all_gather(torch.cat([rows, known[:, None].to(rows)], 1)).float().sum(0)
+        self._given = total[:-1] if self._given is None else self._given.to(total) + total[:-1]
+        self._images = total[-1] + self._images
 
     def __call__(self, logits: Tensor, binary: bool) -> Tensor:
         """Take a batch of proposals into the running mean, and align it.
@@ -78,7 +82,7 @@ class DistributionAlignment:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts and the running mean."""
-        return {"given": self._given, "images": self._images, "mean": self._mean, "batches": self._batches}
+        return {"given": self._given, "images": int(self._images), "mean": self._mean, "batches": self._batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""

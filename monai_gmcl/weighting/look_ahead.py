@@ -61,16 +61,19 @@ class LookAheadWeighting(LessonWeighting):
             self._average = {}
             return torch.ones_like(lesson.losses)
         read = {name: gradient for name, gradient in look_ahead.items() if name in update}
-        if not torch.isfinite(nn.utils.get_total_norm(read.values())):
-            # The loss scale overflowed: no step will be taken, and the average would never be finite again.
-            return torch.zeros_like(lesson.losses)
+        # Where the loss scale overflowed, no step will be taken, and the average would never be finite again.
+        finite = torch.isfinite(nn.utils.get_total_norm(read.values())).to(lesson.losses.device)
         self._average = {
-            name: torch.lerp(gradient, self._average.get(name, gradient), self.memory)
-            for name, gradient in read.items()
+            name: self._averaged(gradient, self._average.get(name), finite) for name, gradient in read.items()
         }
         helpful = self.hypergradient.image_scores(replace(lesson, update=dict(update)), self._average).clamp_min(0)
         mean = Ranks().all_gather(helpful).mean()
-        return helpful / mean if mean > 0 else torch.zeros_like(helpful)
+        return torch.where(finite & (mean > 0), helpful / mean, 0)
+
+    def _averaged(self, gradient: Tensor, average: Tensor | None, finite: Tensor) -> Tensor:
+        if average is None:
+            return torch.where(finite, gradient, 0)
+        return torch.lerp(torch.where(finite, gradient, average), average, self.memory)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running average of v, by parameter name."""

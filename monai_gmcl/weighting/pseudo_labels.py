@@ -117,7 +117,7 @@ class PseudoLabeler:
         assert self._alignment is not None and isinstance(output, dict)
         self._refuse_masks(output[Keys.PRED])
         columns = output[Keys.PRED][0].numel()
-        self._alignment.observe(known_label_vectors(output[Keys.LABEL], columns))
+        self._alignment.observe(*known_label_vectors(output[Keys.LABEL], columns))
 
     @property
     def averages(self) -> bool:

@@ -13,8 +13,8 @@ from monai.networks.nets.resnet import resnet18
 from torch import nn
 
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.engines.late_reading import STEPS
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.late_reading import STEPS
 from monai_gmcl.teachers import PolicyTeacher
 
 __all__ = ["no_waiting"]

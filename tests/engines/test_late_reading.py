@@ -17,8 +17,8 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
 from monai_gmcl import ClassSampler, Competence, Curriculum, GMCLEvents, GMCLTrainer, PolicyTeacher
-from monai_gmcl.engines.late_reading import LateReading
 from monai_gmcl.exceptions import GMCLError, ImageRangeError, NonFiniteLossError
+from monai_gmcl.late_reading import LateReading
 
 Build = Callable[..., GMCLTrainer]
 EVERY = 4

@@ -83,6 +83,17 @@ def test_rows_are_the_means_of_what_the_engine_showed(make_trainer, tmp_path, sp
     assert rows[1]["teacher_grad_norm"] > 0
 
 
+def test_rows_are_the_same_where_the_device_is_read_late(make_trainer, tmp_path):
+    for every, folder in ((1, tmp_path / "once"), (4, tmp_path / "late")):
+        log = CurriculumLog(folder)
+        trainer = make_trainer([log], curriculum=Curriculum(difficulty=1.0))
+        trainer.late_reading.every = every
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda log=log: log.state_dict())
+        trainer.run()
+    once, late = read(tmp_path / "once"), read(tmp_path / "late")
+    assert late == [pytest.approx(row) for row in once] and len(late) == 2
+
+
 def test_diversity_is_the_mean_distance_between_the_last_lessons_images(make_trainer, tmp_path):
     recorder = Recorder()
     make_trainer([CurriculumLog(tmp_path), recorder]).run()

@@ -197,6 +197,22 @@ def test_accuracies_of_a_run_are_kept_above_chance(evaluator: Engine, make_train
         assert pair == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("stop", [5, None])
+def test_a_guard_sees_the_same_where_the_device_is_read_late(
+    stop: int | None, evaluator: Engine, make_trainer: Make
+) -> None:
+    seen = []
+    for every in (1, 4):
+        guard = HarmGuard(evaluator, metric_name="auc")
+        trainer = make_trainer([guard], curriculum=Curriculum(difficulty=1.0))
+        trainer.late_reading.every = every
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=stop or 6), lambda t=trainer: t.terminate())
+        trainer.run()
+        seen.append(guard.state_dict())
+    assert len(seen[0]["agreements"]) >= 5 and seen[0] == {**seen[1], "above_chance": seen[0]["above_chance"]}
+    assert all(late == pytest.approx(pair) for pair, late in zip(*(s["above_chance"] for s in seen), strict=True))
+
+
 @pytest.mark.parametrize("planned", [0.8, LinearRamp(0.8, 0.8)])
 def test_the_share_multiplies_whatever_weight_was_planned(planned: Any, evaluator: Engine, make_trainer: Make) -> None:
     guard = HarmGuard(evaluator, patience=1, factor=0.25, metric_name="auc")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import GMCLError
 
-__all__ = ["LateReading", "Read", "at_once"]
+__all__ = ["LateReading", "Read", "at_once", "on_host"]
 
 STEPS = 10
 """After how many steps a device is read."""
@@ -40,11 +40,13 @@ class LateReading:
     Attributes:
         every: number of steps between two readings; 1: all is read at once.
         observers: what each name's observations are given to, on the CPU.
+        has_read: whether the last step that ended was one in which the device is read.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.every = 1 if device.type == "cpu" else STEPS
         self.observers: dict[str, Callable[[Tensor], None]] = {}
+        self.has_read = False
         self._iteration = 0
         self._failure: GMCLError | None = None
         self._checks: list[tuple[int, Tensor, Callable[[Tensor], None]]] = []
@@ -79,7 +81,8 @@ class LateReading:
         Raises:
             GMCLError: a check failed.
         """
-        if self._iteration == 1 or self._iteration % self.every == 0 or ends_epoch:
+        self.has_read = self._iteration == 1 or self._iteration % self.every == 0 or ends_epoch
+        if self.has_read:
             self.read()
             observed, self._observed = self._observed, []
             for name, values in observed:
@@ -95,7 +98,7 @@ class LateReading:
             raise type(self._failure)(str(self._failure))
         checks, self._checks = self._checks, []
         names = [name for name, _ in self._observed]
-        read = _on_host([*(values for _, values, _ in checks), *(values for _, values in self._observed)])
+        read = on_host([*(values for _, values, _ in checks), *(values for _, values in self._observed)])
         self._observed = list(zip(names, read[len(checks) :], strict=True))
         for (iteration, _, verdict), values in zip(checks, read, strict=False):
             try:
@@ -128,7 +131,7 @@ class LateReading:
         self._observed = [(name, values.cpu()) for name, values in state["observed"]]
 
 
-def _on_host(all_values: Sequence[Tensor]) -> list[Tensor]:
+def on_host(all_values: Sequence[Tensor]) -> list[Tensor]:
     """Return the tensors on the CPU, by one copy of all that are not there."""
     away = [values for values in all_values if values.device.type != "cpu"]
     if not away:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.datalists import Row, image_path
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.label_names import group_name, joined_names
@@ -68,6 +69,7 @@ def list_mask_parts(
         parts.update((each.part, pair_masks(each, on_fault)) for each in folders)
         if (path / RECORD).is_file():
             names = _class_names(path / RECORD, on_fault)
+            _check_channels(path / RECORD, parts, on_fault)
     elif path.suffix.lower() in LISTS:
         listed = list_rows(path, group_column, on_fault)
         parts.update((part, _row_items(rows, path, on_fault)) for part, rows in listed.items())
@@ -126,6 +128,16 @@ def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
         on_fault(Fault("table", str(record), "labels numbered 0, 1, ... without gaps", found))
         return None
     return [numbers[number] for number in sorted(numbers)]
+
+
+def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault: OnFault) -> None:
+    """Compare the channels that are files of their own with nnU-Net's ``channel_names``."""
+    named = (read_json(record, _ignore) or {}).get("channel_names")
+    for item in (item for items in parts.values() for item in items):
+        channels = len(files_of(item["image"]))
+        if isinstance(named, Mapping) and channels > 1 and channels != len(named):
+            wanted = f"{len(named)} channels, the channel_names of {record.name}"
+            on_fault(Fault("channels", item["image"], wanted, str(channels)))
 
 
 def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) -> dict[str, list[Item]]:

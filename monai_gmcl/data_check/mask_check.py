@@ -95,7 +95,10 @@ def look_over_masks(
         *pair_faults(items, looks, masks),
         *twin_faults(_labeled_by_twins(parts, masks), looks),
         *group_faults(parts),
-        *link_faults([*found, *seen], Path(source) if Path(source).is_dir() else Path(source).parent),
+        *link_faults(
+            [*found, *seen],
+            Path(source) if Path(source).is_dir() else Path(source).parent,
+        ),
     ]
     if masks:
         faults += class_faults(_labeled_by_classes(parts, classes), names, str(source))

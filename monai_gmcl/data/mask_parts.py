@@ -36,7 +36,7 @@ def has_masks(source: str | Path) -> bool:
 
 
 def list_mask_parts(
-    path: str | Path, group_column: str | None = None, on_fault: OnFault = stop
+    path: str | Path, group_column: str | None = None, on_fault: OnFault = stop, trusted_dir: str | Path = ""
 ) -> tuple[dict[str, list[Item]], list[str] | None]:
     """List a data set of images with masks by its parts, as it stands.
 
@@ -46,6 +46,7 @@ def list_mask_parts(
             ``dataset.json`` of the Medical Segmentation Decathlon.
         group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
         on_fault: called with each fault. Default: errors raise.
+        trusted_dir: a folder of images and masks, further ones of the part ``trusted``. Empty: none.
 
     Returns:
         Items of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``, with ``image``,
@@ -77,7 +78,20 @@ def list_mask_parts(
     else:
         accepted = "a folder of images and masks, a .csv table or a .json datalist"
         on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    further = _trusted_items(Path(str(trusted_dir)), on_fault) if str(trusted_dir) else []
+    if further:
+        parts["trusted"] = [*parts.get("trusted", []), *further]
     return _with_groups(parts, path, on_fault), names
+
+
+def _trusted_items(folder: Path, on_fault: OnFault) -> list[Item]:
+    places = (
+        [each for each in find_mask_folders(folder, on_fault) if each.part == "training"] if folder.is_dir() else []
+    )
+    if not places:
+        found = ", ".join(sorted(each.name for each in folder.iterdir())) if folder.is_dir() else "no folder"
+        on_fault(Fault("layout_of_masks", str(folder), "trusted images and labels", found or "nothing"))
+    return [item for each in places for item in pair_masks(each, on_fault)]
 
 
 def _row_items(rows: Sequence[Row], path: Path, on_fault: OnFault) -> list[Item]:

@@ -14,7 +14,6 @@ from monai_gmcl.data.mask_phantom import make_mask_phantom
 from monai_gmcl.data.opening import LabeledData, image_kind
 from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.splits import check_no_leakage, split_off
-from monai_gmcl.exceptions import DataError
 
 __all__ = ["open_segmentation_data"]
 
@@ -83,10 +82,6 @@ def open_segmentation_data(
     rows = {part: _with_classes(items, looked.classes) for part, items in looked.parts.items()}
     whole = {part: _with_masks(items) for part, items in split_off(rows, fractions, seed, twins).items()}
     trusted = looked.parts.get("trusted", [])
-    judged = {label for item in trusted for label, has in enumerate(looked.classes[item["label"]]) if has}
-    unjudged = [name for label, name in enumerate(looked.class_names) if trusted and label not in judged]
-    if unjudged:
-        raise DataError(f"Expected trusted masks of each class, found none of {', '.join(unjudged)}.")
     check_no_leakage({**whole, "trusted": trusted})
     dims, channels = image_kind(item["image"] for items in (*whole.values(), trusted) for item in items)
     return LabeledData(

@@ -29,7 +29,7 @@ class Arm:
             (:data:`monai_gmcl.benchmark.arms.STRENGTHS`).
         unlabeled: whether it reads unlabeled images.
         share: of GMCL's steps, where the compute is not equal.
-        tolerance: AUC on the choosing images that a lower strength may lack to be chosen all the same.
+        tolerance: AUC, or Dice, on the choosing images that a lower strength may lack to be chosen all the same.
         synthetic: what the row says of the arm's synthetic images: called after the run with the run, held-out images
             and the path of a picture, which it may draw. GMCL needs none: its lessons are measured anyway.
     """

@@ -11,7 +11,6 @@ from typing import Any
 from monai.engines.trainer import SupervisedTrainer, Trainer
 
 from monai_gmcl.benchmark.arm import Arm
-from monai_gmcl.benchmark.augmentations import standard_augmentation, strong_augmentation, trivial_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Competence, Curriculum
@@ -28,16 +27,9 @@ WITHIN_BUDGET = "_tuned_within_budget"
 """End of the name of a tuned arm whose strengths share the steps of one run."""
 
 
-def _standard(setup: Setup) -> Trainer:
-    return SupervisedTrainer(**setup.arguments(standard_augmentation(setup.options, setup.strength)))
-
-
-def _strong(setup: Setup) -> Trainer:
-    return SupervisedTrainer(**setup.arguments(strong_augmentation(setup.options, setup.strength)))
-
-
-def _trivial(setup: Setup) -> Trainer:
-    return SupervisedTrainer(**setup.arguments(trivial_augmentation(setup.options)))
+def _supervised(name: str) -> Callable[[Setup], Trainer]:
+    """Return the builder of a student with transforms and no teacher."""
+    return lambda setup: SupervisedTrainer(**setup.arguments(setup.augmentation(name, setup.strength)))
 
 
 def policy_teacher(options: DataOptions) -> PolicyTeacher:
@@ -70,7 +62,7 @@ def gmcl_arm(
     def build(setup: Setup) -> Trainer:
         model = teacher(setup.options).to(setup.device)
         return GMCLTrainer(
-            **setup.arguments(standard_augmentation(setup.options)),
+            **setup.arguments(setup.augmentation("standard")),
             teacher=model,
             teacher_optimizer=model.optimizer() if learned else None,
             # Competence is new for each run: it follows one student.
@@ -83,9 +75,9 @@ def gmcl_arm(
 
 
 ARMS: dict[str, Arm] = {
-    "standard": Arm("standard MONAI transforms", _standard, tuned=True),
-    "strong": Arm("strong MONAI transforms", _strong, tuned=True),
-    "trivial_augment": Arm("TrivialAugment of MONAI transforms", _trivial),
+    "standard": Arm("standard MONAI transforms", _supervised("standard"), tuned=True),
+    "strong": Arm("strong MONAI transforms", _supervised("strong"), tuned=True),
+    "trivial_augment": Arm("TrivialAugment of MONAI transforms", _supervised("trivial")),
     "frozen": Arm("GMCL with a frozen random teacher", gmcl_arm(learned=False, difficulty=1.0), equal_compute=False),
     "gmcl": Arm("GMCL", gmcl_arm(), equal_compute=False),
 }

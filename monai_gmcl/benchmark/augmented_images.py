@@ -11,7 +11,7 @@ from monai.data.utils import set_rnd
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["AugmentedImages"]
+__all__ = ["AugmentedImages", "AugmentedPairs"]
 
 
 class AugmentedImages(Dataset[tuple[Any, ...]]):
@@ -31,3 +31,14 @@ class AugmentedImages(Dataset[tuple[Any, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         return self.augmentation(self.images[index]), *(values[index] for values in self.known)
+
+
+class AugmentedPairs(AugmentedImages):
+    """Images with masks ``(N, 1, ...)``, the first of what is known, changed together as ``image`` and ``label``."""
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        masks, *known = self.known
+        changed = self.augmentation({"image": self.images[index], "label": masks[index]})
+        # A crop by classes gives a list, here of one patch.
+        pair = changed[0] if isinstance(changed, list) else changed
+        return pair["image"], pair["label"].to(masks.dtype), *(values[index] for values in known)

@@ -18,26 +18,42 @@ from monai_gmcl.benchmark.data_sets import DataOptions, part_folder
 from monai_gmcl.benchmark.grid import Job, Measure, equal_compute_ratio, jobs_of, run_jobs
 from monai_gmcl.benchmark.report import keep_command
 from monai_gmcl.benchmark.tuning import PILOTS, chosen_strengths, keep_chosen_strengths
-from monai_gmcl.data import class_folder_datalist
+from monai_gmcl.data import class_folder_datalist, open_segmentation_data
 from monai_gmcl.data.intensities import check_intensity_range
+from monai_gmcl.data.mask_parts import has_masks
+from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["data_options", "run_comparison"]
 
 
 def data_options(
     data_dir: str,
-    channels: int,
+    channels: int | None,
     crop: int | None,
     size: int | None,
     upright: bool,
     centered: bool,
-    spatial_dims: int,
+    spatial_dims: int | None,
     intensity_range: Sequence[float] | None = None,
+    patch: int | None = None,
 ) -> DataOptions:
-    """Return how a data set is read, its classes counted; arguments as for ``compare``."""
-    _, names = class_folder_datalist(part_folder(data_dir, "train"))
+    """Return how a data set is read, its classes counted; arguments as for ``compare``.
+
+    Raises:
+        ConfigurationError: a patch for images with classes, which are seen whole.
+        DataError: what is wrong with the data set.
+    """
     limits = check_intensity_range(intensity_range)
-    return DataOptions(str(data_dir), channels, crop, size, upright, centered, spatial_dims, len(names), limits)
+    if has_masks(data_dir):
+        data = open_segmentation_data(data_dir, intensity_range=limits)
+        shape, classes = (channels or data.channels, crop, size), data.num_classes
+        dims = data.spatial_dims if spatial_dims is None else spatial_dims
+        return DataOptions(str(data_dir), *shape, upright, centered, dims, classes, limits, True, patch)
+    if patch is not None:
+        raise ConfigurationError(f"compare: patch is for images with masks, found classes in {data_dir!r}.")
+    _, names = class_folder_datalist(part_folder(data_dir, "train"))
+    options = (channels or 3, crop, size, upright, centered, spatial_dims or 2, len(names), limits)
+    return DataOptions(str(data_dir), *options)
 
 
 def run_comparison(

@@ -21,7 +21,7 @@ from monai_gmcl.exceptions import DataError
 __all__ = ["BenchmarkData", "DataOptions", "Images", "part_folder"]
 
 Images = tuple[Tensor, Tensor]
-"""Images float ``(N, C, H, W)`` or ``(N, C, D, H, W)`` from 0 to 1 and labels int64 ``(N,)``."""
+"""Images float ``(N, C, H, W)`` or ``(N, C, D, H, W)`` from 0 to 1, labels int64 ``(N,)`` or masks ``(N, 1, ...)``."""
 CHOOSING = 300
 """Validation images that choose weights; the others are for development."""
 HELD_OUT = 2000
@@ -42,8 +42,10 @@ class DataOptions:
             instead. Otherwise (microscopy) any of the eight orientations is as good.
         centered: the centre makes the label (PCam): nothing may shift, zoom or hide it much.
         spatial_dims: 2, or 3 for NIfTI volumes.
-        classes: number of class folders.
+        classes: number of class folders, or of the classes of masks with the background.
         intensity_range: the files' numbers that become 0 and 1; see :func:`~monai_gmcl.data.image_transforms`.
+        masks: whether labels are masks.
+        patch: side of the patches that a student of masks learns from. Default: whole images.
     """
 
     folder: str
@@ -55,6 +57,8 @@ class DataOptions:
     spatial_dims: int = 2
     classes: int = 2
     intensity_range: tuple[float, float] | None = None
+    masks: bool = False
+    patch: int | None = None
 
     @property
     def name(self) -> str:
@@ -63,12 +67,17 @@ class DataOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what changes results: all but where the folder lies, and what differs from two classes in 2-D."""
-        late = ("spatial_dims", "classes", "intensity_range")
+        late = ("spatial_dims", "classes", "intensity_range", "masks", "patch")
         usual = {field.name: field.default for field in fields(self) if field.name in late}
         own = {name: value for name, value in asdict(self).items() if usual.get(name) != value}
         if self.intensity_range is not None:
             own["intensity_range"] = list(self.intensity_range)
         return {**own, "folder": self.name}
+
+    @property
+    def sharing(self) -> int:
+        """How many classes share labeled images evenly: of masks, which may have several, none do."""
+        return 1 if self.masks else self.classes
 
     @property
     def image_size(self) -> tuple[int, ...]:

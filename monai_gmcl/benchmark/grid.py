@@ -24,11 +24,11 @@ from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS, STRENGTHS, WITHIN_BUDGET
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.student_run import BATCH, StudentRun, small_resnet
+from monai_gmcl.benchmark.label_kinds import kind_of
+from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.metrics.classification import classification_measures
+from monai_gmcl.exceptions import ConfigurationError, DataError
 
 __all__ = ["Job", "Measure", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
 
@@ -103,17 +103,16 @@ class Job:
         return json.loads(file.read_text(encoding="utf-8")).get(self.measure) is not None
 
 
-def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] = small_resnet) -> float:
+def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] | None = None) -> float:
     """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
 
     Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
 
     Args:
         options: of the images.
-        make_network: makes the student.
+        make_network: makes the student. Default: that of the kind of labels.
     """
-    images = torch.rand(BATCH, options.channels, *options.image_size, generator=torch.Generator().manual_seed(0))
-    labeled = images, torch.arange(BATCH) % options.classes
+    options, labeled = kind_of(options).example(options)
     counted = {}
     for arm in ("standard", "gmcl"):
         run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4, make_network=make_network)
@@ -149,11 +148,10 @@ def jobs_of(
             raise ConfigurationError(
                 f"compare: arms must be among {', '.join(names)}, or module:NAME of your own, got {name!r}."
             )
-    classes = options.classes
+    classes = options.sharing
     if any(number < classes or number % classes for number in n):
-        raise ConfigurationError(
-            f"compare: n must be numbers of labeled images that {classes} classes share evenly, got {list(n)}."
-        )
+        evenly = f" that {classes} classes share evenly" if classes > 1 else ""
+        raise ConfigurationError(f"compare: n must be numbers of labeled images{evenly}, got {list(n)}.")
     jobs = []
     for seed in seeds:
         for number in n:
@@ -194,7 +192,7 @@ def run_jobs(
 
 @lru_cache(maxsize=4)
 def _data(options: DataOptions) -> BenchmarkData:
-    return BenchmarkData(options)
+    return kind_of(options).data(options)
 
 
 _TOLD: dict[str, Any] = {}
@@ -210,8 +208,10 @@ def _run(task: tuple[Job, Path, str]) -> Job:
     torch.set_num_threads(1)
     set_track_meta(False)
     data = _data(job.options)
-    per_class = job.n // job.options.classes
+    per_class = job.n // job.options.sharing
     labeled, held_out = data.draw(per_class, job.seed)
+    if "held_out" in job.splits and len(held_out[0]) == 0:
+        raise DataError(f"{job.options.name}: n = {job.n} leaves no image of train to measure on. Give --splits test.")
     arm, own = _TOLD["arms"][job.arm], (job.seed, job.steps, job.strength or 1.0)
     unlabeled = data.unlabeled(per_class, job.seed, "held_out" in job.splits) if arm.unlabeled else None
     run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled, device)
@@ -226,8 +226,10 @@ def _run(task: tuple[Job, Path, str]) -> Job:
         "splits": list(job.splits),
         "commit": _commit(),
         "machine": _machine(run.device),
-        "measures": {name: _measures(run, images) for name, images in parts.items()},
-        "valid_auc": run.valid_auc,
+        "measures": {
+            name: {which: run.measures(which, images) for which in run.weights} for name, images in parts.items()
+        },
+        f"valid_{run.kind.metric}": run.valid_scores,
         "synthetic": _synthetic(arm, run, labeled, held_out, job, folder),
         "cost": {**run.cost, "tuning": None},
         "picture": picture,
@@ -238,17 +240,13 @@ def _run(task: tuple[Job, Path, str]) -> Job:
     return job
 
 
-def _measures(run: StudentRun, images: Images) -> dict[str, dict[str, float]]:
-    return {which: classification_measures(run.probabilities(which, images[0]), images[1]) for which in run.weights}
-
-
 def _synthetic(
     arm: Arm, run: StudentRun, labeled: Images, held_out: Images, job: Job, folder: Path
 ) -> dict[str, Any] | None:
     """What the arm's synthetic images are like, where it has some; it may draw a sample of them."""
     if arm.synthetic is not None:
         return arm.synthetic(run, held_out, folder / "pictures" / f"{job.file(folder).stem}-samples.png")
-    if isinstance(run.trainer, GMCLTrainer):
+    if isinstance(run.trainer, GMCLTrainer) and not job.options.masks:
         return lesson_measures(run.trainer, labeled, job.seed)
     return None
 

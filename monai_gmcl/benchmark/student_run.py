@@ -14,23 +14,17 @@ import torch
 from ignite.engine import Events
 from ignite.handlers import EMAHandler
 from monai.engines.trainer import Trainer
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, RandomSampler
 
-from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.flops import FlopCounter
+from monai_gmcl.benchmark.label_kinds import LabelKind, class_probabilities, kind_of
 from monai_gmcl.engines import GMCLTrainer
-from monai_gmcl.metrics.classification import mean_auc
 
-__all__ = ["BATCH", "Setup", "StudentRun", "peak_resident_bytes", "small_resnet"]
+__all__ = ["Setup", "StudentRun", "peak_resident_bytes"]
 
-BATCH = 32
-LEARNING_RATE = 4e-4
-"""The highest of the one-cycle schedule, in all comparisons. At 2e-3, with 100 labels of PCam, every arm was best in
-the first tenth of its steps, before the rate had risen."""
 EMA_MOMENTUM = 0.01
 EVALUATIONS = 20
 """Looks at the choosing images in a run."""
@@ -42,7 +36,7 @@ class Setup:
 
     Attributes:
         options: how the data set is read, and its modality.
-        labeled: images ``(N, C, ...)`` and labels ``(N,)`` to train on.
+        labeled: images ``(N, C, ...)`` and labels ``(N,)``, or masks ``(N, 1, ...)``, to train on.
         device: where student, teacher and generator live; images come to it batch by batch.
         seed: of everything random.
         steps: student steps.
@@ -66,41 +60,33 @@ class Setup:
     unlabeled: Images | None = None
     spent: dict[str, float] = field(default_factory=lambda: {"student_passes": 0.0, "flops": 0.0})
 
-    def arguments(self, augmentation: Callable[[Tensor], Any], *known: Tensor) -> dict[str, Any]:
+    @property
+    def kind(self) -> LabelKind:
+        """What depends on the kind of labels."""
+        return kind_of(self.options)
+
+    def augmentation(self, name: str, strength: float = 1.0) -> Callable[..., Any]:
+        """Return the transforms of ``standard``, ``strong`` or ``trivial`` training for these labeled images."""
+        return self.kind.augmentation(name, self.options, self.labeled[0], strength)
+
+    def arguments(self, augmentation: Callable[[Any], Any], *known: Tensor) -> dict[str, Any]:
         """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
 
-        Images ``(C, ...)`` are augmented one by one; what else is ``known`` of each stands in a batch beside labels.
+        Images ``(C, ...)`` are augmented one by one, with masks as dictionaries of ``image`` and ``label``. What else
+        is ``known`` of each stands in a batch beside labels.
         """
-        data = AugmentedImages(self.labeled[0], augmentation, self.seed, self.labeled[1], *known)
+        data = self.kind.augmented(self.labeled[0], augmentation, self.seed, self.labeled[1], *known)
         # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
-        sampler = RandomSampler(data, num_samples=self.steps * BATCH)
+        sampler = RandomSampler(data, num_samples=self.steps * self.kind.batch)
         return {
             "device": self.device,
             "max_epochs": 1,
-            "train_data_loader": DataLoader(data, batch_size=BATCH, sampler=sampler),
+            "train_data_loader": DataLoader(data, batch_size=self.kind.batch, sampler=sampler),
             "network": self.network,
             "optimizer": self.optimizer,
-            "loss_function": nn.CrossEntropyLoss(),
+            "loss_function": self.kind.loss(),
             "decollate": False,
         }
-
-
-def small_resnet(options: DataOptions) -> ResNet:
-    """Return the student of all comparisons: four residual blocks of 16 to 64 channels, a logit for each class."""
-    network = ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        [16, 32, 64, 64],
-        spatial_dims=options.spatial_dims,
-        n_input_channels=options.channels,
-        num_classes=options.classes,
-        conv1_t_size=3,
-        conv1_t_stride=1,
-    )
-    # Two thirds of the time on a CPU. torch does not type the argument.
-    layout = torch.channels_last if options.spatial_dims == 2 else torch.channels_last_3d
-    network.to(memory_format=layout)  # type: ignore[call-overload]
-    return network
 
 
 class StudentRun:
@@ -108,10 +94,10 @@ class StudentRun:
 
     ``seen`` holds the images that the student learned from in its last step, pass by pass.
 
-    AdamW with a one-cycle schedule, 32 real images a step. AUC on the choosing images is read 20 times in a run: the
-    more often, the more a small validation set chooses by luck. Arguments are those of :class:`Setup`, the highest
-    learning rate of the schedule, ``build``, which makes the arm's trainer, and ``make_network``,
-    which makes the student, images to logits ``(B, K)``.
+    AdamW with a one-cycle schedule, 32 real images a step, or 8 with masks. The metric on the choosing images is read
+    20 times in a run: the more often, the more a small validation set chooses by luck. Arguments are those of
+    :class:`Setup`, ``build``, which makes the arm's trainer, the highest learning rate of the schedule, and
+    ``make_network``, which makes the student, images to logits ``(B, K, ...)``; the last two by the kind of labels.
     """
 
     def __init__(
@@ -125,16 +111,18 @@ class StudentRun:
         strength: float = 1.0,
         unlabeled: Images | None = None,
         device: str | torch.device = "cpu",
-        learning_rate: float = LEARNING_RATE,
-        make_network: Callable[[DataOptions], nn.Module] = small_resnet,
+        learning_rate: float | None = None,
+        make_network: Callable[[DataOptions], nn.Module] | None = None,
     ) -> None:
+        self.options, self.kind = options, kind_of(options)
+        learning_rate = learning_rate or self.kind.learning_rate
         # From here, because an arm may train more than the student before its trainer stands.
         self.device = torch.device(device)
         self._began = time.perf_counter(), time.process_time(), _peak_bytes(self.device)
         torch.manual_seed(seed)
         self.choosing = choosing
         self.steps = steps
-        self.network = make_network(options).to(self.device)
+        self.network = (make_network or self.kind.network)(options).to(self.device)
         optimizer = AdamW(self.network.parameters(), lr=learning_rate)
         own = self.device, seed, steps, self.network, optimizer
         setup = Setup(options, labeled, *own, strength, choosing, unlabeled)
@@ -158,11 +146,11 @@ class StudentRun:
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=max(1, steps // EVALUATIONS)), self._choose)
         self.weights: dict[str, dict[str, Tensor]] = {}
-        self.valid_auc: dict[str, float] = {}
+        self.valid_scores: dict[str, float] = {}
         self.cost: dict[str, float] = {}
 
     def run(self) -> None:
-        """Train; fills ``weights`` and ``valid_auc`` by ``chosen``, ``final``, ``ema_chosen``, ``ema_final``."""
+        """Train; fills ``weights`` and ``valid_scores`` by ``chosen``, ``final``, ``ema_chosen``, ``ema_final``."""
         self.trainer.run()
         self.cost = {
             "wall_seconds": time.perf_counter() - self._began[0],
@@ -172,11 +160,15 @@ class StudentRun:
             "peak_memory_bytes": _peak_bytes(self.device) - self._began[2],
         }
         for prefix, network in self.networks.items():
-            self._keep(f"{prefix}final", network, _auc(network, self.choosing))
+            self._keep(f"{prefix}final", network, self._score(network)[0])
 
     def probabilities(self, which: str, images: Tensor) -> Tensor:
         """Return the class probabilities ``(N, K)`` of images ``(N, C, ...)`` with one of the kept weights."""
-        return _probabilities(self.with_weights(which), images)
+        return class_probabilities(self.with_weights(which), images)
+
+    def measures(self, which: str, images: Images) -> dict[str, float]:
+        """Return the measures of one of the kept weights on images with labels."""
+        return self.kind.measures(self.with_weights(which), images, self.options)
 
     def with_weights(self, which: str) -> nn.Module:
         """Return the student, in evaluation mode, with one of the kept weights."""
@@ -200,18 +192,20 @@ class StudentRun:
             lambda _, inputs: self.seen.append(inputs[0].detach().cpu())
         )
 
-    def _choose(self) -> None:
-        if isinstance(self.trainer, GMCLTrainer):
-            # As handler UnseenAccuracy does at each validation.
-            right = _probabilities(self.network, self.choosing[0]).argmax(1) == self.choosing[1]
-            self.trainer.curriculum.observe_unseen(float(right.double().mean()))
-        for prefix, network in self.networks.items():
-            auc = _auc(network, self.choosing)
-            if auc > self.valid_auc.get(f"{prefix}chosen", -1.0):
-                self._keep(f"{prefix}chosen", network, auc)
+    def _score(self, network: nn.Module) -> tuple[float, float]:
+        return self.kind.score(network, self.choosing, self.options)
 
-    def _keep(self, name: str, network: nn.Module, auc: float) -> None:
-        self.valid_auc[name] = auc
+    def _choose(self) -> None:
+        for prefix, network in self.networks.items():
+            score, accuracy = self._score(network)
+            if not prefix and isinstance(self.trainer, GMCLTrainer):
+                # As handler UnseenAccuracy does at each validation.
+                self.trainer.curriculum.observe_unseen(accuracy)
+            if score > self.valid_scores.get(f"{prefix}chosen", -1.0):
+                self._keep(f"{prefix}chosen", network, score)
+
+    def _keep(self, name: str, network: nn.Module, score: float) -> None:
+        self.valid_scores[name] = score
         self.weights[name] = {key: value.clone() for key, value in network.state_dict().items()}
 
 
@@ -225,17 +219,3 @@ def peak_resident_bytes() -> int:
 def _peak_bytes(device: torch.device) -> int:
     """Most memory so far of the process, or of the GPU by it."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
-
-
-def _auc(network: nn.Module, images: Images) -> float:
-    return mean_auc(_probabilities(network, images[0]), images[1])
-
-
-@torch.no_grad()
-def _probabilities(network: nn.Module, images: Tensor) -> Tensor:
-    training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    found = torch.cat([network(part.to(device)).softmax(1) for part in torch.split(images, 500)])
-    network.train(training)
-    return found.cpu()

@@ -55,7 +55,7 @@ def write_picture(path: Path, passes: Sequence[Tensor]) -> None:
     Images are ``(B, C, H, W)``, or ``(B, C, D, H, W)`` of which the middle slice is shown, clipped to 0 to 1. They may
     be patients': the folder, which is made, gets a ``.gitignore`` that keeps it out of repositories.
     """
-    starts = range(0, ROWS * COLUMNS, COLUMNS)
+    starts = range(0, min(ROWS * COLUMNS, max(map(len, passes))), COLUMNS)
     rows = [SheetRow("", [images[start : start + COLUMNS] for images in passes]) for start in starts]
     path.parent.mkdir(parents=True, exist_ok=True)
     (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")

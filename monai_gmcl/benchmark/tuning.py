@@ -14,6 +14,7 @@ from typing import Any
 
 from monai_gmcl.benchmark.arms import STRENGTHS
 from monai_gmcl.benchmark.grid import Job, keep_row
+from monai_gmcl.benchmark.label_kinds import kind_of
 
 __all__ = ["PILOTS", "chosen_strengths", "keep_chosen_strengths"]
 
@@ -28,10 +29,10 @@ Rows = dict[tuple[int, float], dict[str, Any]]
 def chosen_strengths(jobs: Sequence[Job], folder: Path) -> dict[tuple[str, int], float]:
     """Return the strength of each tuned arm and n whose pilot runs are kept.
 
-    It has the best mean AUC on the choosing images over the pilots' seeds; where the arm has a tolerance, it is the
-    lowest strength that is so near to the best.
+    It has the best mean AUC, or Dice, on the choosing images over the pilots' seeds; where the arm has a tolerance, it
+    is the lowest strength that is so near to the best.
     """
-    return {(cell[0].row_arm, cell[0].n): _chosen(rows, cell[0].tolerance) for cell, rows in _tuned_cells(jobs, folder)}
+    return {(cell[0].row_arm, cell[0].n): _chosen(rows, cell[0]) for cell, rows in _tuned_cells(jobs, folder)}
 
 
 def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
@@ -40,7 +41,7 @@ def keep_chosen_strengths(jobs: Sequence[Job], folder: Path) -> None:
     What the other strengths cost stands under ``cost.tuning``: a seed's own where it ran them, or the pilots' mean.
     """
     for cell, rows in _tuned_cells(jobs, folder):
-        chosen = _chosen(rows, cell[0].tolerance)
+        chosen = _chosen(rows, cell[0])
         spent: dict[int, dict[str, float]] = {}
         for seed in _pilots(rows):
             others = [rows[seed, strength]["cost"] for strength in STRENGTHS if strength != chosen]
@@ -71,13 +72,14 @@ def _pilots(rows: Rows) -> list[int]:
     return sorted(seed for seed in seeds if all((seed, strength) in rows for strength in STRENGTHS))
 
 
-def _chosen(rows: Rows, tolerance: float) -> float:
-    aucs = {
-        strength: statistics.mean(rows[seed, strength]["valid_auc"]["chosen"] for seed in _pilots(rows))
+def _chosen(rows: Rows, job: Job) -> float:
+    metric = kind_of(job.options).metric
+    means = {
+        strength: statistics.mean(rows[seed, strength][f"valid_{metric}"]["chosen"] for seed in _pilots(rows))
         for strength in STRENGTHS
     }
-    least = max(aucs.values()) - tolerance
-    return min(strength for strength, auc in aucs.items() if auc >= least)
+    least = max(means.values()) - job.tolerance
+    return min(strength for strength, mean in means.items() if mean >= least)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.channel_files import join_channels
 from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
@@ -130,9 +131,15 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
 
 
 def image_path(written: Any, path: Path, number: int) -> str | Fault:
-    """Return the path of a row's image: relative to the list's folder, with either system's separators."""
-    if isinstance(written, list) and len(written) == 1:
-        written = written[0]
+    """Return the path of a row's image: relative to the list's folder, with either system's separators.
+
+    Several files are the channels of a volume and get one path (:mod:`monai_gmcl.data.channel_files`).
+    """
+    if isinstance(written, list) and written:
+        files = [image_path(one, path, number) for one in written]
+        unfit = next((file for file in files if isinstance(file, Fault)), None)
+        one = join_channels(list(map(str, files))) if len(files) > 1 else files[0]
+        return unfit or one or Fault("row", str(path), "one image, or a NIfTI file a channel", repr(written), number)
     if not isinstance(written, str):
         return Fault("row", str(path), "the path of one image", repr(written), number)
     slashed = written.strip().replace("\\", "/")

@@ -59,6 +59,7 @@ KINDS: dict[str, Kind] = {
     "no_mask": Kind(True, "add its mask, or move it to a folder of unlabeled images", in_one_line=True),
     "no_image": Kind(True, "add the image, or take the mask out", in_one_line=True),
     "several_channels": Kind(True, "save the channels in one file: RGB, or NIfTI with a fourth axis", in_one_line=True),
+    "mask_channels": Kind(True, "save one number a pixel; make overlapping channels of it in a transform"),
     "mask_format": Kind(True, "export the mask again as PNG, TIFF or NIfTI"),
     "mask_colors": Kind(True, "save the number of the class, in one channel"),
     "mask_size": Kind(True, "give image and mask the same pixels"),

@@ -15,6 +15,7 @@ from monai.utils.enums import MetaKeys
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.dicom_series import is_series, read_series
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.file_faults import decoding_fault, file_fault, sides, unknown_fault
@@ -170,6 +171,9 @@ def read_volume(
         turning and flipping brings them; the affine follows.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
+    files = files_of(path)
+    if len(files) > 1:
+        return _joined_volume(files, limit)
     unfit = None if is_series(path) else file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit
@@ -196,8 +200,30 @@ def read_volume(
     return array.reshape(*array.shape[:3], *_channels(array.shape)), meta
 
 
+def _joined_volume(files: Sequence[str], limit: int) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
+    """Read files of one channel each as one volume ``(D, H, W, C)`` with the meta data of the first."""
+    volumes = []
+    for file in files:
+        read = read_volume(file, limit // len(files))
+        if isinstance(read, Fault):
+            return read
+        array, meta = read
+        first, first_meta = volumes[0] if volumes else read
+        if array.ndim > 3 or array.shape != first.shape:
+            wanted = "one channel" if array.ndim > 3 else f"{sides(first.shape)} voxels, as in {files[0]!r},"
+            return Fault("channels", file, wanted, sides(array.shape))
+        if not np.allclose(meta[MetaKeys.AFFINE], first_meta[MetaKeys.AFFINE], atol=1e-3):
+            return Fault("channels", file, f"the affine of {files[0]!r}", "another")
+        volumes.append(read)
+    return np.stack([array for array, _ in volumes], -1), volumes[0][1]
+
+
 def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
     """Return the channels of a volume by its header, or say what is wrong with it. A DICOM series has one."""
+    files = files_of(path)
+    if len(files) > 1:
+        counts = [volume_channels(file) for file in files]
+        return next((count for count in counts if isinstance(count, Fault)), len(files))
     if is_series(path):
         return 1
     unfit = file_fault(path, VOLUMES)

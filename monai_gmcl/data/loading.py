@@ -22,6 +22,7 @@ from monai.utils.misc import ImageMetaKey
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_volume
 from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
@@ -52,7 +53,8 @@ class ReadImaged(MapTransform):
     ============================  ====================================================================================
 
     NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored, and so does a DICOM series,
-    a folder of slices, which ``pip install "monai_gmcl[dicom]"`` reads. NaN and infinity are refused, and what is
+    a folder of slices, which ``pip install "monai_gmcl[dicom]"`` reads. Channels in files of their own are one volume
+    (``case_{0000,0001}.nii.gz``). NaN and infinity are refused, and what is
     larger than the limit, before it is decoded.
 
     Args:
@@ -118,7 +120,7 @@ class ReadImaged(MapTransform):
 
 def _with_meta(array: NDArray[np.float32], meta: dict[str, Any], path: Any) -> Tensor:
     """Return the array as MONAI's readers do: with its meta data, where they are switched on."""
-    meta = {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: 0, ImageMetaKey.FILENAME_OR_OBJ: str(path)}
+    meta = {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: 0, ImageMetaKey.FILENAME_OR_OBJ: files_of(path)[0]}
     tensor: Tensor = MetaTensor.ensure_torch_and_prune_meta(array, meta)
     return tensor
 

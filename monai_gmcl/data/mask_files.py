@@ -65,7 +65,7 @@ def _volume_mask(path: str, pixel_limit: int | None) -> Mask | Fault:
         return read
     array, meta = read
     if array.ndim > 3:
-        return Fault("dimensions", path, "a mask of 3 dimensions", f"shape {array.shape}")
+        return Fault("mask_channels", path, "a mask of 3 dimensions", f"shape {array.shape}")
     whole = array.round()
     if (whole != array).any():
         found = f"fractions, such as {float(array[whole != array][0]):g}"

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from monai_gmcl.data.channel_files import CHANNEL, join_channels
 from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
 from monai_gmcl.data.part_names import part_name
@@ -20,8 +21,6 @@ ENDINGS = {"": "training", "tr": "training", "va": "validation", "val": "validat
 """Of folders' names as the Medical Segmentation Decathlon and nnU-Net write them: ``imagesTr``, ``labelsTs``."""
 MASK_WORDS = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|gt|annotation)$", re.IGNORECASE)
 """What masks' names may have more than their images'."""
-CHANNEL = re.compile(r"_\d{4}$")
-"""How nnU-Net ends the names of images: the number of the channel."""
 
 
 class MaskFolders(NamedTuple):
@@ -91,28 +90,31 @@ def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
     """List the images of a part with their masks.
 
     A mask has its image's name, whatever its suffix, in the same folder below the one of masks; it may end in ``_mask``
-    or ``_seg``, and its image in ``_0000``. A folder between is the images' ``group``, where all images are in one.
+    or ``_seg``, and its image in ``_0000``. NIfTI files that end in ``_0000``, ``_0001``, ... are the channels of one
+    image. A folder between is the images' ``group``, where all images are in one.
 
     Returns:
-        Items with ``image``, ``label`` (path of the mask) and, where known, ``group``, by the images' names.
+        Items with ``image`` (of channels their one path, see :mod:`monai_gmcl.data.channel_files`), ``label`` (path of
+        the mask) and, where known, ``group``, by the images' names.
     """
     images, masks = (_by_name(place, on_fault) for place in (folders.images, folders.masks))
     items: list[Item] = []
-    used: set[str] = set()
+    cases: dict[str, list[Path]] = {}
     for name, image in images.items():
-        case = CHANNEL.sub("", name)
-        match = name if name in masks else case
-        if match in used and case != name:
-            found = f"another channel of {case!r}"
-            on_fault(Fault("several_channels", str(image), "one file for each image", found))
-        elif match not in masks:
+        case = name if name in masks else CHANNEL.sub("", name)
+        if case in masks:
+            cases.setdefault(case, []).append(image)
+        else:
             found = f"none named {Path(name).name!r} in {folders.masks.name!r}"
             on_fault(Fault("no_mask", str(image), "a mask", found))
-        else:
-            used.add(match)
-            items.append({"image": str(image), "label": str(masks[match])})
+    for case, channels in cases.items():
+        joined = join_channels([str(path) for path in channels]) if len(channels) > 1 else str(channels[0])
+        if joined is None:
+            found = f"another channel of {case!r}"
+            on_fault(Fault("several_channels", str(channels[1]), "one file for each image", found))
+        items.append({"image": joined or str(channels[0]), "label": str(masks[case])})
     for name, mask in masks.items():
-        if name not in used:
+        if name not in cases:
             found = f"none named {Path(name).name!r} in {folders.images.name!r}"
             on_fault(Fault("no_image", str(mask), "an image", found))
     between = [Path(item["image"]).relative_to(folders.images).parts[:-1] for item in items]

@@ -29,6 +29,7 @@ def open_segmentation_data(
     check: bool = True,
     pixel_limit: int | None = None,
     intensity_range: tuple[float, float] | None = None,
+    trusted_dir: str | Path = "",
 ) -> LabeledData:
     """Open images with masks that the user has, or the phantom with masks.
 
@@ -54,6 +55,9 @@ def open_segmentation_data(
         check: whether to look at every image. Masks are looked at in any case: they say which classes there are.
         pixel_limit: most pixels of an image, or voxels of a volume; see :func:`image_transforms`.
         intensity_range: with which the images will be read: the check compares their values with it.
+        trusted_dir: a folder of images and masks that are sure, with each class in one of them at least; tables and
+            lists can say so of training images by ``yes`` in a column, or key, ``trusted``. They come into no other
+            part, as in :func:`monai_gmcl.data.open_data`.
 
     Returns:
         Items have ``image`` and ``label``, the paths of image and mask, as ``image_transforms(mask_key="label")`` takes
@@ -70,7 +74,7 @@ def open_segmentation_data(
     own = str(dataset_dir) != ""
     path = Path(str(dataset_dir)) if own else make_mask_phantom(phantom_dir)
     names = [class_names] if isinstance(class_names, str) else class_names
-    rest = pixel_limit, intensity_range, 1.0, check and own
+    rest = pixel_limit, intensity_range, 1.0, check and own, trusted_dir
     looked = look_over_masks(path, group_column, names, mask_values, *rest)
     stop_or_warn(looked.report.faults, path)
     split = [] if all(map(looked.parts.get, PARTS)) or not own else looked.parts["training"]

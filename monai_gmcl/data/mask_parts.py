@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.datalists import Row, image_path
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.label_names import group_name, joined_names
@@ -35,7 +36,7 @@ def has_masks(source: str | Path) -> bool:
 
 
 def list_mask_parts(
-    path: str | Path, group_column: str | None = None, on_fault: OnFault = stop
+    path: str | Path, group_column: str | None = None, on_fault: OnFault = stop, trusted_dir: str | Path = ""
 ) -> tuple[dict[str, list[Item]], list[str] | None]:
     """List a data set of images with masks by its parts, as it stands.
 
@@ -45,6 +46,7 @@ def list_mask_parts(
             ``dataset.json`` of the Medical Segmentation Decathlon.
         group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
         on_fault: called with each fault. Default: errors raise.
+        trusted_dir: a folder of images and masks, further ones of the part ``trusted``. Empty: none.
 
     Returns:
         Items of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``, with ``image``,
@@ -68,6 +70,7 @@ def list_mask_parts(
         parts.update((each.part, pair_masks(each, on_fault)) for each in folders)
         if (path / RECORD).is_file():
             names = _class_names(path / RECORD, on_fault)
+            _check_channels(path / RECORD, parts, on_fault)
     elif path.suffix.lower() in LISTS:
         listed = list_rows(path, group_column, on_fault)
         parts.update((part, _row_items(rows, path, on_fault)) for part, rows in listed.items())
@@ -75,7 +78,20 @@ def list_mask_parts(
     else:
         accepted = "a folder of images and masks, a .csv table or a .json datalist"
         on_fault(Fault("missing", str(path), accepted, "another file" if path.exists() else "no file or folder"))
+    further = _trusted_items(Path(str(trusted_dir)), on_fault) if str(trusted_dir) else []
+    if further:
+        parts["trusted"] = [*parts.get("trusted", []), *further]
     return _with_groups(parts, path, on_fault), names
+
+
+def _trusted_items(folder: Path, on_fault: OnFault) -> list[Item]:
+    places = (
+        [each for each in find_mask_folders(folder, on_fault) if each.part == "training"] if folder.is_dir() else []
+    )
+    if not places:
+        found = ", ".join(sorted(each.name for each in folder.iterdir())) if folder.is_dir() else "no folder"
+        on_fault(Fault("layout_of_masks", str(folder), "trusted images and labels", found or "nothing"))
+    return [item for each in places for item in pair_masks(each, on_fault)]
 
 
 def _row_items(rows: Sequence[Row], path: Path, on_fault: OnFault) -> list[Item]:
@@ -126,6 +142,16 @@ def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
         on_fault(Fault("table", str(record), "labels numbered 0, 1, ... without gaps", found))
         return None
     return [numbers[number] for number in sorted(numbers)]
+
+
+def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault: OnFault) -> None:
+    """Compare the channels that are files of their own with nnU-Net's ``channel_names``."""
+    named = (read_json(record, _ignore) or {}).get("channel_names")
+    for item in (item for items in parts.values() for item in items):
+        channels = len(files_of(item["image"]))
+        if isinstance(named, Mapping) and channels > 1 and channels != len(named):
+            wanted = f"{len(named)} channels, the channel_names of {record.name}"
+            on_fault(Fault("channels", item["image"], wanted, str(channels)))
 
 
 def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) -> dict[str, list[Item]]:

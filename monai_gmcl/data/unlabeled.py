@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from monai_gmcl.data.channel_files import join_cases
 from monai_gmcl.data.datalists import image_path
 from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.faults import Fault, stop_at_errors
@@ -43,7 +44,7 @@ def unlabeled_datalist(folder: str | Path) -> list[Item]:
     stop_at_errors(faults)
     if not files:
         raise DataError(f"Expected at least one unlabeled image in {str(folder)!r}, found none.")
-    return [{"image": str(path)} for path in files]
+    return [{"image": path} for path in join_cases(map(str, files))]
 
 
 def prediction_datalist(source: str | Path) -> list[Item]:
@@ -89,7 +90,7 @@ def _folder_images(folder: Path, faults: list[Fault]) -> list[str]:
     places = [masks for _, _, masks in find_mask_folders(folder, faults.append)]
     files = [path for path in files if not any(path.is_relative_to(place) for place in places)]
     foreign = [foreign_fault(path, "to predict") for path in files if not is_image(path)]
-    images = [str(path) for path in files if is_image(path)]
+    images = join_cases(str(path) for path in files if is_image(path))
     if not images:
         faults += [fault for fault in foreign if fault.kind == "dicom"]
     elif foreign:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 
+from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data_check.looks import Look
 
@@ -49,7 +50,7 @@ def link_faults(paths: Iterable[str], folder: Path) -> list[Fault]:
     """
     root = os.path.realpath(folder)
     faults = []
-    for path in paths:
+    for path in (file for each in paths for file in files_of(each)):
         real = os.path.realpath(path)
         if Path(path).is_relative_to(folder) and not Path(real).is_relative_to(root):
             faults.append(Fault("outside", path, f"files inside of {str(folder)!r}", repr(real)))

@@ -57,6 +57,7 @@ def look_over_masks(
     intensity_range: tuple[float, float] | None = None,
     bar_after: float = 0.0,
     whole: bool = True,
+    trusted_dir: str | Path = "",
 ) -> MaskDataSet:
     """List a data set of images with masks and look at every file.
 
@@ -69,6 +70,7 @@ def look_over_masks(
         intensity_range: with which the images will be read.
         bar_after: seconds until there is a progress bar.
         whole: whether to look at the images, too, or at the masks alone.
+        trusted_dir: see there.
 
     Raises:
         ConfigurationError: a limit, a range or values that are none; as many names as there are values are needed.
@@ -76,7 +78,7 @@ def look_over_masks(
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)
     listed: list[Fault] = []
-    parts, told = list_mask_parts(source, group_column, listed.append)
+    parts, told = list_mask_parts(source, group_column, listed.append, trusted_dir)
     items = [item for part in parts.values() for item in part]
     seen = each_file([item["label"] for item in items], lambda path: look_at_mask(path, pixel_limit), bar_after)
     masks = {path: mask for path, mask in seen.items() if isinstance(mask, MaskLook)}
@@ -95,7 +97,10 @@ def look_over_masks(
         *pair_faults(items, looks, masks),
         *twin_faults(_labeled_by_twins(parts, masks), looks),
         *group_faults(parts),
-        *link_faults([*found, *seen], Path(source) if Path(source).is_dir() else Path(source).parent),
+        *link_faults(
+            [*found, *seen],
+            Path(source) if Path(source).is_dir() else Path(source).parent,
+        ),
     ]
     if masks:
         faults += class_faults(_labeled_by_classes(parts, classes), names, str(source))

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 from monai_gmcl.benchmark.arms import gmcl_arm
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import Setup, StudentRun
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.metrics.classification import classification_measures
 

@@ -132,7 +132,7 @@ def _run(what: tuple[Job, str]) -> dict[str, Any]:
         "student_steps": job.student_steps,
         "commit": _commit(),
         "auc": auc,
-        "valid_auc": {which: round(value, 5) for which, value in student.valid_auc.items()},
+        "valid_auc": {which: round(value, 5) for which, value in student.valid_scores.items()},
         **_learned(student.trainer, usual),
         "flops": student.cost["flops"],
         "seconds": round(time.perf_counter() - began, 1),

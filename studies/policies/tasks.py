@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
-from monai_gmcl.benchmark.student_run import small_resnet
+from monai_gmcl.benchmark.students import small_resnet
 from monai_gmcl.data import make_phantom
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import combine_stains, separate_stains

@@ -19,9 +19,10 @@ from monai_gmcl.benchmark.arms import ARMS as USUAL
 from monai_gmcl.benchmark.arms import WITHIN_BUDGET, gmcl_arm, policy_teacher
 from monai_gmcl.benchmark.augmentations import no_augmentation, standard_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
+from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.report.figures import COLORS as USUAL_COLORS
 from monai_gmcl.benchmark.report.rows import titles_of
-from monai_gmcl.benchmark.student_run import BATCH, Setup
+from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Competence
 from monai_gmcl.hypergradients import Hypergradient
 from monai_gmcl.lesson import Lesson

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai_gmcl.benchmark.report.formats import difference_text, mean_text, sized
-from monai_gmcl.benchmark.report.rows import CHECKPOINTS, Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, Cell, Results, score
 from monai_gmcl.benchmark.report.tables import table_by_arm
 from monai_gmcl.reporting.page import Table
 
@@ -30,7 +30,7 @@ def share_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
     rows = [
         [
             name,
-            *(difference_text(results.difference(cell, ours, theirs, *auc(cell, weights))) for cell in cells),
+            *(difference_text(results.difference(cell, ours, theirs, *score(cell, weights))) for cell in cells),
             difference_text(results.pooled(cells, ours, theirs, weights)),
         ]
         for name, ours, theirs in SHARES
@@ -59,7 +59,7 @@ def robust_table(results: Results, cells: Sequence[Cell]) -> Table:
         paths = [("accuracy",), *((attack, radius) for attack in ("fgsm", "pgd") for radius in RADII)]
         shifts: list[tuple[str, ...]] = [("stain_shift",), ("blur",), ("jpeg",)]
         found = [mean_text(results.numbers(cell, arm, "robust", *path)) for path in [*paths, *shifts]]
-        unchanged = [value for seed, value in results.numbers(cell, arm, *auc(cell)).items() if seed in attacked]
+        unchanged = [value for seed, value in results.numbers(cell, arm, *score(cell)).items() if seed in attacked]
         return [str(len(attacked)), *found, mean_text(unchanged)]
 
     attacks = [f"{attack} {radius}" for attack in ("FGSM", "PGD") for radius in RADII]

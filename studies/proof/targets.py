@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from monai_gmcl.benchmark.report.formats import difference_text, short, signed
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference
-from monai_gmcl.benchmark.report.rows import Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import Cell, Results, score
 from studies.proof.tables import SHARES
 
 __all__ = ["MET", "MISSED", "OPEN", "SIZES", "Target", "each", "paired", "targets"]
@@ -87,7 +87,7 @@ def _gains(results: Results) -> Iterator[Target]:
 
 
 def _beside_the_better(results: Results, cell: Cell) -> Check:
-    means = {arm: results.mean(cell, arm, *auc(cell)) for arm in ("standard", "strong")}
+    means = {arm: results.mean(cell, arm, *score(cell)) for arm in ("standard", "strong")}
     known = {arm: mean for arm, mean in means.items() if mean is not None}
     if len(known) < len(means):
         return NO_RUNS
@@ -149,7 +149,7 @@ def _label_efficiency(results: Results, data: str, title: str) -> Target:
     gains, missing = {}, 0
     for n in sorted({cell.n for cell in results.cells(data, split)} | set(HALVES[data])):
         few, twice = Cell(data, split, n), Cell(data, split, 2 * n)
-        ours, theirs = results.mean(few, "gmcl", *auc(few)), results.mean(twice, "standard", *auc(twice))
+        ours, theirs = results.mean(few, "gmcl", *score(few)), results.mean(twice, "standard", *score(twice))
         if ours is None or theirs is None:
             # Others have no twin in the plan.
             missing += n in HALVES[data]
@@ -193,7 +193,7 @@ def paired(
     """A check of one arm minus another; of AUC, unless a path is given."""
 
     def check(cell: Cell) -> Check:
-        found = results.difference(cell, ours, theirs, *(path or auc(cell)))
+        found = results.difference(cell, ours, theirs, *(path or score(cell)))
         return NO_RUNS if found is None else (reached(found), difference_text(found))
 
     return check

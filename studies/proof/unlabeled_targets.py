@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from monai_gmcl.benchmark.report.formats import difference_text, short
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference
-from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, score
 from studies.proof.targets import MET, MISSED, OPEN, Target, each, paired
 
 __all__ = ["unlabeled_targets"]
@@ -61,8 +61,8 @@ def _way_to_true_labels(results: Results, cells: Sequence[Cell]) -> Target:
     cell = next(cell for cell in cells if cell.n == FEWEST)
     texts, state = [], OPEN
     for weights in (PRIMARY, FINAL):
-        added = results.difference(cell, OURS, EQUAL, *auc(cell, weights))
-        whole = results.difference(cell, BOUND, EQUAL, *auc(cell, weights))
+        added = results.difference(cell, OURS, EQUAL, *score(cell, weights))
+        whole = results.difference(cell, BOUND, EQUAL, *score(cell, weights))
         if added is None or whole is None or whole.mean <= 0:
             continue
         share = added.mean / whole.mean

@@ -14,7 +14,8 @@ import torch
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import ARMS, arms_of
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.exceptions import ConfigurationError
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)

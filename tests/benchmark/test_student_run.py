@@ -13,7 +13,8 @@ from monai.engines.trainer import SupervisedTrainer
 from monai_gmcl.benchmark.arms import ARMS
 from monai_gmcl.benchmark.augmentations import no_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import Setup, StudentRun
 from monai_gmcl.metrics.classification import classification_measures
 
 OPTIONS = DataOptions("shades", 1, size=8)
@@ -37,8 +38,8 @@ def run() -> StudentRun:
 
 
 def test_a_run_keeps_chosen_and_final_weights_raw_and_averaged(run: StudentRun) -> None:
-    assert set(run.weights) == set(run.valid_auc) == {"chosen", "final", "ema_chosen", "ema_final"}
-    assert all(run.valid_auc[f"{kind}chosen"] >= run.valid_auc[f"{kind}final"] for kind in ("", "ema_"))
+    assert set(run.weights) == set(run.valid_scores) == {"chosen", "final", "ema_chosen", "ema_final"}
+    assert all(run.valid_scores[f"{kind}chosen"] >= run.valid_scores[f"{kind}final"] for kind in ("", "ema_"))
     probabilities = run.probabilities("final", images(50, 2)[0])
     assert probabilities.shape == (50, 2) and torch.allclose(probabilities.sum(1), torch.ones(50))
 
@@ -57,7 +58,7 @@ def test_a_student_of_gmcl_learned_from_real_images_and_a_lesson() -> None:
 
 def test_a_student_learns_what_is_easy(run: StudentRun) -> None:
     held_out, labels = images(50, 2)
-    assert run.valid_auc["chosen"] > 0.95 and run.valid_auc["final"] > 0.95
+    assert run.valid_scores["chosen"] > 0.95 and run.valid_scores["final"] > 0.95
     assert classification_measures(run.probabilities("chosen", held_out), labels)["auc"] > 0.95
 
 

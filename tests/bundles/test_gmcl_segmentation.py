@@ -108,6 +108,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(trained: Path, pictu
     assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
 
 
+def test_images_without_masks_and_trusted_ones_take_part(trained: Path, pictures: Path, tmp_path: Path) -> None:
+    sure = make_mask_phantom(tmp_path / "sure", PARTS, size=32, seed=5) / "train"
+    more = {"unlabeled_dir": "phantom", "trusted_dir": str(sure), "first_student": str(trained / "model.pt")}
+    options = {**SMALL, **QUICK, "max_epochs": 2, "val_interval": 1}
+    run_bundle(config_file=TRAIN, dataset_dir=str(pictures), output_dir=str(tmp_path / "run"), **more, **options)
+    rows = _rows(tmp_path / "run" / "lesson_weights.csv")
+    assert len(rows) == 2 and all(float(row["mean_images"]) == pytest.approx(1) for row in rows)
+    assert all(float(row["mean_given"]) != float(row["mean_proposed"]) for row in rows)
+
+
 def test_the_masks_of_inference_have_the_dice_that_evaluation_tells(
     trained: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -202,7 +212,11 @@ def test_synthesize_writes_images_with_masks_of_the_trained_teacher(
     }
     settings = {"bundle_root": str(BUNDLE), "logging_file": False}
     run_bundle(
-        config_file=str(BUNDLE / "configs" / "synthesize.yaml"), source_dir=str(pictures), count=5, **places, **settings
+        config_file=str(BUNDLE / "configs" / "synthesize.yaml"),
+        source_dir=str(pictures),
+        per_class=5,
+        **places,
+        **settings,
     )
     data = open_segmentation_data(tmp_path / "set" / "datalist.json")
     assert data.class_names == ["background", "nucleus"]

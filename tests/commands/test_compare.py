@@ -15,6 +15,7 @@ import pytest
 from monai_gmcl.benchmark.grid import Job, run_jobs
 from monai_gmcl.commands.compare import compare
 from monai_gmcl.commands.report import report
+from monai_gmcl.data import make_mask_phantom
 
 
 @pytest.mark.gate
@@ -73,3 +74,16 @@ def test_an_arm_of_ones_own_is_compared_by_its_module_and_name(
     rows = [json.loads(file.read_text()) for file in sorted((tmp_path / "out" / "runs").glob("*.json"))]
     assert sorted(row["arm"] for row in rows) == ["gmcl", "own_arms:PLAIN"]
     assert "nothing at all" in (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.gate
+def test_images_with_masks_are_compared_by_their_dice(tmp_path: Path) -> None:
+    phantom = make_mask_phantom(tmp_path / "nuclei", {"train": 3, "valid": 1, "test": 1}, size=32)
+    out, arms = tmp_path / "out", ("strong", "trivial_augment", "frozen", "gmcl")
+    compare(str(phantom), str(out), 2, arms, 1, 4, patch=16, workers=1)
+    rows = [json.loads(file.read_text()) for file in sorted((out / "runs").glob("*.json"))]
+    assert [row["arm"] for row in rows] == ["frozen", "gmcl", "strong", "trivial_augment"]
+    assert all(0 <= row["measures"]["held_out"]["final"]["dice"] <= 1 for row in rows)
+    assert all(row["valid_dice"]["chosen"] >= row["valid_dice"]["final"] for row in rows)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "nuclei, held out: Dice" in page and "IoU</th>" in page and "AUC" not in page

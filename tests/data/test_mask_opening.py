@@ -78,3 +78,18 @@ def test_errors_stop_and_warnings_are_logged(shades: Path, caplog: pytest.LogCap
 def test_classification_does_not_take_masks_for_classes(shades: Path) -> None:
     with pytest.raises(DataError, match="gmcl_segmentation"):
         open_data(shades)
+
+
+def test_trusted_images_come_into_no_other_part_and_have_each_class(tmp_path: Path) -> None:
+    folder, sure = (
+        make_mask_phantom(tmp_path / str(seed), {"train": 3, "valid": 2, "test": 2}, 16, seed) for seed in (0, 1)
+    )
+    data = open_segmentation_data(folder, trusted_dir=sure / "train")
+    assert len(data.trusted) == 3 and all(str(sure) in item["image"] for item in data.trusted)
+    assert not any(str(sure) in item["image"] for item in (*data.training, *data.validation, *data.test))
+    with pytest.raises(DataError, match="trusted images and labels in .*nowhere', found no folder"):
+        open_segmentation_data(folder, trusted_dir=tmp_path / "nowhere")
+    for path in (sure / "train" / "labels").iterdir():
+        Image.new("L", (16, 16)).save(path)
+    with pytest.raises(DataError, match="images of 'nucleus' in trusted"):
+        open_segmentation_data(folder, trusted_dir=sure / "train")

@@ -114,7 +114,7 @@ def _channels(path: Path) -> None:
 VOLUMES: dict[str, tuple[str, Spoil]] = {
     "beside its image": ("mask_geometry", _moved),
     "fractions": ("unknown_value", _fractions),
-    "channels": ("dimensions", _channels),
+    "channels": ("mask_channels", _channels),
 }
 
 

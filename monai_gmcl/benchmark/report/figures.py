@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from scipy.stats import t as student_t
 
-from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results, score
 from monai_gmcl.reporting.figures import figure_png, new_figure
 from monai_gmcl.reporting.page import Picture
 
@@ -64,7 +64,7 @@ TITLE_WIDTH = 4.2
 
 
 def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
-    """Draw mean AUC over the number of labeled images, by arm, with 95 % intervals of the means of the main arms.
+    """Draw the mean score over the number of labeled images, by arm, with 95 % intervals of the means of the main arms.
 
     Arms with one or two of three sizes or more are left to the tables. Of one size the arms stand below each other.
     """
@@ -78,7 +78,7 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
             for i, arm in enumerate(arms):
-                values = {cell.n: results.numbers(cell, arm, *auc(cell, weights)) for cell in cells}
+                values = {cell.n: results.numbers(cell, arm, *score(cell, weights)) for cell in cells}
                 values = {n: found for n, found in values.items() if len(found)}
                 # Apart, so that intervals do not hide each other.
                 x = [n * 1.008 ** (i - len(arms) / 2) for n in values]
@@ -90,9 +90,9 @@ def efficiency_figure(results: Results, cells: Sequence[Cell], colors: Mapping[s
             axes.set(xticks=sizes, xticklabels=[str(n) for n in sizes])
             axes.tick_params("x", rotation=45 if crowded else 0)
             axes.set(title=CHECKPOINTS[weights], xlabel="labeled images")
-        panels[0].set_ylabel(f"AUC on {cells[0].split.replace('_', ' ')}")
+        panels[0].set_ylabel(f"{cells[0].measure} on {cells[0].split.replace('_', ' ')}")
 
-    alt = f"AUC over the number of labeled images, by method: {_place(cells)}"
+    alt = f"{cells[0].measure} over the number of labeled images, by method: {_place(cells)}"
     return Picture(f"labels-{_place(cells)}", alt, _png(draw, len(BOTH), 3.4, _lines(len(arms), len(BOTH))))
 
 
@@ -103,15 +103,15 @@ def _one_size_figure(results: Results, cell: Cell, colors: Mapping[str, str]) ->
     def draw(panels: Sequence[Axes]) -> None:
         for axes, weights in zip(panels, BOTH, strict=True):
             for y, arm in enumerate(arms):
-                found = results.numbers(cell, arm, *auc(cell, weights))
+                found = results.numbers(cell, arm, *score(cell, weights))
                 style = {**_style(results, arm, colors), "linestyle": ""}
                 axes.errorbar([found.mean()], [y], xerr=_half(found), **style)
             axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
             axes.locator_params(axis="x", nbins=5)
-            axes.set(title=f"{CHECKPOINTS[weights]}, n = {cell.n}", xlabel=f"AUC on {place}")
+            axes.set(title=f"{CHECKPOINTS[weights]}, n = {cell.n}", xlabel=f"{cell.measure} on {place}")
 
-    alt = f"AUC with {cell.n} labeled images, by method, 95 % intervals: {_place([cell])}"
+    alt = f"{cell.measure} with {cell.n} labeled images, by method, 95 % intervals: {_place([cell])}"
     height = 0.9 + 0.25 * max(2, len(arms))
     return Picture(f"labels-{_place([cell])}", alt, _png(draw, len(BOTH), height, _lines(len(arms), len(BOTH))))
 
@@ -125,7 +125,7 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
         for axes, weights in zip(panels, BOTH, strict=True):
             axes.axvline(0, color=INK, linewidth=0.8)
             for k, cell in enumerate(cells):
-                found = [results.difference(cell, "gmcl", arm, *auc(cell, weights)) for arm in arms]
+                found = [results.difference(cell, "gmcl", arm, *score(cell, weights)) for arm in arms]
                 known = [(i + 0.7 * ((k + 0.5) / len(cells) - 0.5), one) for i, one in enumerate(found) if one]
                 half = [one.high - one.mean if one.pairs > 1 else 0.0 for _, one in known]
                 axes.errorbar(
@@ -141,15 +141,15 @@ def difference_figure(results: Results, cells: Sequence[Cell]) -> Picture:
             axes.set(yticks=range(len(arms)), yticklabels=[results.title(arm) for arm in arms])
             axes.set_ylim(len(arms) - 0.4, -0.6)
             axes.locator_params(axis="x", nbins=5)
-            axes.set(title=CHECKPOINTS[weights], xlabel="AUC of GMCL minus that of the method")
+            axes.set(title=CHECKPOINTS[weights], xlabel=f"{cells[0].measure} of GMCL minus that of the method")
 
-    alt = f"AUC of GMCL minus that of each other method, 95 % intervals: {_place(cells)}"
+    alt = f"{cells[0].measure} of GMCL minus that of each other method, 95 % intervals: {_place(cells)}"
     height = 0.6 + 0.2 * max(2, len(arms)) * max(1.2, 0.6 * len(cells))
     return Picture(f"difference-{_place(cells)}", alt, _png(draw, len(BOTH), height, 1))
 
 
 def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, str] = COLORS) -> Picture:
-    """Draw the mean best-validation AUC over the FLOPs of each arm, tuning included; a panel for each n.
+    """Draw the mean best-validation score over the FLOPs of each arm, tuning included; a panel for each n.
 
     Where one arm stands alone there is nothing to compare, and no panel.
     """
@@ -159,7 +159,7 @@ def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, st
     def draw(panels: Sequence[Axes]) -> None:
         for axes, cell in zip(panels, shown, strict=True):
             for arm in arms:
-                cost, value = results.mean(cell, arm, "cost", "flops"), results.mean(cell, arm, *auc(cell))
+                cost, value = results.mean(cell, arm, "cost", "flops"), results.mean(cell, arm, *score(cell))
                 whole = cost and cost + (results.mean(cell, arm, "cost", "tuning", "flops") or 0.0)
                 # Drawn where it is missing, too, so that each panel has the whole legend.
                 there = [(whole, value)] if whole and value is not None else []
@@ -175,9 +175,9 @@ def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, st
             axes.xaxis.set_major_formatter(EngFormatter())
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
-        panels[0].set_ylabel(f"AUC, {CHECKPOINTS[PRIMARY]}")
+        panels[0].set_ylabel(f"{cells[0].measure}, {CHECKPOINTS[PRIMARY]}")
 
-    alt = f"AUC over FLOPs, by method: {_place(cells)}"
+    alt = f"{cells[0].measure} over FLOPs, by method: {_place(cells)}"
     return Picture(
         f"cost-{_place(cells)}", alt, _png(draw, len(shown), 3.2, _lines(len(arms), len(shown)), sharey=False)
     )

@@ -19,7 +19,7 @@ from monai_gmcl.benchmark.arms import ARMS, WITHIN_BUDGET
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference, pooled_difference
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["CHECKPOINTS", "PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "auc", "titles_of"]
+__all__ = ["CHECKPOINTS", "PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "score", "titles_of"]
 
 CHECKPOINTS = {
     "chosen": "best-validation checkpoint",
@@ -37,16 +37,25 @@ NEEDED = ("data", "n", "seed", "arm", "measures")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """Where arms are compared: a data set, the part of it that was measured on, a number of labeled images."""
+    """Where arms are compared: a data set, the part of it that was measured on, a number of labeled images.
+
+    ``metric`` is the key of the measure that is compared: ``auc``, or with masks ``dice``.
+    """
 
     data: str
     split: str
     n: int
+    metric: str = "auc"
+
+    @property
+    def measure(self) -> str:
+        """The metric as the report calls it."""
+        return {"auc": "AUC", "dice": "Dice"}[self.metric]
 
 
-def auc(cell: Cell, weights: str = PRIMARY) -> tuple[str, ...]:
-    """Return where a row keeps the AUC of a cell, for :meth:`Results.numbers`."""
-    return ("measures", cell.split, weights, "auc")
+def score(cell: Cell, weights: str = PRIMARY) -> tuple[str, ...]:
+    """Return where a row keeps the metric of a cell, for :meth:`Results.numbers`."""
+    return ("measures", cell.split, weights, cell.metric)
 
 
 def titles_of(arms: Mapping[str, Arm]) -> dict[str, str]:
@@ -96,7 +105,8 @@ class Results:
         files: dict[tuple[Cell, str, int], Path] = {}
         for file, row in kept:
             for split in row["measures"]:
-                cell, arm, seed = Cell(row["data"], split, row["n"]), row["arm"], row["seed"]
+                metric = "dice" if "valid_dice" in row else "auc"
+                cell, arm, seed = Cell(row["data"], split, row["n"], metric), row["arm"], row["seed"]
                 if other := files.get((cell, arm, seed)):
                     raise DataError(
                         f"{str(file)!r} and {str(other)!r} are runs of the same arm, seed and images with other "
@@ -183,12 +193,12 @@ class Results:
         return pooled_difference([found]) if len(found) else None
 
     def pairs(self, cell: Cell, ours: str, theirs: str) -> int:
-        """Return how many seeds two arms share that have an AUC."""
-        return len(self.differences(cell, ours, theirs, *auc(cell)))
+        """Return how many seeds two arms share that have a score."""
+        return len(self.differences(cell, ours, theirs, *score(cell)))
 
     def pooled(self, cells: Sequence[Cell], ours: str, theirs: str, weights: str = PRIMARY) -> PairedDifference | None:
-        """Return the difference of AUC over cells in which both arms share two seeds or more, None without such."""
-        found = [self.differences(cell, ours, theirs, *auc(cell, weights)) for cell in cells]
+        """Return the difference of scores over cells in which both arms share two seeds or more, None without such."""
+        found = [self.differences(cell, ours, theirs, *score(cell, weights)) for cell in cells]
         enough = [cell for cell in found if len(cell) > 1]
         return pooled_difference(enough) if enough else None
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, sized
-from monai_gmcl.benchmark.report.rows import CHECKPOINTS, WEIGHTS, Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import CHECKPOINTS, WEIGHTS, Cell, Results, score
 from monai_gmcl.reporting.page import Table
 
 __all__ = [
-    "ARM_NOTE",
+    "arm_note",
     "arm_table",
     "cost_table",
     "difference_table",
@@ -21,7 +21,8 @@ __all__ = [
     "table_by_arm",
 ]
 
-MEASURES = ("accuracy", "sensitivity", "specificity", "ece")
+MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "ece": "ECE"}
+MASK_MEASURES = {"iou": "IoU"}
 GMCL = "gmcl"
 TERA, MEBI = 1e12, 2**20
 ANYWHERE, HERE, BESIDE_GMCL = "of all runs", "of one kind of machine", "in units of GMCL's"
@@ -39,21 +40,29 @@ COSTS = (
 )
 """Columns of the table of costs: heading, unit, which runs count, where a row has it."""
 
-ARM_NOTE = (
-    "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
-    "interval, ▲ ▼ where that is above or below 0. Best-validation: the checkpoint with the highest AUC on the "
-    "validation images; last: that of the last step; EMA: exponential moving average of the weights."
+MASK_NOTE = (
+    "Dice: mean of an image's classes without the background, averaged over images. Strong transforms: nnU-Net's."
 )
-"""What is in :func:`arm_table`."""
+
+
+def arm_note(cell: Cell) -> str:
+    """Return what is in :func:`arm_table`."""
+    note = (
+        "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
+        "interval, ▲ ▼ where that is above or below 0. Best-validation: the checkpoint with the highest "
+        f"{cell.measure} on the validation images; last: that of the last step; EMA: exponential moving average of the "
+        "weights."
+    )
+    return f"{note} {MASK_NOTE}" if cell.metric == "dice" else note
 
 
 def arm_table(results: Results, cell: Cell) -> Table:
-    """Return how each arm did in a cell: seeds, AUC of each kind of weights, and how far it is from GMCL's."""
+    """Return how each arm did in a cell: seeds, score of each kind of weights, and how far it is from GMCL's."""
 
     def texts(arm: str) -> list[str]:
-        means = {name: mean_text(results.numbers(cell, arm, *auc(cell, name))) for name in WEIGHTS}
+        means = {name: mean_text(results.numbers(cell, arm, *score(cell, name))) for name in WEIGHTS}
         gaps = {
-            name: NONE if arm == GMCL else difference_text(results.difference(cell, arm, GMCL, *auc(cell, name)))
+            name: NONE if arm == GMCL else difference_text(results.difference(cell, arm, GMCL, *score(cell, name)))
             for name in ("chosen", "final")
         }
         seeds = str(len(results.seeds(cell, arm)))
@@ -62,7 +71,7 @@ def arm_table(results: Results, cell: Cell) -> Table:
 
     own = [title for name in ("chosen", "final") for title in (CHECKPOINTS[name], "minus GMCL")]
     columns = ["method", "seeds", *own, CHECKPOINTS["ema_chosen"], CHECKPOINTS["ema_final"]]
-    return Table(f"AUC, n = {cell.n}", columns, [texts(arm) for arm in results.arms([cell])])
+    return Table(f"{cell.measure}, n = {cell.n}", columns, [texts(arm) for arm in results.arms([cell])])
 
 
 def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weights: str) -> Table:
@@ -70,14 +79,14 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
     rows = [
         [
             results.title(arm),
-            *(difference_text(results.difference(cell, arm, theirs, *auc(cell, weights))) for cell in cells),
+            *(difference_text(results.difference(cell, arm, theirs, *score(cell, weights))) for cell in cells),
             difference_text(results.pooled(cells, arm, theirs, weights)),
         ]
         for arm in results.arms(cells)
         if arm != theirs
     ]
     return Table(
-        f"AUC minus that of {results.title(theirs)}, {CHECKPOINTS[weights]}",
+        f"{cells[0].measure} minus that of {results.title(theirs)}, {CHECKPOINTS[weights]}",
         ["method", *(f"n = {cell.n}" for cell in cells), "all n"],
         rows,
         "Paired, with 95 % intervals; all n: mean over them.",
@@ -85,16 +94,24 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
 
 
 def measure_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
-    """Return accuracy, sensitivity, specificity and calibration error."""
+    """Return accuracy, sensitivity, specificity and calibration error; of masks, IoU and the Dice of each class."""
+    names, note = dict(MEASURES), "Expected calibration error of 15 bins: less is better."
+    if cells[0].metric == "dice":
+        known = results.of(cells[0], results.arms(cells[:1])[0])[0]["measures"][cells[0].split][weights]
+        classes = (name for name in known if name.startswith("dice_class_"))
+        names, note = (
+            {**MASK_MEASURES, **{name: name.replace("dice_", "Dice, ").replace("_", " ") for name in classes}},
+            "",
+        )
     return table_by_arm(
         results,
         cells,
         f"Other measures, {CHECKPOINTS[weights]}",
-        ["accuracy", "sensitivity", "specificity", "ECE"],
+        list(names.values()),
         lambda cell, arm: [
-            mean_text(results.numbers(cell, arm, "measures", cell.split, weights, name)) for name in MEASURES
+            mean_text(results.numbers(cell, arm, "measures", cell.split, weights, name)) for name in names
         ],
-        "Expected calibration error of 15 bins: less is better.",
+        note,
     )
 
 

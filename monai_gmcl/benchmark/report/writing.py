@@ -100,20 +100,20 @@ def _lines(file: Path) -> list[str]:
 
 def _sections(results: Results, colors: Mapping[str, str]) -> Iterator[Section]:
     for data, split in results.places():
-        yield _auc_section(results, results.cells(data, split), colors)
+        yield _score_section(results, results.cells(data, split), colors)
     for data, split in results.primary_places():
         yield _cost_section(results, results.cells(data, split), colors)
     yield from _synthetic_section(results)
 
 
-def _auc_section(results: Results, cells: Sequence[Cell], colors: Mapping[str, str]) -> Section:
+def _score_section(results: Results, cells: Sequence[Cell], colors: Mapping[str, str]) -> Section:
     arms = results.arms(cells)
     figures = [efficiency_figure(results, cells, colors)]
     if "gmcl" in arms and len(arms) > 1:
         figures.append(difference_figure(results, cells))
     return Section(
-        f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: AUC",
-        [tables.ARM_NOTE, *_gaps(results, cells)],
+        f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: {cells[0].measure}",
+        [tables.arm_note(cells[0]), *_gaps(results, cells)],
         [tables.arm_table(results, cell) for cell in cells],
         figures,
         folded=[
@@ -184,7 +184,7 @@ def _result_rows(results: Results) -> Iterator[dict[str, Any]]:
                 for row in results.of(cell, arm):
                     about = {"data": data, "split": split, "n": cell.n, "arm": arm, "seed": row["seed"]}
                     chosen = {name: row.get("settings", {}).get(name) for name in ("steps", "strength")}
-                    parts = {name: row.get(name) for name in ("valid_auc", "robust", "synthetic", "cost")}
+                    parts = {name: row.get(name) for name in ("valid_auc", "valid_dice", "robust", "synthetic", "cost")}
                     origin = {name: row.get(name) for name in ("hash", "commit", "machine")}
                     yield {**about, **chosen, **_flat({**row["measures"][split], **parts}), **origin}
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from monai_gmcl.benchmark.arms import ARMS
-from monai_gmcl.benchmark.report.rows import TITLES, Cell, Results, auc
+from monai_gmcl.benchmark.report.rows import TITLES, Cell, Results, score
 from monai_gmcl.exceptions import DataError
 
 CELL = Cell("pcam", "test", 500)
@@ -20,7 +20,7 @@ OURS, THEIRS = [0.82, 0.85, 0.81, 0.86], [0.80, 0.84, 0.80, 0.82]
 
 
 def test_differences_are_those_of_a_paired_t_test(results_of: Callable[..., Results]) -> None:
-    found = results_of({"gmcl": OURS, "frozen": THEIRS}).difference(CELL, "gmcl", "frozen", *auc(CELL))
+    found = results_of({"gmcl": OURS, "frozen": THEIRS}).difference(CELL, "gmcl", "frozen", *score(CELL))
     expected = stats.ttest_rel(OURS, THEIRS).confidence_interval(0.95)
     assert found is not None and found.pairs == 4
     np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high], rtol=1e-12)
@@ -29,9 +29,9 @@ def test_differences_are_those_of_a_paired_t_test(results_of: Callable[..., Resu
 
 def test_only_shared_seeds_are_compared(results_of: Callable[..., Results]) -> None:
     results = results_of({"gmcl": OURS, "frozen": THEIRS[:2], "strong": []})
-    found = results.difference(CELL, "gmcl", "frozen", *auc(CELL))
+    found = results.difference(CELL, "gmcl", "frozen", *score(CELL))
     assert found is not None and found.pairs == 2 and found.mean == pytest.approx(0.015)
-    assert results.difference(CELL, "gmcl", "strong", *auc(CELL)) is None
+    assert results.difference(CELL, "gmcl", "strong", *score(CELL)) is None
 
 
 def test_pooling_leaves_out_cells_without_two_shared_seeds(rows: Any) -> None:
@@ -39,7 +39,7 @@ def test_pooling_leaves_out_cells_without_two_shared_seeds(rows: Any) -> None:
     results = Results((Path(str(i)), row) for i, row in enumerate(found))
     pooled = results.pooled(results.cells("pcam", "test"), "gmcl", "frozen")
     (alone, _) = results.cells("pcam", "test")
-    one = results.difference(alone, "gmcl", "frozen", *auc(alone))
+    one = results.difference(alone, "gmcl", "frozen", *score(alone))
     assert pooled is not None and one is not None and (pooled.cells, pooled.pairs) == (1, 4)
     assert (pooled.mean, pooled.low) == pytest.approx((one.mean, one.low))
 
@@ -82,7 +82,7 @@ def test_rows_of_older_protocols_are_left_out(rows: Any) -> None:
         row["settings"] = {"protocol": 2}
     results = Results((Path(str(i)), row) for i, row in enumerate([*old, *new]))
     assert results.left_out == len(old) == len(results.rows)
-    assert results.mean(CELL, "gmcl", *auc(CELL)) == pytest.approx(0.9, abs=0.03)
+    assert results.mean(CELL, "gmcl", *score(CELL)) == pytest.approx(0.9, abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 
 from monai_gmcl.benchmark.arms import ARMS as USUAL
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.engines.teacher_step import TeacherStep
 from studies.proof.arms import ARMS, TITLES
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.student_run import BATCH, StudentRun
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import StudentRun
 from studies.proof.two_stage_gan import ADDED, CLASSIFIER_LENGTH, KEEP, LENGTH, TwoStageTrainer, two_stage_gan
 
 OPTIONS = DataOptions("shades", 1, size=8)

@@ -39,13 +39,11 @@ class Arm:
         title: as the report calls it.
         build: makes a run's trainer.
         passes: of a student over a batch in a step, with and without gradient; a run has as many in each arm.
-        uses: ``none`` of the trusted images apart from the others, or ``trusted``.
     """
 
     title: str
     build: Build
     passes: int = 1
-    uses: str = "none"
 
 
 def _supervised(loss: Callable[[], nn.Module] = nn.CrossEntropyLoss, labels: str = "given") -> Build:
@@ -133,12 +131,18 @@ ARMS: dict[str, Arm] = {
     "label_smoothing": Arm("label smoothing", _supervised(lambda: nn.CrossEntropyLoss(label_smoothing=0.1))),
     "gce": Arm("generalized cross-entropy", _supervised(GeneralizedCrossEntropy)),
     "co_teaching": Arm("co-teaching", _co_teaching, 2),
-    "trusted_alone": Arm("trusted images alone", _trusted_alone, uses="trusted"),
-    "trusted_added": Arm("trusted images in half of each batch", _trusted_added, uses="trusted"),
-    "reweight": Arm("learning to reweight", _learning_to_reweight, 3, "trusted"),
-    "ours": Arm("ours", _ours(), OURS_PASSES, "trusted"),
-    "ours_no_teacher": Arm("ours without a teacher", _ours(with_teacher=False), OURS_PASSES, "trusted"),
-    "ours_teach": Arm("ours, trusted images judge and teach", _ours(teaches=True), OURS_PASSES, "trusted"),
-    "ours_gce": Arm("ours, generalized cross-entropy", _ours(loss=GeneralizedCrossEntropy), OURS_PASSES, "trusted"),
+    "trusted_alone": Arm("trusted images alone", _trusted_alone),
+    "trusted_added": Arm("trusted images in half of each batch", _trusted_added),
+    "reweight": Arm("learning to reweight", _learning_to_reweight, 3),
+    "ours": Arm("ours", _ours(), OURS_PASSES),
+    "ours_no_teacher": Arm("ours without a teacher", _ours(with_teacher=False), OURS_PASSES),
+    "ours_teach": Arm("ours, trusted images judge and teach", _ours(teaches=True), OURS_PASSES),
+    "ours_gce": Arm("ours, generalized cross-entropy", _ours(loss=GeneralizedCrossEntropy), OURS_PASSES),
+    "ours_teach_gce": Arm(
+        "ours, judge and teach, generalized cross-entropy",
+        _ours(teaches=True, loss=GeneralizedCrossEntropy),
+        OURS_PASSES,
+    ),
+    "ours_real_half": Arm("ours, real weight .5 (bundle)", _ours(real_weight=0.5), OURS_PASSES),
 }
 """In the order of tables."""

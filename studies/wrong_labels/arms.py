@@ -60,8 +60,11 @@ def _trusted_alone(setup: Setup, data: LabeledSet, share: float) -> Trainer:
     return SupervisedTrainer(**_arguments(setup, data.trusted))
 
 
-def _trusted_added(setup: Setup, data: LabeledSet, share: float) -> Trainer:
-    return SupervisedTrainer(**_half_trusted(setup, data))
+def _trusted_added(loss: Callable[[], nn.Module] = nn.CrossEntropyLoss) -> Build:
+    def build(setup: Setup, data: LabeledSet, share: float) -> Trainer:
+        return SupervisedTrainer(**_half_trusted(setup, data, loss()))
+
+    return build
 
 
 def _arguments(setup: Setup, images: Images, loss: nn.Module | None = None) -> dict[str, Any]:
@@ -132,7 +135,10 @@ ARMS: dict[str, Arm] = {
     "gce": Arm("generalized cross-entropy", _supervised(GeneralizedCrossEntropy)),
     "co_teaching": Arm("co-teaching", _co_teaching, 2),
     "trusted_alone": Arm("trusted images alone", _trusted_alone),
-    "trusted_added": Arm("trusted images in half of each batch", _trusted_added),
+    "trusted_added": Arm("trusted images in half of each batch", _trusted_added()),
+    "trusted_added_gce": Arm(
+        "trusted images in half of each batch, generalized cross-entropy", _trusted_added(GeneralizedCrossEntropy)
+    ),
     "reweight": Arm("learning to reweight", _learning_to_reweight, 3),
     "ours": Arm("ours", _ours(), OURS_PASSES),
     "ours_no_teacher": Arm("ours without a teacher", _ours(with_teacher=False), OURS_PASSES),

@@ -35,7 +35,7 @@ DEALS = 3
 
 @dataclass(frozen=True)
 class Fitting:
-    """How the student of each fold is trained: AdamW with a one-cycle schedule, cross-entropy, all labels alike.
+    """How the student of each fold is trained: AdamW with a one-cycle schedule, all labels alike.
 
     A student that trains for long memorizes wrong labels, and then judges other images by them. So there are
     students of a quarter of the epochs, of half of them, and of all.
@@ -49,6 +49,7 @@ class Fitting:
         learning_rate: the highest of the schedule, above 0.
         seed: of everything random.
         device: where to train.
+        loss_function: of logits ``(B, K)`` and classes ``(B,)``, a mean over images.
     """
 
     network: nn.Module
@@ -59,6 +60,7 @@ class Fitting:
     learning_rate: float = 5e-4
     seed: int = 0
     device: torch.device = torch.device("cpu")
+    loss_function: Callable[[Tensor, Tensor], Tensor] = nn.CrossEntropyLoss()
 
     def __post_init__(self) -> None:
         for name, least in (("max_epochs", 1), ("batch_size", 2)):
@@ -218,7 +220,7 @@ def _fitted(fitting: Fitting, images: Any, indices: Sequence[int], epochs: int) 
         train_data_loader=loader,
         network=network,
         optimizer=optimizer,
-        loss_function=nn.CrossEntropyLoss(),
+        loss_function=fitting.loss_function,
         decollate=False,
         train_handlers=[LrScheduleHandler(schedule, print_lr=False, epoch_level=False)],
     )

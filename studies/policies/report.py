@@ -16,9 +16,10 @@ from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, short
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.reporting.page import Section, Table, markdown_page
+from studies.grid import read_rows
 from studies.policies.arms import ARMS
 from studies.policies.claims import claims, ends, harmful_auc
-from studies.policies.rows import WEIGHTS, Results, read_rows
+from studies.policies.rows import NEEDED, WEIGHTS, Results
 from studies.policies.tasks import TASKS
 
 __all__ = ["page", "report"]
@@ -37,7 +38,7 @@ def report(rows: str | Sequence[str] = "studies/policies/rows.jsonl", out: str =
     files = rows.split(",") if isinstance(rows, str) else list(rows)
     found = []
     for file in files:
-        if not (own := read_rows(Path(file))):
+        if not (own := read_rows(Path(file), NEEDED)):
             raise DataError(f"Expected rows of the study in {file!r}, found none: run studies.policies.run first.")
         found += own
     write_whole(Path(out), page(found).encode())

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,35 +17,12 @@ from monai_gmcl.exceptions import DataError
 from studies.policies.arms import ARMS
 from studies.policies.tasks import TASKS
 
-__all__ = ["WEIGHTS", "Cell", "Results", "read_rows"]
+__all__ = ["NEEDED", "WEIGHTS", "Cell", "Results"]
 
 WEIGHTS = {"final": "last", "chosen": "best-validation", "ema_final": "EMA, last", "ema_chosen": "EMA, best-validation"}
 """Kinds of checkpoints, as the report calls them."""
 NEEDED = {"task", "n", "seed", "arm", "part", "steps"}
-
-
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file; none where there is no file.
-
-    Raises:
-        DataError: a line that is no whole row of this study; names it.
-    """
-    if not file.exists():
-        return []
-    rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(keepends=True), 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        settings = row.get("settings") if isinstance(row, dict) else None
-        if not line.endswith("\n") or not isinstance(settings, dict) or not settings.keys() >= NEEDED:
-            raise DataError(
-                f"{str(file)!r}, line {number}: expected the row of a run, found {line[:60]!r}. "
-                "Delete the line; the run is then done again."
-            )
-        rows.append(row)
-    return rows
+"""What the settings of a row hold."""
 
 
 @dataclass(frozen=True, order=True)
@@ -62,7 +37,7 @@ class Results:
     """Rows that were measured on one part after one number of steps.
 
     Args:
-        rows: of :func:`read_rows`.
+        rows: of :func:`studies.grid.read_rows`.
 
     Raises:
         DataError: two rows of the same run, or an unknown task or arm.

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from studies.grid import read_rows
 from studies.policies.jobs import jobs_of
-from studies.policies.rows import read_rows
+from studies.policies.rows import NEEDED
 from studies.policies.run import run
 
 
@@ -51,7 +52,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"settings": own}) + "\n" + line)
     with pytest.raises(DataError, match="line 2: expected the row of a run"):
-        read_rows(file)
+        read_rows(file, NEEDED)
 
 
 def test_a_study_goes_on_where_its_rows_end(
@@ -60,9 +61,9 @@ def test_a_study_goes_on_where_its_rows_end(
     root, out = str(real_data("pneumonia").parent), tmp_path / "rows.jsonl"
     own: dict[str, Any] = {"n": 20, "seeds": 1, "steps": 3, "out": str(out)}
     run(root, "turned", "none,gmcl", **own)
-    first = read_rows(out)
+    first = read_rows(out, NEEDED)
     run(root, "turned", "none,gmcl,frozen,standard_equal_compute", **own)
-    rows = read_rows(out)
+    rows = read_rows(out, NEEDED)
     assert rows[:2] == first and "4 runs, 2 of them done" in capsys.readouterr().out
     by_arm = {row["settings"]["arm"]: row for row in rows}
     assert len(rows) == len(by_arm) == 4
@@ -84,7 +85,7 @@ def test_the_same_run_gives_the_same_numbers_and_test_is_another_run(
     found = []
     for name, part in (("a", "held_out"), ("b", "held_out"), ("c", "test")):
         run(root, "mirrored", "gmcl", n=20, seeds=[7], steps=3, part=part, workers=1, out=str(tmp_path / name))
-        (row,) = read_rows(tmp_path / name)
+        (row,) = read_rows(tmp_path / name, NEEDED)
         found.append(row)
     assert found[0]["auc"] == found[1]["auc"] != found[2]["auc"]
     assert found[0]["valid_auc"] == found[2]["valid_auc"]

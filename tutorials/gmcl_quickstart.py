@@ -415,7 +415,7 @@ print(f"{type(kept).__name__} with {learned} learned numbers; makes the same ima
 # - To use your own images, read them with `open_data("/path")`: class folders, CSV tables and MONAI datalists with PNG,
 #   JPEG, TIFF or NIfTI files. The [bundle](../bundles/gmcl_classification/docs/README.md) trains on them with one command.
 # - To test whether GMCL helps on your images, use `python -m monai_gmcl compare`. It trains with standard transforms, a
-#   frozen teacher and GMCL at equal compute over several seeds. The data set must have two classes.
+#   frozen teacher and GMCL at equal compute over several seeds.
 # - To use another teacher, see `ImageTeacher`, `StainTeacher` and `LatentTeacher`, or write your own module.
 
 # %% [markdown]

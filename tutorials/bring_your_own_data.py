@@ -26,16 +26,16 @@
 # limitations under the License.
 # # Bring your own data
 #
-# From a folder of files to a training that you can trust: which formats are read, how to find all problems before
+# This notebook prepares a folder of images for training. It shows which formats are read, how to find all problems before
 # training, how to split by patient, how to choose the teacher's operations, and what to do if classes are rare.
 #
-# This notebook draws a messy example data set, the *phantom*: drawings of H&E-like epithelium in four grades. They show
-# no tissue and no patient. Use your own folder instead.
+# The example data set, the *phantom*, contains drawings of H&E-like epithelium in four grades and a few broken files. The
+# drawings show no tissue and no patient. Use your own folder instead.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl, efficientnet_lite_pytorch" || pip install -q "..[tutorials]"
@@ -75,7 +75,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -99,16 +99,16 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 set_determinism(seed=seed)
 
 # %% [markdown]
-# ## What is read
+# ## Formats
 #
-# | what | looks like |
+# | source | layout |
 # | --- | --- |
-# | a folder in three parts | `train/<class>/*.png`, `valid/<class>/*.png`, `test/<class>/*.png` |
+# | a folder with splits | `train/<class>/*.png`, `valid/<class>/*.png`, `test/<class>/*.png` |
 # | a folder of classes | `<class>/*.png`, split by seed |
-# | a CSV table | columns `image` and `label`, and one of the patient, if you name it; split by seed and patient |
+# | a CSV table | columns `image` and `label`, optionally a column of the patient; split by seed and patient |
 # | a MONAI datalist (JSON) | lists `training`, `validation`, `test`, or `training` alone |
 #
-# Images are PNG, JPEG or TIFF, or volumes in NIfTI. The example is a folder of classes with a few problems in it.
+# Images are PNG, JPEG, TIFF, or NIfTI volumes. The example is a folder of classes with a few problems.
 
 # %%
 drawn = make_phantom(root_dir / f"drawn_{images_per_class}", {"images": images_per_class}, seed=seed) / "images"
@@ -122,10 +122,11 @@ shutil.copy(mine / grades[1] / "0001.png", mine / grades[2] / "copy_of_another.p
 print({name: len(list((mine / name).iterdir())) for name in grades})
 
 # %% [markdown]
-# ## Look at every file first
+# ## Check every file first
 #
-# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) checks every file and reports all problems
-# in one table, with what to do. Errors would stop a training or make it wrong; warnings would not.
+# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) checks every file and reports all problems in
+# one table. Each row has the file, the problem and a remedy. An error would stop the training or make its results wrong;
+# a warning would not.
 
 
 # %%
@@ -139,7 +140,7 @@ def look_at(folder):
 look_at(mine)
 
 # %% [markdown]
-# Without the check, the first bad file ends the run. The error names it.
+# `open_data` runs the same check and raises an exception if there are errors.
 
 # %%
 try:
@@ -148,7 +149,7 @@ except DataError as error:
     print(str(error).replace(f"{root_dir}{os.sep}", ""))
 
 # %% [markdown]
-# After the repair:
+# After the bad files are removed, the check reports no problem:
 
 # %%
 (mine / grades[3] / "notes.txt").unlink()
@@ -159,8 +160,8 @@ look_at(mine)
 # %% [markdown]
 # ## Split by patient
 #
-# Images of one patient look alike. If some are in training and others in validation, the results are too good. A CSV
-# table can name the patient: here each patient has three images.
+# Images of one patient are similar. If training and validation share patients, the validation results are too optimistic.
+# A CSV table can have a column of the patient. Here, each patient has three images.
 
 # %%
 table = root_dir / "mine.csv"
@@ -186,11 +187,11 @@ print("patients both in training and in test, without their column:", patients_o
 print("and with it:", patients_on_both_sides(careful))
 
 # %% [markdown]
-# ## Choose what the teacher may do
+# ## Choose the teacher's operations
 #
-# A synthetic image keeps the label of its source, so the teacher should apply only operations that keep the label.
-# Below, each operation of `PolicyTeacher` is applied alone to one image at twice the usual strength; the largest change
-# of eight draws is shown.
+# A synthetic image gets the label of its source image. The teacher should therefore apply only operations that keep the
+# label correct. In the figure below, each operation of `PolicyTeacher` is applied alone to one image at twice the usual
+# strength. The largest change of eight draws is shown.
 
 # %%
 load_image = image_transforms(careful.spatial_dims, careful.channels)
@@ -220,12 +221,13 @@ for axis, name in zip(axes.flat, ["as it is", *names], strict=False):
 plt.show()
 
 # %% [markdown]
-# Would you still give each image this label? For the phantom's grades the answer is yes, except where the lower third
-# is cut off. If the label depends on the patch's center, exclude shift, zoom and erasing. If X-rays have a side marker,
-# exclude flips and large rotations. An excluded operation is never applied: `exclude=("shift", "zoom", "erasing")`.
+# Is the label still correct for each image? For the phantom's grades, it is, unless the lower third of the image is cut
+# off. If the label depends on the patch's center, exclude shift, zoom and erasing: `exclude=("shift", "zoom", "erasing")`.
+# If X-rays have a side marker, exclude flips and large rotations. An excluded operation is never applied.
 #
-# Next, the whole teacher at several difficulties, and the other teachers, all untrained. During training the difficulty
-# follows the student's competence. You need to set it only if a column below already breaks the label.
+# The next figure shows three untrained teachers at several difficulties (strengths of the changes). During training, the
+# difficulty is set by competence: it depends on the student's accuracy. Set a fixed difficulty only if the label is
+# already wrong at a difficulty in the figure.
 
 # %%
 teachers = {
@@ -246,15 +248,16 @@ for row, (name, teacher) in zip(axes, teachers.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# - `PolicyTeacher`: for all images; its policy is a readable table.
-# - `StainTeacher`: for H&E images with three channels; it changes stains, not shapes.
-# - `ImageTeacher`: a network that reads the image; slower and more flexible.
+# - `PolicyTeacher` suits all images. You can print its policy as a table.
+# - `StainTeacher` is for H&E images with three channels. It changes stains, not shapes.
+# - `ImageTeacher` is a neural network with the image as input. It is slower and more flexible.
 #
-# ## When classes are rare
+# ## Rare classes
 #
-# Half of the classes lose most of their training images. Real batches follow the data. Lessons are sampled so that
-# classes are equally frequent (`ClassSampler("balanced")`, the default). `"data"` follows the data; `"errors"` prefers
-# classes in which the student makes errors.
+# In this example, half of the classes lose most of their training images. Real batches have the class frequencies of the
+# data. In lessons (the batches of synthetic images), classes are equally frequent by default (`ClassSampler("balanced")`).
+# With `"data"`, lessons have the class frequencies of the data. With `"errors"`, classes on which the student makes more
+# errors are more frequent.
 
 # %%
 data = open_data(mine, seed=seed)
@@ -321,15 +324,16 @@ right.legend(fontsize=9, ncols=3, loc="upper center")
 plt.show()
 
 # %% [markdown]
-# The left picture shows the sampler and is the same for any data. The right picture shows a single run on a small test
-# set. It shows only that the choice matters: decide with several seeds on your own validation images.
+# The left figure shows the class frequencies in lessons. The right figure shows the accuracy of a single run on a small
+# test set, so that it does not rank the samplers. Choose a sampler with several seeds on your own validation images.
 #
 # ## A pretrained student
 #
-# With few labels one often starts from weights of another task, here EfficientNet-Lite0 with ImageNet's, which two
-# small packages bring. Three things are usual, and work with `GMCLTrainer` as they are: a part of the body is
-# frozen, the rest learns more slowly than the new head, and batch normalization keeps the statistics that it came with.
-# Trainers call `train()` in every iteration, so the student has to say the last one itself.
+# With few labels, the student often starts from pretrained weights. This example uses EfficientNet-Lite0 with ImageNet
+# weights, from two small packages. Three changes are usual, and `GMCLTrainer` needs no additional settings for them: a part
+# of the body is frozen, the rest has a lower learning rate than the new head, and batch normalization keeps its
+# statistics. Trainers call `train()` in every iteration, so that the student overrides `train()` to keep batch
+# normalization in eval mode.
 
 
 # %%
@@ -388,14 +392,14 @@ print(f"{trained / sum(p.numel() for p in student.parameters()):.0%} of the stud
 print(f"accuracy {every['accuracy']:.3f} on all classes, of which none is rare here")
 
 # %% [markdown]
-# After six epochs, on drawings, which have little of what ImageNet's features are for: look at how it is done, not at
-# the number. The how-to *A pretrained student* has the details.
+# The example trains for six epochs on drawings, which differ much from ImageNet's photographs. It shows the code; the
+# accuracy has no meaning. The how-to *A pretrained student* has the details.
 #
 # ## Volumes
 #
-# NIfTI volumes are read in the same way; teachers take `spatial_dims=3`. Volumes have no natural size or range of
-# values: `image_transforms` resizes and scales them, and an error tells you if you forget. The example has boxes and
-# balls in noise:
+# NIfTI volumes are read in the same way. Teachers get `spatial_dims=3`. NIfTI files have no standard size or range of
+# values. `image_transforms` therefore resizes and scales the volumes. If the size is missing, an error is raised. The
+# example volumes have boxes and balls in noise:
 
 # %%
 volumes = root_dir / "volumes"
@@ -427,10 +431,10 @@ for axis, (title, shown) in zip(axes, [("a scan", volume), *(("in a lesson", one
 plt.show()
 
 # %% [markdown]
-# ## Train on it
+# ## Train on your data
 #
-# Train with the trainer of `gmcl_quickstart`, or with the bundle, which checks the data, validates, and writes
-# checkpoints:
+# Use the trainer of the notebook `gmcl_quickstart`, or the bundle. The bundle checks the data, validates the student, and
+# writes checkpoints:
 #
 # ```sh
 # python -m monai.bundle run --bundle_root bundles/gmcl_classification \
@@ -440,7 +444,7 @@ plt.show()
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

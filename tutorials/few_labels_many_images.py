@@ -26,20 +26,20 @@
 # limitations under the License.
 # # Few labels, many images
 #
-# Labels are expensive, images are not. Here the student has sixteen labeled images of each class and a pool of
-# unlabeled images, some of which are out-of-distribution. Lessons are made from both. A running average of the student
-# proposes labels for the pool. Each image of a lesson is weighted by how much learning from it would help on the
-# labeled images. This notebook compares that with simpler methods, and shows the images with the highest and the lowest
-# weights.
+# In this notebook, the student has sixteen labeled images of each class and a *pool* of unlabeled images. Some images of
+# the pool are out-of-distribution. The teacher makes lessons (batches of synthetic images) from labeled and unlabeled
+# images. A running average of the student predicts pseudo-labels for the pool (*proposed labels*). The weight of an image
+# in a lesson depends on how much a step on this image lowers the student's loss on labeled images (the *look-ahead*). The
+# notebook compares this method with simpler methods, and shows the images with the highest and the lowest weights.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. The out-of-distribution images of the
-# pool are gray bands. They show no tissue and no patient. Because the images are drawn, this notebook knows the true
-# class of each image of the pool; the training does not.
+# pool are gray bands. The images show no tissue and no patient. Because they are drawn, the true class of each image of
+# the pool is known for the evaluation. The training does not use it.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -80,7 +80,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -129,16 +129,18 @@ plt.show()
 # %% [markdown]
 # ## Six methods
 #
-# - labeled images alone, with a teacher;
-# - with the pool and equal weights;
-# - with the pool, weighted by the look-ahead, the default with unlabeled images: how much learning from an image would
-#   help on real images, with one more pass of the whole student;
-# - the same with the gradient of the newest real batch only, no running average: `LookAheadWeighting(memory=0)`;
-# - the same with the student's last layer only, `LookAheadWeighting(HeadHypergradient())`, which needs no further pass;
-# - the default weights with true labels instead of proposed ones; out-of-distribution images get a random label.
+# All methods train with a teacher. They use:
 #
-# A lesson from the pool is as large as the loader's batch. The position of each image is stored with it, so that we can
-# look up its true class afterwards.
+# - labeled images alone;
+# - the pool, with equal weights (printed as *all alike*);
+# - the pool, with weights by the look-ahead: the default with unlabeled images. It needs one additional forward pass of the
+#   student;
+# - the same with the gradient of the newest real batch only, without a running average: `LookAheadWeighting(memory=0)`;
+# - the same with the student's last layer (the head) only, `LookAheadWeighting(HeadHypergradient())`, without an additional
+#   pass;
+# - the default weights with true labels instead of proposed labels. Out-of-distribution images get a random label.
+#
+# A lesson from the pool has the batch size of the data loader.
 
 # %%
 batch_size = 16
@@ -219,18 +221,18 @@ for name, trainer in trainers.items():
     print(f"{name:36} accuracy {measures['accuracy']:.3f}, AUC {measures['auc']:.3f}")
 
 # %% [markdown]
-# In the saved run the pool harms if all weights are equal: a fifth of it is no epithelium, and about a third of the
-# proposed labels are wrong. Weights by the look-ahead undo that. The gain depends on the weights: the 64 labeled images
-# are soon memorized, and the running average of their gradients then presumably asks for more of the same. The newest
-# gradient alone, or the last layer alone, improve on the labeled images (the last layer is ahead of the default by .03
-# in each of four seeds). On real patches (PCam, 100 and 500 labels) the default was better. Compare them on your own
-# data with several seeds.
+# In the saved run, the pool lowers the AUC if all weights are equal: a fifth of the pool is no epithelium, and about a third
+# of the proposed labels are wrong. With weights by the look-ahead, the AUC is higher than with labeled images alone. The
+# gain depends on how the weights are computed. The student soon memorizes the 64 labeled images, which probably makes the
+# running average of their gradients less useful. On this phantom, the newest gradient alone and the last layer alone are
+# better than the default (the last layer by .03 in each of four seeds). On real patches (PCam, 100 and 500 labels), the
+# default was better (`studies/proof/README.md`). Compare these weights on your own data with several seeds.
 #
 # ## Which images have large weights?
 #
-# The figure shows the weights of the pool's images in the run with the look-ahead, grouped by what they really are:
-# with a correct proposed label, with a wrong one, or out-of-distribution. Weights average to 1 over a lesson, including
-# labeled images.
+# The figure shows the weights of the pool's images in the run with weights by the look-ahead. There are three groups:
+# images with a correct proposed label, images with a wrong proposed label, and out-of-distribution images (printed as
+# *foreign*). The mean weight of a lesson, including labeled images, is 1.
 
 # %%
 groups = {"right label": [], "wrong label": [], "foreign": []}
@@ -272,31 +274,33 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# In the saved run, out-of-distribution images have a quarter of the others' weight all the time. Images with a wrong
-# label have smaller weights at first, when most proposals are wrong, and larger ones later, when few are left and the
-# student is no longer confident in them. A weight says what an image would change, not whether its label is correct.
+# In the saved run, the weight of out-of-distribution images is about a quarter of the weight of the other images. Images with
+# a wrong label have smaller weights at first, when most proposed labels are wrong. Later, when few proposed labels are wrong,
+# these images have larger weights. A weight is an estimate of the effect of an image on the loss. It does not show whether
+# the label is correct.
 #
-# ## What the highest and the lowest weights look like
+# ## Images with the highest and the lowest weights
 #
-# `LessonWeightsLog` draws them by class of the proposed label, with their sources, here in the last epoch.
+# `LessonWeightsLog` draws these images for each class of the proposed label, with their sources. The figure shows the last
+# epoch.
 
 # %%
 display(Image(str(output_dir / "weights" / f"epoch_{max_epochs:04d}.png"), width=800))
 
 # %% [markdown]
-# ## Where to go from here
+# ## Next steps
 #
-# - `ConfidenceWeighting` weights images by the confidence of their label; `Curriculum(unlabeled_weight=LinearRamp(0,
-#   1))` lets the pool in slowly.
-# - `label_proposal` may be any function, such as `true_labels` above, or a student that you have trained before:
-#   `PseudoLabeler(network=first)`. It does not confirm its own errors, so that most of a step may come from the pool:
-#   `Curriculum(real_weight=0.1, unlabeled_weight=3, unlabeled_difficulty=0.3)`, with `UniformWeighting()`.
-# - In the bundle: `--unlabeled_dir /data/unlabeled`.
+# - `ConfidenceWeighting` weights images by the confidence of their label. `Curriculum(unlabeled_weight=LinearRamp(0, 1))`
+#   increases the weight of unlabeled images from 0 to 1 during the run.
+# - `label_proposal` can be any function, such as `true_labels` above, or a student that was trained before:
+#   `PseudoLabeler(network=first)`. Because this student is not trained on its own labels, unlabeled images can have a large
+#   weight: `Curriculum(real_weight=0.1, unlabeled_weight=3, unlabeled_difficulty=0.3)`, with `UniformWeighting()`.
+# - The bundle has the option `--unlabeled_dir /data/unlabeled`.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

@@ -26,19 +26,19 @@
 # limitations under the License.
 # # From a GAN to GMCL
 #
-# MONAI's tutorial `mednist_GAN_workflow` trains a generator and a discriminator against each other with `GanTrainer`.
-# Such images can augment a small labeled set in two stages: train the GAN and select its images, then train the
-# classifier on real and generated images. This notebook does that first. Then it uses GMCL instead: one stage, no
-# discriminator, and a teacher that is trained by how much its images help, not by how real they look. It compares time,
-# AUC and images.
+# MONAI's tutorial `mednist_GAN_workflow` trains a generator and a discriminator against each other with `GanTrainer`. The
+# generated images can augment a small labeled data set in two stages: train the GAN and select images, then train the
+# classifier on real and generated images. This notebook first uses this method. Then it uses GMCL, which has one stage and
+# no discriminator. The discriminator rewards realistic images; GMCL rewards images that lower the classifier's loss on the
+# next real batch. The notebook compares time, AUC and images of both methods.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient. In
-# this notebook these drawings are called *real*, in contrast to the images of GAN and teacher.
+# this notebook, the drawings are called *real images*, in contrast to the images of the GAN and of the teacher.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -77,7 +77,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -120,9 +120,9 @@ print(f"{len(real)} labeled images of {data.num_classes} classes, {len(test)} to
 # %% [markdown]
 # ## The classifier
 #
-# All methods train the same student from the same initial weights on the same number of images: the plain run has twice
-# the epochs, the run with generated images has twice as many images in an epoch, and GMCL has one lesson for each
-# batch.
+# All methods train the same classifier (the *student*) from the same initial weights on the same number of images. The run
+# on real images alone has twice as many epochs. The run with generated images has twice as many images per epoch. GMCL makes
+# one *lesson*, a batch of synthetic images, for each real batch.
 
 
 # %%
@@ -173,10 +173,11 @@ print({name: round(value, 3) for name, value in rows["real images alone"].items(
 # %% [markdown]
 # ## Stage one: the GAN
 #
-# MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are conditioned on the class: the generator by a
-# one-hot vector next to the latents, the discriminator by one more channel per class, which is 1 everywhere for the
-# image's class. The discriminator sees every image after a random change of brightness and a random shift, so that it
-# does not memorize the few images. The final generator is a running average of its weights.
+# The GAN uses MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are conditioned on the class. The input of
+# the generator is the latents and a one-hot vector of the class. The discriminator has one additional input channel per
+# class, which is 1 for the image's class and 0 otherwise. Every input of the discriminator gets a random change of
+# brightness and a random shift, so that the discriminator does not memorize the few images. The final generator has an
+# exponential moving average of the weights.
 
 
 # %%
@@ -302,7 +303,7 @@ show(by_class(real, real_labels), "real images")
 show(by_class(drawn, wanted), "what the GAN draws")
 
 # %% [markdown]
-# ## Stage two: select, and train again
+# ## Stage two: select images, and train the classifier
 #
 # Not all generated images are useful. For each class, the first classifier selects the quarter with the highest
 # confidence.
@@ -323,8 +324,8 @@ show(by_class(drawn[picked], wanted[picked]), "what was selected")
 # %% [markdown]
 # ## GMCL instead of the GAN
 #
-# One training run. The teacher takes the generator's place; the student's loss on the next real batch takes the
-# discriminator's.
+# GMCL needs one training run. The teacher replaces the generator. The student's loss on the next real batch replaces the
+# discriminator.
 
 # %%
 start = time.perf_counter()
@@ -345,7 +346,7 @@ with torch.no_grad():
 show(by_class(taught, real_labels), "what the teacher makes, in the end")
 
 # %% [markdown]
-# ## Side by side
+# ## Comparison
 
 # %%
 print(f"{'':24}{'seconds':>8}{'AUC':>8}{'accuracy':>10}")
@@ -357,20 +358,19 @@ for name, images in sets.items():
     print(f"  {name:18}{diversity(images):.3f}")
 
 # %% [markdown]
-# The time of the two stages includes the first classifier, which selects images. This is one seed, on drawings, with a
-# small GAN: it shows how both methods work and does not rank them. The control for a trained teacher, a frozen teacher,
-# is in `gmcl_quickstart`. A ranking takes several seeds at equal compute and a better GAN: see `studies/proof` in the
-# repository.
+# The time of the two stages includes the training of the first classifier, which selects images. This comparison has one
+# seed, drawings, and a small GAN. It shows how both methods work, but does not rank them. For a ranking with several seeds,
+# equal compute and a better GAN, see `studies/proof` in the repository. The control for a trained teacher, a frozen teacher
+# (a teacher that is not trained), is in `gmcl_quickstart`.
 #
-# A GAN generates new images, including wrong ones, under the label that it was asked for. A `PolicyTeacher` changes
-# real images, whose labels stay correct as long as its operations keep them, and adds nothing that is not in the real
-# images and its operations. `LatentTeacher` is the counterpart of a generator: it makes images from label and latents
-# alone.
+# A GAN generates new images. Some of them do not show the class of their label. A `PolicyTeacher` changes real images. Their
+# labels stay correct if the operations keep them. The operations cannot add new image content. `LatentTeacher` corresponds
+# to a generator: it makes images from labels and latents alone.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

@@ -27,27 +27,27 @@
 #
 # # From SupervisedTrainer to GMCLTrainer
 #
-# This notebook starts from a MONAI workflow that trains a classifier on few labeled images, and adds a *teacher*: a
-# small second network that turns real images into labeled synthetic ones, its *lessons*. The classifier, the *student*,
-# is trained on real images and lessons together. The teacher is updated by backpropagating the student's loss on the
-# next real batch. Nothing else of the workflow changes.
+# This notebook starts from a MONAI workflow that trains a classifier on few labeled images, and adds a *teacher*: a small
+# second network that turns real images into labeled synthetic images. One batch of synthetic images is a *lesson*. The
+# classifier, the *student*, is trained on real images and lessons together. The teacher is updated by backpropagating the
+# student's loss on the next real batch. The rest of the workflow does not change.
 #
-# It shows the change in code, validation curves with and without a teacher, what the teacher does to images during
-# training, how to read the numbers of a run, and how to save the teacher.
+# The notebook shows the change in code, validation curves with and without a teacher, synthetic images during training,
+# the meaning of the logged values, and how to save the teacher.
 #
-# **What comes from the paper.** The idea, generative meta curriculum learning (GMCL), is by Li and Lovell
-# ([arXiv:2212.10086](https://arxiv.org/abs/2212.10086), ICIP 2023), of which only the abstract and the introduction
-# were available: one extra model, trained together with the classifier, generates a curriculum for it and is updated by
-# meta-learning, without a discriminator. The step, the teacher and the curriculum used here are our reconstruction.
+# **What comes from the paper.** The idea, generative meta curriculum learning (GMCL), comes from Li and Lovell
+# ([arXiv:2212.10086](https://arxiv.org/abs/2212.10086), ICIP 2023): one additional model is trained together with the
+# classifier, generates a curriculum and is updated by meta-learning, without a discriminator. Only the abstract and the
+# introduction of the paper were available. The training step, the teacher and the curriculum are our reconstruction.
 #
 # **The images are a phantom**: drawings of H&E-like epithelium in four grades, made from a seed on first use. They show
-# no tissue and no patient, so this notebook runs anywhere in a few minutes and its results say nothing about tissue. In
-# this notebook the drawings are called *real*, in contrast to the teacher's images.
+# no tissue and no patient. The results are no measure of the performance on tissue. In this notebook, the drawings are
+# called *real images*, in contrast to the teacher's images.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -83,7 +83,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what the runs write go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -108,8 +108,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## The data
 #
-# The four grades are normal and CIN1 to CIN3, in which dysplastic nuclei (large, dark, crowded) fill the lower third,
-# two thirds, or all of the epithelium. Stain, size and focus vary from image to image.
+# The four grades are normal and CIN1 to CIN3. In CIN1, dysplastic nuclei (large, dark, crowded) fill the lower third of the
+# epithelium, in CIN2 two thirds, in CIN3 all of it. Stain, size and focus vary between images.
 
 # %%
 phantom = make_phantom(root_dir / f"phantom_{images_per_class['train']}", images_per_class)
@@ -130,9 +130,9 @@ plt.show()
 # %% [markdown]
 # ## The workflow without a teacher
 #
-# An ordinary MONAI workflow: a small residual network, weak random transforms, AdamW with a one-cycle schedule, and the
-# AUC on validation images after each epoch. The function returns the trainer's arguments, so that each cell below shows
-# only what differs.
+# The workflow uses a small residual network, weak random transforms, AdamW with a one-cycle schedule, and the AUC on
+# validation images after each epoch. The function below returns the trainer's arguments. The cells that follow show only
+# the differences between the runs.
 
 # %%
 weak = [
@@ -181,7 +181,7 @@ def workflow(epochs=max_epochs):
 
 
 # %% [markdown]
-# The run without a teacher:
+# This cell trains without a teacher:
 
 # %%
 arguments, evaluator = workflow()
@@ -202,8 +202,8 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 # +)
 # ```
 #
-# `PolicyTeacher` changes images by named operations (rotation, zoom, contrast, blur, ...), each with an amount drawn
-# from a learned range. The four handlers are optional. They log what the teacher does, which takes part of the time.
+# `PolicyTeacher` changes images by named operations (rotation, zoom, contrast, blur, ...). The amount of each operation is
+# drawn from a learned range. The four handlers are optional. They log values and images, which takes additional time.
 
 # %%
 output_dir = root_dir / "gmcl_quickstart"
@@ -230,10 +230,10 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 # %% [markdown]
 # ## Controls
 #
-# A student with a teacher sees one lesson for each real batch, twice as many images in all. Two controls follow: the
-# plain workflow with twice as many epochs, and a *frozen teacher* (`teacher_optimizer=None`), which applies the same
-# operations with a difficulty that follows the student, but does not learn. Only the advantage of GMCL over both comes
-# from the teacher's learning.
+# A student with a teacher is trained on one lesson for each real batch, that is, on twice as many images. Two controls
+# follow. The first is the workflow without a teacher and with twice as many epochs. The second is a *frozen teacher*
+# (`teacher_optimizer=None`): it applies the same operations with the same rule for the difficulty, but is not trained. An
+# effect of the teacher's training is shown only if GMCL is better than both controls.
 
 # %%
 arguments, evaluator = workflow(epochs=2 * max_epochs)
@@ -271,7 +271,7 @@ axis.legend(loc="lower right", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# The students' last weights on the test images:
+# The table shows the last checkpoint of each student on the test images:
 
 # %%
 test_loader = DataLoader(CacheDataset(data.test, load_image, progress=False), batch_size=len(data.test))
@@ -286,23 +286,22 @@ for name, (trainer, _) in runs.items():
     print(f"{name:36}{seconds:8.0f}{every['auc']:7.3f}{every['accuracy']:10.3f}   {by_grade}")
 
 # %% [markdown]
-# In the saved run, lessons add over .08 of accuracy to the plain workflow, which does not catch up with twice as many
-# epochs. All of this comes from lessons as such, with a difficulty that follows the student's competence: on the
-# phantom a frozen teacher is as good as a trained one. One standard error of the accuracy on 400 images is .02, so that
-# one run does not separate the last two rows. If an operation breaks the labels, a trained teacher is ahead: see the
-# how-to *Which changes keep the label?*
+# In the saved run, the accuracy with lessons is higher by more than .08 than without a teacher. Twice as many epochs without
+# a teacher do not close this gap. The gain comes from the lessons, not from the teacher's training: on the phantom, a frozen
+# teacher is as good as a trained teacher. The standard error of the accuracy on 400 images is .02, so that the difference
+# between the last two rows is not significant. If an operation breaks the labels (makes them wrong), a trained teacher is
+# better: see the results page and the how-to *Which changes keep the label?*
 #
-# The phantom favors augmentation, the transforms of the plain workflow are weak on purpose, and no setting was tuned:
-# stronger transforms would close a part of the gap. Times are those of a busy machine, and GMCLTrainer's include the
-# log and the pictures. The results page has measurements on real patches, where plain training and GMCL are closer to
-# each other.
+# The phantom favors augmentation. The transforms of the workflow without a teacher are weak on purpose, and no setting was
+# tuned. Stronger transforms would reduce the gap. The times were measured on a busy machine; the times of `GMCLTrainer`
+# include logs and figures. The results page has measurements on real patches. There, the differences are smaller.
 
 # %% [markdown]
-# ## What the teacher does to images
+# ## Synthetic images during training
 #
-# The same sources and latents at three epochs: only the teacher and the difficulty change from one picture to the next.
-# In the saved run the difficulty falls from 1.5 to 1: white patches and color casts fade (see the rows of CIN2 and
-# CIN3), while flips and rotations stay.
+# The three figures show synthetic images at three epochs. Source images and random numbers are the same in all figures, so
+# that only the teacher and the difficulty differ. In the saved run, the difficulty falls from 1.5 to 1. White patches and
+# color casts become weaker (see the rows of CIN2 and CIN3). Flips and rotations remain.
 
 # %%
 for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), max_epochs}):
@@ -311,13 +310,13 @@ for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), ma
 # %% [markdown]
 # ## How to read difficulty and diversity
 #
-# A teacher is a `torch.nn.Module`. It takes images, labels, *latents*, which hold all randomness, and a *difficulty*,
-# the strength of its changes. At 0 it leaves images unchanged; at 1 the operations of an untrained teacher have their
-# usual strength. Below, the trained teacher changes one image: each column has another difficulty, each row other
-# latents.
+# A teacher is a `torch.nn.Module`. Its inputs are images, labels, *latents* (the random numbers) and a *difficulty* (the
+# strength of the changes). At difficulty 0, images do not change. At difficulty 1, the operations of an untrained teacher
+# have their usual strength. In the figure, the trained teacher changes one image. The difficulty differs between columns,
+# the latents differ between rows.
 #
-# *Diversity* measures how different the rows are: the root mean square difference of two synthetic images, averaged
-# over all pairs. A teacher whose diversity falls towards 0 has collapsed to one change.
+# *Diversity* measures the differences between rows: the root mean square difference of two synthetic images, averaged over
+# all pairs. If the diversity falls towards 0, the teacher has collapsed to a single change.
 
 # %%
 difficulties, draws = (0.0, 0.5, 1.0, 2.0, 4.0), 3
@@ -339,19 +338,19 @@ plt.show()
 # %% [markdown]
 # ## How to read the curves
 #
-# - **Loss** and **Accuracy in training**: lessons should be a little harder than real images, so that `synthetic loss`
-#   lies above `loss` and `lesson accuracy` below `real accuracy`. Equal curves mean lessons without new information; a
-#   lesson accuracy at chance means lessons that are not recognizable.
-# - **difficulty** follows the student's competence: it rises while the accuracy on lessons is less than .1 below the
-#   accuracy on real images, and falls otherwise. For a fixed value: `curriculum=Curriculum(difficulty=1.0)`.
-# - **real weight** and **lesson weight** are the factors of the two gradients in the student's step. Both are constant
-#   by default; they may be functions of progress, such as `LinearRamp(0, 1)`.
-# - **hardness**, 0 by default, adds a second term to the teacher's loss: images with a high student loss *now*, in
-#   addition to images that help *next*. Large values make lessons hard and useless.
-# - **Norm of the teacher's gradient**: 0 for a teacher that is not trained.
-# - **Diversity of lessons** depends on the last images of an epoch and is therefore noisy. `diversity_kept`, in the
-#   table below, compares the teacher with the untrained teacher on the same sources and latents: 1 is no loss, and
-#   below .5 the teacher has collapsed.
+# - **Loss** and **Accuracy in training**: lessons should be a little harder than real images. `synthetic loss` should then be
+#   higher than `loss`, and `lesson accuracy` lower than `real accuracy`. If the curves are equal, lessons are too easy. If
+#   the lesson accuracy is at chance, lessons are not recognizable.
+# - **difficulty** is set by competence: it rises while the accuracy on lessons is less than .1 below the accuracy on real
+#   images, and falls otherwise. For a fixed value, use `curriculum=Curriculum(difficulty=1.0)`.
+# - **real weight** and **lesson weight** are the factors of the two gradients in the student's step. By default, both are
+#   constant. They can be functions of progress, such as `LinearRamp(0, 1)`.
+# - **hardness** is the weight of a second term in the teacher's loss, 0 by default. This term rewards images on which the
+#   student has a high loss. Large values make lessons too hard.
+# - **Norm of the teacher's gradient** is 0 for a teacher that is not trained.
+# - **Diversity of lessons** is computed on the last images of an epoch and is therefore noisy. `diversity_kept`, in the table
+#   below, is the ratio of the diversities of the trained and the untrained teacher on the same sources and latents. At 1, no
+#   diversity is lost. Below .5, the teacher has collapsed.
 
 # %%
 display(Image(str(output_dir / "curves.png"), width=900))
@@ -366,9 +365,10 @@ for row in rows[picture_interval - 1 :: picture_interval]:
 # %% [markdown]
 # ## How to read a lesson
 #
-# `trainer.state.lesson` is the last lesson, with its sources, its images, the student's loss on each image and the
-# *weight* of each image in the student's step. Weights are 1 by default. With unlabeled images, `LookAheadWeighting`
-# gives an image a larger weight the more it would help on real images, and 0 if it would harm.
+# `trainer.state.lesson` is the last lesson, with the source images, the synthetic images, the student's loss on each image
+# and the *weight* of each image in the student's step. Weights are 1 by default. With unlabeled images, `LookAheadWeighting`
+# computes the weights: an image has a large weight if a step on it lowers the student's loss on real images, and the weight
+# 0 if the step raises this loss.
 
 # %%
 lesson = gmcl.state.lesson
@@ -388,9 +388,9 @@ plt.show()
 # %% [markdown]
 # ## What the teacher has learned
 #
-# The policy as a table, at the last difficulty. `share` is the strength of an operation, or the probability of a flip,
-# relative to the usual one. An operation whose share falls below 1/2 counts as turned down; a share stays at 1 if there
-# is no evidence against the operation. The 260 steps of this run are few for that: a longer run gives more evidence.
+# The table shows the policy at the last difficulty. `share` is the learned strength of an operation relative to the usual
+# strength; for a flip, it is the odds. An operation with a share below 1/2 is *turned down*. Without evidence, a share stays
+# at 1. The 260 steps of this run give little evidence; a longer run gives more.
 
 # %%
 print(teacher.policy_table(difficulty=rows[-1]["difficulty"]))
@@ -398,8 +398,8 @@ print(teacher.policy_table(difficulty=rows[-1]["difficulty"]))
 # %% [markdown]
 # ## Save the teacher
 #
-# `TeacherSaver` wrote the teacher to one file. Loading it runs no code, and a damaged file is refused. With the same
-# latents, the loaded teacher makes the same images, bit for bit.
+# `TeacherSaver` has written the teacher to one file. Loading the file runs no code, and a damaged file raises an error. With
+# the same latents, the loaded teacher makes the same images, bit for bit.
 
 # %%
 kept = load_teacher(output_dir / "teacher.safetensors").to(device)
@@ -410,18 +410,18 @@ learned = sum(parameter.numel() for parameter in kept.parameters())
 print(f"{type(kept).__name__} with {learned} learned numbers; makes the same images: {same}")
 
 # %% [markdown]
-# ## Where to go from here
+# ## Next steps
 #
-# - Your own images: `open_data("/path")` reads class folders, CSV tables and MONAI datalists of PNG, JPEG, TIFF or
-#   NIfTI; the [bundle](../bundles/gmcl_classification/docs/README.md) trains on them with one command.
-# - Does it help on your images? `python -m monai_gmcl compare` runs plain training, a frozen teacher and GMCL at equal
-#   compute over several seeds, on data sets of two classes.
-# - Other teachers: `ImageTeacher`, `StainTeacher`, `LatentTeacher`, or a module of your own.
+# - To use your own images, read them with `open_data("/path")`: class folders, CSV tables and MONAI datalists with PNG,
+#   JPEG, TIFF or NIfTI files. The [bundle](../bundles/gmcl_classification/docs/README.md) trains on them with one command.
+# - To test whether GMCL helps on your images, use `python -m monai_gmcl compare`. It trains with standard transforms, a
+#   frozen teacher and GMCL at equal compute over several seeds.
+# - To use another teacher, see `ImageTeacher`, `StainTeacher` and `LatentTeacher`, or write your own module.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

@@ -26,16 +26,16 @@
 # limitations under the License.
 # # Segmentation
 #
-# A segmentation as the spleen tutorial of MONAI has it (U-Net, patches, Dice, sliding windows), in 2-D:
-# first with `SupervisedTrainer`, then with `GMCLTrainer`, which is two arguments more. The teacher moves each mask with
-# its image.
+# This notebook trains a 2-D segmentation network with the same methods as MONAI's spleen tutorial: U-Net, patches, Dice and
+# sliding windows. The first run uses `SupervisedTrainer`. The second uses `GMCLTrainer`, which needs two additional
+# arguments: a *teacher* and its optimizer. The teacher makes synthetic images and masks from real images and masks.
 #
-# The data are the *phantom with masks*: drawn epithelium, of no patient, with masks of its nuclei.
+# The data are the *phantom with masks*: drawings of epithelium with masks of the nuclei. They show no tissue and no patient.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -73,7 +73,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom goes to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -99,8 +99,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # ## Images and masks
 #
 # `open_segmentation_data` reads folders of images and masks, `imagesTr` and `labelsTr` of the Medical Segmentation
-# Decathlon and of nnU-Net, tables and datalists, and looks at every file first. `image_transforms` reads an image to
-# values from 0 to 1 and, with `mask_key`, its mask to numbers of classes.
+# Decathlon and of nnU-Net, CSV tables and MONAI datalists. It checks every file. `image_transforms` scales images to [0, 1]
+# and, with `mask_key`, converts masks to class indices.
 
 # %%
 phantom = make_mask_phantom(root_dir / f"masks_{images['train']}", images)
@@ -131,9 +131,9 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## Two trainings
+# ## Two training runs
 #
-# The same student, loader, transforms and number of steps.
+# Both runs use the same student, data loader, transforms and number of steps.
 
 
 # %%
@@ -190,14 +190,14 @@ lines = [f"| {name} | {dice:.3f} | {seconds:.0f} |" for name, (dice, seconds) in
 display(Markdown("\n".join(["| trainer | test Dice | seconds |", "| --- | --- | --- |", *lines])))
 
 # %% [markdown]
-# A step with a lesson passes twice as many patches through the student, which its time shows. With three images the
-# Dice depends on the seed: one run of each is an example, no comparison.
+# A step with a lesson (a batch of synthetic patches) passes twice as many patches through the student and takes more time.
+# With three training images, the Dice depends on the seed. One run of each is an example, not a comparison.
 
 # %% [markdown]
-# ## What the teacher does to an image and its mask
+# ## Synthetic images and masks
 #
-# The same patch, changed with other latents, at the difficulty at which the training ended. The contours are those of
-# the masks that the student is given: `change_labels` moves them as the image moves.
+# The figure shows one patch that the teacher changes with different latents (random numbers), at the last difficulty of the
+# training. The contours show the masks. `change_labels` applies the geometric operations of the image to the mask.
 
 # %%
 difficulty = trainer.state.curriculum["difficulty"]
@@ -216,16 +216,16 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## On your own images
+# ## Train on your own images
 #
-# `python -m monai_gmcl init mine gmcl_segmentation` copies the bundle, which does all of this with validation,
-# evaluation by class and masks as files:
+# `python -m monai_gmcl init mine gmcl_segmentation` copies the segmentation bundle to the folder `mine`. The bundle trains
+# with validation, evaluates each class and writes masks to files. To train, run
 # `python -m monai.bundle run --bundle_root mine --config_file mine/configs/train.yaml --dataset_dir /data/mine`.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

@@ -26,16 +26,16 @@
 # limitations under the License.
 # # Use a trained teacher
 #
-# A trained teacher is one small file. This notebook trains one on few images and then uses it without `GMCLTrainer`: as
-# a random transform in another MONAI pipeline, on whole batches on the device, as a data set, as a folder of labeled
-# images with a card, and as a policy of MONAI's own transforms.
+# A trained *teacher*, the network that makes synthetic images, is stored in one small file. This notebook trains a teacher
+# on few images. Then it uses the teacher without `GMCLTrainer`: as a random transform in another MONAI pipeline, on whole
+# batches on the device, as a data set, as a folder of labeled images with a data card, and as MONAI's own transforms.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -73,7 +73,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -128,8 +128,8 @@ def measure(student):
 # %% [markdown]
 # ## Train and save a teacher
 #
-# In your own workflow the handler `TeacherSaver` writes the file. The entry `training` in the file is information for
-# people, except for its `difficulty`, which tools use as the default strength.
+# In your own workflow, the handler `TeacherSaver` writes the file. The entry `training` in the file describes the training
+# run. The package uses only its `difficulty`, as the default strength of changes.
 
 # %%
 student, optimizer = new_student()
@@ -160,7 +160,7 @@ print(f"{file.stat().st_size} bytes, {description.architecture}, classes {', '.j
 print("training:", description.training)
 
 # %% [markdown]
-# Loading runs no code from the file and checks it against its SHA-256: a damaged file is refused.
+# Loading runs no code from the file and checks the file's SHA-256. A damaged file raises an error.
 
 # %%
 loaded = load_teacher(file)
@@ -176,8 +176,8 @@ except ValueError as error:
 # %% [markdown]
 # ## In another pipeline, image by image
 #
-# `RandTeacherAugmentd` works together with MONAI's own transforms. With `SeededItems`, random transforms depend on
-# seed, epoch and position alone: the images are the same with any number of workers.
+# `RandTeacherAugmentd` works together with MONAI's own transforms. With `SeededItems`, random transforms depend only on the
+# seed, the epoch and the index of the image. The images do not depend on the number of workers.
 
 # %%
 pipeline = Compose(
@@ -205,10 +205,10 @@ plt.show()
 # %% [markdown]
 # ## New students
 #
-# Four students with the same initial weights and as many steps, trained by MONAI's `SupervisedTrainer`: on real images,
-# with the transform, with `TeacherBatchAugment`, which changes half of every batch on the device, and on real and
-# synthetic images together. `SyntheticDataset` makes its images on access, always the same ones; the joined data set is
-# twice as large and is trained for half the epochs.
+# MONAI's `SupervisedTrainer` trains four students with the same initial weights and the same number of steps: on real
+# images; with the transform; with `TeacherBatchAugment`, which changes half of every batch on the device; and on real and
+# synthetic images together. `SyntheticDataset` makes an image when it is accessed, and always makes the same image for an
+# index. The joined data set is twice as large, so that the student is trained for half the epochs.
 
 
 # %%
@@ -240,13 +240,13 @@ for name, auc in aucs.items():
     print(f"{name:40} test AUC {auc:.3f}")
 
 # %% [markdown]
-# One run each, on drawings: this shows how the parts fit together, not how much they help. The difficulty is the final
-# one of the teacher's training; another student may need another one.
+# These are single runs on drawings. They show the code, not the benefit of a trained teacher. The difficulty is the last
+# difficulty of the teacher's training. Another student may need another difficulty.
 #
 # ## As a folder of images
 #
-# For software that reads files: `python -m monai_gmcl synthesize`. The card reports the diversity of the set, whether
-# labels can be read from what the teacher added, and how close the images are to real ones. Changed real images are
+# For software that reads image files, use `python -m monai_gmcl synthesize`. The data card reports the diversity of the data
+# set, label leaks (the changes of the teacher reveal the label), and distances to real images. Changed real images are
 # **not anonymous**.
 
 # %%
@@ -270,14 +270,15 @@ display(
 # %% [markdown]
 # ## As MONAI's own transforms
 #
-# The policy of a `PolicyTeacher` is a table of ranges, at the final difficulty:
+# The policy of a `PolicyTeacher` is a table with the range of each operation. This is the policy at the last difficulty:
 
 # %%
 print(loaded.policy_table(difficulty=difficulty))
 
 # %% [markdown]
-# MONAI's own transforms can reproduce it, so that it can be used without this package. The result is close, not equal:
-# operations without a counterpart are left out, and named.
+# `to_monai` exports the policy to MONAI's own transforms, so that you can use it without this package. The exported
+# transforms are similar to the teacher, not equal. Operations without a counterpart in MONAI are left out; `left_out` lists
+# them.
 
 # %%
 logging.getLogger("monai_gmcl").setLevel(logging.ERROR)  # the warning names what is printed here
@@ -296,7 +297,7 @@ plt.show()
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

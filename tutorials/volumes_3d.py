@@ -26,17 +26,17 @@
 # limitations under the License.
 # # Volumes
 #
-# The complete workflow in 3-D, on NIfTI files: volumes as several scanners store them; a 3-D student, trained by
-# `SupervisedTrainer` and by `GMCLTrainer`; what the teacher does to a volume; synthetic volumes in `.nii.gz` with the
-# geometry of their sources.
+# This notebook shows the complete workflow for 3-D NIfTI volumes with different geometries. It trains a 3-D *student* with
+# `SupervisedTrainer` and with `GMCLTrainer`, shows the volumes that the *teacher* makes, and writes synthetic volumes
+# (`.nii.gz`) with the geometry of their sources.
 #
-# The data are the *volume phantom*: drawings, of no patient. Each volume has one bright lesion in gray tissue with
-# vessels and noise. The class is the lesion's shape: a ball, a shell, a cross or a pair.
+# The data are the *volume phantom*: drawn volumes that show no patient. Each volume has one bright lesion in gray tissue
+# with vessels and noise. The class is the lesion's shape: a ball, a shell, a cross or a pair.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -74,7 +74,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -100,7 +100,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## Volumes of several scanners
 #
-# The files differ in voxel spacing, in the order and direction of their axes, in origin and in tilt.
+# The files differ in voxel spacing, in the order and direction of the axes, in origin and in tilt, as if they came from
+# several scanners.
 
 # %%
 phantom = make_volume_phantom(root_dir / f"volumes_{volumes_per_class['train']}", volumes_per_class)
@@ -111,9 +112,9 @@ for item in data.training[::12]:
     print(f"label {item['label']}: {volume.shape} voxels of {zooms} mm, axes {axes}")
 
 # %% [markdown]
-# `image_transforms` turns them to RAS and scales intensities to [0, 1]. `spacing` resamples to one voxel size in
-# millimeters, `crop` cuts out the center, `size` resizes the result. Here the whole volume is kept at 16 voxels per
-# side, small enough for a notebook on a CPU.
+# `image_transforms` reorients the volumes to RAS and scales intensities to [0, 1]. `spacing` resamples to a voxel size in
+# millimeters, `crop` crops the center, and `size` resizes the result. Here, each volume is resized to 16 voxels per side,
+# which is small enough for a notebook on a CPU.
 
 # %%
 load_volume = image_transforms(data.spatial_dims, data.channels, spacing=3.0, size=size)
@@ -136,8 +137,8 @@ plt.show()
 # %% [markdown]
 # ## Two training runs
 #
-# The same student, loader, transforms (flips and quarter turns) and number of steps. The second run adds a teacher and
-# its optimizer. `spatial_dims=3` is the only setting for volumes.
+# Both runs use the same student, data loader, transforms (flips and quarter turns) and number of steps. The second run adds
+# a teacher and its optimizer. The teacher needs only one setting for volumes: `spatial_dims=3`.
 
 # %%
 turn = Compose(
@@ -222,15 +223,16 @@ lines = [f"| {name} | {auc:.3f} | {seconds:.0f} |" for name, (auc, seconds) in r
 display(Markdown("\n".join(["| trainer | test AUC | seconds |", "| --- | --- | --- |", *lines])))
 
 # %% [markdown]
-# Chance is .5. A step with a lesson passes twice as many volumes through the student, which takes more time. With a
-# dozen volumes of each class the AUC depends much on the seed: in three other seeds, at equal compute and with tuned
-# transforms, both had .81 (`studies/proof/development`).
+# An AUC of .5 is chance. A step with a lesson (a batch of synthetic volumes) passes twice as many volumes through the student
+# and takes more time. With a dozen volumes of each class, the AUC strongly depends on the seed. With three other seeds,
+# equal compute and tuned transforms, both methods had an AUC of .81 (`studies/proof/development`).
 
 # %% [markdown]
-# ## What the teacher does to a volume
+# ## Synthetic volumes
 #
-# The same volume with different latents, at the final difficulty; each picture shows the brightest voxel along one
-# axis. Rotation, shift, shear and elastic deformation act in all three dimensions.
+# The figure shows one volume that the teacher changes with different latents (random numbers), at the last difficulty. Each
+# picture is a maximum intensity projection along one axis. Rotation, shift, shear and elastic deformation act in all three
+# dimensions.
 
 # %%
 difficulty = trainer.state.curriculum["difficulty"]
@@ -250,8 +252,8 @@ plt.show()
 # %% [markdown]
 # ## Synthetic volumes as files
 #
-# `synthesize` writes labeled volumes, a datalist for training, and a card. Each file keeps the geometry of its source
-# (axes, spacing, origin) and nothing else of it: no name, no header text.
+# `synthesize` writes labeled volumes, a datalist for training, and a data card. Each file has the geometry of its source
+# (axes, spacing, origin). The name and the header text of the source are not copied.
 
 # %%
 save_teacher(teacher, root_dir / "teacher.safetensors", data.class_names, {"difficulty": difficulty})
@@ -266,16 +268,16 @@ for path in files[::6]:
     print(f"{path.parent.name}/{path.name}: {volume.shape}, {zooms} mm, {str(volume.header['descrip'].astype(str))!r}")
 
 # %% [markdown]
-# ## On your own volumes
+# ## Train on your own volumes
 #
-# The bundle does all of this with validation, checkpoints and pictures: `python -m monai.bundle run ... --dataset_dir
-# /data/mine --image_size 64 --spacing 1.5`. Volumes of realistic size need a GPU and a batch that fits: a lesson of B
-# volumes and B real ones need about the memory of 2 B.
+# The bundle trains on volumes with validation, checkpoints and figures: `python -m monai.bundle run ... --dataset_dir
+# /data/mine --image_size 64 --spacing 1.5`. Volumes of realistic size need a GPU and a small batch. With B real volumes and a
+# lesson of B volumes, a step needs about as much memory as a supervised step on 2 B volumes.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

@@ -26,17 +26,18 @@
 # limitations under the License.
 # # Write your own teacher and hypergradient
 #
-# Two parts of GMCL can be replaced. A *teacher* is a torch module that makes labeled images. A *hypergradient* computes
-# the worth of each image of a lesson to the student, and the gradient that trains the teacher. This notebook writes one
-# of each in about thirty lines, checks them, and trains with them. At the end it adds the update rule of another
-# optimizer.
+# You can replace two parts of GMCL. A *teacher* is a PyTorch module that makes labeled synthetic images. A batch of these
+# images is a *lesson*. A *hypergradient* computes the *worth* of each image of a lesson (how much the image lowers the
+# student's loss on the next real batch), and the gradient that trains the teacher. This notebook defines a new teacher and a
+# new hypergradient in about thirty lines each, tests them, and trains with them. At the end, it adds the update rule of
+# another optimizer.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -79,7 +80,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -130,15 +131,15 @@ def new_trainer(teacher, hypergradient=None, optimizer_class=torch.optim.AdamW, 
 # %% [markdown]
 # ## A teacher
 #
-# Uneven light: each image is multiplied by a smooth field with a coarse and a fine part, and the teacher learns the
-# strength of both. A subclass of `Teacher` has two methods:
+# The new teacher simulates uneven illumination: it multiplies each image by a smooth field with a coarse and a fine part, and
+# learns the strength of both parts. A subclass of `Teacher` has two methods:
 #
-# - `draw_latents(n, image_shape, generator)` draws **all** randomness, a float tensor `(n, L)`;
-# - `change(images, labels, latents, difficulty)` makes images from images within `value_range`; it is a function of its
-#   arguments and the teacher's parameters alone.
+# - `draw_latents(n, image_shape, generator)` returns all random numbers as a float tensor `(n, L)`.
+# - `change(images, labels, latents, difficulty)` returns synthetic images for real images within `value_range`. The result
+#   must depend only on the arguments and on the teacher's parameters.
 #
-# The base class does the rest: the range, normalized images, the identity at difficulty 0, and the record of the
-# constructor's arguments that `save_teacher` needs.
+# The base class handles the value range, normalized images, the identity at difficulty 0, and the constructor's arguments
+# that `save_teacher` needs.
 
 
 # %%
@@ -171,9 +172,9 @@ class ShadowTeacher(Teacher):
 
 
 # %% [markdown]
-# The contract, tested: at difficulty 0 the image itself, the same bits for the same arguments, values in range, and a
-# gradient that reaches the parameters. (With a strong share many values would be clipped at the range, and clipped
-# values have no gradient.)
+# The next cell tests the requirements. At difficulty 0, the output equals the input. The same arguments give the same images,
+# bit for bit. Values are within the range. The gradient reaches the parameters. (With a large share, many values would be
+# clipped to the range, and clipped values have no gradient.)
 
 # %%
 teacher = ShadowTeacher(data.spatial_dims, data.channels, data.num_classes)
@@ -200,8 +201,8 @@ for row, difficulty in zip(axes, (0.0, 1.0, 3.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# It is trained and saved like any other teacher. To load it, pass the class that the name in the file stands for: a
-# file never decides which code runs.
+# You train and save this teacher in the same way as any other teacher. To load it, pass its class: `load_teacher` never runs
+# code that is named in a file.
 
 # %%
 trainer = new_trainer(teacher)
@@ -225,8 +226,9 @@ with torch.no_grad():
     print("the loaded teacher makes the same images:", torch.equal(kept(*arguments), teacher(*arguments)))
 
 # %% [markdown]
-# A teacher need not be a `Teacher`. Any module with the same signature works, with normal latents `(n, 64)`. It lacks
-# the checks, the identity at difficulty 0, and the file.
+# A teacher does not have to be a subclass of `Teacher`. Any module with the same signature works. Its latents are normally
+# distributed, with shape `(n, 64)`. Such a module has no checks and no identity at difficulty 0, and cannot be saved with
+# `save_teacher`.
 
 
 # %%
@@ -248,11 +250,12 @@ print(f"norm of the gradient that it heard last: {tinted.state.output[0]['teache
 # %% [markdown]
 # ## A hypergradient
 #
-# The worth of image i of a lesson is $s_i = \langle \nabla_\theta \ell_i, A v \rangle$: its own gradient times A·v,
-# where v is the gradient on the next real batch and A the derivative of the optimizer's step. `HeadHypergradient` takes
-# the inner product over the classification head, `ExactHypergradient` over all parameters. The one below takes it over
-# any named part of the student. It gets a `Lesson` with its graph, and v by parameter name. It returns the gradient by
-# the lesson's images, for lesson weight 1, and s.
+# The worth of image i of a lesson is $s_i = \langle \nabla_\theta \ell_i, A v \rangle$. $\nabla_\theta \ell_i$ is the gradient
+# of the student's loss on the image, v is the gradient on the next real batch, and A is the derivative of the optimizer's
+# update with respect to the gradient. `HeadHypergradient` computes the inner product over the classification head,
+# `ExactHypergradient` over all parameters. The class below computes it over any named part of the student. Its inputs are a
+# `Lesson` with its autograd graph, and v as a dictionary of parameter names. It returns the gradient with respect to the
+# lesson's images, for lesson weight 1, and s.
 
 
 # %%
@@ -283,8 +286,8 @@ class PartHypergradient(Hypergradient):
 
 
 # %% [markdown]
-# The test compares it with the two existing ones on the same lesson. A recorder listens to a short training run and
-# keeps the last lesson.
+# The test compares the new class with `ExactHypergradient` and `HeadHypergradient` on the same lesson. A recorder stores the
+# last lesson of a short training run.
 
 
 # %%
@@ -313,7 +316,8 @@ assert torch.allclose(only_the_head, head, rtol=1e-3, atol=1e-3 * float(head.abs
 print("agrees with both")
 
 # %% [markdown]
-# The cosine to the exact hypergradient, as the part grows from the head towards the images:
+# The figure shows the cosine similarity to the exact hypergradient if more layers are included, from the head towards the
+# input:
 
 # %%
 layers = ["fc.", "layer4.", "layer3.", "layer2.", "layer1.", ""]
@@ -329,7 +333,8 @@ plt.show()
 print(" ".join(f"{cosine:.3f}" for cosine in cosines))
 
 # %% [markdown]
-# This is one lesson of one short run; other students give other curves. In the trainer it is one argument:
+# The curve is for one lesson of one short run. Other students give other curves. To train with the new hypergradient, pass it
+# to the trainer:
 
 # %%
 parted = new_trainer(ShadowTeacher(2, data.channels, data.num_classes), PartHypergradient("fc.", "layer4."), epochs=1)
@@ -337,12 +342,12 @@ parted.run()
 print(f"shares of coarse and fine: {parted.teacher.shares.tolist()}")
 
 # %% [markdown]
-# ## Which one suits the student
+# ## Compare hypergradients on your student
 #
-# `check` (on the command line: `python -m monai_gmcl check --config_file ...`, with a bundle's configuration) applies
-# each hypergradient to one lesson of your own student: cosine to the exact one, time, memory. Let it train for some
-# steps before that lesson (`iterations`): in the first steps of Adam, A is very large where a gradient was nearly 0,
-# and a difference there dominates the cosine.
+# `check_estimators` (on the command line: `python -m monai_gmcl check --config_file ...`, with a bundle's configuration)
+# applies each hypergradient to one lesson of your own student. It reports the cosine similarity to the exact hypergradient,
+# time and memory. Train for some steps before this lesson (`iterations`). In the first steps of Adam, A is very large for
+# parameters with a gradient near 0, and these parameters dominate the cosine.
 
 # %%
 os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler that measures memory would tell of each start
@@ -352,8 +357,8 @@ print(report_table(check_estimators(judged, iterations=4 if max_epochs == 1 else
 # %% [markdown]
 # ## Another optimizer
 #
-# A is the derivative of the optimizer's step by its gradient. For an optimizer without a rule, register one. For
-# `RMSprop` the step is $\eta g / (\sqrt{v} + \epsilon)$ with $v = \alpha v_0 + (1 - \alpha) g^2$, so
+# A is the derivative of the optimizer's update with respect to the gradient. If there is no rule for your optimizer, register
+# one. The update of `RMSprop` is $\eta g / (\sqrt{v} + \epsilon)$ with $v = \alpha v_0 + (1 - \alpha) g^2$. Its derivative is
 #
 # $$A = \frac{\eta}{\sqrt{v} + \epsilon} - \frac{\eta (1 - \alpha) g^2}{\sqrt{v} (\sqrt{v} + \epsilon)^2}$$
 
@@ -369,7 +374,7 @@ def rmsprop_rule(group, state, parameter, gradient):
 
 
 # %% [markdown]
-# The test compares it with the optimizer itself, in float64, by a difference of two steps:
+# The test compares the rule with a central difference of two steps of the optimizer, in float64:
 
 
 # %%
@@ -398,15 +403,15 @@ output = other.state.output[0]
 print(f"with RMSprop: loss {output['loss']:.2f}, norm of the teacher's gradient {output['teacher_grad_norm']:.2g}")
 
 # %% [markdown]
-# ## Where to put it
+# ## Contribute
 #
-# In your own script it stays as it is here. In this repository a teacher or a hypergradient is a file of its own; the
-# page *Architecture* of the documents says where, and which tests to extend.
+# In your own script, you can use the classes as in this notebook. To add a teacher or a hypergradient to this repository,
+# see the page *Architecture* for the folders and tests.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

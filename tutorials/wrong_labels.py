@@ -27,17 +27,17 @@
 #
 # # Wrong labels
 #
-# Three labels of ten are wrong, and it is not known which. Two tools help. `audit` lists the labels that are probably
-# wrong, for a person to check. `GMCLTrainer` with a few images with checked labels trains a student that learns less
-# from wrong labels.
+# In this example, 30 % of the labels are wrong, and it is unknown which. Two tools help. `audit` lists labels that are
+# probably wrong; a person then checks them. `GMCLTrainer` uses a few images with checked labels (*trusted images*) to give
+# images with wrong labels a smaller weight in training.
 #
-# The images are the *phantom*: drawings of H&E-like epithelium. They show no tissue and no patient. Because they are
-# drawn, this notebook knows which labels are wrong; audit and training do not.
+# The images are the *phantom*: drawings of H&E-like epithelium. They show no tissue and no patient. Because they are drawn,
+# the correct labels are known for the evaluation. The audit and the training do not use them.
 
 # %% [markdown]
 # ## Setup environment
 #
-# Installs the repository that this notebook's folder, `tutorials`, is part of, unless it is installed already.
+# If `monai_gmcl` is not installed, the next cell installs it from this repository.
 
 # %%
 # !python -c "import monai_gmcl" || pip install -q "..[tutorials]"
@@ -75,7 +75,7 @@ print_config()
 # %% [markdown]
 # ## Setup data directory
 #
-# The phantom and what this notebook writes go to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
+# All files are written to `MONAI_DATA_DIRECTORY`, or to a temporary folder.
 
 # %%
 directory = os.environ.get("MONAI_DATA_DIRECTORY")
@@ -103,7 +103,7 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## A noisy table
 #
-# Two grades, normal and CIN2. Twenty images of each were read twice: their labels are checked, and the column `trusted`
+# The table has images of two grades, normal and CIN2. Twenty images of each grade have checked labels; the column `trusted`
 # marks them. Of the other images, 30 % have the label of the other class.
 
 # %%
@@ -127,8 +127,9 @@ print(f"{sum(images_per_class['images'] for _ in grades)} images, {len(false)} l
 # %% [markdown]
 # ## A list of suspicious labels
 #
-# One call, or on the command line `python -m monai_gmcl audit noisy.csv audit --image_size 32`. Each image is judged by
-# students that were not trained on its label. All of them are trained on the trusted images.
+# The function `audit`, or `python -m monai_gmcl audit noisy.csv audit --image_size 32` on the command line, uses
+# cross-validation: each label is compared with the predictions of students that were not trained on this label. All
+# students are trained on the trusted images.
 
 # %%
 report = StringIO()
@@ -147,14 +148,14 @@ with open(root_dir / "audit" / "label_audit.csv", newline="") as file:
 print(json.loads((root_dir / "audit" / "label_audit.json").read_text())["students"])
 
 # %% [markdown]
-# The most suspicious images, from `label_audit.png`:
+# `label_audit.png` shows the images whose labels are most probably wrong:
 
 # %%
 display(Image(str(root_dir / "audit" / "label_audit.png"), width=700))
 
 # %% [markdown]
-# How many of the labels at the top of the list are wrong, compared with a list in random order? Only this notebook
-# knows.
+# The figure shows how many wrong labels are found if a person checks the list from the top, compared with a list in random
+# order.
 
 # %%
 hits = torch.tensor([row["image"] in false for row in suspects]).double()
@@ -171,10 +172,10 @@ print(f"false labels: {hits.mean():.1%} of all, {hits[:30].mean():.1%} of the fi
 # %% [markdown]
 # ## A student that learns less from wrong labels
 #
-# `open_data` puts the rows with `yes` in `trusted` into a part of their own. They are used for the look-ahead
-# (`meta_data_loader`): an image of a lesson is weighted by how much learning from it would help the whole student on
-# them (`LookAheadWeighting`). The weights apply to lessons only. The gradient on real images, which includes wrong
-# labels, therefore gets a small weight.
+# `open_data` returns the rows with `yes` in the column `trusted` separately. These images are passed as `meta_data_loader` and
+# are used for the *look-ahead*: the weight of an image in a lesson (a batch of synthetic images) depends on how much a step
+# on this image lowers the student's loss on the trusted images (`LookAheadWeighting`). The weights apply to lessons only. The
+# gradient on real images includes wrong labels. It therefore gets a small weight (`real_weight=0.1`).
 
 # %%
 data = open_data(root_dir / "noisy.csv", seed=seed)
@@ -218,8 +219,8 @@ weighed = GMCLTrainer(
 weighed.run()
 
 # %% [markdown]
-# Two controls use the same images: training on all labels as given, including the trusted ones, and training on the
-# trusted images alone, for as many steps.
+# Two controls use the same images. The first is trained on all labels as given, including the trusted images. The second is
+# trained on the trusted images alone, for the same number of steps.
 
 # %%
 every = torch.utils.data.ConcatDataset([doubtful, trusted])
@@ -233,23 +234,24 @@ for name, trainer in runs.items():
     print(f"{name:34} AUC {measures['auc']:.3f}, accuracy {measures['accuracy']:.3f}")
 
 # %% [markdown]
-# In the saved run 26 of the first 30 labels on the list are wrong, and the estimated share, 36 %, is close to the true
-# one, with a wide interval. Training on all labels as given costs more than a fifth of the accuracy. The student with
-# weights is level with the one that was trained on the 40 trusted images alone: on these easy drawings they are enough.
-# Which is better depends on how much can be learned from the trusted images alone; compare both on your own data with
-# several seeds.
+# In the saved run, 26 of the first 30 labels on the list are wrong. The estimated fraction of wrong labels, 36 %, is close to
+# the true fraction, with a wide interval. Training on all labels as given lowers the accuracy by more than .2. The student
+# with weights has about the same accuracy as the student that was trained on the 40 trusted images alone: for these simple
+# drawings, 40 images are enough. On other data, the weights can be better or worse than training on the trusted images alone.
+# Compare both on your own data with several seeds.
 #
-# ## Where to go from here
+# ## Next steps
 #
-# - In the bundle: `--trusted_dir DIR`, or the column `trusted` in its table. The how-to *Wrong labels* has the details.
+# - The bundle has the option `--trusted_dir DIR`, and also reads the column `trusted` of a table. The how-to *Wrong labels*
+#   has the details.
 # - `python -m monai_gmcl audit noisy.csv audit --model_file model.pt` uses the student of an earlier training instead.
-# - Look at the images of the list before you change a label: it also holds images that a weak student classifies
-#   wrongly.
+# - Look at the images of the list before you change a label. The list also contains images with correct labels that a weak
+#   student classifies wrongly.
 
 # %% [markdown]
 # ## Cleanup data directory
 #
-# Removes the directory if a temporary one was used.
+# The next cell removes the directory if it is a temporary directory.
 
 # %%
 if directory is None:

@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.exceptions import ConfigurationError, OutputError
-from monai_gmcl.handlers.passed_on import pass_on_exceptions
+from monai_gmcl.handlers.last_handlers import call_last, pass_on_exceptions
 from monai_gmcl.ranks import Ranks
 
 try:
@@ -126,18 +126,12 @@ def hold_output(engine: Engine, folder: str | os.PathLike[str]) -> None:
     def release(engine: Engine, *_: Any) -> None:
         lock.release()
 
-    def start(engine: Engine) -> None:
-        lock.acquire()
-        # Behind those that write at the end.
-        if engine.has_event_handler(release, Events.COMPLETED):
-            engine.remove_event_handler(release, Events.COMPLETED)
-        engine.add_event_handler(Events.COMPLETED, release)
-
     def terminate(engine: Engine) -> None:
         if engine.should_terminate == "skip_completed":
             lock.release()
 
-    engine.add_event_handler(Events.STARTED, start)
+    engine.add_event_handler(Events.STARTED, lock.acquire)
+    call_last(engine, Events.COMPLETED, release)
     engine.add_event_handler(Events.TERMINATE, terminate)
     engine.add_event_handler(Events.EXCEPTION_RAISED, release)
     pass_on_exceptions(engine)

@@ -13,6 +13,7 @@ from ignite.handlers import ProgressBar
 from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number
 from monai_gmcl.ranks import on_first_rank
 
@@ -50,7 +51,7 @@ class LessonProgressBar:
         else:
             engine.add_event_handler(Events.EPOCH_STARTED, self._losses.clear)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
-            engine.add_event_handler(Events.STARTED, self._print_after_all_others)
+            call_last(engine, Events.EPOCH_COMPLETED, self._print)  # after the validation of the epoch
 
     def _shown(self, output: Any) -> dict[str, float]:
         shown = {str(Keys.LOSS): output_number(output, Keys.LOSS)}
@@ -67,11 +68,6 @@ class LessonProgressBar:
 
     def _observe(self, engine: GMCLTrainer) -> None:
         self._losses.append(self._shown(engine.state.output)[str(Keys.LOSS)])
-
-    def _print_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Attached no sooner than now, it runs after the validation of the epoch.
-        if not engine.has_event_handler(self._print, Events.EPOCH_COMPLETED):
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self._print)
 
     def _print(self, engine: GMCLTrainer) -> None:
         if not self._losses:

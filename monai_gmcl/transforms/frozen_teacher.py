@@ -73,7 +73,9 @@ class FrozenTeacher:
             TeacherError: the teacher returned images of another shape.
         """
         images = images.detach()
-        self._check(images)
+        if isinstance(self.module, Teacher):
+            self.module.check_shape(images.shape[1:])
+            self.module.check_range(images)
         if labels is not None and not are_masks(labels):
             labels = checked_for_teacher(labels, getattr(self.module, "num_classes", None))
         self._move(images.device)
@@ -123,17 +125,6 @@ class FrozenTeacher:
             return self.module(images, unknown, latents, difficulty)  # type: ignore[no-any-return]
         except LabelError as error:
             raise LabelError(f"{self.name} looks at labels, and was given an image without one.") from error
-
-    def _check(self, images: Tensor) -> None:
-        teacher = self.module
-        if not isinstance(teacher, Teacher):
-            return
-        if images.ndim != teacher.spatial_dims + 2 or images.shape[1] != teacher.in_channels or not images.numel():
-            raise ConfigurationError(
-                f"{self.name} was built for channel-first images of {teacher.in_channels} channel(s) and "
-                f"{teacher.spatial_dims} spatial dimensions, got an image of shape {tuple(images.shape[1:])}."
-            )
-        teacher.check_range(images)
 
     def _move(self, device: torch.device) -> None:
         tensors = itertools.chain(self.module.parameters(), self.module.buffers())

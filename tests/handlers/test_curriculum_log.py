@@ -7,7 +7,8 @@ import logging
 
 import pytest
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines.evaluator import Evaluator
 from monai.handlers.validation_handler import ValidationHandler
 
 from monai_gmcl import Curriculum, GMCLKeys, LinearRamp
@@ -54,7 +55,7 @@ def read(folder):
 
 def make_evaluator():
     """An evaluator whose metric is 0.1 times the number of times it has run."""
-    evaluator = Engine(lambda engine, batch: None)
+    evaluator = Evaluator("cpu", [0], iteration_update=lambda engine, batch: None, decollate=False)
     runs = []
 
     @evaluator.on(Events.EPOCH_COMPLETED)

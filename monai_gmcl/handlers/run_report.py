@@ -113,13 +113,12 @@ class RunReport:
         write_whole(self.folder / self.FILE_NAME, page)
 
     def _of_student(self, engine: GMCLTrainer) -> dict[str, Callable[[], Section]]:
-        network, task = self._student(engine), engine.task
-        if isinstance(task, Segmentation):
+        network = self._student(engine)
+        if isinstance(engine.task, Segmentation):
             cases = segment(engine, self.evaluator, network)
             return {"The student": lambda: segmentation_section(cases, self._class_names(cases), self._weights())}
-        assert isinstance(task, Classification | MultiLabel)
         outputs, labels, first = self._validation(engine, network)
-        names = self._names(outputs)
+        names, task = self._names(outputs), _task(engine, labels, outputs)
         return {
             "The student": lambda: accuracy_section(task, outputs, labels, names, self._weights()),
             "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
@@ -142,11 +141,12 @@ class RunReport:
         for batch in evaluator.data_loader:
             prepared = evaluator.prepare_batch(batch, engine.device, False)
             images, of_images = (torch.as_tensor(part) for part in prepared[:2])
-            for image, label in zip(images, engine.task.classes(of_images).tolist(), strict=True):
+            output = torch.as_tensor(engine.inferer(images, network)).float()
+            for image, label in zip(images, _task(engine, of_images, output).classes(of_images).tolist(), strict=True):
                 if seen[label] < LOOKED_AT:
                     first[seen.total()] = image
                 seen[label] += 1
-            outputs.append(torch.as_tensor(engine.inferer(images, network)).float().cpu())
+            outputs.append(output.cpu())
             labels.append(of_images.cpu())
         return torch.cat(outputs), torch.cat(labels), first
 
@@ -191,14 +191,15 @@ class RunReport:
     def _attention(
         self, engine: GMCLTrainer, network: nn.Module, outputs: Tensor, labels: Tensor, first: dict[int, Tensor]
     ) -> Section:
-        classes = engine.task.classes(labels).tolist()
+        task = _task(engine, labels, outputs)
+        classes = task.classes(labels).tolist()
         by_class = sorted(first, key=lambda place: (classes[place], place))
         step = max(1, len(by_class) // LOOKED_AT)
         places = by_class[::step][:LOOKED_AT]
         images = torch.stack([first[place] for place in places])
         taken = outputs[places].argmax(1) if outputs.shape[1] > 1 else (outputs[places, 0] > 0).long()
         names = self._names(outputs)
-        several = isinstance(engine.task, MultiLabel) and outputs.shape[1] > 1
+        several = isinstance(task, MultiLabel) and outputs.shape[1] > 1
         titles = [
             f"likeliest: {names[int(most)]}" if several else f"{names[classes[place]]},\npredicted {names[int(most)]}"
             for place, most in zip(places, taken, strict=True)
@@ -220,6 +221,13 @@ class RunReport:
             else "none: frozen teacher",
         }
         return [(name, [str(value)]) for name, value in {**known, **self.settings}.items()]
+
+
+def _task(engine: GMCLTrainer, labels: Tensor, outputs: Tensor) -> Classification | MultiLabel:
+    """What labels mean; a resumed run that had no step left does not know it yet."""
+    task = engine.student.loss.task_of(labels, outputs)
+    assert isinstance(task, Classification | MultiLabel)
+    return task
 
 
 def _made(title: str, make: Callable[[], Section]) -> Section:

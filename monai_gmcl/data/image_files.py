@@ -111,11 +111,7 @@ def flat_picture(image: Image.Image, channels: int) -> Image.Image:
 
 
 def check_pixel_limit(pixel_limit: Any) -> None:
-    """Raise where a limit is no count of pixels.
-
-    Raises:
-        ConfigurationError: neither None nor a whole number from 1.
-    """
+    """Raise ConfigurationError where a limit is neither None nor a whole number from 1."""
     whole = isinstance(pixel_limit, int) and not isinstance(pixel_limit, bool)
     if pixel_limit is not None and (not whole or pixel_limit < 1):
         raise ConfigurationError(f"pixel_limit must be a whole number from 1, got {pixel_limit!r}.")

@@ -34,13 +34,10 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class FolderLock:
-    """Keeps other processes from writing into a folder, for as long as this one lives.
+    """Keeps other processes from writing into a folder, made if there is none, for as long as this one lives.
 
     The system gives the lock of a file back when its process ends, however it ends; processes that it has forked do not
     hold it. The file goes with the lock.
-
-    Args:
-        folder: made if there is none.
     """
 
     FILE_NAME = ".lock"
@@ -111,12 +108,9 @@ _HELD: WeakKeyDictionary[Engine, dict[Path, FolderLock]] = WeakKeyDictionary()
 
 
 def hold_output(engine: Engine, folder: str | os.PathLike[str]) -> None:
-    """Lock a folder while an engine runs; handlers that write to the same one share the lock.
+    """Lock a folder while an engine runs, on the first rank; handlers that write to the same one share the lock.
 
-    On the first rank alone.
-
-    Raises:
-        ConfigurationError: when the run starts, where another process holds it.
+    ConfigurationError when the run starts, where another process holds it.
     """
     locks, place = _HELD.setdefault(engine, {}), Path(os.path.abspath(folder))
     if place in locks or Ranks().index > 0:

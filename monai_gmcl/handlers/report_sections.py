@@ -38,12 +38,8 @@ def accuracy_section(
 ) -> Section:
     """Report the student's results on the validation images.
 
-    Args:
-        task: what the labels mean.
-        outputs: logits ``(N, K)``; one column stands for two classes.
-        labels: as the task takes them.
-        names: of the classes, or of the labels.
-        weights: which ones the student has, in words.
+    The outputs are logits ``(N, K)`` (one column stands for two classes), the labels as the task takes them; weights
+    say in words which ones the student has.
     """
     share = "" if Ranks().alone else " (the first rank's share)"
     text = f"On the {len(labels)} validation images{share}, with {weights}. Not for diagnosis."

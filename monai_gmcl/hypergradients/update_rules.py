@@ -168,17 +168,10 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 @torch.no_grad()
 def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """Return A for the step that the optimizer is about to make with the gradients in ``p.grad``.
+    """Return A, by name, for the step that the optimizer is about to make with the gradients in ``p.grad``.
 
-    Where no rule is known for its class, A is the difference of two steps on copies
-    (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`): slow, and said once.
-
-    Args:
-        optimizer: the student's, before its step.
-        names: name of each parameter to report.
-
-    Returns:
-        A by name, for the parameters that have a gradient.
+    Parameters without a gradient are left out. Where no rule is known for its class, A is the difference of two steps
+    on copies (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`): slow, and said once.
     """
     rule = _RULES.get(type(optimizer))
     if rule is None:

@@ -30,14 +30,10 @@ def suffix(spatial_dims: int) -> str:
 def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] | None = None) -> bytes:
     """Return an image as a PNG, or a volume as compressed NIfTI; the same image gives the same bytes.
 
-    A PNG has 8 bits, or 16 where its range needs them. A NIfTI header is new and holds nothing of a source's but its
-    geometry: the affine of a MetaTensor.
-
-    Args:
-        image: ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, values from 0 to 1.
-        comment: told in the file.
-        intensity_range: what 0 and 1 stand for in the file. Default: 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG takes
-            numbers from 0 to 255, a grey one to 65,535; another range is the default.
+    The image, ``(C, H, W)`` with one or three channels or ``(C, D, H, W)``, has values from 0 to 1; the range says what
+    these stand for in the file, by default 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG has 8 bits, or 16 where its range
+    needs them: it takes numbers from 0 to 255, a grey one to 65,535; another range is the default. A NIfTI header is
+    new and holds nothing of a source's but its geometry: the affine of a MetaTensor. The comment is told in the file.
     """
     values = convert_to_tensor(image, track_meta=False).clamp(0, 1).float().numpy()
     low, high = _png_range(intensity_range, len(values)) if values.ndim == 3 else intensity_range or (0.0, 1.0)
@@ -53,11 +49,9 @@ def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, floa
 
 
 def encode_mask(mask: Tensor, image: Tensor) -> bytes:
-    """Return a mask as a grey PNG of 8 bits, or as compressed NIfTI; the same mask gives the same bytes.
+    """Return class indices from 0 to 255 as a grey PNG of 8 bits, or ``(1, D, H, W)`` as compressed NIfTI.
 
-    Args:
-        mask: class indices from 0 to 255, ``(1, H, W)`` or ``(1, D, H, W)``.
-        image: that the mask belongs to; a volume's mask gets the affine of a MetaTensor.
+    The same mask gives the same bytes; a volume's gets the affine of the image it belongs to, a MetaTensor.
     """
     classes = convert_to_tensor(mask, track_meta=False)[0].numpy().astype(np.uint8)
     return _png(Image.fromarray(classes)) if classes.ndim == 2 else _nifti(classes, image)

@@ -229,11 +229,7 @@ class Teacher(nn.Module, ABC):
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """Return a count as an integer.
-
-    Raises:
-        ConfigurationError: it is not a whole number from ``least`` to a million.
-    """
+    """Return a count as an integer; ConfigurationError where it is no whole number from ``least`` to a million."""
     try:
         count = operator.index(value)
     except TypeError:

@@ -33,15 +33,10 @@ def is_series(path: str | os.PathLike[str]) -> bool:
 
 
 def read_series(path: str | os.PathLike[str], limit: int | None = None) -> Any | Fault:
-    """Read a series, or say what is wrong with it.
+    """Read the series in a folder for which :func:`is_series` holds, or say what is wrong with it.
 
-    Args:
-        path: of its folder, for which :func:`is_series` holds.
-        limit: most voxels.
-
-    Returns:
-        A ``nibabel.Nifti1Image`` ``(W, H, D)`` of float32, by ``RescaleSlope`` and ``RescaleIntercept``, with its
-        affine (RAS, millimeters).
+    Of at most ``limit`` voxels, as a ``nibabel.Nifti1Image`` ``(W, H, D)`` of float32, by ``RescaleSlope`` and
+    ``RescaleIntercept``, with its affine (RAS, millimeters).
     """
     import pydicom
 

@@ -25,13 +25,10 @@ def draw_once(
     draw: Callable[[Path], None],
     told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Draw a data set into a folder, or take the one that stands there already.
+    """Draw a data set into a folder, or take the one that stands there already; DataError where it holds another.
 
     The JSON file ``record`` in it says what was drawn: the parameters, all that the images depend on, and what else is
     to be told.
-
-    Raises:
-        DataError: the folder holds something else, or the data set with other parameters.
     """
     whole = {**parameters, **(told or {})}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

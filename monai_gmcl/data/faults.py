@@ -127,11 +127,7 @@ OnFault = Callable[[Fault], None]
 
 
 def stop(fault: Fault) -> None:
-    """Raise at an error, go on at a warning.
-
-    Raises:
-        DataError: the fault is an error.
-    """
+    """Raise at an error, go on at a warning."""
     if fault.is_error:
         raise fault.error()
 
@@ -153,11 +149,7 @@ def tell(same: Sequence[Fault]) -> str:
 
 
 def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
-    """Raise the first error, with how many there are; ``validate`` can tell more of a source. Warnings do not count.
-
-    Raises:
-        DataError: there is an error among the faults.
-    """
+    """Raise the first error, with how many there are; ``validate`` can tell more of a source. Warnings do not count."""
     errors = alike(fault for fault in faults if fault.is_error)
     if not errors:
         return
@@ -169,11 +161,7 @@ def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
 
 
 def stop_or_warn(faults: Sequence[Fault], source: str | Path = "") -> None:
-    """Raise the first error as :func:`stop_at_errors` does; without errors, the first rank logs the warnings.
-
-    Raises:
-        DataError: there is an error among the faults.
-    """
+    """Raise the first error as :func:`stop_at_errors` does; without errors, the first rank logs the warnings."""
     stop_at_errors(faults, source)
     if faults and Ranks().index == 0:
         for same in alike(faults):

@@ -112,11 +112,7 @@ def flat_picture(image: Image.Image, channels: int) -> Image.Image:
 
 
 def check_pixel_limit(pixel_limit: Any) -> None:
-    """Raise where a limit is no count of pixels.
-
-    Raises:
-        ConfigurationError: neither None nor a whole number from 1.
-    """
+    """Raise ConfigurationError where a limit is neither None nor a whole number from 1."""
     whole = isinstance(pixel_limit, int) and not isinstance(pixel_limit, bool)
     if pixel_limit is not None and (not whole or pixel_limit < 1):
         raise ConfigurationError(f"pixel_limit must be a whole number from 1, got {pixel_limit!r}.")
@@ -174,30 +170,17 @@ def read_volume(
     files = files_of(path)
     if len(files) > 1:
         return _joined_volume(files, limit)
-    unfit = None if is_series(path) else file_fault(path, VOLUMES)
-    if unfit is not None:
-        return unfit
-    reader = NibabelReader(as_closest_canonical=True)
-    try:
-        if os.path.isdir(path):
-            volume: Any = read_series(path, limit)
-            reader.filenames = [str(path)]
-        else:
-            volume = reader.read(str(path))
-        unfit = volume if isinstance(volume, Fault) else _volume_fault(volume, str(path), limit)
-        if unfit is not None:
-            return unfit
+
+    def whole(reader: NibabelReader, volume: Any) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
         array, meta = reader.get_data(volume)
         # the file's own, as original_affine: what is written back with both has its file's axes again
         meta[MetaKeys.SPATIAL_SHAPE] = np.asarray(volume.shape[:3])
         array = np.asarray(array, dtype=np.float32)
-    except nibabel.filebasedimages.ImageFileError:
-        return unknown_fault(path, VOLUMES)
-    except Exception as error:
-        return decoding_fault(path, VOLUMES, error)
-    if not np.isfinite(array).all():
-        return Fault("not_finite", str(path), "numbers", "NaN or infinity")
-    return array.reshape(*array.shape[:3], *_channels(array.shape)), meta
+        if not np.isfinite(array).all():
+            return Fault("not_finite", str(path), "numbers", "NaN or infinity")
+        return array.reshape(*array.shape[:3], *_channels(array.shape)), meta
+
+    return _look_at_volume(path, whole, limit)
 
 
 def _joined_volume(files: Sequence[str], limit: int) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
@@ -226,13 +209,23 @@ def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
         return next((count for count in counts if isinstance(count, Fault)), len(files))
     if is_series(path):
         return 1
-    unfit = file_fault(path, VOLUMES)
+    return _look_at_volume(path, lambda _, volume: int(np.prod(_channels(volume.shape))))
+
+
+def _look_at_volume(
+    path: str | os.PathLike[str], look: Callable[[NibabelReader, Any], Seen | Fault], limit: int | None = None
+) -> Seen | Fault:
+    """Return what ``look`` makes of an opened volume of at most so many voxels, or say why there is none."""
+    series = is_series(path)
+    unfit = None if series else file_fault(path, VOLUMES)
     if unfit is not None:
         return unfit
+    reader = NibabelReader(as_closest_canonical=True)
     try:
-        volume = NibabelReader().read(str(path))
-        unfit = _volume_fault(volume, str(path))
-        return int(np.prod(_channels(volume.shape))) if unfit is None else unfit
+        volume: Any = read_series(path, limit) if series else reader.read(str(path))
+        reader.filenames = [str(path)]
+        unfit = volume if isinstance(volume, Fault) else _volume_fault(volume, str(path), limit)
+        return unfit or look(reader, volume)
     except nibabel.filebasedimages.ImageFileError:
         return unknown_fault(path, VOLUMES)
     except Exception as error:

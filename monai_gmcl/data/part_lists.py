@@ -25,10 +25,8 @@ Rows = dict[str, list[Row]]
 def list_rows(path: Path, group_column: str | None, on_fault: OnFault) -> Rows:
     """Return the rows of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``.
 
-    Args:
-        path: a CSV table, with a column ``split`` where it has parts; or a MONAI JSON datalist.
-        group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
-        on_fault: called with each fault.
+    The path is a CSV table, with a column ``split`` where it has parts, or a MONAI JSON datalist; ``group_column``
+    (default ``group``) is the column, or the key, of the patient or slide.
     """
     read = _json_rows_by_part if path.suffix.lower() == ".json" else _table_rows_by_part
     return read(path, group_column, on_fault)

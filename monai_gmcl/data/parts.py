@@ -27,27 +27,17 @@ def list_parts(
     on_fault: OnFault = stop,
     trusted_dir: str | Path = "",
 ) -> tuple[dict[str, list[Item]], list[str]]:
-    """List a data set by its parts, as it stands.
+    """Return the items of a data set by part, as it stands, and its class names; raise DataError for what it is not.
 
-    Parts have their usual names, in small or capital letters: ``train``, ``Training``, ``val``, ``valid``,
-    ``Testing``, ...
+    The parts are ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``, by their usual names
+    in small or capital letters (``train``, ``Training``, ``val``, ``valid``, ``Testing``, ...). Images of the training
+    part whose row says yes in the column, or key, ``trusted`` are a part of their own; ``trusted_dir``, a folder of
+    class folders, has more of them.
 
-    Images of the training part whose row says yes in the column, or key, ``trusted`` are a part of their own.
-
-    Args:
-        path: a folder of parts, each of class folders; a folder of class folders; a CSV table, with a column ``split``
-            where it has parts; or a MONAI JSON datalist.
-        group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
-        class_names: the classes in the order of their labels. Default: those of the training part, numbers first, as
-            numbers.
-        on_fault: called with each fault. Default: errors raise.
-        trusted_dir: a folder of class folders with further images of the part ``trusted``. Empty: none.
-
-    Returns:
-        Items of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``; and the class names.
-
-    Raises:
-        DataError: naming what was found instead.
+    The path is a folder of parts, each of class folders; a folder of class folders; a CSV table, with a column
+    ``split`` where it has parts; or a MONAI JSON datalist. ``group_column`` (default ``group``) has the patient or
+    slide. The classes, in the order of their labels, are by default those of the training part, numbers first, as
+    numbers.
     """
     path = Path(str(path))
     names = None if class_names is None else list(map(str, class_names))

@@ -94,20 +94,13 @@ class _Nuclei:
 
 
 def phantom_image(grade: int, generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
-    """Draw one H&E-like patch of phantom epithelium.
+    """Draw one H&E-like patch of phantom epithelium, RGB ``(size, size, 3)``.
 
     Stroma lies at the bottom, a crowded basal layer on it; above, cells mature: nuclei grow sparser, smaller and
-    flatter up to the surface. Below the grade's share of the thickness the cells are dysplastic: nuclei larger,
-    darker, crowded and irregular. Amounts of hematoxylin and eosin are drawn, and become light as in a microscope:
-    the stain vectors of Ruifrok and Johnston (2001), absorption (Beer-Lambert), focus, sensor noise.
-
-    Args:
-        grade: 0 (normal) to 3 (CIN3): dysplastic are none, the lower third, two thirds, all of the thickness.
-        generator: of everything that varies.
-        size: pixels a side.
-
-    Returns:
-        RGB ``(size, size, 3)``.
+    flatter up to the surface. Below the grade's share of the thickness the cells are dysplastic: nuclei larger, darker,
+    crowded and irregular; of grade 0 (normal) to 3 (CIN3) these are none, the lower third, two thirds, all. Amounts of
+    hematoxylin and eosin are drawn, and become light as in a microscope: the stain vectors of Ruifrok and Johnston
+    (2001), absorption (Beer-Lambert), focus, sensor noise.
     """
     return phantom_image_with_mask(grade, generator, size)[0]
 
@@ -115,16 +108,9 @@ def phantom_image(grade: int, generator: np.random.Generator, size: int = 64) ->
 def phantom_image_with_mask(
     grade: int, generator: np.random.Generator, size: int = 64
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw the patch of :func:`phantom_image` and the mask of its nuclei.
+    """Draw the patch of :func:`phantom_image` and the mask ``(size, size)`` of its nuclei.
 
-    Args:
-        grade: as there.
-        generator: as there.
-        size: pixels a side.
-
-    Returns:
-        RGB ``(size, size, 3)``, and ``(size, size)`` with 1 where a nucleus of any cell covers the pixel's center, else
-        0.
+    The mask is 1 where a nucleus of any cell covers the pixel's center, else 0.
     """
     section = _Section.draw(grade, generator)
     pixels = size / 64 * section.magnification

@@ -116,11 +116,7 @@ def split_off(
     seed: int,
     twins: Mapping[str, Hashable] | None = None,
 ) -> dict[str, list[Item]]:
-    """Split what is missing of training, validation and test off the training part; what is given stays.
-
-    Raises:
-        DataError: as :func:`grouped_stratified_split` does.
-    """
+    """Split what is missing of training, validation and test off the training part; what is given stays."""
     wanted = dict(zip(("training", "validation", "test"), fractions, strict=True))
     missing = [name for name in wanted if name == "training" or not parts.get(name)]
     if missing == ["training"]:

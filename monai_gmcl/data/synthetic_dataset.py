@@ -245,13 +245,11 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
 
 
 def _check_image(teacher: Teacher, image: Tensor, name: str) -> None:
-    if image.ndim != teacher.spatial_dims + 1 or image.shape[0] != teacher.in_channels:
-        raise DataError(
-            f"{type(teacher).__name__} was built for images of {teacher.in_channels} channel(s) and "
-            f"{teacher.spatial_dims} spatial dimensions, {name} has the shape {tuple(image.shape)}."
-        )
     try:
+        teacher.check_shape(image.shape)
         teacher.check_range(image[None])
+    except ConfigurationError as error:
+        raise DataError(f"{name}: {error}") from error
     except ImageRangeError as error:
         raise ImageRangeError(f"{name}: {error}") from error
 

@@ -73,12 +73,8 @@ def _draw(shape: int, generator: np.random.Generator, path: Path) -> None:
 def drawn_volume(shape: int, generator: np.random.Generator) -> tuple[Any, Any]:
     """Draw a volume as some scanner would store it, and the mask of its lesion with the same geometry.
 
-    Args:
-        shape: of the lesion, index of :data:`LESION_SHAPES`.
-        generator: of everything random, also of voxel spacing and of order and direction of the axes.
-
-    Returns:
-        Two NIfTI images: int16, about 0 to 1,200; uint8, 1 in the lesion, else 0.
+    The shape is an index of :data:`LESION_SHAPES`; random are also voxel spacing and order and direction of the axes.
+    Returns NIfTI images: int16, about 0 to 1,200; uint8, 1 in the lesion, else 0.
     """
     spacing = generator.choice(SPACINGS, 3)
     values, lesion = _volume_and_lesion(shape, generator, tuple(spacing))
@@ -90,15 +86,10 @@ def drawn_volume(shape: int, generator: np.random.Generator) -> tuple[Any, Any]:
 def phantom_volume(
     shape: int, generator: np.random.Generator, spacing: tuple[float, float, float] = (2.0, 2.0, 2.0)
 ) -> NDArray[np.int16]:
-    """Draw one volume of 48 millimeters a side.
+    """Draw one volume of 48 millimeters a side, int16 ``(48 / spacing)``, about 0 to 1,200, with a lesion.
 
-    Args:
-        shape: of the lesion, index of :data:`LESION_SHAPES`.
-        generator: of everything random: place, size, rotation and brightness of the lesion, tissue, vessels, noise.
-        spacing: millimeters a voxel along each axis.
-
-    Returns:
-        int16 ``(48 / spacing)``, about 0 to 1,200.
+    The shape is an index of :data:`LESION_SHAPES`, spacing the millimeters a voxel along each axis; random are place,
+    size, rotation and brightness of the lesion, tissue, vessels, noise.
     """
     return _volume_and_lesion(shape, generator, spacing)[0]
 

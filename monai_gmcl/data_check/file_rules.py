@@ -44,9 +44,7 @@ def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
 def link_faults(paths: Iterable[str], folder: Path) -> list[Fault]:
     """Find files of a data set that a link, or ``..`` in a table, fetches from outside of its folder.
 
-    Args:
-        paths: of the files. Absolute paths in tables are meant: they are left alone.
-        folder: of the data set, or of its table.
+    Absolute paths in tables are meant: they are left alone.
     """
     root = os.path.realpath(folder)
     faults = []

@@ -61,19 +61,10 @@ def look_over_masks(
 ) -> MaskDataSet:
     """List a data set of images with masks and look at every file.
 
-    Args:
-        source: see :func:`monai_gmcl.data.open_segmentation_data`, as for the next three.
-        group_column: see there.
-        class_names: see there.
-        mask_values: see there.
-        pixel_limit: most pixels of an image, or voxels of a volume.
-        intensity_range: with which the images will be read.
-        bar_after: seconds until there is a progress bar.
-        whole: whether to look at the images, too, or at the masks alone.
-        trusted_dir: see there.
-
-    Raises:
-        ConfigurationError: a limit, a range or values that are none; as many names as there are values are needed.
+    The data set is one that :func:`monai_gmcl.open_segmentation_data` takes, as are ``trusted_dir`` and the names. Looked
+    at are the masks and, with ``whole``, the images, with the ``intensity_range`` by which they will be read; none has
+    more pixels or voxels than ``pixel_limit``. A progress bar comes after ``bar_after`` seconds. ConfigurationError for a
+    limit, a range or values that are none, and for other numbers of names and of values.
     """
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)

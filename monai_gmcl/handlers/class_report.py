@@ -17,8 +17,9 @@ from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.metrics.classification import class_report
 from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
+from monai_gmcl.tasks import Classification
 
-__all__ = ["ClassReport", "label_of"]
+__all__ = ["ClassReport"]
 
 
 class ClassReport:
@@ -50,20 +51,14 @@ class ClassReport:
 
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
-            self._seen.append((torch.as_tensor(item[Keys.PRED]).cpu(), label_of(item[Keys.LABEL]).cpu().long()))
+            self._seen.append((torch.as_tensor(item[Keys.PRED]).cpu(), torch.as_tensor(item[Keys.LABEL]).cpu()))
 
     def _write(self) -> None:
         ranks = Ranks()
         probabilities, labels = (ranks.all_gather(torch.stack(column)) for column in zip(*self._seen, strict=True))
         if ranks.index > 0:
             return
-        rows = class_report(probabilities, labels, self.class_names)
+        rows = class_report(probabilities, Classification().classes(labels), self.class_names)
         cells = ([csv_cell(shown_name(name)), *numbers] for name, *numbers in (row.values() for row in rows))
         make_folder(self.path.parent)
         write_whole(self.path, csv_text(list(rows[0]), cells, "\r\n"))
-
-
-def label_of(label: object) -> Tensor:
-    """Return the class of an item's label, which may be one-hot."""
-    found = torch.as_tensor(label)
-    return found.argmax() if found.numel() > 1 else found.reshape(())

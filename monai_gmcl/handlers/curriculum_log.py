@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
+from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.late_numbers import LateNumbers
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.output_numbers import numbers_of, unread_numbers_of, unread_output_number
@@ -86,7 +87,7 @@ class CurriculumLog:
         make_folder(self.table.path.parent)
         hold_output(engine, self.table.path.parent)
         self.table.read()  # what is no table should be known before the first epoch, not after it
-        engine.add_event_handler(Events.STARTED, self._write_after_all_others)
+        call_last(engine, Events.EPOCH_COMPLETED, self._write)  # after the validation of the epoch
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
         if self.evaluator is not None:
@@ -101,11 +102,6 @@ class CurriculumLog:
         """Restore a saved state."""
         self._seen = {name: list(numbers) for name, numbers in state["seen"].items()}
         self._validation = dict(state["validation"])
-
-    def _write_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Attached no sooner than now, it runs after the validation of the epoch.
-        if not engine.has_event_handler(self._write, Events.EPOCH_COMPLETED):
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def _begin(self) -> None:
         self._seen, self._validation, self._late = {}, {}, LateNumbers()

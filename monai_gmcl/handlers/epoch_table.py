@@ -19,13 +19,10 @@ __all__ = ["EpochTable", "OperationTable"]
 
 
 class EpochTable:
-    """A CSV file with one row of numbers for each epoch.
+    """A CSV file, in a folder that exists, with one row of numbers for each epoch.
 
-    The file is always whole: it is written beside its place and then moved there. Columns that come later are
-    appended, and are empty in the rows before. A number that is unknown (NaN) is an empty cell.
-
-    Args:
-        path: of the file; its folder must exist.
+    The file is always whole: it is written beside its place and then moved there. Columns that come later are appended,
+    and are empty in the rows before. A number that is unknown (NaN) is an empty cell.
     """
 
     KEY = "epoch"
@@ -35,11 +32,7 @@ class EpochTable:
         self.path = Path(path)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the rows that the file holds, none if there is no file.
-
-        Raises:
-            DataError: the file is no table of numbers by epoch.
-        """
+        """Return the rows that the file holds, none if there is no file; DataError where it is no table by epoch."""
         return self._read()[1]
 
     def put(self, epoch: int, numbers: Mapping[str, float]) -> None:

@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
+from monai_gmcl.attributes import Renamed
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.late_numbers import LateNumbers
@@ -68,11 +69,13 @@ class HarmGuard:
         metric_name: name of the validation metric. Default: the evaluator's key metric.
 
     Attributes:
-        share: the share of the curriculum's lesson weight that is left, 1 at first.
+        kept_weight: the share of the curriculum's lesson weight that is left, 1 at first.
 
     Raises:
         ConfigurationError: arguments outside these ranges; on attaching, an engine without a curriculum.
     """
+
+    share = Renamed("kept_weight")
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class HarmGuard:
         self.least_agreement = least_agreement
         self.factor = factor
         self.metric_name = metric_name
-        self.share = 1.0
+        self.kept_weight = 1.0
         self._best = -math.inf
         self._below = 0
         self._agreements: deque[float] = deque(maxlen=LESSONS)
@@ -111,7 +114,7 @@ class HarmGuard:
         planned = curriculum.schedules["lesson_weight"]
 
         def guarded(progress: float) -> float:
-            return self.share * float(planned(progress) if callable(planned) else planned)
+            return self.kept_weight * float(planned(progress) if callable(planned) else planned)
 
         curriculum.schedules["lesson_weight"] = guarded
         engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
@@ -122,7 +125,7 @@ class HarmGuard:
         """Return the share of the weight and what has been seen."""
         self._hear(self._late.read())
         return {
-            "share": self.share,
+            "share": self.kept_weight,  # as in the checkpoints of before
             "best": self._best,
             "below": self._below,
             "agreements": list(self._agreements),
@@ -131,7 +134,7 @@ class HarmGuard:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
-        self.share, self._best, self._below = state["share"], state["best"], state["below"]
+        self.kept_weight, self._best, self._below = state["share"], state["best"], state["below"]
         self._agreements = deque(state["agreements"], LESSONS)
         self._above_chance = deque([(real, lesson) for real, lesson in state["above_chance"]], LESSONS)
 
@@ -156,13 +159,13 @@ class HarmGuard:
 
     def _judge(self, evaluator: Engine) -> None:
         self._hear(self._late.read())
-        if self.share == 0:
+        if self.kept_weight == 0:
             return
         for reason in (self._worse_validation(evaluator), self._opposing_lessons(), self._unreadable_lessons()):
             if reason is not None:
-                share = self.share * self.factor
-                self.share = share if share >= LEAST_SHARE else 0.0
-                logger.warning("%s. Lessons keep %.3g of their weight.", reason, self.share)
+                kept = self.kept_weight * self.factor
+                self.kept_weight = kept if kept >= LEAST_SHARE else 0.0
+                logger.warning("%s. Lessons keep %.3g of their weight.", reason, self.kept_weight)
                 return
 
     def _worse_validation(self, evaluator: Engine) -> str | None:

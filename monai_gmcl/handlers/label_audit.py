@@ -17,7 +17,6 @@ from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
-from monai_gmcl.handlers.class_report import label_of
 from monai_gmcl.handlers.predictions_saver import file_of
 from monai_gmcl.metrics.label_noise import (
     FalseLabelShare,
@@ -31,6 +30,7 @@ from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.reporting.figures import optional_picture
 from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
+from monai_gmcl.tasks import Classification
 
 __all__ = ["LabelAudit"]
 
@@ -174,8 +174,8 @@ class LabelAudit:
 
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
-            image, label = item[Keys.IMAGE], int(label_of(item[Keys.LABEL]))
-            self.add(file_of(image, "LabelAudit"), label, torch.as_tensor(item[Keys.PRED]), torch.as_tensor(image))
+            image, label = item[Keys.IMAGE], Classification().classes(torch.as_tensor(item[Keys.LABEL]).view(1, -1))
+            self.add(file_of(image, "LabelAudit"), int(label), torch.as_tensor(item[Keys.PRED]), torch.as_tensor(image))
 
     def _table(self, probabilities: Tensor, labels: Tensor) -> str:
         margins, own = normalized_margin(probabilities, labels), self_confidence(probabilities, labels)

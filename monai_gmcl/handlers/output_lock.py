@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.exceptions import ConfigurationError, OutputError
-from monai_gmcl.handlers.passed_on import pass_on_exceptions
+from monai_gmcl.handlers.last_handlers import call_last, pass_on_exceptions
 from monai_gmcl.ranks import Ranks
 
 try:
@@ -34,13 +34,10 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class FolderLock:
-    """Keeps other processes from writing into a folder, for as long as this one lives.
+    """Keeps other processes from writing into a folder, made if there is none, for as long as this one lives.
 
     The system gives the lock of a file back when its process ends, however it ends; processes that it has forked do not
     hold it. The file goes with the lock.
-
-    Args:
-        folder: made if there is none.
     """
 
     FILE_NAME = ".lock"
@@ -111,12 +108,9 @@ _HELD: WeakKeyDictionary[Engine, dict[Path, FolderLock]] = WeakKeyDictionary()
 
 
 def hold_output(engine: Engine, folder: str | os.PathLike[str]) -> None:
-    """Lock a folder while an engine runs; handlers that write to the same one share the lock.
+    """Lock a folder while an engine runs, on the first rank; handlers that write to the same one share the lock.
 
-    On the first rank alone.
-
-    Raises:
-        ConfigurationError: when the run starts, where another process holds it.
+    ConfigurationError when the run starts, where another process holds it.
     """
     locks, place = _HELD.setdefault(engine, {}), Path(os.path.abspath(folder))
     if place in locks or Ranks().index > 0:
@@ -126,18 +120,12 @@ def hold_output(engine: Engine, folder: str | os.PathLike[str]) -> None:
     def release(engine: Engine, *_: Any) -> None:
         lock.release()
 
-    def start(engine: Engine) -> None:
-        lock.acquire()
-        # Behind those that write at the end.
-        if engine.has_event_handler(release, Events.COMPLETED):
-            engine.remove_event_handler(release, Events.COMPLETED)
-        engine.add_event_handler(Events.COMPLETED, release)
-
     def terminate(engine: Engine) -> None:
         if engine.should_terminate == "skip_completed":
             lock.release()
 
-    engine.add_event_handler(Events.STARTED, start)
+    engine.add_event_handler(Events.STARTED, lock.acquire)
+    call_last(engine, Events.COMPLETED, release)
     engine.add_event_handler(Events.TERMINATE, terminate)
     engine.add_event_handler(Events.EXCEPTION_RAISED, release)
     pass_on_exceptions(engine)

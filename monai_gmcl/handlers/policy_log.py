@@ -25,6 +25,7 @@ from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.engines.student_pass import seeded, unwrapped
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import OperationTable
+from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.metrics import operation_effects, prediction_error
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.policy import PolicyTeacher
@@ -101,7 +102,7 @@ class PolicyLog:
         if Ranks().index == 0:
             self.table.path.parent.mkdir(parents=True, exist_ok=True)
             self.table.read()  # what is no table should be known before the first epoch, not after it
-        engine.add_event_handler(Events.STARTED, self._write_after_all_others)
+        call_last(engine, Events.EPOCH_COMPLETED, self._write)  # after the validation of the epoch
         engine.add_event_handler(Events.COMPLETED, self._tell)
         if self.evaluator is None:
             engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe_lesson)
@@ -119,11 +120,6 @@ class PolicyLog:
         """Restore a saved state."""
         self._epoch = state["epoch"]
         self._acts, self._errors = ([state[name]] if len(state[name]) else [] for name in ("acts", "errors"))
-
-    def _write_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Attached no sooner than now, it runs after the validation of the epoch.
-        if not engine.has_event_handler(self._write, Events.EPOCH_COMPLETED):
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def _forget(self) -> None:
         self._acts, self._errors = [], []

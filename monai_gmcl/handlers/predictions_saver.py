@@ -80,11 +80,7 @@ class PredictionsSaver:
 
 
 def file_of(image: Any, handler: str) -> str:
-    """Return the file of an evaluated image.
-
-    Raises:
-        ConfigurationError: its meta data have no file name.
-    """
+    """Return the file of an evaluated image; ConfigurationError where its meta data have no file name."""
     name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
     if name is None:
         raise ConfigurationError(

@@ -14,6 +14,7 @@ from ignite.handlers import ProgressBar
 from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.late_numbers import LateNumbers
 from monai_gmcl.handlers.output_numbers import numbers_of, output_number, unread_output_number
 from monai_gmcl.ranks import on_first_rank
@@ -53,7 +54,7 @@ class LessonProgressBar:
         else:
             engine.add_event_handler(Events.EPOCH_STARTED, self._losses.clear)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
-            engine.add_event_handler(Events.STARTED, self._print_after_all_others)
+            call_last(engine, Events.EPOCH_COMPLETED, self._print)  # after the validation of the epoch
 
     def _shown(self, output: Any) -> dict[str, float]:
         return {str(Keys.LOSS): output_number(output, Keys.LOSS), **self._shown_beside_loss(output)}
@@ -78,11 +79,6 @@ class LessonProgressBar:
 
     def _hear(self, steps: Sequence[Mapping[str, float]]) -> None:
         self._losses += [seen[str(Keys.LOSS)] for seen in steps]
-
-    def _print_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Attached no sooner than now, it runs after the validation of the epoch.
-        if not engine.has_event_handler(self._print, Events.EPOCH_COMPLETED):
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self._print)
 
     def _print(self, engine: GMCLTrainer) -> None:
         self._hear(self._late.read())

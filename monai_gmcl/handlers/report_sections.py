@@ -21,6 +21,7 @@ from monai_gmcl.metrics.classification import class_report
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.reporting.page import Section, Table
 from monai_gmcl.reporting.run_figures import confusion_picture, policy_picture, reliability_picture
+from monai_gmcl.tasks import Classification, MultiLabel
 from monai_gmcl.teachers import PolicyTeacher
 from monai_gmcl.transforms.counterparts import harmful_counterparts
 
@@ -32,23 +33,22 @@ __all__ = ["accuracy_section", "environment_section", "policy_section"]
 NONE = "–"
 
 
-def accuracy_section(outputs: Tensor, labels: Tensor, names: Sequence[str], weights: str) -> Section:
+def accuracy_section(
+    task: Classification | MultiLabel, outputs: Tensor, labels: Tensor, names: Sequence[str], weights: str
+) -> Section:
     """Report the student's results on the validation images.
 
-    Args:
-        outputs: logits ``(N, K)``; one column stands for two classes.
-        labels: classes ``(N,)``, or float ``(N, K)``.
-        names: of the classes, or of the labels.
-        weights: which ones the student has, in words.
+    The outputs are logits ``(N, K)`` (one column stands for two classes), the labels as the task takes them; weights
+    say in words which ones the student has.
     """
     share = "" if Ranks().alone else " (the first rank's share)"
     text = f"On the {len(labels)} validation images{share}, with {weights}. Not for diagnosis."
-    if labels.is_floating_point() and outputs.shape[1] > 1:
+    if isinstance(task, MultiLabel) and outputs.shape[1] > 1:
         return Section("The student", [text], [_table_of_labels(outputs.sigmoid(), labels, names)])
     probabilities = outputs.softmax(1)
     if outputs.shape[1] == 1:
         probabilities = torch.cat([1 - outputs.sigmoid(), outputs.sigmoid()], 1)
-    classes = labels.flatten().round().long()
+    classes = task.classes(labels)
     rows = [[name, *map(_told, numbers)] for name, *numbers in _values(class_report(probabilities, classes, names))]
     columns = ["class", "images", "predicted", "accuracy", "precision", "AUC"]
     pictures = [confusion_picture(probabilities, classes, names), reliability_picture(probabilities, classes)]

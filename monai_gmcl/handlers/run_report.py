@@ -23,7 +23,6 @@ from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
 from monai_gmcl.handlers.segmentation_section import SegmentedImage, segment, segmentation_section
-from monai_gmcl.labels import class_ids
 from monai_gmcl.names import shown_name
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.reporting.figures import plain_texts
@@ -31,7 +30,7 @@ from monai_gmcl.reporting.image_sheet import unnormalized
 from monai_gmcl.reporting.page import Picture, Section, html_page
 from monai_gmcl.reporting.run_figures import attention_picture
 from monai_gmcl.student_file import load_student
-from monai_gmcl.tasks import Segmentation
+from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
 from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -119,15 +118,17 @@ class RunReport:
             cases = segment(engine, self.evaluator, network)
             return {"The student": lambda: segmentation_section(cases, self._class_names(cases), self._weights())}
         outputs, labels, first = self._validation(engine, network)
+        names, task = self._names(outputs), _task(engine, labels, outputs)
         return {
-            "The student": lambda: accuracy_section(outputs, labels, self._names(outputs), self._weights()),
+            "The student": lambda: accuracy_section(task, outputs, labels, names, self._weights()),
             "Where the student looks": lambda: self._attention(engine, network, outputs, labels, first),
         }
 
     def _student(self, engine: GMCLTrainer) -> nn.Module:
         network = deepcopy(unwrapped(engine.network))
-        if self.model_file is not None and self.model_file.is_file():
-            load_student(network, self.model_file)
+        chosen = self._chosen()
+        if chosen is not None:
+            load_student(network, chosen)
         return network.eval()
 
     @torch.no_grad()
@@ -140,11 +141,12 @@ class RunReport:
         for batch in evaluator.data_loader:
             prepared = evaluator.prepare_batch(batch, engine.device, False)
             images, of_images = (torch.as_tensor(part) for part in prepared[:2])
-            for image, drawer in zip(images, class_ids(of_images), strict=True):
-                if seen[drawer] < LOOKED_AT:
+            output = torch.as_tensor(engine.inferer(images, network)).float()
+            for image, label in zip(images, _task(engine, of_images, output).classes(of_images).tolist(), strict=True):
+                if seen[label] < LOOKED_AT:
                     first[seen.total()] = image
-                seen[drawer] += 1
-            outputs.append(torch.as_tensor(engine.inferer(images, network)).float().cpu())
+                seen[label] += 1
+            outputs.append(output.cpu())
             labels.append(of_images.cpu())
         return torch.cat(outputs), torch.cat(labels), first
 
@@ -159,10 +161,10 @@ class RunReport:
         return ["background", *names][-count:] if len(names) >= count - 1 else [str(k) for k in range(count)]
 
     def _weights(self) -> str:
-        return "the best-validation checkpoint" if self._chosen() else "the last checkpoint"
+        return "the last checkpoint" if self._chosen() is None else "the best-validation checkpoint"
 
-    def _chosen(self) -> bool:
-        return self.model_file is not None and self.model_file.is_file()
+    def _chosen(self) -> Path | None:
+        return self.model_file if self.model_file is not None and self.model_file.is_file() else None
 
     def _curves(self) -> Section:
         text = "Lesson weight, hardness, difficulty, losses and accuracies of each epoch."
@@ -189,16 +191,17 @@ class RunReport:
     def _attention(
         self, engine: GMCLTrainer, network: nn.Module, outputs: Tensor, labels: Tensor, first: dict[int, Tensor]
     ) -> Section:
-        drawers = class_ids(labels)
-        by_class = sorted(first, key=lambda place: (drawers[place], place))
+        task = _task(engine, labels, outputs)
+        classes = task.classes(labels).tolist()
+        by_class = sorted(first, key=lambda place: (classes[place], place))
         step = max(1, len(by_class) // LOOKED_AT)
         places = by_class[::step][:LOOKED_AT]
         images = torch.stack([first[place] for place in places])
         taken = outputs[places].argmax(1) if outputs.shape[1] > 1 else (outputs[places, 0] > 0).long()
         names = self._names(outputs)
-        several = labels.is_floating_point() and outputs.shape[1] > 1
+        several = isinstance(task, MultiLabel) and outputs.shape[1] > 1
         titles = [
-            f"likeliest: {names[int(most)]}" if several else f"{names[drawers[place]]},\npredicted {names[int(most)]}"
+            f"likeliest: {names[int(most)]}" if several else f"{names[classes[place]]},\npredicted {names[int(most)]}"
             for place, most in zip(places, taken, strict=True)
         ]
         value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None
@@ -218,6 +221,13 @@ class RunReport:
             else "none: frozen teacher",
         }
         return [(name, [str(value)]) for name, value in {**known, **self.settings}.items()]
+
+
+def _task(engine: GMCLTrainer, labels: Tensor, outputs: Tensor) -> Classification | MultiLabel:
+    """What labels mean; a resumed run that had no step left does not know it yet."""
+    task = engine.student.loss.task_of(labels, outputs)
+    assert isinstance(task, Classification | MultiLabel)
+    return task
 
 
 def _made(title: str, make: Callable[[], Section]) -> Section:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ignite.engine import Engine, Events
 
 from monai_gmcl.handlers.checkpoints.best import BestModelSaver
+from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_numbers import numbers_of
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.policy import PolicyTeacher
@@ -50,12 +51,7 @@ class RunSummary:
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow a trainer."""
-        engine.add_event_handler(Events.STARTED, self._print_after_all_others)
-
-    def _print_after_all_others(self, engine: GMCLTrainer) -> None:
-        # Attached no sooner than now, it runs after those that write files when the run has completed.
-        if not engine.has_event_handler(self._print, Events.COMPLETED):
-            engine.add_event_handler(Events.COMPLETED, self._print)
+        call_last(engine, Events.COMPLETED, self._print)  # after those that write files
 
     def _print(self, engine: GMCLTrainer) -> None:
         lines = [f"\nThe run has finished: {engine.state.epoch} epochs."]

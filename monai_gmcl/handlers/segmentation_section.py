@@ -69,13 +69,7 @@ def segment(engine: GMCLTrainer, evaluator: Any, network: nn.Module) -> list[Seg
 
 
 def segmentation_section(cases: Sequence[SegmentedImage], names: Sequence[str], weights: str) -> Section:
-    """Tell how well the student segments.
-
-    Args:
-        cases: the validation images.
-        names: of the classes, the background first.
-        weights: which ones the student has, in words.
-    """
+    """Tell how well the student segments; weights say in words which ones it has."""
     dice = torch.stack([case.dice for case in cases])[:, 1:]
     rows = []
     for name, of_class in zip(names[1:], dice.T, strict=True):

@@ -13,8 +13,8 @@ from ignite.engine import Events
 
 from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers.last_handlers import pass_on_exceptions
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.passed_on import pass_on_exceptions
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.teachers.base import Teacher

@@ -26,18 +26,10 @@ def numerical_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> d
 
     Elements of the gradient move by a small share of their own size, and of the size of their tensor, half of them up
     and half of them down: where the step is elementwise the difference is A; where it is not (a norm of the whole
-    tensor in it), this is the part of its derivative that is. The optimizer, its parameters and their gradients stay
-    as they are, and its hooks are not called.
+    tensor in it), this is the part of its derivative that is. The optimizer, its parameters and their gradients stay as
+    they are, and its hooks are not called. A is by name, for the parameters that have a gradient.
 
-    Args:
-        optimizer: before its step, with gradients in ``p.grad``.
-        names: name of each parameter to report.
-
-    Returns:
-        A by name, for the parameters that have a gradient.
-
-    Raises:
-        UnsupportedOptimizerError: it cannot be copied, or its copy does not step.
+    UnsupportedOptimizerError where the optimizer cannot be copied, or its copy does not step.
     """
     signs = torch.Generator().manual_seed(0)
     moves: list[Tensor | None] = []

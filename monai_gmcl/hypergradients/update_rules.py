@@ -55,21 +55,29 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     """
     beta1, beta2 = group["betas"]
     step = _step_number(state)
-    coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
-    g = gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
+    g = _decayed(group, parameter, gradient)
     m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
     unbiased1, unbiased2 = 1 - beta1**step, 1 - beta2**step
     root = ((beta2 * v + (1 - beta2) * g * g) / unbiased2).sqrt()
     # Without g² on either side: rounded, its difference would hide all that is left of A on the first step.
     rest = ((1 - beta1) * beta2 * v - (1 - beta2) * beta1 * m * g) / (unbiased1 * unbiased2)
-    # Where the gradient has always been 0, so are root and rest: the limit of their ratio there is 0.
-    ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
     c1 = (1 - beta1) / unbiased1
-    derivative: Tensor = group["lr"] * (ratio + c1 * group["eps"]) / (root + group["eps"]) ** 2
+    derivative: Tensor = group["lr"] * (_ratio(rest, root) + c1 * group["eps"]) / (root + group["eps"]) ** 2
     if group["amsgrad"] and "max_exp_avg_sq" in state:
         largest = (state["max_exp_avg_sq"] / unbiased2).sqrt()
         derivative = torch.where(largest > root, group["lr"] * c1 / (largest + group["eps"]), derivative)
     return derivative
+
+
+def _decayed(group: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the weight decay in it, where it is not decoupled."""
+    coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
+    return gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
+
+
+def _ratio(rest: Tensor, root: Tensor) -> Tensor:
+    # Where the gradient has always been 0, so are root and rest: the limit of their ratio there is 0.
+    return torch.where(root > 0, rest / root.clamp_min(torch.finfo(root.dtype).tiny), 0.0)
 
 
 def _step_number(state: Mapping[str, Any]) -> Any:
@@ -91,8 +99,7 @@ def nadam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Te
     """
     beta1, beta2 = group["betas"]
     step = _step_number(state)
-    coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
-    g = gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
+    g = _decayed(group, parameter, gradient)
     m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
     now, after = (beta1 * (1.0 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
     product = _number(state.get("mu_product", 1.0)) * now
@@ -100,8 +107,7 @@ def nadam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Te
     k, unbiased2 = a + b * (1 - beta1), 1 - beta2**step
     root = ((beta2 * v + (1 - beta2) * g * g) / unbiased2).sqrt()
     rest = (k * beta2 * v - b * beta1 * (1 - beta2) * m * g) / unbiased2
-    ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
-    derivative: Tensor = (ratio + k * group["eps"]) / (root + group["eps"]) ** 2
+    derivative: Tensor = (_ratio(rest, root) + k * group["eps"]) / (root + group["eps"]) ** 2
     return derivative
 
 
@@ -112,7 +118,7 @@ def rmsprop_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: 
     ``α (s - m m')`` instead of ``α s``. Momentum adds what does not depend on g.
     """
     alpha = group["alpha"]
-    g = gradient + group["weight_decay"] * parameter.detach() if group["weight_decay"] != 0 else gradient
+    g = _decayed(group, parameter, gradient)
     s = state.get("square_avg", torch.zeros_like(g))
     square, rest = alpha * s + (1 - alpha) * g * g, alpha * s
     if group["centered"]:
@@ -120,8 +126,7 @@ def rmsprop_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: 
         mean = alpha * m + (1 - alpha) * g
         square, rest = square - mean * mean, alpha * (s - m * mean)
     root = square.clamp_min(0).sqrt()
-    ratio = torch.where(root > 0, rest / root.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
-    derivative: Tensor = group["lr"] * (ratio + group["eps"]) / (root + group["eps"]) ** 2
+    derivative: Tensor = group["lr"] * (_ratio(rest, root) + group["eps"]) / (root + group["eps"]) ** 2
     return derivative
 
 
@@ -163,17 +168,10 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 @torch.no_grad()
 def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """Return A for the step that the optimizer is about to make with the gradients in ``p.grad``.
+    """Return A, by name, for the step that the optimizer is about to make with the gradients in ``p.grad``.
 
-    Where no rule is known for its class, A is the difference of two steps on copies
-    (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`): slow, and said once.
-
-    Args:
-        optimizer: the student's, before its step.
-        names: name of each parameter to report.
-
-    Returns:
-        A by name, for the parameters that have a gradient.
+    Parameters without a gradient are left out. Where no rule is known for its class, A is the difference of two steps
+    on copies (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`): slow, and said once.
     """
     rule = _RULES.get(type(optimizer))
     if rule is None:

@@ -3,7 +3,8 @@
 """How many labels are false, and which: scores and estimates from class probabilities.
 
 The probabilities of an image must come from a student that did not train on its label, or, at the least, has not
-memorized wrong labels.
+memorized wrong labels. All functions take the probabilities of the classes ``(N, K)``, rows that sum to 1, and the
+given labels, int64 ``(N,)``, 0 to K - 1, each of them at least once; anything else is a ``ConfigurationError``.
 """
 
 from __future__ import annotations
@@ -32,13 +33,7 @@ SUREST_SHARE, LEAST_SUREST = 0.3, 10
 
 
 class FalseLabelShare(NamedTuple):
-    """An estimate of the share of wrong labels.
-
-    Attributes:
-        share: from 0 to 1.
-        low: lower end of the interval.
-        high: upper end.
-    """
+    """An estimate of the share of wrong labels, 0 to 1, and the ends of its interval."""
 
     share: float
     low: float
@@ -46,17 +41,9 @@ class FalseLabelShare(NamedTuple):
 
 
 def self_confidence(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
-    """
+    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious."""
     check_probabilities(probabilities, labels)
-    return _own(probabilities, labels)
+    return probabilities.gather(1, labels[:, None])[:, 0]
 
 
 def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -64,49 +51,30 @@ def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
 
     ``p(ỹ) - max_{k ≠ ỹ} p(k)``: the lower, the more suspicious; below 0 where the student says another class (Northcutt
     et al. 2021, arXiv 1911.00068). Of two classes the order is that of :func:`self_confidence`.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
     """
-    check_probabilities(probabilities, labels)
-    others = probabilities.scatter(1, labels[:, None], -torch.inf)
-    return _own(probabilities, labels) - others.amax(1)
+    own = self_confidence(probabilities, labels)
+    return own - probabilities.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
 def class_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the mean probability of each class over the images with this label: float64 ``(K,)``.
 
     ``t_j = mean of p(j) over the images with ỹ = j`` (Northcutt et al. 2021, equation 2).
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
     """
-    check_probabilities(probabilities, labels)
-    return _thresholds(probabilities.double(), labels)
+    own = self_confidence(probabilities, labels).double()
+    of_label = own.new_zeros(probabilities.shape[1]).index_add(0, labels, own)
+    means = of_label / labels.bincount(minlength=len(of_label))
+    # A mean of equal numbers can come out a bit above them all, and then none would reach it.
+    return torch.minimum(means, torch.zeros_like(means).scatter_reduce(0, labels, own, "amax"))
 
 
 def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the class as which each image counts, int64 ``(N,)``; -1 where the student is sure of none.
 
     Of the classes whose probability reaches its threshold (:func:`class_thresholds`) the most probable one.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
     """
-    check_probabilities(probabilities, labels)
-    return _counted(probabilities.double(), labels)
+    sure = probabilities >= class_thresholds(probabilities, labels)
+    return torch.where(sure.any(1), probabilities.masked_fill(~sure, -1.0).argmax(1), -1)
 
 
 def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -117,13 +85,6 @@ def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     (Patrini et al. 2017, arXiv 1609.03683). How often each class is true follows from ``P(ỹ) = Tᵀ P(y)``. Confident
     learning (Northcutt et al. 2021) takes about half of the images for sure, and so counts the errors of a weak
     student as wrong labels.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
-
-    Raises:
-        ConfigurationError: other shapes or values.
     """
     check_probabilities(probabilities, labels)
     return _joint(probabilities.double(), labels)
@@ -140,8 +101,8 @@ def false_label_share(
     images alone are missed, since the surest images are easy ones.
 
     Args:
-        probabilities: of the classes, ``(N, K)``; rows sum to 1.
-        labels: as given, int64 ``(N,)``, 0 to K - 1, each of them at least once.
+        probabilities: of the classes, ``(N, K)``.
+        labels: as given, ``(N,)``.
         resamples: number of bootstrap samples, 1 or more.
         level: of the interval, between 0 and 1.
         seed: of the samples.
@@ -164,23 +125,6 @@ def false_label_share(
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = torch.quantile(torch.tensor(shares, dtype=torch.float64), tails).tolist()
     return FalseLabelShare(_share(probabilities, labels), low, high)
-
-
-def _own(probabilities: Tensor, labels: Tensor) -> Tensor:
-    return probabilities.gather(1, labels[:, None])[:, 0]
-
-
-def _thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
-    of_label = torch.zeros_like(probabilities[0]).index_add(0, labels, _own(probabilities, labels))
-    means = of_label / labels.bincount(minlength=len(of_label))
-    # A mean of equal numbers can come out a bit above them all, and then none would reach it.
-    most = torch.zeros_like(means).scatter_reduce(0, labels, _own(probabilities, labels), "amax")
-    return torch.minimum(means, most)
-
-
-def _counted(probabilities: Tensor, labels: Tensor) -> Tensor:
-    sure = probabilities >= _thresholds(probabilities, labels)
-    return torch.where(sure.any(1), probabilities.masked_fill(~sure, -1.0).argmax(1), -1)
 
 
 def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_gmcl.exceptions import ConfigurationError, LabelError
 from monai_gmcl.labels import are_masks
+from monai_gmcl.tasks.segmentation import channel_numbers
 
 __all__ = ["OperationEffects", "operation_effects", "prediction_error"]
 
@@ -127,8 +128,7 @@ def _mask_error(outputs: Tensor, masks: Tensor) -> Tensor:
             f"{tuple(masks.shape)}."
         )
     if masks.shape[1] == 1 < count:
-        classes = torch.arange(count, device=masks.device).view(1, -1, *[1] * (masks.ndim - 2))
-        errors, of = 1 - outputs.softmax(1), masks == classes
+        errors, of = 1 - outputs.softmax(1), masks == channel_numbers(count, masks)
     else:
         found = outputs.sigmoid()
         errors, of = torch.cat([1 - found, found], 1), torch.cat([masks > 0.5, masks <= 0.5], 1)

@@ -17,13 +17,9 @@ __all__ = ["class_color", "draw_contours", "mask_contours"]
 
 
 def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
-    """Return the closed lines around each class of a mask, but around the background.
+    """Return the closed lines around each class of a mask ``(H, W)``, but around 0, the background, and negative ones.
 
-    Args:
-        mask: class indices ``(H, W)``; 0 is the background, and so are negative ones, which are ignored.
-
-    Returns:
-        By class, lines ``(n, 2)`` of x and y in pixels; a pixel's center has whole numbers.
+    By class, lines ``(n, 2)`` of x and y in pixels; a pixel's center has whole numbers.
     """
     values = np.asarray(mask.cpu())
     found = {}

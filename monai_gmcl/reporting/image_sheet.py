@@ -56,14 +56,10 @@ def image_sheet(
     value_range: Range | None = (0.0, 1.0),
     tile: int = TILE,
 ) -> bytes:
-    """Return a PNG with rows of images, at most ten in each block, blocks side by side.
+    """Return a PNG with rows of images, at most ten in each block, blocks side by side, of ``tile`` pixels a side.
 
-    Args:
-        rows: the images, as many blocks in each.
-        title: of the page.
-        headings: of the blocks.
-        value_range: values of black and white. Default of None: the lowest and the highest of all first blocks.
-        tile: side of an image, pixels.
+    Rows have as many blocks each as there are headings. Without ``value_range`` black and white are the lowest and the
+    highest value of all first blocks.
     """
     if value_range is None:
         first = [image for row in rows for image in row.blocks[0]]

@@ -48,13 +48,7 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> Picture:
-    """Draw the confusion matrix: true class by predicted class.
-
-    Args:
-        probabilities: ``(N, K)``.
-        labels: ``(N,)`` int64.
-        class_names: K names.
-    """
+    """Draw the confusion matrix, true class by predicted class, of probabilities ``(N, K)`` and labels ``(N,)``."""
     # Not ignite's: that one would wait for the other ranks, which do not draw.
     size = len(class_names)
     counts = (labels * size + probabilities.argmax(1)).bincount(minlength=size**2).view(size, size)
@@ -95,17 +89,10 @@ def attention_picture(
 ) -> Picture:
     """Draw images, and over each where the student looks for its predicted class (Grad-CAM).
 
-    Selvaraju et al. 2017, arXiv 1610.02391, by ``monai.visualize.GradCAM`` at the last convolution.
-
-    Args:
-        network: the student, unwrapped; in evaluation mode.
-        images: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` as the student sees them.
-        shown: the same, as they are drawn; the middle slice of volumes.
-        titles: of each.
-        value_range: values of black and white. Default: lowest and highest of all.
-
-    Raises:
-        ConfigurationError: the student has no convolution.
+    Selvaraju et al. 2017, arXiv 1610.02391, by ``monai.visualize.GradCAM`` at the last convolution of the unwrapped
+    student, which is in evaluation mode; ConfigurationError where it has none. Images are ``(n, C, H, W)`` or ``(n, C,
+    D, H, W)`` as the student sees them, ``shown`` the same as they are drawn, of volumes the middle slice. Without
+    ``value_range`` black and white are the lowest and highest value of all.
     """
     maps = GradCAM(network, last_convolution(network))(images)
     value_range = value_range or (float(shown.min()), float(shown.max()))

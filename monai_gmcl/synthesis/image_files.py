@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic images as files and back: the same image, the same bytes."""
+"""Synthetic images and their masks as files, and images back: the same image, the same bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.type_conversion import convert_to_tensor
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-__all__ = ["encode_image", "read_image", "suffix"]
+__all__ = ["encode_image", "encode_mask", "read_image", "suffix"]
 
 
 def suffix(spatial_dims: int) -> str:
@@ -29,14 +30,10 @@ def suffix(spatial_dims: int) -> str:
 def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] | None = None) -> bytes:
     """Return an image as a PNG, or a volume as compressed NIfTI; the same image gives the same bytes.
 
-    A PNG has 8 bits, or 16 where its range needs them. A NIfTI header is new and holds nothing of a source's but its
-    geometry: the affine of a MetaTensor.
-
-    Args:
-        image: ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, values from 0 to 1.
-        comment: told in the file.
-        intensity_range: what 0 and 1 stand for in the file. Default: 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG takes
-            numbers from 0 to 255, a grey one to 65,535; another range is the default.
+    The image, ``(C, H, W)`` with one or three channels or ``(C, D, H, W)``, has values from 0 to 1; the range says what
+    these stand for in the file, by default 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG has 8 bits, or 16 where its range
+    needs them: it takes numbers from 0 to 255, a grey one to 65,535; another range is the default. A NIfTI header is
+    new and holds nothing of a source's but its geometry: the affine of a MetaTensor. The comment is told in the file.
     """
     values = convert_to_tensor(image, track_meta=False).clamp(0, 1).float().numpy()
     low, high = _png_range(intensity_range, len(values)) if values.ndim == 3 else intensity_range or (0.0, 1.0)
@@ -47,15 +44,17 @@ def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, floa
         picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
         info = PngInfo()
         info.add_text("Comment", comment)
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG", pnginfo=info)
-        return buffer.getvalue()
-    affine = image.affine.numpy() if isinstance(image, MetaTensor) else np.eye(4)
-    volume: Any = nib.Nifti1Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), affine)  # type: ignore[no-untyped-call]
-    volume.header.set_xyzt_units("mm")
-    volume.header["descrip"] = comment.encode("ascii", "replace")[:79]
-    # without the time, which would differ from run to run
-    return gzip.compress(volume.to_bytes(), compresslevel=6, mtime=0)
+        return _png(picture, pnginfo=info)
+    return _nifti(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), image, comment)
+
+
+def encode_mask(mask: Tensor, image: Tensor) -> bytes:
+    """Return class indices from 0 to 255 as a grey PNG of 8 bits, or ``(1, D, H, W)`` as compressed NIfTI.
+
+    The same mask gives the same bytes; a volume's gets the affine of the image it belongs to, a MetaTensor.
+    """
+    classes = convert_to_tensor(mask, track_meta=False)[0].numpy().astype(np.uint8)
+    return _png(Image.fromarray(classes)) if classes.ndim == 2 else _nifti(classes, image)
 
 
 def read_image(path: Path, intensity_range: tuple[float, float] | None = None) -> Tensor:
@@ -70,6 +69,21 @@ def read_image(path: Path, intensity_range: tuple[float, float] | None = None) -
     low, high = intensity_range or (0.0, 1.0)
     values = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
     return (torch.from_numpy(np.ascontiguousarray(values)) - low) / (high - low)
+
+
+def _png(picture: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def _nifti(values: NDArray[Any], image: Tensor, comment: str = "") -> bytes:
+    affine = image.affine.numpy() if isinstance(image, MetaTensor) else np.eye(4)
+    volume: Any = nib.Nifti1Image(values, affine)  # type: ignore[no-untyped-call]
+    volume.header.set_xyzt_units("mm")
+    volume.header["descrip"] = comment.encode("ascii", "replace")[:79]
+    # without the time, which would differ from run to run
+    return gzip.compress(volume.to_bytes(), compresslevel=6, mtime=0)
 
 
 def _png_range(intensity_range: tuple[float, float] | None, channels: int) -> tuple[float, float]:

@@ -130,20 +130,11 @@ class RealImages(Dataset[dict[str, Any]]):
 def read_items(
     source: Path, num_classes: int, label_names: Sequence[str] | None, group_column: str | None = None
 ) -> tuple[list[Item], list[str]]:
-    """List labeled images with the teacher's labels.
+    """List real images with the labels of the teacher's ``num_classes`` classes, by default named as in the source.
 
-    Args:
-        source: a folder of class folders, or one whose folder ``train`` is; a CSV table; a MONAI JSON datalist.
-        num_classes: of the teacher.
-        label_names: of the teacher, in the order of its labels. Default: those of the source, or their numbers.
-        group_column: the CSV table's column of the patient or slide.
-
-    Returns:
-        Items with ``image``, ``label`` and, where known, ``group``; and a name for each of the teacher's labels.
-
-    Raises:
-        DataError: naming what was found instead.
-        LabelError: other classes than the teacher's.
+    The source is a folder of class folders, or one whose folder ``train`` is; a CSV table, whose ``group_column`` has
+    the patient or slide; a MONAI JSON datalist. Returns items with ``image``, ``label`` and, where known, ``group``;
+    and a name for each label. Raises DataError, and LabelError for other classes than the teacher's.
     """
     if not source.is_dir() and source.suffix.lower() not in (".csv", ".tsv", ".json"):
         raise DataError(
@@ -176,22 +167,11 @@ def read_masked_items(
     group_column: str | None = None,
     mask_values: Sequence[int] | None = None,
 ) -> tuple[list[Item], list[str], list[int]]:
-    """List real images with masks of the teacher's classes.
+    """List real images with masks of the teacher's ``num_classes`` classes, the background included.
 
-    Args:
-        source: as :func:`monai_gmcl.data.open_segmentation_data` takes it; of its parts, training.
-        num_classes: of the teacher, the background included.
-        label_names: of the teacher's classes. Default: those of the source.
-        group_column: the CSV table's column of the patient or slide.
-        mask_values: the numbers in the masks that stand for the classes; see there.
-
-    Returns:
-        Items with ``image``, ``label`` (the mask's path) and, where known, ``group``; the classes' names; the numbers
-        in the masks that stand for them.
-
-    Raises:
-        DataError: naming what was found instead.
-        LabelError: other classes than the teacher's.
+    Arguments are those of :func:`monai_gmcl.open_segmentation_data`; of the source's parts, training is taken. Returns
+    items with ``image``, ``label`` (the mask's path) and, where known, ``group``; the classes' names; the numbers in
+    the masks that stand for them. Raises DataError, and LabelError for other classes than the teacher's.
     """
     told = list_mask_parts(source, group_column, lambda fault: None)[1]
     names = told or label_names

@@ -45,6 +45,8 @@ class Teacher(nn.Module, ABC):
     """
 
     needs_images: bool = True
+    masks_cannot_follow: ClassVar[str] = ""
+    """Why a mask cannot be moved with its image, such as "warps images"; empty where it can, or stays as it is."""
     mean: Tensor
     std: Tensor
     __signature__: ClassVar[inspect.Signature]
@@ -119,7 +121,8 @@ class Teacher(nn.Module, ABC):
     def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
         """Return the labels of the images that :meth:`forward` makes with the same latents. Here: unchanged labels.
 
-        A teacher that moves the pixels of an image must override this method and move the pixels of its mask likewise.
+        A teacher that moves the pixels of an image must override this method and move the pixels of its mask likewise,
+        or say in ``masks_cannot_follow`` why it does not.
 
         Args:
             labels: ``(B,)`` or ``(B, K)`` of whole images, or masks ``(B, 1, *spatial)`` of class indices or
@@ -130,7 +133,16 @@ class Teacher(nn.Module, ABC):
         Returns:
             Labels of the same shape and type. A mask has only values that it had before, except for a padding value
             that was requested.
+
+        Raises:
+            ConfigurationError: masks, which cannot follow what the teacher does.
         """
+        if labels.ndim > 2 and self.masks_cannot_follow:
+            raise ConfigurationError(
+                f"{type(self).__name__} {self.masks_cannot_follow}: masks, here {tuple(labels.shape)}, cannot follow. "
+                "Use PolicyTeacher, which moves them with their images, or a teacher that moves no point, such as "
+                "StainTeacher."
+            )
         return labels
 
     def forward(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
@@ -147,10 +159,12 @@ class Teacher(nn.Module, ABC):
             difficulty 0, a teacher that needs images returns them as they are.
 
         Raises:
-            ConfigurationError: a negative difficulty.
+            ConfigurationError: a negative difficulty, or no images where the teacher needs them.
         """
         if not difficulty >= 0:
             raise ConfigurationError(f"difficulty must be at least 0, got {difficulty}.")
+        if images is None and self.needs_images:
+            raise ConfigurationError(f"{type(self).__name__} changes images: it needs sources, got None.")
         if difficulty == 0 and self.needs_images and images is not None:
             return images
         low, high = self.value_range
@@ -178,6 +192,18 @@ class Teacher(nn.Module, ABC):
         values = ends * self.std.flatten().to(images) + self.mean.flatten().to(images)
         return torch.stack([values[0].amin(1), values[1].amax(1)], 1)
 
+    def check_shape(self, image_shape: Sequence[int]) -> None:
+        """Raise unless an image ``(C, *spatial)`` has the teacher's channels and spatial dimensions, and pixels.
+
+        Raises:
+            ConfigurationError: with both shapes.
+        """
+        if len(image_shape) != self.spatial_dims + 1 or image_shape[0] != self.in_channels or 0 in image_shape:
+            raise ConfigurationError(
+                f"{type(self).__name__} was built for channel-first images of {self.in_channels} channel(s) and "
+                f"{self.spatial_dims} spatial dimensions, got an image of shape {tuple(image_shape)}."
+            )
+
     def check_range(self, images: Tensor) -> None:
         """Raise unless the images, un-normalized, lie in ``value_range``.
 
@@ -203,11 +229,7 @@ class Teacher(nn.Module, ABC):
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """Return a count as an integer.
-
-    Raises:
-        ConfigurationError: it is not a whole number from ``least`` to a million.
-    """
+    """Return a count as an integer; ConfigurationError where it is no whole number from ``least`` to a million."""
     try:
         count = operator.index(value)
     except TypeError:
@@ -217,20 +239,6 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
             f"{name} must be a whole number, at most {MOST:,} and at least {least}, got {value!r}."
         )
     return count
-
-
-def refuse_masks(teacher: Teacher, labels: Tensor, reason: str) -> Tensor:
-    """Return labels of whole images.
-
-    Raises:
-        ConfigurationError: they are masks, which cannot follow what the teacher does.
-    """
-    if labels.ndim > 2:
-        raise ConfigurationError(
-            f"{type(teacher).__name__} {reason}: masks, here {tuple(labels.shape)}, cannot follow. Use PolicyTeacher, "
-            "which moves them with their images, or a teacher that moves no point, such as StainTeacher."
-        )
-    return labels
 
 
 def _constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.labels import label_vectors
-from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
+from monai_gmcl.teachers.base import Teacher, whole_number
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
@@ -88,6 +88,8 @@ class ImageTeacher(Teacher):
         LabelError: with ``condition_on_label``, labels that do not fit ``num_classes``.
     """
 
+    masks_cannot_follow = "warps images as its network sees fit"
+
     def __init__(
         self,
         spatial_dims: int,
@@ -136,8 +138,7 @@ class ImageTeacher(Teacher):
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Mix colors, add the residual, warp the result."""
-        if images is None:
-            raise ConfigurationError("ImageTeacher changes images: it needs sources, got None.")
+        assert images is not None
         if max(images.shape[2:]) < SMALLEST_SIDE:
             raise ConfigurationError(
                 f"ImageTeacher needs images of at least {SMALLEST_SIDE} pixels along a side, got {tuple(images.shape)}."
@@ -155,14 +156,6 @@ class ImageTeacher(Teacher):
             changed = changed + self._draw_residual(for_residual, plan, difficulty)
             changed = self._warp(changed, for_warp, plan, difficulty)
         return changed * (high - low) + low
-
-    def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
-        """Return labels of whole images as they are.
-
-        Raises:
-            ConfigurationError: masks.
-        """
-        return refuse_masks(self, labels, "warps images as its network sees fit")
 
     def _mix_colors(self, images: Tensor, latents: Tensor, plan: _Plan, difficulty: float) -> Tensor:
         count = self.in_channels

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.labels import label_vectors
-from monai_gmcl.teachers.base import Teacher, refuse_masks, whole_number
+from monai_gmcl.teachers.base import Teacher, whole_number
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
 __all__ = ["LatentTeacher"]
@@ -54,6 +54,7 @@ class LatentTeacher(Teacher):
     """
 
     needs_images = False
+    masks_cannot_follow = "makes images from a label and a latent alone"
 
     def __init__(
         self,
@@ -96,14 +97,6 @@ class LatentTeacher(Teacher):
                 "real and synthetic images must have one size."
             )
         return latents
-
-    def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
-        """Return labels of whole images as they are.
-
-        Raises:
-            ConfigurationError: masks.
-        """
-        return refuse_masks(self, labels, "makes images from a label and a latent alone")
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Generate images; sources are not looked at."""

@@ -21,16 +21,12 @@ SEED = 26
 
 
 def bank_noise(draws: Tensor, count: int) -> Tensor:
-    """Return ``count`` standard normal numbers an image, ``(B, count)``, from four uniform ones of each.
+    """Return ``count`` standard normal numbers an image, ``(B, count)``, from draws ``(B, 4)`` uniform in [0, 1).
 
     A bank of 2^20 normal numbers, made once, stays on the device. An image walks through its rows of 64 numbers from an
-    offset by an odd stride, and through a list of signs likewise: row j is
-    ``sign[(c + d j) mod 16381] * bank[(a + b j) mod 2^14]``. No row comes twice below 2^20 numbers. The same draws give
-    the same bits on every CPU, and nothing is drawn, copied to the device or read from it.
-
-    Args:
-        draws: ``(B, 4)``, uniform in [0, 1).
-        count: numbers an image.
+    offset by an odd stride, and through a list of signs likewise: row j is ``sign[(c + d j) mod 16381] * bank[(a + b j)
+    mod 2^14]``. No row comes twice below 2^20 numbers. The same draws give the same bits on every CPU, and nothing is
+    drawn, copied to the device or read from it.
     """
     bank, signs = _bank(draws.device, draws.dtype)
     # In float32, as they were drawn: a walk must not depend on the precision of the images.

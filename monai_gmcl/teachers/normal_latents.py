@@ -23,11 +23,7 @@ def normal_latents(
     Raises:
         ConfigurationError: images of other channels or spatial dimensions than the teacher was built for.
     """
-    if len(image_shape) != teacher.spatial_dims + 1 or image_shape[0] != teacher.in_channels:
-        raise ConfigurationError(
-            f"{type(teacher).__name__} was built for images of {teacher.in_channels} channel(s) and "
-            f"{teacher.spatial_dims} spatial dimensions, got images of shape {tuple(image_shape)}."
-        )
+    teacher.check_shape(image_shape)
     device = torch.device("cpu") if generator is None else generator.device
     return torch.randn(n, size, generator=generator, device=device)
 

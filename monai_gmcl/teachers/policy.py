@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.evidence_optimizer import EvidenceOptimizer
+from monai_gmcl.teachers.normal_latents import split_latents
 from monai_gmcl.teachers.operations import OPERATIONS, Operation, OrientationOperation
 from monai_gmcl.teachers.operations.plan import Plan, Step
 from monai_gmcl.teachers.policy_text import policy_text
@@ -147,11 +148,7 @@ class PolicyTeacher(Teacher):
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Draw ``(n, L)``: numbers that decide whether each operation is applied, then numbers for the amounts."""
-        if len(image_shape) != self.spatial_dims + 1 or image_shape[0] != self.in_channels:
-            raise ConfigurationError(
-                f"Expected images of {self.in_channels} channels and {self.spatial_dims} spatial dimensions, "
-                f"got images of shape {tuple(image_shape)}."
-            )
+        self.check_shape(image_shape)
         device = torch.device("cpu") if generator is None else generator.device
         gates = torch.rand(n, len(self.operations), generator=generator, device=device)
         draws = [operation.draw(n, image_shape, generator, device) for operation in self.operations]
@@ -164,8 +161,7 @@ class PolicyTeacher(Teacher):
         gradient: it would be the gradient of moving an image away from its mask. Only the difficulty sets these
         strengths.
         """
-        if images is None:
-            raise ConfigurationError("PolicyTeacher changes images: it needs sources, got None.")
+        assert images is not None
         plan = self._plan(latents.to(images), images.shape[1:], difficulty, learned_geometry=labels.ndim <= 2)
         low, high = self.value_range
         return plan.change((images - low) / (high - low)) * (high - low) + low
@@ -272,12 +268,7 @@ class PolicyTeacher(Teacher):
 
     def _split(self, latents: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Sequence[Tensor]]:
         sizes = [len(self.operations), *(operation.latent_size(image_shape) for operation in self.operations)]
-        if latents.ndim != 2 or latents.shape[1] != sum(sizes):
-            raise ConfigurationError(
-                f"Images of shape {tuple(image_shape)} take latents (n, {sum(sizes)}), got {tuple(latents.shape)}: "
-                "draw them with draw_latents of this teacher."
-            )
-        gates, *draws = torch.split(latents, sizes, 1)
+        gates, *draws = split_latents(latents, sizes)
         return gates, draws
 
 

@@ -26,18 +26,12 @@ LARGEST_BEFORE = 3.0
 def policy_of_version_2(
     config: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return arguments and tensors of a :class:`monai_gmcl.PolicyTeacher` from a teacher file of format version 2.
+    """Return arguments and tensors of a :class:`monai_gmcl.PolicyTeacher` from those of format version 2.
 
-    That policy had no flips and quarter turns, so that the converted one has none, and its shares were
-
-        ``share = exp(z - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``
-
-    The converted teacher has the same shares, and makes the same images from latents of its own. Shares above 2, which
-    it does not reach, become 2: a warning names them.
-
-    Args:
-        config: the constructor's arguments.
-        tensors: ``log_share`` ``(K,)``.
+    That policy had no flips and quarter turns, so that the converted one has none, and its shares were ``share = exp(z
+    - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``. The converted teacher has the same
+    shares, and makes the same images from latents of its own. Shares above 2, which it does not reach, become 2: a
+    warning names them.
     """
     suitable = [kind for kind in OPERATIONS if kind.suits(config["in_channels"])]
     known = [kind.name for kind in suitable if not issubclass(kind, OrientationOperation)]

@@ -81,17 +81,12 @@ def policy_to_monai(
     keys: str | Sequence[str] | None,
     description: Mapping[str, Any],
 ) -> MonaiPolicy:
-    """Express a teacher's ranges in MONAI's own random transforms.
+    """Express a teacher's ranges in MONAI's own random transforms; a warning names operations without a counterpart.
 
-    A warning names the operations without a counterpart.
-
-    Args:
-        teacher: whose ranges.
-        strengths: its operations, in its order, each with its learned strength.
-        probability: with which an operation acts.
-        spatial_size: of the images, one for each of the teacher's dimensions.
-        keys: of the images, for transforms of dictionaries; None for transforms of single images.
-        description: ``difficulty``, ``ranges`` and ``turned_down``, for the bundle's configuration.
+    Operations, in the teacher's order with their learned strengths, act with the probability given, on images of the
+    ``spatial_size`` given (one for each dimension). Keys are those of transforms of dictionaries, None for transforms
+    of single images. The description (``difficulty``, ``ranges``, ``turned_down``) goes into the bundle's
+    configuration.
     """
     size = [int(side) for side in spatial_size]
     steps, left_out = [], []

@@ -87,8 +87,7 @@ class StainTeacher(Teacher):
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
         """Separate the stains, change their amounts and colors, combine them."""
-        if images is None:
-            raise ConfigurationError("StainTeacher changes images: it needs sources, got None.")
+        assert images is not None
         low, high = self.value_range
         parts = split_latents(latents.to(images), _SIZES)
         gain, offset, tilt, turn, field = (

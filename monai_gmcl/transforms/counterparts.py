@@ -77,12 +77,7 @@ DOES = {
 
 
 def harmful_counterparts(loader: Any, turned_down: Collection[str]) -> list[str]:
-    """Say which random transforms of real images do what a policy has turned down, a sentence for each.
-
-    Args:
-        loader: of the real images, or their data set.
-        turned_down: names of operations.
-    """
+    """Say which random transforms of real images, or of their loader, do what a policy has turned down."""
     found = [(name, operation) for name, does in counterparts(loader) for operation in does if operation in turned_down]
     return [
         f"{operation} was turned down, but {name} {DOES[operation]} the real images: remove it."

@@ -29,15 +29,9 @@ class FrozenTeacher:
     """A trained teacher as the transforms use it: it no longer learns, and all randomness comes from a seed.
 
     It holds a copy of its own in evaluation mode, without gradients: what becomes of the teacher that was given, or of
-    the device it is on, changes nothing here. Copies of a transform share it.
-
-    Args:
-        teacher: a teacher, or the path of a file that :func:`monai_gmcl.save_teacher` wrote. Of a plain module that is
-            called as one, only what it has of a teacher's attributes is checked.
-
-    Raises:
-        ConfigurationError: neither a module nor a path.
-        CheckpointError: a file that cannot be read.
+    the device it is on, changes nothing here. Copies of a transform share it. The teacher is a module or the path of a
+    file of :func:`monai_gmcl.save_teacher`, else ConfigurationError; CheckpointError where it cannot be read. Of a
+    plain module that is called as one, only what it has of a teacher's attributes is checked.
     """
 
     def __init__(self, teacher: nn.Module | str | os.PathLike[str]) -> None:
@@ -73,7 +67,9 @@ class FrozenTeacher:
             TeacherError: the teacher returned images of another shape.
         """
         images = images.detach()
-        self._check(images)
+        if isinstance(self.module, Teacher):
+            self.module.check_shape(images.shape[1:])
+            self.module.check_range(images)
         if labels is not None and not are_masks(labels):
             labels = checked_for_teacher(labels, getattr(self.module, "num_classes", None))
         self._move(images.device)
@@ -87,17 +83,10 @@ class FrozenTeacher:
         return (changed.round() if whole_numbers else changed).to(images.dtype)
 
     def change_masks(self, masks: Tensor, images: Tensor, seed: int, difficulty: float) -> Tensor:
-        """Move masks as a call with the same seed moves their images; a plain module leaves them as they are.
+        """Move masks ``(B, K, *spatial)`` as a call with the same seed moves their images ``(B, C, *spatial)``.
 
-        Args:
-            masks: ``(B, K, *spatial)`` of any type, on the device of the images.
-            images: those images, ``(B, C, *spatial)``.
-            seed: decides the latents.
-            difficulty: strength of the change.
-
-        Raises:
-            LabelError: masks of another size than the images.
-            ConfigurationError: a teacher whose changes masks cannot follow.
+        A plain module leaves them as they are. LabelError for masks of another size than the images, ConfigurationError
+        for a teacher whose changes masks cannot follow.
         """
         if masks.shape[2:] != images.shape[2:]:
             raise LabelError(
@@ -124,17 +113,6 @@ class FrozenTeacher:
         except LabelError as error:
             raise LabelError(f"{self.name} looks at labels, and was given an image without one.") from error
 
-    def _check(self, images: Tensor) -> None:
-        teacher = self.module
-        if not isinstance(teacher, Teacher):
-            return
-        if images.ndim != teacher.spatial_dims + 2 or images.shape[1] != teacher.in_channels or not images.numel():
-            raise ConfigurationError(
-                f"{self.name} was built for channel-first images of {teacher.in_channels} channel(s) and "
-                f"{teacher.spatial_dims} spatial dimensions, got an image of shape {tuple(images.shape[1:])}."
-            )
-        teacher.check_range(images)
-
     def _move(self, device: torch.device) -> None:
         tensors = itertools.chain(self.module.parameters(), self.module.buffers())
         if any(tensor.device != device for tensor in itertools.islice(tensors, 1)):
@@ -142,11 +120,7 @@ class FrozenTeacher:
 
 
 def check_difficulty(difficulty: float | tuple[float, float]) -> tuple[float, float]:
-    """Return a fixed difficulty or a range as ``(low, high)``.
-
-    Raises:
-        ConfigurationError: neither a number of at least 0 nor a pair ``0 <= low <= high``.
-    """
+    """Return a fixed difficulty, or a range ``0 <= low <= high``, as ``(low, high)``; else ConfigurationError."""
     ends = (difficulty, difficulty) if isinstance(difficulty, Real) else difficulty
     if (
         not isinstance(ends, tuple | list)

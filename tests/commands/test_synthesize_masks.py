@@ -18,7 +18,7 @@ from PIL import Image
 from monai_gmcl.commands.synthesize import synthesize
 from monai_gmcl.data import make_volume_mask_phantom, open_segmentation_data
 from monai_gmcl.exceptions import DataError, LabelError
-from monai_gmcl.synthesis.mask_files import encode_mask
+from monai_gmcl.synthesis.image_files import encode_mask
 from monai_gmcl.teachers import PolicyTeacher, save_teacher
 
 NAMES = ["background", "wall", "core"]

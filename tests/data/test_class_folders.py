@@ -73,13 +73,6 @@ def test_an_empty_class_and_a_missing_folder_are_named(tmp_path: Path) -> None:
         class_folder_datalist(tmp_path / "nowhere")
 
 
-def test_folders_that_are_numbers_come_as_numbers(tmp_path: Path) -> None:
-    _touch(tmp_path, *(f"{name}/a.png" for name in ("10", "2", "0", "1", "b", "a")))
-    items, names = class_folder_datalist(tmp_path)
-    assert names == ["0", "1", "2", "10", "a", "b"]
-    assert [Path(item["image"]).parent.name for item in items] == names
-
-
 @pytest.mark.parametrize(
     ("places", "groups"),
     [

@@ -138,14 +138,6 @@ def test_an_error_in_a_json_datalist_names_the_file_and_the_entry(
         read_json_datalist(datalist(content))
 
 
-def test_broken_json_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    (tmp_path / "list.json").write_text("{")
-    with pytest.raises(DataError, match="JSON in .*list.json"):
-        read_json_datalist(tmp_path / "list.json")
-    with pytest.raises(DataError, match="no file .*none.csv"):
-        read_csv_datalist(tmp_path / "none.csv")
-
-
 @pytest.mark.parametrize("written", [" images/a.png", "images/a.png ", "images\\a.png", " images\\a.png "])
 def test_a_path_may_have_blanks_and_either_systems_separators(
     table: Callable[[str], Path], tmp_path: Path, written: str

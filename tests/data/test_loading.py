@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -14,7 +13,6 @@ from monai.data import set_track_meta
 from nibabel.testing import data_path
 from PIL import Image
 
-from monai_gmcl.data.class_folders import class_folder_datalist
 from monai_gmcl.data.loading import ReadImaged, image_transforms
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
@@ -166,11 +164,6 @@ def test_real_volumes_of_nibabel_s_package_are_read_as_nibabel_reads_them(
     assert scaled.shape == (channels, 16, 16, 16) and 0 <= scaled.min() < scaled.max() <= 1
 
 
-def test_a_volume_can_be_cropped_and_resized(tmp_path: Path) -> None:
-    path = _volume(tmp_path / "a.nii.gz", np.zeros((6, 7, 8), dtype=np.float32))
-    assert _loaded(path, spatial_dims=3, channels=1, crop=6, size=3).shape == (1, 3, 3, 3)
-
-
 @pytest.mark.parametrize(("name", "dims", "kind"), [("a.png", 2, "PNG, JPEG or TIFF"), ("a.nii.gz", 3, "NIfTI")])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, dims: int, kind: str) -> None:
     (tmp_path / name).write_bytes(b"not an image")
@@ -190,15 +183,6 @@ def test_a_volume_with_other_channels_is_named(tmp_path: Path) -> None:
 def test_other_dims_or_channels_are_refused(dims: int, channels: int) -> None:
     with pytest.raises(ConfigurationError, match=f"got {dims} and {channels}"):
         ReadImaged("image", dims, channels)
-
-
-def test_real_images_load_at_their_size(real_data: Callable[[str], Path]) -> None:
-    for name, channels, side in (("pcam/valid", 3, 96), ("pneumonia/valid", 1, 28)):
-        items, _ = class_folder_datalist(real_data(name))
-        image = _loaded(Path(items[0]["image"]), channels=channels)
-        assert image.shape == (channels, side, side)
-        assert 0 <= image.min() < image.max() <= 1
-        assert image.max() > 0.3
 
 
 def test_images_that_are_resized_are_announced_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

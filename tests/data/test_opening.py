@@ -29,20 +29,6 @@ def test_no_folder_means_the_phantom(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(Path(item["image"]).is_relative_to(tmp_path / "phantom" / "train") for item in data.training)
 
 
-@pytest.mark.parametrize("valid", ["valid", "val"])
-def test_train_valid_and_test_folders_are_taken_as_they_are(
-    tmp_path: Path, write_image: Callable[..., Path], valid: str
-) -> None:
-    for part, count in (("train", 3), (valid, 2), ("test", 1)):
-        for name in ("cat", "dog"):
-            for i in range(count):
-                write_image(tmp_path / part / name / f"{i}.png", color=7)
-    data = open_data(tmp_path)
-    assert [len(part) for part in (data.training, data.validation, data.test)] == [6, 4, 2]
-    assert {Path(item["image"]).parts[-3] for item in data.validation} == {valid}
-    assert (data.class_names, data.channels) == (["cat", "dog"], 1)
-
-
 @pytest.mark.parametrize(
     ("given", "each", "counts"),
     [

@@ -53,25 +53,6 @@ def test_a_datalist_with_all_three_lists_is_opened_as_it_stands(datalist: Callab
     assert {Path(item["image"]).parent.name for item in data.test} == {test}
 
 
-@pytest.mark.parametrize(
-    ("lists", "counts"),
-    [
-        ({"training": 10}, [6, 2, 2]),
-        ({"training": 16, "validation": 4}, [12, 4, 4]),
-        ({"training": 16, "testing": 4}, [12, 4, 4]),
-        ({"Train": 16, "val": 4}, [12, 4, 4]),
-    ],
-)
-def test_lists_that_are_given_are_kept_and_a_missing_one_is_split_off(
-    datalist: Callable[..., Path], lists: dict[str, int], counts: list[int]
-) -> None:
-    data = open_data(datalist(**lists))
-    assert [len(part) for part in (data.training, data.validation, data.test)] == counts
-    for name, part in (("validation", data.validation), ("val", data.validation), ("testing", data.test)):
-        if name in lists:
-            assert {Path(item["image"]).parent.name for item in part} == {name}
-
-
 def test_labels_of_all_lists_follow_the_training_lists_classes(datalist: Callable[..., Path]) -> None:
     path = datalist(training=4, validation=2)
     assert [item["label"] for item in list_parts(path)[0]["validation"]] == [0, 1]

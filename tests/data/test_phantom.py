@@ -13,7 +13,7 @@ from monai.networks.nets import ResNet
 from PIL import Image
 
 from monai_gmcl.data.phantom import make_phantom
-from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import separate_stains
 
 FEW = {"train": 2, "valid": 1, "test": 1}
@@ -64,21 +64,6 @@ def test_no_two_images_are_alike_within_a_phantom_or_between_seeds(tmp_path: Pat
         if name.endswith(".png")
     ]
     assert len(set(pngs)) == 2 * 4 * sum(FEW.values())
-
-
-@pytest.mark.parametrize("other", [{"size": 16}, {"seed": 1}, {"images_per_class": {**FEW, "test": 2}}])
-def test_other_parameters_in_the_same_folder_are_refused_naming_both(tmp_path: Path, other: dict[str, object]) -> None:
-    asked = {"images_per_class": FEW, "size": 20, "seed": 0}
-    folder = make_phantom(tmp_path / "phantom", **asked)
-    before = _files(folder)
-    with pytest.raises(DataError) as caught:
-        make_phantom(folder, **{**asked, **other})
-    message = str(caught.value)
-    assert str(folder) in message
-    # The record starts with the version; the rest of both is in the message.
-    assert str(asked)[1:] in message
-    assert str({**asked, **other})[1:] in message
-    assert _files(folder) == before
 
 
 @pytest.mark.parametrize(

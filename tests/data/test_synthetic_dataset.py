@@ -347,12 +347,8 @@ def test_needless_sources_and_an_unknown_size_are_refused(images, latent_teacher
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        (
-            torch.rand(3, 8, 8),
-            DataError,
-            r"1 channel\(s\) and 2 spatial dimensions, source 0 has the shape \(3, 8, 8\)",
-        ),
-        (torch.rand(1, 8, 8, 8), DataError, "source 0 has the shape"),
+        (torch.rand(3, 8, 8), DataError, r"source 0: .* 1 channel\(s\) and 2 spatial dimensions, .* \(3, 8, 8\)"),
+        (torch.rand(1, 8, 8, 8), DataError, r"source 0: .*got an image of shape \(1, 8, 8, 8\)"),
         (torch.rand(1, 8, 8) * 255, ImageRangeError, "source 0: Expected images with values from 0 to 1"),
     ],
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.tables import read_table
 from monai_gmcl.exceptions import DataError
 
@@ -37,21 +36,3 @@ def test_headings_match_in_capitals_where_that_leaves_no_doubt(tmp_path: Path) -
     (tmp_path / "t.csv").write_text("Image,IMAGE,label\na.png,b.png,1\n")
     with pytest.raises(DataError, match="a column 'image' in .*found two of them"):
         read_table(tmp_path / "t.csv", ["image"])
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("image,label\na.png,b\u00f6se\n".encode("cp1252"), "another encoding .* in line 2; save it as UTF-8"),
-        (b"image,label\na.png,1,2\n", "2 values in row 2 of .*, found 3: '2' is too many"),
-        (b"picture;label\na.png;1\n", "a column 'image' in .*, found picture, label"),
-    ],
-)
-def test_an_error_is_told_once_and_by_itself(tmp_path: Path, content: bytes, told: str) -> None:
-    (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(DataError, match=told) as caught:
-        read_table(tmp_path / "t.csv", ["image"])
-    assert str(caught.value).count("Expected") == 1
-    faults: list[Fault] = []
-    read_table(tmp_path / "t.csv", ["image"], faults.append)
-    assert len(faults) == 1

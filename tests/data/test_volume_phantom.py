@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_gmcl.data import image_transforms, make_volume_phantom, open_data
+from monai_gmcl.data import make_volume_phantom, open_data
 from monai_gmcl.data.volume_phantom import LESION_SHAPES, phantom_volume
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
@@ -49,15 +49,6 @@ def test_files_differ_as_those_of_several_scanners(folder: Path) -> None:
         zooms = np.asarray(volume.header.get_zooms())
         np.testing.assert_allclose(zooms * volume.shape, 48, rtol=1e-5)
         assert np.abs(volume.affine[:3, :3]).astype(bool).sum() > 3, "tilted"
-
-
-def test_read_with_a_spacing_they_are_all_alike(folder: Path) -> None:
-    read = image_transforms(3, 1, crop=20, spacing=2.0)
-    for file in sorted(folder.rglob("*.nii.gz"))[:8]:
-        volume = read({"image": str(file)})["image"]
-        assert volume.shape == (1, 20, 20, 20)
-        np.testing.assert_allclose(volume.pixdim, 2.0, rtol=1e-5)
-        assert nibabel.aff2axcodes(volume.affine.numpy()) == ("R", "A", "S")
 
 
 def brightest(volume: np.ndarray) -> np.ndarray:

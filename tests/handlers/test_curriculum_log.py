@@ -7,12 +7,11 @@ import logging
 
 import pytest
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.engines.evaluator import Evaluator
 from monai.handlers.validation_handler import ValidationHandler
 
 from monai_gmcl import Curriculum, GMCLKeys, LinearRamp
-from monai_gmcl.exceptions import DataError
 from monai_gmcl.handlers import CurriculumLog
 from monai_gmcl.handlers.epoch_table import EpochTable
 
@@ -140,22 +139,6 @@ def test_training_metrics_get_columns_of_their_own(make_trainer, tmp_path):
     assert row["loss"] != 0.125 and "train_matrix" not in row
 
 
-def test_a_resumed_run_replaces_the_epochs_that_it_repeats(make_trainer, tmp_path):
-    make_trainer([CurriculumLog(tmp_path)], max_epochs=3).run()
-    first = read(tmp_path)
-
-    short = make_trainer([], max_epochs=1)
-    short.run()
-    resumed = make_trainer([CurriculumLog(tmp_path)], max_epochs=2, network=short.network, optimizer=short.optimizer)
-    state = short.state_dict()
-    state["max_epochs"] = 2
-    resumed.load_state_dict(state)
-    resumed.run()
-    rows = read(tmp_path)
-    assert rows[0] == first[0]
-    assert [row["epoch"] for row in rows] == [1, 2]
-
-
 def test_a_run_that_is_run_on_writes_each_epoch_once(make_trainer, tmp_path):
     writes = []
     log = CurriculumLog(tmp_path)
@@ -177,18 +160,3 @@ def test_numbers_go_to_the_log_and_to_tensorboard(make_trainer, tmp_path, caplog
         f"gmcl/{name}": value for name, value in rows[1].items() if name != "epoch"
     }
     assert f"Epoch 2: loss {rows[1]['loss']:.4g}" in caplog.text
-
-
-def test_a_foreign_file_is_refused_before_the_run(make_trainer, tmp_path):
-    (tmp_path / "curriculum.csv").write_text("name\nvalue\n")
-    with pytest.raises(DataError, match="curriculum.csv"):
-        make_trainer([CurriculumLog(tmp_path)])
-
-
-def test_an_evaluator_can_be_any_ignite_engine(make_trainer, tmp_path):
-    evaluator = Engine(lambda engine, batch: None)
-    evaluator.add_event_handler(Events.EPOCH_COMPLETED, lambda e: e.state.metrics.update(accuracy=0.75))
-    trainer = make_trainer([CurriculumLog(tmp_path, evaluator=evaluator)], max_epochs=1)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
-    trainer.run()
-    assert read(tmp_path)[0]["val_accuracy"] == 0.75

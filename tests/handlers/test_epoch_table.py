@@ -43,21 +43,6 @@ def test_an_epoch_that_is_put_again_replaces_itself_and_all_later_ones(tmp_path)
     assert table.read() == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 20.0}]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
-    table = EpochTable(tmp_path / "table.csv")
-    table.put(1, {"loss": 0.5})
-    before = table.path.read_bytes()
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        table.put(2, {"loss": 0.25})
-    assert table.path.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-
-
 @pytest.mark.parametrize("content", ["epoch,loss\n1,good\n", "epoch,loss\n1,2,3\n", "loss\n1\n"])
 def test_a_file_that_is_no_such_table_is_named(tmp_path, content):
     (tmp_path / "table.csv").write_text(content)

@@ -124,7 +124,7 @@ def validated(guard: HarmGuard, evaluator: Engine, scores: Sequence[float]) -> l
     for score in scores:
         evaluator.state.metrics = {"auc": score}
         evaluator.fire_event(Events.COMPLETED)
-        shares.append(guard.share)
+        shares.append(guard.kept_weight)
     return shares
 
 
@@ -173,7 +173,7 @@ def test_lessons_that_the_student_cannot_read_lose_weight_once_it_has_learned(
     guard.load_state_dict({**state, "above_chance": [[real - 0.5, lesson - 0.5]] * lessons})
     evaluator.state.metrics = {"auc": 0.9}
     guard._judge(evaluator)
-    assert guard.share == (0.3 if falls else 1.0)
+    assert guard.kept_weight == (0.3 if falls else 1.0)
     if falls:
         assert "The student cannot read the lessons: its accuracy is" in caplog.text
         assert "0.200 above it on real images. Lessons keep 0.3" in caplog.text
@@ -218,6 +218,8 @@ def test_the_share_multiplies_whatever_weight_was_planned(planned: Any, evaluato
     guard = HarmGuard(evaluator, patience=1, factor=0.25, metric_name="auc")
     trainer = make_trainer([guard], curriculum=Curriculum(lesson_weight=planned))
     assert trainer.curriculum.at(0.5).lesson_weight == 0.8
+    with pytest.warns(DeprecationWarning, match="HarmGuard.share is now called kept_weight"):
+        assert guard.share == guard.kept_weight == 1
     validated(guard, evaluator, [0.9, 0.5])
     assert trainer.curriculum.at(0.5).lesson_weight == pytest.approx(0.2)
     trainer.run()
@@ -237,7 +239,7 @@ def test_a_resumed_guard_goes_on(evaluator: Engine, make_trainer: Make, tmp_path
     run = make_trainer([first, CheckpointKeeper(tmp_path, {"guard": first})])
     run.add_event_handler(Events.EPOCH_COMPLETED, lambda: validated(first, evaluator, [0.9]))
     run.run()
-    assert first.share == pytest.approx(0.09)
+    assert first.kept_weight == pytest.approx(0.09)
     second = HarmGuard(evaluator, patience=2, least_agreement=1.0, metric_name="auc")
     again = make_trainer([second, CheckpointKeeper(tmp_path, {"guard": second}, resume=True)])
     again.run()

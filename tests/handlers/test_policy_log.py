@@ -99,14 +99,6 @@ def test_each_epoch_has_a_row_of_each_operation_with_what_was_learned_by_then(ma
     assert policies[0] != policies[2]
 
 
-def test_what_was_turned_down_is_marked(logged):
-    arguments = frozen(("flip", "brightness", "gamma"))
-    with torch.no_grad():
-        arguments["teacher"].log_odds[0], arguments["teacher"].log_share[0] = -1.0, -0.6
-    marks = {name: row["turned_down"] for (_, name), row in logged(**arguments).items()}
-    assert marks == {"flip": True, "brightness": False, "gamma": False} and marks["brightness"] is False
-
-
 @pytest.mark.parametrize("dims", [2, 3])
 def test_on_unseen_images_the_effect_is_what_the_operation_adds_to_the_error(logged, dims):
     data = images_of(400, dims)

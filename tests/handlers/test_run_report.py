@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from monai_gmcl import GMCLTrainer, PolicyTeacher, StudentDescription, save_student
 from monai_gmcl.handlers import CurriculumLog, CurvesHandler, ImageGridHandler, PolicyLog, RunReport
 from monai_gmcl.handlers.epoch_table import OperationTable
-from monai_gmcl.reporting.run_figures import confusion_picture, last_convolution, policy_picture, reliability_picture
 from monai_gmcl.teachers import LatentTeacher
 
 CHROMIUM = shutil.which("chromium")
@@ -180,31 +179,10 @@ def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_
     assert "measured in epoch" in page and "Attach a PolicyLog" not in page
 
 
-def test_the_heat_map_says_in_words_what_it_shows() -> None:
-    rows = [
-        {"epoch": epoch, "operation": name, "share": share**epoch, "turned_down": share**epoch < 0.5}
-        for epoch in (1, 2, 4)
-        for name, share in (("flip", 0.8), ("gamma", 0.4), ("noise", 1.1))
-    ]
-    assert policy_picture(rows).alt.endswith("At the end turned down: flip, gamma")
-    assert policy_picture(rows[:1]).alt.endswith("At the end turned down: nothing")
-    assert policy_picture(rows).png[:4] == b"\x89PNG"
-
-
 def test_a_validation_that_fails_costs_the_page_and_not_the_run(tmp_path: Path, caplog: Any) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(FileNotFoundError):
         run(tmp_path, torch.arange(8) % 2, 2, evaluator=Engine(lambda engine, batch: None))
     assert "No report.html: the student could not be validated once more" in caplog.text
-
-
-def test_confusion_and_reliability_say_in_words_what_they_show() -> None:
-    probabilities = torch.tensor([[0.92, 0.08], [0.81, 0.19], [0.45, 0.55], [0.05, 0.95]])
-    labels = torch.tensor([0, 1, 1, 1])
-    # Right in three of four: bins .9 to 1 (2 of 2), .8 to .9 (0 of 1), .5 to .6 (1 of 1).
-    expected = (2 * (1 - 0.935) + 0.81 + 0.45) / 4
-    assert reliability_picture(probabilities, labels).alt.endswith(f"calibration error {expected:.3f}")
-    assert confusion_picture(probabilities, labels, ["a", "b"]).png[:4] == b"\x89PNG"
-    assert last_convolution(student_of(3, 2)) == "2"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not rendered")

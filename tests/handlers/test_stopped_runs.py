@@ -117,8 +117,9 @@ def test_a_run_that_is_told_to_end_and_resumed_leaves_the_same_files(
     for iteration in iterations:
         run = with_files(make_trainer, tmp_path / "cut", resume=True)
         stop(run, iteration)
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit) as ended:
             run.run()
+        assert ended.value.code == 143
     with_files(make_trainer, tmp_path / "cut", resume=True).run()
     assert_same_files(tmp_path / "cut", whole)
 

@@ -47,11 +47,6 @@ def test_three_classes_are_measured_each_against_the_rest() -> None:
     assert found["auc"] == pytest.approx((5 / 6 + 1 + 1) / 3)
 
 
-def test_equal_probabilities_count_half_in_the_auc() -> None:
-    found = classification_measures(of_finding(0.5, 0.5, 0.9, 0.5), torch.tensor([1, 0, 1, 0]))
-    assert found["auc"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
-
-
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"found shapes \(2, 1\) and \(2,\)"):
         classification_measures(torch.rand(2, 1), torch.tensor([0, 1]))

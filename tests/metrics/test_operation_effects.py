@@ -43,16 +43,6 @@ def test_effects_and_standard_errors_are_least_squares_with_hc2(n, k):
     np.testing.assert_allclose(found.standard_errors, standard_errors, rtol=1e-10)
 
 
-@pytest.mark.parametrize("probability", [0.5, 0.1, 0.9])
-def test_of_one_operation_they_are_the_difference_of_means_and_its_welch_error(probability):
-    acts, errors = experiment(effects=(0.2,), probabilities=(probability,))
-    with_it, without = errors[acts[:, 0]], errors[~acts[:, 0]]
-    found = operation_effects(torch.from_numpy(acts), torch.from_numpy(errors))
-    assert found.effects.item() == pytest.approx(with_it.mean() - without.mean(), rel=1e-10)
-    variance = with_it.var(ddof=1) / len(with_it) + without.var(ddof=1) / len(without)
-    assert found.standard_errors.item() == pytest.approx(math.sqrt(variance), rel=1e-10)
-
-
 def test_over_many_experiments_they_are_right_on_average_and_scatter_by_their_standard_error():
     truth = np.array([0.2, 0.0, -0.1])
     found = [operation_effects(*map(torch.from_numpy, experiment(120, truth, seed=seed))) for seed in range(400)]

@@ -235,10 +235,10 @@ def test_wrong_arguments_raise(options, message):
 
 def test_images_and_latents_of_another_shape_raise():
     teacher = PolicyTeacher(2, 1, 2)
-    with pytest.raises(ConfigurationError, match=r"1 channels and 2 spatial dimensions, got .* \(3, 8, 8\)"):
+    with pytest.raises(ConfigurationError, match=r"1 channel\(s\) and 2 spatial dimensions, got .* \(3, 8, 8\)"):
         teacher.draw_latents(2, (3, 8, 8))
     latents = PolicyTeacher(3, 1, 2).draw_latents(2, (1, 8, 8, 8))
-    with pytest.raises(ConfigurationError, match=r"take latents \(n, 35\), got \(2, 43\): draw them with draw_latents"):
+    with pytest.raises(ConfigurationError, match=r"latents \(B, 35\) of draw_latents, got \(2, 43\)"):
         teacher(torch.rand(2, 1, 8, 8), torch.zeros(2), latents)
     with pytest.raises(ConfigurationError, match="needs sources, got None"):
         teacher(None, torch.zeros(2), latents)

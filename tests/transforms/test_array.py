@@ -224,12 +224,6 @@ def test_images_and_labels_that_do_not_fit_raise(teacher, image, label, error, m
         seeded(teacher)(image, label)
 
 
-@pytest.mark.parametrize(("spatial_dims", "side"), [(2, 2), (3, 1)])
-def test_a_source_smaller_than_the_teacher_s_minimum_raises(spatial_dims, side):
-    with pytest.raises(ConfigurationError, match="ImageTeacher needs images of at least 3 pixels along a side"):
-        seeded(ImageTeacher(spatial_dims, 1, 2))(image_of(1, *[side] * spatial_dims))
-
-
 @pytest.mark.parametrize("shape", [(3, 5, 4), (3, 0, 4)])
 def test_a_source_of_another_size_than_the_latent_teacher_makes_or_none_raises(shape):
     with pytest.raises(ConfigurationError, match=r"LatentTeacher was built .* got .*\(3, ., 4\)"):
@@ -254,20 +248,6 @@ def test_a_plain_module_that_is_called_as_a_teacher_does_as_well():
     assert torch.equal(changed, seeded(Shaded())(image, 7)) and not torch.equal(changed, image)
     with pytest.raises(LabelError, match="class from 0 to K - 1"):
         seeded(Shaded())(image, -1)
-
-
-@pytest.mark.parametrize("kind", ["image", "latent"])
-def test_the_number_of_threads_does_not_show(kind):
-    teacher = ImageTeacher(2, 3, 2) if kind == "image" else LatentTeacher(2, 3, 2, (96, 96))
-    image, threads = image_of(3, 96, 96), torch.get_num_threads()
-    try:
-        torch.set_num_threads(4)
-        several = [seeded(teacher, seed)(image, 0) for seed in range(4)]
-        assert torch.get_num_threads() == 4
-        torch.set_num_threads(1)
-        assert all(torch.equal(seeded(teacher, seed)(image, 0), changed) for seed, changed in enumerate(several))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_a_teacher_that_looks_at_labels_needs_one():

@@ -45,13 +45,6 @@ def test_the_same_seed_gives_the_same_images_in_any_number_of_workers(workers, c
     assert torch.equal(one_pass(SeededItems(Dataset(data(), transform()), seed=5), workers, context), expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 4])
-def test_spawned_workers_of_any_number_give_them_too(workers):
-    expected = one_pass(SeededItems(Dataset(data(), transform()), seed=5), 0)
-    assert torch.equal(one_pass(SeededItems(Dataset(data(), transform()), seed=5), workers, "spawn"), expected)
-
-
 def test_other_seeds_and_other_epochs_give_other_images():
     items = SeededItems(CacheDataset(data(), transform(), progress=False), seed=5)
     first = one_pass(items, 0)
@@ -90,20 +83,6 @@ def test_as_a_handler_it_follows_the_epoch_of_an_engine_that_goes_on(workers):
     assert [epoch for epoch, _ in seen] == [2, 2, 3, 3]
     expected = torch.cat([one_pass(items, 0, epoch=epoch) for epoch in (2, 3)])
     assert torch.equal(torch.cat([images for _, images in seen]), expected)
-
-
-def test_without_it_the_images_depend_on_the_number_of_workers():
-    def images(workers):
-        loader = DataLoader(
-            Dataset(data(), transform().set_random_state(0)),
-            batch_size=5,
-            num_workers=workers,
-            generator=torch.Generator().manual_seed(0),
-        )
-        return torch.cat([batch["image"].as_tensor() for batch in loader])
-
-    assert torch.equal(images(2), images(2))
-    assert not torch.equal(images(1), images(2))
 
 
 def test_two_transforms_of_one_kind_draw_differently():

@@ -25,8 +25,8 @@ from monai_gmcl.handlers.checkpoints.plain_state import check_finite, plain, ran
 from monai_gmcl.handlers.checkpoints.schedules import check_length, merged_plan
 from monai_gmcl.handlers.checkpoints.settings import RunSettings
 from monai_gmcl.handlers.checkpoints.signals import EndingSignals
+from monai_gmcl.handlers.last_handlers import pass_on_exceptions, put_last
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.passed_on import pass_on_exceptions
 
 __all__ = ["CheckpointKeeper"]
 
@@ -148,11 +148,8 @@ class CheckpointKeeper:
             (Events.EPOCH_COMPLETED, self._end_epoch),
             (Events.COMPLETED, self._end),
         ):
-            if event == Events.EPOCH_STARTED and engine.last_event_name == event:
-                continue
-            if engine.has_event_handler(handler, event):
-                engine.remove_event_handler(handler, event)
-            engine.add_event_handler(event, handler)
+            if event != Events.EPOCH_STARTED or engine.last_event_name != event:
+                put_last(engine, event, handler)
 
     def _begin_epoch(self, engine: Engine) -> None:
         # Some have attached handlers at the start of the run only.

@@ -92,13 +92,7 @@ class GeometryOperation(Operation):
 
     @abstractmethod
     def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
-        """Add the operation to the warp.
-
-        Args:
-            warp: of B images.
-            draws: ``(B, latent_size)``.
-            strength: ``(B,)``.
-        """
+        """Add the operation to the warp of B images, by draws ``(B, latent_size)`` and strength ``(B,)``."""
 
 
 class OrientationOperation(Operation):
@@ -123,13 +117,7 @@ class OrientationOperation(Operation):
 
     @abstractmethod
     def apply(self, images: Tensor, draws: Tensor, acts: Tensor) -> Tensor:
-        """Change the images.
-
-        Args:
-            images: ``(B, C, *spatial)``.
-            draws: ``(B, 1)``.
-            acts: bool ``(B,)``, which images are changed.
-        """
+        """Change those images ``(B, C, *spatial)`` that ``acts`` ``(B,)`` names, by draws ``(B, 1)``."""
 
 
 class PixelOperation(Operation):
@@ -137,13 +125,7 @@ class PixelOperation(Operation):
 
     @abstractmethod
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
-        """Change the images.
-
-        Args:
-            images: ``(B, C, *spatial)``.
-            draws: ``(B, latent_size)``.
-            strength: ``(B,)``.
-        """
+        """Change images ``(B, C, *spatial)`` by draws ``(B, latent_size)`` and strength ``(B,)``."""
 
 
 def signed(draws: Tensor, strength: Tensor) -> Tensor:

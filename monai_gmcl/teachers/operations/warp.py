@@ -60,9 +60,7 @@ class Warp:
     def sample_labels(self, labels: Tensor, padding: int | None = None) -> Tensor:
         """Resample masks ``(B, K, *spatial)`` of any type: each point takes the value of the nearest one.
 
-        Args:
-            labels: the masks.
-            padding: value of points that come from outside of the mask. Default: reflected at the borders, as images.
+        Points that come from outside have the value ``padding``, by default that of the mask reflected at its borders.
         """
         values = labels.to(self.logarithm.dtype)
         grid = self._grid(values)

@@ -18,12 +18,12 @@ import torch
 from ignite.engine import Events
 from monai.data.dataloader import DataLoader
 from monai.engines import SupervisedTrainer
-from monai.handlers import CheckpointLoader, LrScheduleHandler
+from monai.handlers import CheckpointLoader
 from torch import nn
 
 from monai_gmcl import GMCLTrainer
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
-from monai_gmcl.handlers import CheckpointFolder, CheckpointKeeper, TeacherSaver, newest_checkpoint
+from monai_gmcl.handlers import CheckpointFolder, CheckpointKeeper, newest_checkpoint
 
 Make = Callable[..., GMCLTrainer]
 
@@ -63,34 +63,6 @@ def supervised(*handlers: Any, max_epochs: int = 2, **changes: Any) -> Supervise
             **changes,
         }
     )
-
-
-@pytest.mark.parametrize("iteration", [1, 3, 5])
-def test_a_run_that_is_told_to_end_goes_on_bit_for_bit(iteration: int, make_trainer: Make, tmp_path: Path) -> None:
-    def made(folder: Path, **options: Any) -> GMCLTrainer:
-        run = make_trainer([])
-        scheduler = torch.optim.lr_scheduler.StepLR(run.optimizer, 2, 0.5)
-        # The keeper first: it saves what handlers behind it do nevertheless.
-        CheckpointKeeper(folder, {"scheduler": scheduler}, **options).attach(run)
-        LrScheduleHandler(scheduler, print_lr=False, epoch_level=False).attach(run)
-        return run
-
-    whole = made(tmp_path / "whole")
-    whole.run()
-    cut = made(tmp_path / "cut")
-    stop(cut, iteration)
-    with pytest.raises(SystemExit) as ended:
-        cut.run()
-    assert ended.value.code == 143
-    assert last(tmp_path / "cut")["trainer"]["iteration"] == iteration
-    resumed = made(tmp_path / "cut", resume=True)
-    resumed.run()
-    assert resumed.state.iteration == 6
-    states = [last(tmp_path / name) for name in ("whole", "cut")]
-    for key in ("model", "teacher"):
-        assert same_weights(states[0][key], states[1][key])
-    assert states[0]["scheduler"] == states[1]["scheduler"]
-    assert states[0]["scheduler"]["last_epoch"] == 6
 
 
 def test_ctrl_c_saves_and_interrupts(make_trainer: Make, tmp_path: Path) -> None:
@@ -145,15 +117,6 @@ def test_a_second_signal_finds_the_handler_of_before(make_trainer: Make, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         run.run()
     assert not tmp_path.joinpath(CheckpointFolder.MANIFEST).exists()
-
-
-def test_errors_are_raised_after_other_handlers_have_seen_them(make_trainer: Make, tmp_path: Path) -> None:
-    run = make_trainer([CheckpointKeeper(tmp_path / "run"), TeacherSaver(tmp_path)])
-    run.add_event_handler(Events.ITERATION_STARTED(once=2), lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run.run()
-    assert (tmp_path / "teacher.safetensors").is_file()
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -234,29 +197,6 @@ def test_a_new_run_replaces_the_checkpoints_of_the_old_one_and_says_so(
     assert "holds checkpoints of an earlier run" in caplog.text
     assert iterations(tmp_path) == [3]
     assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_a_run_that_had_ended_may_go_on_for_more_epochs(make_trainer: Make, tmp_path: Path) -> None:
-    make_trainer([CheckpointKeeper(tmp_path)], max_epochs=1).run()
-    longer = make_trainer([CheckpointKeeper(tmp_path, resume=True)], max_epochs=3)
-    longer.run()
-    assert longer.state.iteration == 9 and iterations(tmp_path) == [6, 9]
-
-
-def test_an_older_checkpoint_is_used_with_a_warning_where_the_newest_is_damaged(
-    make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    make_trainer([CheckpointKeeper(tmp_path)]).run()
-    newest = newest_checkpoint(tmp_path)
-    whole = last(tmp_path)
-    newest.write_bytes(newest.read_bytes()[:-100])
-    resumed = make_trainer([CheckpointKeeper(tmp_path, resume=True)])
-    began: list[int] = []
-    resumed.add_event_handler(Events.ITERATION_STARTED(once=4), lambda: began.append(resumed.state.iteration))
-    resumed.run()
-    assert "checkpoint_00000006.pt is damaged" in caplog.text
-    assert began == [4] and iterations(tmp_path) == [3, 6]
-    assert same_weights(whole["model"], last(tmp_path)["model"])
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,10 @@ MOST_HOST_BYTES = 2**32
 """And of the CPU."""
 
 
+USUAL_SIZE, MOST_PATCHES, PATCH_BYTES = 16, 256, 2**28
+"""How many images of each class are kept: of masks, as many patches as take these bytes, within both bounds."""
+
+
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
@@ -135,10 +139,11 @@ class SourceBuffer:
     fewer of each class where they would take more than 4 GiB. Masks of class indices are kept as uint8 or int16.
 
     Args:
-        size: how many images to keep for each class.
+        size: how many images to keep for each class. Default: 16; of images with masks, which usually are patches that
+            never come again, up to 256, as many as take 256 MiB.
     """
 
-    def __init__(self, size: int = 16) -> None:
+    def __init__(self, size: int | None = None) -> None:
         self.size = size
         self._by_class: dict[int, deque[Kept]] = {}
         self._label_type: torch.dtype | None = None
@@ -159,11 +164,12 @@ class SourceBuffer:
                 ``class_ids(labels)``.
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
         """
+        size = self.size or self._usual_size(images, labels)
         latest: dict[int, deque[int]] = {}
         for place, of_image in enumerate([[one] for one in class_ids(labels)] if classes is None else classes):
             for class_id in of_image:
                 if class_id >= 0:
-                    latest.setdefault(class_id, deque(maxlen=self.size)).append(place)
+                    latest.setdefault(class_id, deque(maxlen=size)).append(place)
         if not latest:
             return
         self._label_type = labels.dtype
@@ -172,7 +178,7 @@ class SourceBuffer:
             labels = _compact(labels)
             in_bytes += labels[0].numel() * labels.element_size()
         in_bytes *= len(self._by_class.keys() | latest.keys())
-        keep = images.device if self.size * in_bytes <= MOST_BYTES else torch.device("cpu")
+        keep = images.device if size * in_bytes <= MOST_BYTES else torch.device("cpu")
         # Of a large batch, only what is kept is copied.
         places = list(dict.fromkeys(place for kept in latest.values() for place in kept))
         own_images, own_labels = (_taken(values, places) for values in (images, labels))
@@ -183,10 +189,16 @@ class SourceBuffer:
         }
         most = max(1, MOST_HOST_BYTES // in_bytes)
         for class_id, kept_places in latest.items():
-            kept = self._by_class.setdefault(class_id, deque(maxlen=self.size))
+            kept = self._by_class.setdefault(class_id, deque())
             kept.extend(entries[place] for place in kept_places)
-            while len(kept) > most:
+            while len(kept) > min(size, most):
                 kept.popleft()
+
+    @staticmethod
+    def _usual_size(images: Tensor, labels: Tensor) -> int:
+        if not are_masks(labels):
+            return USUAL_SIZE
+        return max(USUAL_SIZE, min(MOST_PATCHES, PATCH_BYTES // (images[0].numel() * images.element_size())))
 
     @property
     def classes(self) -> list[int]:
@@ -251,11 +263,11 @@ class SourceBuffer:
             # Before there were masks, each class had its own images.
             kept = state["drawers"].items()
             entries = {class_id: zip(*(of_one[name] for name in KEPT), strict=True) for class_id, of_one in kept}
-            self._by_class = {class_id: deque(of_one, maxlen=self.size) for class_id, of_one in entries.items()}
+            self._by_class = {class_id: deque(of_one) for class_id, of_one in entries.items()}
             return
         all_of_them = list(zip(*(state[name] for name in KEPT), strict=True))
         self._by_class = {
-            class_id: deque((all_of_them[i] for i in places), maxlen=self.size)
+            class_id: deque(all_of_them[i] for i in places)
             for class_id, places in state["drawers"].items()
         }
         self._label_type = None if state["label_type"] is None else getattr(torch, state["label_type"])

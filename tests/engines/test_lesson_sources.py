@@ -444,3 +444,13 @@ def test_soft_masks_stay_as_they_are() -> None:
 def test_no_more_are_kept_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lesson_sources, "MOST_HOST_BYTES", 2 * 3 * (4 * 4 + 4))
     assert of_masks().state_dict()["drawers"] == {0: [0, 1], 1: [2], 2: [0]}
+
+
+def test_of_images_with_masks_as_many_patches_are_kept_as_take_256_mib() -> None:
+    patches, volumes = SourceBuffer(), SourceBuffer()
+    for _ in range(3):
+        patches.add(torch.zeros(100, 1, 4, 4), torch.zeros(100, 1, 4, 4), [[0]] * 100)
+    assert len(patches.state_dict()["images"]) == 256
+    large = torch.zeros(1).expand(20, 1, 2048, 2560)
+    volumes.add(large, torch.zeros(1).expand(20, 1, 2048, 2560), [[0]] * 20)
+    assert len(volumes.state_dict()["images"]) == 16

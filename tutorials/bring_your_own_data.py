@@ -26,11 +26,11 @@
 # limitations under the License.
 # # Bring your own data
 #
-# This notebook prepares a folder of images for training. It shows which formats are read, how to find all problems before
-# training, how to split by patient, how to choose the teacher's operations, and what to do if classes are rare.
+# This notebook prepares a folder of images for training. It shows which formats are read, how to find all problems
+# before training, how to split by patient, how to choose the teacher's operations, and what to do if classes are rare.
 #
-# The example data set, the *phantom*, contains drawings of H&E-like epithelium in four grades and a few broken files. The
-# drawings show no tissue and no patient. Use your own folder instead.
+# The example data set, the *phantom*, contains drawings of H&E-like epithelium in four grades and a few broken files.
+# The drawings show no tissue and no patient. Use your own folder instead.
 
 # %% [markdown]
 # ## Setup environment
@@ -124,9 +124,9 @@ print({name: len(list((mine / name).iterdir())) for name in grades})
 # %% [markdown]
 # ## Check every file first
 #
-# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) checks every file and reports all problems in
-# one table. Each row has the file, the problem and a remedy. An error would stop the training or make its results wrong;
-# a warning would not.
+# `check_source` (on the command line: `python -m monai_gmcl validate DIR`) checks every file and reports all problems
+# in one table. Each row has the file, the problem and a remedy. An error would stop the training or make its results
+# wrong; a warning would not.
 
 
 # %%
@@ -160,8 +160,8 @@ look_at(mine)
 # %% [markdown]
 # ## Split by patient
 #
-# Images of one patient are similar. If training and validation share patients, the validation results are too optimistic.
-# A CSV table can have a column of the patient. Here, each patient has three images.
+# Images of one patient are similar. If training and validation share patients, the validation results are too
+# optimistic. A CSV table can have a column of the patient. Here, each patient has three images.
 
 # %%
 table = root_dir / "mine.csv"
@@ -221,13 +221,13 @@ for axis, name in zip(axes.flat, ["as it is", *names], strict=False):
 plt.show()
 
 # %% [markdown]
-# Is the label still correct for each image? For the phantom's grades, it is, unless the lower third of the image is cut
-# off. If the label depends on the patch's center, exclude shift, zoom and erasing: `exclude=("shift", "zoom", "erasing")`.
-# If X-rays have a side marker, exclude flips and large rotations. An excluded operation is never applied.
+# Is the label still correct for each image? For the phantom's grades, it is, unless the lower third of the image is
+# cut off. If the label depends on the patch's center, exclude shift, zoom and erasing: `exclude=("shift", "zoom",
+# "erasing")`. If X-rays have a side marker, exclude flips and large rotations. An excluded operation is never applied.
 #
-# The next figure shows three untrained teachers at several difficulties (strengths of the changes). During training, the
-# difficulty is set by competence: it depends on the student's accuracy. Set a fixed difficulty only if the label is
-# already wrong at a difficulty in the figure.
+# The next figure shows three untrained teachers at several difficulties (strengths of the changes). During training,
+# the difficulty is set by competence: it depends on the student's accuracy. Set a fixed difficulty only if the label
+# is already wrong at a difficulty in the figure.
 
 # %%
 teachers = {
@@ -254,10 +254,10 @@ plt.show()
 #
 # ## Rare classes
 #
-# In this example, half of the classes lose most of their training images. Real batches have the class frequencies of the
-# data. In lessons (the batches of synthetic images), classes are equally frequent by default (`ClassSampler("balanced")`).
-# With `"data"`, lessons have the class frequencies of the data. With `"errors"`, classes on which the student makes more
-# errors are more frequent.
+# In this example, half of the classes lose most of their training images. Real batches have the class frequencies of
+# the data. In lessons (the batches of synthetic images), classes are equally frequent by default
+# (`ClassSampler("balanced")`). With `"data"`, lessons have the class frequencies of the data. With `"errors"`, classes
+# on which the student makes more errors are more frequent.
 
 # %%
 data = open_data(mine, seed=seed)
@@ -330,8 +330,8 @@ plt.show()
 # ## A pretrained student
 #
 # With few labels, the student often starts from pretrained weights. This example uses EfficientNet-Lite0 with ImageNet
-# weights, from two small packages. Three changes are usual, and `GMCLTrainer` needs no additional settings for them: a part
-# of the body is frozen, the rest has a lower learning rate than the new head, and batch normalization keeps its
+# weights, from two small packages. Three changes are usual, and `GMCLTrainer` needs no additional settings for them: a
+# part of the body is frozen, the rest has a lower learning rate than the new head, and batch normalization keeps its
 # statistics. Trainers call `train()` in every iteration, so that the student overrides `train()` to keep batch
 # normalization in eval mode.
 
@@ -433,8 +433,8 @@ plt.show()
 # %% [markdown]
 # ## Train on your data
 #
-# Use the trainer of the notebook `gmcl_quickstart`, or the bundle. The bundle checks the data, validates the student, and
-# writes checkpoints:
+# Use the trainer of the notebook `gmcl_quickstart`, or the bundle. The bundle checks the data, validates the student,
+# and writes checkpoints:
 #
 # ```sh
 # python -m monai.bundle run --bundle_root bundles/gmcl_classification \

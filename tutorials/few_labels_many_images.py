@@ -26,11 +26,12 @@
 # limitations under the License.
 # # Few labels, many images
 #
-# In this notebook, the student has sixteen labeled images of each class and a *pool* of unlabeled images. Some images of
-# the pool are out-of-distribution. The teacher makes lessons (batches of synthetic images) from labeled and unlabeled
-# images. A running average of the student predicts pseudo-labels for the pool (*proposed labels*). The weight of an image
-# in a lesson depends on how much a step on this image lowers the student's loss on labeled images (the *look-ahead*). The
-# notebook compares this method with simpler methods, and shows the images with the highest and the lowest weights.
+# In this notebook, the student has sixteen labeled images of each class and a *pool* of unlabeled images. Some images
+# of the pool are out-of-distribution. The teacher makes lessons (batches of synthetic images) from labeled and
+# unlabeled images. A running average of the student predicts pseudo-labels for the pool (*proposed labels*). The
+# weight of an image in a lesson depends on how much a step on this image lowers the student's loss on labeled images
+# (the *look-ahead*). The notebook compares this method with simpler methods, and shows the images with the highest and
+# the lowest weights.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. The out-of-distribution images of the
 # pool are gray bands. The images show no tissue and no patient. Because they are drawn, the true class of each image of
@@ -133,11 +134,11 @@ plt.show()
 #
 # - labeled images alone;
 # - the pool, with equal weights (printed as *all alike*);
-# - the pool, with weights by the look-ahead: the default with unlabeled images. It needs one additional forward pass of the
-#   student;
+# - the pool, with weights by the look-ahead: the default with unlabeled images. It needs one additional forward pass
+#   of the student;
 # - the same with the gradient of the newest real batch only, without a running average: `LookAheadWeighting(memory=0)`;
-# - the same with the student's last layer (the head) only, `LookAheadWeighting(HeadHypergradient())`, without an additional
-#   pass;
+# - the same with the student's last layer (the head) only, `LookAheadWeighting(HeadHypergradient())`, without an
+#   additional pass;
 # - the default weights with true labels instead of proposed labels. Out-of-distribution images get a random label.
 #
 # A lesson from the pool has the batch size of the data loader.
@@ -221,12 +222,13 @@ for name, trainer in trainers.items():
     print(f"{name:36} accuracy {measures['accuracy']:.3f}, AUC {measures['auc']:.3f}")
 
 # %% [markdown]
-# In the saved run, the pool lowers the AUC if all weights are equal: a fifth of the pool is no epithelium, and about a third
-# of the proposed labels are wrong. With weights by the look-ahead, the AUC is higher than with labeled images alone. The
-# gain depends on how the weights are computed. The student soon memorizes the 64 labeled images, which probably makes the
-# running average of their gradients less useful. On this phantom, the newest gradient alone and the last layer alone are
-# better than the default (the last layer by .03 in each of four seeds). On real patches (PCam, 100 and 500 labels), the
-# default was better (`studies/proof/README.md`). Compare these weights on your own data with several seeds.
+# In the saved run, the pool lowers the AUC if all weights are equal: a fifth of the pool is no epithelium, and about a
+# third of the proposed labels are wrong. With weights by the look-ahead, the AUC is higher than with labeled images
+# alone. The gain depends on how the weights are computed. The student soon memorizes the 64 labeled images, which
+# probably makes the running average of their gradients less useful. On this phantom, the newest gradient alone and the
+# last layer alone are better than the default (the last layer by .03 in each of four seeds). On real patches (PCam,
+# 100 and 500 labels), the default was better (`studies/proof/README.md`). Compare these weights on your own data with
+# several seeds.
 #
 # ## Which images have large weights?
 #
@@ -274,15 +276,15 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# In the saved run, the weight of out-of-distribution images is about a quarter of the weight of the other images. Images with
-# a wrong label have smaller weights at first, when most proposed labels are wrong. Later, when few proposed labels are wrong,
-# these images have larger weights. A weight is an estimate of the effect of an image on the loss. It does not show whether
-# the label is correct.
+# In the saved run, the weight of out-of-distribution images is about a quarter of the weight of the other images.
+# Images with a wrong label have smaller weights at first, when most proposed labels are wrong. Later, when few
+# proposed labels are wrong, these images have larger weights. A weight is an estimate of the effect of an image on the
+# loss. It does not show whether the label is correct.
 #
 # ## Images with the highest and the lowest weights
 #
-# `LessonWeightsLog` draws these images for each class of the proposed label, with their sources. The figure shows the last
-# epoch.
+# `LessonWeightsLog` draws these images for each class of the proposed label, with their sources. The figure shows the
+# last epoch.
 
 # %%
 display(Image(str(output_dir / "weights" / f"epoch_{max_epochs:04d}.png"), width=800))
@@ -290,11 +292,12 @@ display(Image(str(output_dir / "weights" / f"epoch_{max_epochs:04d}.png"), width
 # %% [markdown]
 # ## Next steps
 #
-# - `ConfidenceWeighting` weights images by the confidence of their label. `Curriculum(unlabeled_weight=LinearRamp(0, 1))`
-#   increases the weight of unlabeled images from 0 to 1 during the run.
+# - `ConfidenceWeighting` weights images by the confidence of their label. `Curriculum(unlabeled_weight=LinearRamp(0,
+#   1))` increases the weight of unlabeled images from 0 to 1 during the run.
 # - `label_proposal` can be any function, such as `true_labels` above, or a student that was trained before:
-#   `PseudoLabeler(network=first)`. Because this student is not trained on its own labels, unlabeled images can have a large
-#   weight: `Curriculum(real_weight=0.1, unlabeled_weight=3, unlabeled_difficulty=0.3)`, with `UniformWeighting()`.
+#   `PseudoLabeler(network=first)`. Because this student is not trained on its own labels, unlabeled images can have a
+#   large weight: `Curriculum(real_weight=0.1, unlabeled_weight=3, unlabeled_difficulty=0.3)`, with
+#   `UniformWeighting()`.
 # - The bundle has the option `--unlabeled_dir /data/unlabeled`.
 
 # %% [markdown]

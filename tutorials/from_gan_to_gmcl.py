@@ -26,11 +26,11 @@
 # limitations under the License.
 # # From a GAN to GMCL
 #
-# MONAI's tutorial `mednist_GAN_workflow` trains a generator and a discriminator against each other with `GanTrainer`. The
-# generated images can augment a small labeled data set in two stages: train the GAN and select images, then train the
-# classifier on real and generated images. This notebook first uses this method. Then it uses GMCL, which has one stage and
-# no discriminator. The discriminator rewards realistic images; GMCL rewards images that lower the classifier's loss on the
-# next real batch. The notebook compares time, AUC and images of both methods.
+# MONAI's tutorial `mednist_GAN_workflow` trains a generator and a discriminator against each other with `GanTrainer`.
+# The generated images can augment a small labeled data set in two stages: train the GAN and select images, then train
+# the classifier on real and generated images. This notebook first uses this method. Then it uses GMCL, which has one
+# stage and no discriminator. The discriminator rewards realistic images; GMCL rewards images that lower the
+# classifier's loss on the next real batch. The notebook compares time, AUC and images of both methods.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient. In
 # this notebook, the drawings are called *real images*, in contrast to the images of the GAN and of the teacher.
@@ -120,9 +120,9 @@ print(f"{len(real)} labeled images of {data.num_classes} classes, {len(test)} to
 # %% [markdown]
 # ## The classifier
 #
-# All methods train the same classifier (the *student*) from the same initial weights on the same number of images. The run
-# on real images alone has twice as many epochs. The run with generated images has twice as many images per epoch. GMCL makes
-# one *lesson*, a batch of synthetic images, for each real batch.
+# All methods train the same classifier (the *student*) from the same initial weights on the same number of images. The
+# run on real images alone has twice as many epochs. The run with generated images has twice as many images per epoch.
+# GMCL makes one *lesson*, a batch of synthetic images, for each real batch.
 
 
 # %%
@@ -173,11 +173,11 @@ print({name: round(value, 3) for name, value in rows["real images alone"].items(
 # %% [markdown]
 # ## Stage one: the GAN
 #
-# The GAN uses MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are conditioned on the class. The input of
-# the generator is the latents and a one-hot vector of the class. The discriminator has one additional input channel per
-# class, which is 1 for the image's class and 0 otherwise. Every input of the discriminator gets a random change of
-# brightness and a random shift, so that the discriminator does not memorize the few images. The final generator has an
-# exponential moving average of the weights.
+# The GAN uses MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are conditioned on the class. The
+# input of the generator is the latents and a one-hot vector of the class. The discriminator has one additional input
+# channel per class, which is 1 for the image's class and 0 otherwise. Every input of the discriminator gets a random
+# change of brightness and a random shift, so that the discriminator does not memorize the few images. The final
+# generator has an exponential moving average of the weights.
 
 
 # %%
@@ -324,8 +324,8 @@ show(by_class(drawn[picked], wanted[picked]), "what was selected")
 # %% [markdown]
 # ## GMCL instead of the GAN
 #
-# GMCL needs one training run. The teacher replaces the generator. The student's loss on the next real batch replaces the
-# discriminator.
+# GMCL needs one training run. The teacher replaces the generator. The student's loss on the next real batch replaces
+# the discriminator.
 
 # %%
 start = time.perf_counter()
@@ -358,14 +358,14 @@ for name, images in sets.items():
     print(f"  {name:18}{diversity(images):.3f}")
 
 # %% [markdown]
-# The time of the two stages includes the training of the first classifier, which selects images. This comparison has one
-# seed, drawings, and a small GAN. It shows how both methods work, but does not rank them. For a ranking with several seeds,
-# equal compute and a better GAN, see `studies/proof` in the repository. The control for a trained teacher, a frozen teacher
-# (a teacher that is not trained), is in `gmcl_quickstart`.
+# The time of the two stages includes the training of the first classifier, which selects images. This comparison has
+# one seed, drawings, and a small GAN. It shows how both methods work, but does not rank them. For a ranking with
+# several seeds, equal compute and a better GAN, see `studies/proof` in the repository. The control for a trained
+# teacher, a frozen teacher (a teacher that is not trained), is in `gmcl_quickstart`.
 #
-# A GAN generates new images. Some of them do not show the class of their label. A `PolicyTeacher` changes real images. Their
-# labels stay correct if the operations keep them. The operations cannot add new image content. `LatentTeacher` corresponds
-# to a generator: it makes images from labels and latents alone.
+# A GAN generates new images. Some of them do not show the class of their label. A `PolicyTeacher` changes real images.
+# Their labels stay correct if the operations keep them. The operations cannot add new image content. `LatentTeacher`
+# corresponds to a generator: it makes images from labels and latents alone.
 
 # %% [markdown]
 # ## Cleanup data directory

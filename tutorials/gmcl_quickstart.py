@@ -27,10 +27,10 @@
 #
 # # From SupervisedTrainer to GMCLTrainer
 #
-# This notebook starts from a MONAI workflow that trains a classifier on few labeled images, and adds a *teacher*: a small
-# second network that turns real images into labeled synthetic images. One batch of synthetic images is a *lesson*. The
-# classifier, the *student*, is trained on real images and lessons together. The teacher is updated by backpropagating the
-# student's loss on the next real batch. The rest of the workflow does not change.
+# This notebook starts from a MONAI workflow that trains a classifier on few labeled images, and adds a *teacher*: a
+# small second network that turns real images into labeled synthetic images. One batch of synthetic images is a
+# *lesson*. The classifier, the *student*, is trained on real images and lessons together. The teacher is updated by
+# backpropagating the student's loss on the next real batch. The rest of the workflow does not change.
 #
 # The notebook shows the change in code, validation curves with and without a teacher, synthetic images during training,
 # the meaning of the logged values, and how to save the teacher.
@@ -108,8 +108,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## The data
 #
-# The four grades are normal and CIN1 to CIN3. In CIN1, dysplastic nuclei (large, dark, crowded) fill the lower third of the
-# epithelium, in CIN2 two thirds, in CIN3 all of it. Stain, size and focus vary between images.
+# The four grades are normal and CIN1 to CIN3. In CIN1, dysplastic nuclei (large, dark, crowded) fill the lower third
+# of the epithelium, in CIN2 two thirds, in CIN3 all of it. Stain, size and focus vary between images.
 
 # %%
 phantom = make_phantom(root_dir / f"phantom_{images_per_class['train']}", images_per_class)
@@ -131,8 +131,8 @@ plt.show()
 # ## The workflow without a teacher
 #
 # The workflow uses a small residual network, weak random transforms, AdamW with a one-cycle schedule, and the AUC on
-# validation images after each epoch. The function below returns the trainer's arguments. The cells that follow show only
-# the differences between the runs.
+# validation images after each epoch. The function below returns the trainer's arguments. The cells that follow show
+# only the differences between the runs.
 
 # %%
 weak = [
@@ -202,8 +202,9 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 # +)
 # ```
 #
-# `PolicyTeacher` changes images by named operations (rotation, zoom, contrast, blur, ...). The amount of each operation is
-# drawn from a learned range. The four handlers are optional. They log values and images, which takes additional time.
+# `PolicyTeacher` changes images by named operations (rotation, zoom, contrast, blur, ...). The amount of each
+# operation is drawn from a learned range. The four handlers are optional. They log values and images, which takes
+# additional time.
 
 # %%
 output_dir = root_dir / "gmcl_quickstart"
@@ -232,8 +233,8 @@ print(f"validation AUC after {max_epochs} epochs: {evaluator.state.metrics['val_
 #
 # A student with a teacher is trained on one lesson for each real batch, that is, on twice as many images. Two controls
 # follow. The first is the workflow without a teacher and with twice as many epochs. The second is a *frozen teacher*
-# (`teacher_optimizer=None`): it applies the same operations with the same rule for the difficulty, but is not trained. An
-# effect of the teacher's training is shown only if GMCL is better than both controls.
+# (`teacher_optimizer=None`): it applies the same operations with the same rule for the difficulty, but is not trained.
+# An effect of the teacher's training is shown only if GMCL is better than both controls.
 
 # %%
 arguments, evaluator = workflow(epochs=2 * max_epochs)
@@ -286,22 +287,23 @@ for name, (trainer, _) in runs.items():
     print(f"{name:36}{seconds:8.0f}{every['auc']:7.3f}{every['accuracy']:10.3f}   {by_grade}")
 
 # %% [markdown]
-# In the saved run, the accuracy with lessons is higher by more than .08 than without a teacher. Twice as many epochs without
-# a teacher do not close this gap. The gain comes from the lessons, not from the teacher's training: on the phantom, a frozen
-# teacher is as good as a trained teacher. The standard error of the accuracy on 400 images is .02, so that the difference
-# between the last two rows is not significant. If an operation breaks the labels (makes them wrong), a trained teacher is
-# better: see the results page and the how-to *Which changes keep the label?*
+# In the saved run, the accuracy with lessons is higher by more than .08 than without a teacher. Twice as many epochs
+# without a teacher do not close this gap. The gain comes from the lessons, not from the teacher's training: on the
+# phantom, a frozen teacher is as good as a trained teacher. The standard error of the accuracy on 400 images is .02,
+# so that the difference between the last two rows is not significant. If an operation breaks the labels (makes them
+# wrong), a trained teacher is better: see the results page and the how-to *Which changes keep the label?*
 #
-# The phantom favors augmentation. The transforms of the workflow without a teacher are weak on purpose, and no setting was
-# tuned. Stronger transforms would reduce the gap. The times were measured on a busy machine; the times of `GMCLTrainer`
-# include logs and figures. The results page has measurements on real patches. There, the differences are smaller.
+# The phantom favors augmentation. The transforms of the workflow without a teacher are weak on purpose, and no setting
+# was tuned. Stronger transforms would reduce the gap. The times were measured on a busy machine; the times of
+# `GMCLTrainer` include logs and figures. The results page has measurements on real patches. There, the differences are
+# smaller.
 
 # %% [markdown]
 # ## Synthetic images during training
 #
-# The three figures show synthetic images at three epochs. Source images and random numbers are the same in all figures, so
-# that only the teacher and the difficulty differ. In the saved run, the difficulty falls from 1.5 to 1. White patches and
-# color casts become weaker (see the rows of CIN2 and CIN3). Flips and rotations remain.
+# The three figures show synthetic images at three epochs. Source images and random numbers are the same in all
+# figures, so that only the teacher and the difficulty differ. In the saved run, the difficulty falls from 1.5 to 1.
+# White patches and color casts become weaker (see the rows of CIN2 and CIN3). Flips and rotations remain.
 
 # %%
 for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), max_epochs}):
@@ -310,13 +312,13 @@ for epoch in sorted({picture_interval, min(2 * picture_interval, max_epochs), ma
 # %% [markdown]
 # ## How to read difficulty and diversity
 #
-# A teacher is a `torch.nn.Module`. Its inputs are images, labels, *latents* (the random numbers) and a *difficulty* (the
-# strength of the changes). At difficulty 0, images do not change. At difficulty 1, the operations of an untrained teacher
-# have their usual strength. In the figure, the trained teacher changes one image. The difficulty differs between columns,
-# the latents differ between rows.
+# A teacher is a `torch.nn.Module`. Its inputs are images, labels, *latents* (the random numbers) and a *difficulty*
+# (the strength of the changes). At difficulty 0, images do not change. At difficulty 1, the operations of an untrained
+# teacher have their usual strength. In the figure, the trained teacher changes one image. The difficulty differs
+# between columns, the latents differ between rows.
 #
-# *Diversity* measures the differences between rows: the root mean square difference of two synthetic images, averaged over
-# all pairs. If the diversity falls towards 0, the teacher has collapsed to a single change.
+# *Diversity* measures the differences between rows: the root mean square difference of two synthetic images, averaged
+# over all pairs. If the diversity falls towards 0, the teacher has collapsed to a single change.
 
 # %%
 difficulties, draws = (0.0, 0.5, 1.0, 2.0, 4.0), 3
@@ -338,19 +340,19 @@ plt.show()
 # %% [markdown]
 # ## How to read the curves
 #
-# - **Loss** and **Accuracy in training**: lessons should be a little harder than real images. `synthetic loss` should then be
-#   higher than `loss`, and `lesson accuracy` lower than `real accuracy`. If the curves are equal, lessons are too easy. If
-#   the lesson accuracy is at chance, lessons are not recognizable.
-# - **difficulty** is set by competence: it rises while the accuracy on lessons is less than .1 below the accuracy on real
-#   images, and falls otherwise. For a fixed value, use `curriculum=Curriculum(difficulty=1.0)`.
-# - **real weight** and **lesson weight** are the factors of the two gradients in the student's step. By default, both are
-#   constant. They can be functions of progress, such as `LinearRamp(0, 1)`.
-# - **hardness** is the weight of a second term in the teacher's loss, 0 by default. This term rewards images on which the
-#   student has a high loss. Large values make lessons too hard.
+# - **Loss** and **Accuracy in training**: lessons should be a little harder than real images. `synthetic loss` should
+#   then be higher than `loss`, and `lesson accuracy` lower than `real accuracy`. If the curves are equal, lessons are
+#   too easy. If the lesson accuracy is at chance, lessons are not recognizable.
+# - **difficulty** is set by competence: it rises while the accuracy on lessons is less than .1 below the accuracy on
+#   real images, and falls otherwise. For a fixed value, use `curriculum=Curriculum(difficulty=1.0)`.
+# - **real weight** and **lesson weight** are the factors of the two gradients in the student's step. By default, both
+#   are constant. They can be functions of progress, such as `LinearRamp(0, 1)`.
+# - **hardness** is the weight of a second term in the teacher's loss, 0 by default. This term rewards images on which
+#   the student has a high loss. Large values make lessons too hard.
 # - **Norm of the teacher's gradient** is 0 for a teacher that is not trained.
-# - **Diversity of lessons** is computed on the last images of an epoch and is therefore noisy. `diversity_kept`, in the table
-#   below, is the ratio of the diversities of the trained and the untrained teacher on the same sources and latents. At 1, no
-#   diversity is lost. Below .5, the teacher has collapsed.
+# - **Diversity of lessons** is computed on the last images of an epoch and is therefore noisy. `diversity_kept`, in
+#   the table below, is the ratio of the diversities of the trained and the untrained teacher on the same sources and
+#   latents. At 1, no diversity is lost. Below .5, the teacher has collapsed.
 
 # %%
 display(Image(str(output_dir / "curves.png"), width=900))
@@ -365,10 +367,10 @@ for row in rows[picture_interval - 1 :: picture_interval]:
 # %% [markdown]
 # ## How to read a lesson
 #
-# `trainer.state.lesson` is the last lesson, with the source images, the synthetic images, the student's loss on each image
-# and the *weight* of each image in the student's step. Weights are 1 by default. With unlabeled images, `LookAheadWeighting`
-# computes the weights: an image has a large weight if a step on it lowers the student's loss on real images, and the weight
-# 0 if the step raises this loss.
+# `trainer.state.lesson` is the last lesson, with the source images, the synthetic images, the student's loss on each
+# image and the *weight* of each image in the student's step. Weights are 1 by default. With unlabeled images,
+# `LookAheadWeighting` computes the weights: an image has a large weight if a step on it lowers the student's loss on
+# real images, and the weight 0 if the step raises this loss.
 
 # %%
 lesson = gmcl.state.lesson
@@ -388,9 +390,9 @@ plt.show()
 # %% [markdown]
 # ## What the teacher has learned
 #
-# The table shows the policy at the last difficulty. `share` is the learned strength of an operation relative to the usual
-# strength; for a flip, it is the odds. An operation with a share below 1/2 is *turned down*. Without evidence, a share stays
-# at 1. The 260 steps of this run give little evidence; a longer run gives more.
+# The table shows the policy at the last difficulty. `share` is the learned strength of an operation relative to the
+# usual strength; for a flip, it is the odds. An operation with a share below 1/2 is *turned down*. Without evidence, a
+# share stays at 1. The 260 steps of this run give little evidence; a longer run gives more.
 
 # %%
 print(teacher.policy_table(difficulty=rows[-1]["difficulty"]))
@@ -398,8 +400,8 @@ print(teacher.policy_table(difficulty=rows[-1]["difficulty"]))
 # %% [markdown]
 # ## Save the teacher
 #
-# `TeacherSaver` has written the teacher to one file. Loading the file runs no code, and a damaged file raises an error. With
-# the same latents, the loaded teacher makes the same images, bit for bit.
+# `TeacherSaver` has written the teacher to one file. Loading the file runs no code, and a damaged file raises an
+# error. With the same latents, the loaded teacher makes the same images, bit for bit.
 
 # %%
 kept = load_teacher(output_dir / "teacher.safetensors").to(device)
@@ -412,8 +414,9 @@ print(f"{type(kept).__name__} with {learned} learned numbers; makes the same ima
 # %% [markdown]
 # ## Next steps
 #
-# - To use your own images, read them with `open_data("/path")`: class folders, CSV tables and MONAI datalists with PNG,
-#   JPEG, TIFF or NIfTI files. The [bundle](../bundles/gmcl_classification/docs/README.md) trains on them with one command.
+# - To use your own images, read them with `open_data("/path")`: class folders, CSV tables and MONAI datalists with
+#   PNG, JPEG, TIFF or NIfTI files. The [bundle](../bundles/gmcl_classification/docs/README.md) trains on them with one
+#   command.
 # - To test whether GMCL helps on your images, use `python -m monai_gmcl compare`. It trains with standard transforms, a
 #   frozen teacher and GMCL at equal compute over several seeds.
 # - To use another teacher, see `ImageTeacher`, `StainTeacher` and `LatentTeacher`, or write your own module.

@@ -26,11 +26,13 @@
 # limitations under the License.
 # # Segmentation
 #
-# This notebook trains a 2-D segmentation network with the same methods as MONAI's spleen tutorial: U-Net, patches, Dice and
-# sliding windows. The first run uses `SupervisedTrainer`. The second uses `GMCLTrainer`, which needs two additional
-# arguments: a *teacher* and its optimizer. The teacher makes synthetic images and masks from real images and masks.
+# This notebook trains a 2-D segmentation network with the same methods as MONAI's spleen tutorial: U-Net, patches,
+# Dice and sliding windows. The first run uses `SupervisedTrainer`. The second uses `GMCLTrainer`, which needs two
+# additional arguments: a *teacher* and its optimizer. The teacher makes synthetic images and masks from real images
+# and masks.
 #
-# The data are the *phantom with masks*: drawings of epithelium with masks of the nuclei. They show no tissue and no patient.
+# The data are the *phantom with masks*: drawings of epithelium with masks of the nuclei. They show no tissue and no
+# patient.
 
 # %% [markdown]
 # ## Setup environment
@@ -99,8 +101,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # ## Images and masks
 #
 # `open_segmentation_data` reads folders of images and masks, `imagesTr` and `labelsTr` of the Medical Segmentation
-# Decathlon and of nnU-Net, CSV tables and MONAI datalists. It checks every file. `image_transforms` scales images to [0, 1]
-# and, with `mask_key`, converts masks to class indices.
+# Decathlon and of nnU-Net, CSV tables and MONAI datalists. It checks every file. `image_transforms` scales images to
+# [0, 1] and, with `mask_key`, converts masks to class indices.
 
 # %%
 phantom = make_mask_phantom(root_dir / f"masks_{images['train']}", images)
@@ -190,14 +192,15 @@ lines = [f"| {name} | {dice:.3f} | {seconds:.0f} |" for name, (dice, seconds) in
 display(Markdown("\n".join(["| trainer | test Dice | seconds |", "| --- | --- | --- |", *lines])))
 
 # %% [markdown]
-# A step with a lesson (a batch of synthetic patches) passes twice as many patches through the student and takes more time.
-# With three training images, the Dice depends on the seed. One run of each is an example, not a comparison.
+# A step with a lesson (a batch of synthetic patches) passes twice as many patches through the student and takes more
+# time. With three training images, the Dice depends on the seed. One run of each is an example, not a comparison.
 
 # %% [markdown]
 # ## Synthetic images and masks
 #
-# The figure shows one patch that the teacher changes with different latents (random numbers), at the last difficulty of the
-# training. The contours show the masks. `change_labels` applies the geometric operations of the image to the mask.
+# The figure shows one patch that the teacher changes with different latents (random numbers), at the last difficulty
+# of the training. The contours show the masks. `change_labels` applies the geometric operations of the image to the
+# mask.
 
 # %%
 difficulty = trainer.state.curriculum["difficulty"]
@@ -218,9 +221,9 @@ plt.show()
 # %% [markdown]
 # ## Train on your own images
 #
-# `python -m monai_gmcl init mine gmcl_segmentation` copies the segmentation bundle to the folder `mine`. The bundle trains
-# with validation, evaluates each class and writes masks to files. To train, run
-# `python -m monai.bundle run --bundle_root mine --config_file mine/configs/train.yaml --dataset_dir /data/mine`.
+# `python -m monai_gmcl init mine gmcl_segmentation` copies the segmentation bundle to the folder `mine`. The bundle
+# trains with validation, evaluates each class and writes masks to files. To train, run `python -m monai.bundle run
+# --bundle_root mine --config_file mine/configs/train.yaml --dataset_dir /data/mine`.
 
 # %% [markdown]
 # ## Cleanup data directory

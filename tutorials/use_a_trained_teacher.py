@@ -26,9 +26,10 @@
 # limitations under the License.
 # # Use a trained teacher
 #
-# A trained *teacher*, the network that makes synthetic images, is stored in one small file. This notebook trains a teacher
-# on few images. Then it uses the teacher without `GMCLTrainer`: as a random transform in another MONAI pipeline, on whole
-# batches on the device, as a data set, as a folder of labeled images with a data card, and as MONAI's own transforms.
+# A trained *teacher*, the network that makes synthetic images, is stored in one small file. This notebook trains a
+# teacher on few images. Then it uses the teacher without `GMCLTrainer`: as a random transform in another MONAI
+# pipeline, on whole batches on the device, as a data set, as a folder of labeled images with a data card, and as
+# MONAI's own transforms.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
 
@@ -128,8 +129,8 @@ def measure(student):
 # %% [markdown]
 # ## Train and save a teacher
 #
-# In your own workflow, the handler `TeacherSaver` writes the file. The entry `training` in the file describes the training
-# run. The package uses only its `difficulty`, as the default strength of changes.
+# In your own workflow, the handler `TeacherSaver` writes the file. The entry `training` in the file describes the
+# training run. The package uses only its `difficulty`, as the default strength of changes.
 
 # %%
 student, optimizer = new_student()
@@ -176,8 +177,8 @@ except ValueError as error:
 # %% [markdown]
 # ## In another pipeline, image by image
 #
-# `RandTeacherAugmentd` works together with MONAI's own transforms. With `SeededItems`, random transforms depend only on the
-# seed, the epoch and the index of the image. The images do not depend on the number of workers.
+# `RandTeacherAugmentd` works together with MONAI's own transforms. With `SeededItems`, random transforms depend only
+# on the seed, the epoch and the index of the image. The images do not depend on the number of workers.
 
 # %%
 pipeline = Compose(
@@ -206,9 +207,9 @@ plt.show()
 # ## New students
 #
 # MONAI's `SupervisedTrainer` trains four students with the same initial weights and the same number of steps: on real
-# images; with the transform; with `TeacherBatchAugment`, which changes half of every batch on the device; and on real and
-# synthetic images together. `SyntheticDataset` makes an image when it is accessed, and always makes the same image for an
-# index. The joined data set is twice as large, so that the student is trained for half the epochs.
+# images; with the transform; with `TeacherBatchAugment`, which changes half of every batch on the device; and on real
+# and synthetic images together. `SyntheticDataset` makes an image when it is accessed, and always makes the same image
+# for an index. The joined data set is twice as large, so that the student is trained for half the epochs.
 
 
 # %%
@@ -240,14 +241,14 @@ for name, auc in aucs.items():
     print(f"{name:40} test AUC {auc:.3f}")
 
 # %% [markdown]
-# These are single runs on drawings. They show the code, not the benefit of a trained teacher. The difficulty is the last
-# difficulty of the teacher's training. Another student may need another difficulty.
+# These are single runs on drawings. They show the code, not the benefit of a trained teacher. The difficulty is the
+# last difficulty of the teacher's training. Another student may need another difficulty.
 #
 # ## As a folder of images
 #
-# For software that reads image files, use `python -m monai_gmcl synthesize`. The data card reports the diversity of the data
-# set, label leaks (the changes of the teacher reveal the label), and distances to real images. Changed real images are
-# **not anonymous**.
+# For software that reads image files, use `python -m monai_gmcl synthesize`. The data card reports the diversity of
+# the data set, label leaks (the changes of the teacher reveal the label), and distances to real images. Changed real
+# images are **not anonymous**.
 
 # %%
 folder = root_dir / "synthetic"
@@ -270,15 +271,16 @@ display(
 # %% [markdown]
 # ## As MONAI's own transforms
 #
-# The policy of a `PolicyTeacher` is a table with the range of each operation. This is the policy at the last difficulty:
+# The policy of a `PolicyTeacher` is a table with the range of each operation. This is the policy at the last
+# difficulty:
 
 # %%
 print(loaded.policy_table(difficulty=difficulty))
 
 # %% [markdown]
 # `to_monai` exports the policy to MONAI's own transforms, so that you can use it without this package. The exported
-# transforms are similar to the teacher, not equal. Operations without a counterpart in MONAI are left out; `left_out` lists
-# them.
+# transforms are similar to the teacher, not equal. Operations without a counterpart in MONAI are left out; `left_out`
+# lists them.
 
 # %%
 logging.getLogger("monai_gmcl").setLevel(logging.ERROR)  # the warning names what is printed here

@@ -26,12 +26,12 @@
 # limitations under the License.
 # # Volumes
 #
-# This notebook shows the complete workflow for 3-D NIfTI volumes with different geometries. It trains a 3-D *student* with
-# `SupervisedTrainer` and with `GMCLTrainer`, shows the volumes that the *teacher* makes, and writes synthetic volumes
-# (`.nii.gz`) with the geometry of their sources.
+# This notebook shows the complete workflow for 3-D NIfTI volumes with different geometries. It trains a 3-D *student*
+# with `SupervisedTrainer` and with `GMCLTrainer`, shows the volumes that the *teacher* makes, and writes synthetic
+# volumes (`.nii.gz`) with the geometry of their sources.
 #
-# The data are the *volume phantom*: drawn volumes that show no patient. Each volume has one bright lesion in gray tissue
-# with vessels and noise. The class is the lesion's shape: a ball, a shell, a cross or a pair.
+# The data are the *volume phantom*: drawn volumes that show no patient. Each volume has one bright lesion in gray
+# tissue with vessels and noise. The class is the lesion's shape: a ball, a shell, a cross or a pair.
 
 # %% [markdown]
 # ## Setup environment
@@ -112,9 +112,9 @@ for item in data.training[::12]:
     print(f"label {item['label']}: {volume.shape} voxels of {zooms} mm, axes {axes}")
 
 # %% [markdown]
-# `image_transforms` reorients the volumes to RAS and scales intensities to [0, 1]. `spacing` resamples to a voxel size in
-# millimeters, `crop` crops the center, and `size` resizes the result. Here, each volume is resized to 16 voxels per side,
-# which is small enough for a notebook on a CPU.
+# `image_transforms` reorients the volumes to RAS and scales intensities to [0, 1]. `spacing` resamples to a voxel size
+# in millimeters, `crop` crops the center, and `size` resizes the result. Here, each volume is resized to 16 voxels per
+# side, which is small enough for a notebook on a CPU.
 
 # %%
 load_volume = image_transforms(data.spatial_dims, data.channels, spacing=3.0, size=size)
@@ -137,8 +137,8 @@ plt.show()
 # %% [markdown]
 # ## Two training runs
 #
-# Both runs use the same student, data loader, transforms (flips and quarter turns) and number of steps. The second run adds
-# a teacher and its optimizer. The teacher needs only one setting for volumes: `spatial_dims=3`.
+# Both runs use the same student, data loader, transforms (flips and quarter turns) and number of steps. The second run
+# adds a teacher and its optimizer. The teacher needs only one setting for volumes: `spatial_dims=3`.
 
 # %%
 turn = Compose(
@@ -223,16 +223,16 @@ lines = [f"| {name} | {auc:.3f} | {seconds:.0f} |" for name, (auc, seconds) in r
 display(Markdown("\n".join(["| trainer | test AUC | seconds |", "| --- | --- | --- |", *lines])))
 
 # %% [markdown]
-# An AUC of .5 is chance. A step with a lesson (a batch of synthetic volumes) passes twice as many volumes through the student
-# and takes more time. With a dozen volumes of each class, the AUC strongly depends on the seed. With three other seeds,
-# equal compute and tuned transforms, both methods had an AUC of .81 (`studies/proof/development`).
+# An AUC of .5 is chance. A step with a lesson (a batch of synthetic volumes) passes twice as many volumes through the
+# student and takes more time. With a dozen volumes of each class, the AUC strongly depends on the seed. With three
+# other seeds, equal compute and tuned transforms, both methods had an AUC of .81 (`studies/proof/development`).
 
 # %% [markdown]
 # ## Synthetic volumes
 #
-# The figure shows one volume that the teacher changes with different latents (random numbers), at the last difficulty. Each
-# picture is a maximum intensity projection along one axis. Rotation, shift, shear and elastic deformation act in all three
-# dimensions.
+# The figure shows one volume that the teacher changes with different latents (random numbers), at the last difficulty.
+# Each picture is a maximum intensity projection along one axis. Rotation, shift, shear and elastic deformation act in
+# all three dimensions.
 
 # %%
 difficulty = trainer.state.curriculum["difficulty"]
@@ -252,8 +252,8 @@ plt.show()
 # %% [markdown]
 # ## Synthetic volumes as files
 #
-# `synthesize` writes labeled volumes, a datalist for training, and a data card. Each file has the geometry of its source
-# (axes, spacing, origin). The name and the header text of the source are not copied.
+# `synthesize` writes labeled volumes, a datalist for training, and a data card. Each file has the geometry of its
+# source (axes, spacing, origin). The name and the header text of the source are not copied.
 
 # %%
 save_teacher(teacher, root_dir / "teacher.safetensors", data.class_names, {"difficulty": difficulty})
@@ -271,8 +271,8 @@ for path in files[::6]:
 # ## Train on your own volumes
 #
 # The bundle trains on volumes with validation, checkpoints and figures: `python -m monai.bundle run ... --dataset_dir
-# /data/mine --image_size 64 --spacing 1.5`. Volumes of realistic size need a GPU and a small batch. With B real volumes and a
-# lesson of B volumes, a step needs about as much memory as a supervised step on 2 B volumes.
+# /data/mine --image_size 64 --spacing 1.5`. Volumes of realistic size need a GPU and a small batch. With B real
+# volumes and a lesson of B volumes, a step needs about as much memory as a supervised step on 2 B volumes.
 
 # %% [markdown]
 # ## Cleanup data directory

@@ -26,11 +26,11 @@
 # limitations under the License.
 # # Write your own teacher and hypergradient
 #
-# You can replace two parts of GMCL. A *teacher* is a PyTorch module that makes labeled synthetic images. A batch of these
-# images is a *lesson*. A *hypergradient* computes the *worth* of each image of a lesson (how much the image lowers the
-# student's loss on the next real batch), and the gradient that trains the teacher. This notebook defines a new teacher and a
-# new hypergradient in about thirty lines each, tests them, and trains with them. At the end, it adds the update rule of
-# another optimizer.
+# You can replace two parts of GMCL. A *teacher* is a PyTorch module that makes labeled synthetic images. A batch of
+# these images is a *lesson*. A *hypergradient* computes the *worth* of each image of a lesson (how much the image
+# lowers the student's loss on the next real batch), and the gradient that trains the teacher. This notebook defines a
+# new teacher and a new hypergradient in about thirty lines each, tests them, and trains with them. At the end, it adds
+# the update rule of another optimizer.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium in four grades. They show no tissue and no patient.
 
@@ -131,15 +131,15 @@ def new_trainer(teacher, hypergradient=None, optimizer_class=torch.optim.AdamW, 
 # %% [markdown]
 # ## A teacher
 #
-# The new teacher simulates uneven illumination: it multiplies each image by a smooth field with a coarse and a fine part, and
-# learns the strength of both parts. A subclass of `Teacher` has two methods:
+# The new teacher simulates uneven illumination: it multiplies each image by a smooth field with a coarse and a fine
+# part, and learns the strength of both parts. A subclass of `Teacher` has two methods:
 #
 # - `draw_latents(n, image_shape, generator)` returns all random numbers as a float tensor `(n, L)`.
-# - `change(images, labels, latents, difficulty)` returns synthetic images for real images within `value_range`. The result
-#   must depend only on the arguments and on the teacher's parameters.
+# - `change(images, labels, latents, difficulty)` returns synthetic images for real images within `value_range`. The
+#   result must depend only on the arguments and on the teacher's parameters.
 #
-# The base class handles the value range, normalized images, the identity at difficulty 0, and the constructor's arguments
-# that `save_teacher` needs.
+# The base class handles the value range, normalized images, the identity at difficulty 0, and the constructor's
+# arguments that `save_teacher` needs.
 
 
 # %%
@@ -172,9 +172,9 @@ class ShadowTeacher(Teacher):
 
 
 # %% [markdown]
-# The next cell tests the requirements. At difficulty 0, the output equals the input. The same arguments give the same images,
-# bit for bit. Values are within the range. The gradient reaches the parameters. (With a large share, many values would be
-# clipped to the range, and clipped values have no gradient.)
+# The next cell tests the requirements. At difficulty 0, the output equals the input. The same arguments give the same
+# images, bit for bit. Values are within the range. The gradient reaches the parameters. (With a large share, many
+# values would be clipped to the range, and clipped values have no gradient.)
 
 # %%
 teacher = ShadowTeacher(data.spatial_dims, data.channels, data.num_classes)
@@ -201,8 +201,8 @@ for row, difficulty in zip(axes, (0.0, 1.0, 3.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# You train and save this teacher in the same way as any other teacher. To load it, pass its class: `load_teacher` never runs
-# code that is named in a file.
+# You train and save this teacher in the same way as any other teacher. To load it, pass its class: `load_teacher`
+# never runs code that is named in a file.
 
 # %%
 trainer = new_trainer(teacher)
@@ -226,9 +226,9 @@ with torch.no_grad():
     print("the loaded teacher makes the same images:", torch.equal(kept(*arguments), teacher(*arguments)))
 
 # %% [markdown]
-# A teacher does not have to be a subclass of `Teacher`. Any module with the same signature works. Its latents are normally
-# distributed, with shape `(n, 64)`. Such a module has no checks and no identity at difficulty 0, and cannot be saved with
-# `save_teacher`.
+# A teacher does not have to be a subclass of `Teacher`. Any module with the same signature works. Its latents are
+# normally distributed, with shape `(n, 64)`. Such a module has no checks and no identity at difficulty 0, and cannot
+# be saved with `save_teacher`.
 
 
 # %%
@@ -250,12 +250,12 @@ print(f"norm of the gradient that it heard last: {tinted.state.output[0]['teache
 # %% [markdown]
 # ## A hypergradient
 #
-# The worth of image i of a lesson is $s_i = \langle \nabla_\theta \ell_i, A v \rangle$. $\nabla_\theta \ell_i$ is the gradient
-# of the student's loss on the image, v is the gradient on the next real batch, and A is the derivative of the optimizer's
-# update with respect to the gradient. `HeadHypergradient` computes the inner product over the classification head,
-# `ExactHypergradient` over all parameters. The class below computes it over any named part of the student. Its inputs are a
-# `Lesson` with its autograd graph, and v as a dictionary of parameter names. It returns the gradient with respect to the
-# lesson's images, for lesson weight 1, and s.
+# The worth of image i of a lesson is $s_i = \langle \nabla_\theta \ell_i, A v \rangle$. $\nabla_\theta \ell_i$ is the
+# gradient of the student's loss on the image, v is the gradient on the next real batch, and A is the derivative of the
+# optimizer's update with respect to the gradient. `HeadHypergradient` computes the inner product over the
+# classification head, `ExactHypergradient` over all parameters. The class below computes it over any named part of the
+# student. Its inputs are a `Lesson` with its autograd graph, and v as a dictionary of parameter names. It returns the
+# gradient with respect to the lesson's images, for lesson weight 1, and s.
 
 
 # %%
@@ -286,8 +286,8 @@ class PartHypergradient(Hypergradient):
 
 
 # %% [markdown]
-# The test compares the new class with `ExactHypergradient` and `HeadHypergradient` on the same lesson. A recorder stores the
-# last lesson of a short training run.
+# The test compares the new class with `ExactHypergradient` and `HeadHypergradient` on the same lesson. A recorder
+# stores the last lesson of a short training run.
 
 
 # %%
@@ -316,8 +316,8 @@ assert torch.allclose(only_the_head, head, rtol=1e-3, atol=1e-3 * float(head.abs
 print("agrees with both")
 
 # %% [markdown]
-# The figure shows the cosine similarity to the exact hypergradient if more layers are included, from the head towards the
-# input:
+# The figure shows the cosine similarity to the exact hypergradient if more layers are included, from the head towards
+# the input:
 
 # %%
 layers = ["fc.", "layer4.", "layer3.", "layer2.", "layer1.", ""]
@@ -333,8 +333,8 @@ plt.show()
 print(" ".join(f"{cosine:.3f}" for cosine in cosines))
 
 # %% [markdown]
-# The curve is for one lesson of one short run. Other students give other curves. To train with the new hypergradient, pass it
-# to the trainer:
+# The curve is for one lesson of one short run. Other students give other curves. To train with the new hypergradient,
+# pass it to the trainer:
 
 # %%
 parted = new_trainer(ShadowTeacher(2, data.channels, data.num_classes), PartHypergradient("fc.", "layer4."), epochs=1)
@@ -344,10 +344,10 @@ print(f"shares of coarse and fine: {parted.teacher.shares.tolist()}")
 # %% [markdown]
 # ## Compare hypergradients on your student
 #
-# `check_estimators` (on the command line: `python -m monai_gmcl check --config_file ...`, with a bundle's configuration)
-# applies each hypergradient to one lesson of your own student. It reports the cosine similarity to the exact hypergradient,
-# time and memory. Train for some steps before this lesson (`iterations`). In the first steps of Adam, A is very large for
-# parameters with a gradient near 0, and these parameters dominate the cosine.
+# `check_estimators` (on the command line: `python -m monai_gmcl check --config_file ...`, with a bundle's
+# configuration) applies each hypergradient to one lesson of your own student. It reports the cosine similarity to the
+# exact hypergradient, time and memory. Train for some steps before this lesson (`iterations`). In the first steps of
+# Adam, A is very large for parameters with a gradient near 0, and these parameters dominate the cosine.
 
 # %%
 os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler that measures memory would tell of each start
@@ -357,8 +357,9 @@ print(report_table(check_estimators(judged, iterations=4 if max_epochs == 1 else
 # %% [markdown]
 # ## Another optimizer
 #
-# A is the derivative of the optimizer's update with respect to the gradient. If there is no rule for your optimizer, register
-# one. The update of `RMSprop` is $\eta g / (\sqrt{v} + \epsilon)$ with $v = \alpha v_0 + (1 - \alpha) g^2$. Its derivative is
+# A is the derivative of the optimizer's update with respect to the gradient. If there is no rule for your optimizer,
+# register one. The update of `RMSprop` is $\eta g / (\sqrt{v} + \epsilon)$ with $v = \alpha v_0 + (1 - \alpha) g^2$.
+# Its derivative is
 #
 # $$A = \frac{\eta}{\sqrt{v} + \epsilon} - \frac{\eta (1 - \alpha) g^2}{\sqrt{v} (\sqrt{v} + \epsilon)^2}$$
 
@@ -405,8 +406,8 @@ print(f"with RMSprop: loss {output['loss']:.2f}, norm of the teacher's gradient 
 # %% [markdown]
 # ## Contribute
 #
-# In your own script, you can use the classes as in this notebook. To add a teacher or a hypergradient to this repository,
-# see the page *Architecture* for the folders and tests.
+# In your own script, you can use the classes as in this notebook. To add a teacher or a hypergradient to this
+# repository, see the page *Architecture* for the folders and tests.
 
 # %% [markdown]
 # ## Cleanup data directory

@@ -28,11 +28,11 @@
 # # Wrong labels
 #
 # In this example, 30 % of the labels are wrong, and it is unknown which. Two tools help. `audit` lists labels that are
-# probably wrong; a person then checks them. `GMCLTrainer` uses a few images with checked labels (*trusted images*) to give
-# images with wrong labels a smaller weight in training.
+# probably wrong; a person then checks them. `GMCLTrainer` uses a few images with checked labels (*trusted images*) to
+# give images with wrong labels a smaller weight in training.
 #
-# The images are the *phantom*: drawings of H&E-like epithelium. They show no tissue and no patient. Because they are drawn,
-# the correct labels are known for the evaluation. The audit and the training do not use them.
+# The images are the *phantom*: drawings of H&E-like epithelium. They show no tissue and no patient. Because they are
+# drawn, the correct labels are known for the evaluation. The audit and the training do not use them.
 
 # %% [markdown]
 # ## Setup environment
@@ -103,8 +103,8 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # %% [markdown]
 # ## A noisy table
 #
-# The table has images of two grades, normal and CIN2. Twenty images of each grade have checked labels; the column `trusted`
-# marks them. Of the other images, 30 % have the label of the other class.
+# The table has images of two grades, normal and CIN2. Twenty images of each grade have checked labels; the column
+# `trusted` marks them. Of the other images, 30 % have the label of the other class.
 
 # %%
 phantom = make_phantom(root_dir / f"phantom_{images_per_class['images']}", images_per_class, size=32)
@@ -154,8 +154,8 @@ print(json.loads((root_dir / "audit" / "label_audit.json").read_text())["student
 display(Image(str(root_dir / "audit" / "label_audit.png"), width=700))
 
 # %% [markdown]
-# The figure shows how many wrong labels are found if a person checks the list from the top, compared with a list in random
-# order.
+# The figure shows how many wrong labels are found if a person checks the list from the top, compared with a list in
+# random order.
 
 # %%
 hits = torch.tensor([row["image"] in false for row in suspects]).double()
@@ -172,10 +172,11 @@ print(f"false labels: {hits.mean():.1%} of all, {hits[:30].mean():.1%} of the fi
 # %% [markdown]
 # ## A student that learns less from wrong labels
 #
-# `open_data` returns the rows with `yes` in the column `trusted` separately. These images are passed as `meta_data_loader` and
-# are used for the *look-ahead*: the weight of an image in a lesson (a batch of synthetic images) depends on how much a step
-# on this image lowers the student's loss on the trusted images (`LookAheadWeighting`). The weights apply to lessons only. The
-# gradient on real images includes wrong labels. It therefore gets a small weight (`real_weight=0.1`).
+# `open_data` returns the rows with `yes` in the column `trusted` separately. These images are passed as
+# `meta_data_loader` and are used for the *look-ahead*: the weight of an image in a lesson (a batch of synthetic
+# images) depends on how much a step on this image lowers the student's loss on the trusted images
+# (`LookAheadWeighting`). The weights apply to lessons only. The gradient on real images includes wrong labels. It
+# therefore gets a small weight (`real_weight=0.1`).
 
 # %%
 data = open_data(root_dir / "noisy.csv", seed=seed)
@@ -219,8 +220,8 @@ weighed = GMCLTrainer(
 weighed.run()
 
 # %% [markdown]
-# Two controls use the same images. The first is trained on all labels as given, including the trusted images. The second is
-# trained on the trusted images alone, for the same number of steps.
+# Two controls use the same images. The first is trained on all labels as given, including the trusted images. The
+# second is trained on the trusted images alone, for the same number of steps.
 
 # %%
 every = torch.utils.data.ConcatDataset([doubtful, trusted])
@@ -234,19 +235,19 @@ for name, trainer in runs.items():
     print(f"{name:34} AUC {measures['auc']:.3f}, accuracy {measures['accuracy']:.3f}")
 
 # %% [markdown]
-# In the saved run, 26 of the first 30 labels on the list are wrong. The estimated fraction of wrong labels, 36 %, is close to
-# the true fraction, with a wide interval. Training on all labels as given lowers the accuracy by more than .2. The student
-# with weights has about the same accuracy as the student that was trained on the 40 trusted images alone: for these simple
-# drawings, 40 images are enough. On other data, the weights can be better or worse than training on the trusted images alone.
-# Compare both on your own data with several seeds.
+# In the saved run, 26 of the first 30 labels on the list are wrong. The estimated fraction of wrong labels, 36 %, is
+# close to the true fraction, with a wide interval. Training on all labels as given lowers the accuracy by more than
+# .2. The student with weights has about the same accuracy as the student that was trained on the 40 trusted images
+# alone: for these simple drawings, 40 images are enough. On other data, the weights can be better or worse than
+# training on the trusted images alone. Compare both on your own data with several seeds.
 #
 # ## Next steps
 #
-# - The bundle has the option `--trusted_dir DIR`, and also reads the column `trusted` of a table. The how-to *Wrong labels*
-#   has the details.
+# - The bundle has the option `--trusted_dir DIR`, and also reads the column `trusted` of a table. The how-to *Wrong
+#   labels* has the details.
 # - `python -m monai_gmcl audit noisy.csv audit --model_file model.pt` uses the student of an earlier training instead.
-# - Look at the images of the list before you change a label. The list also contains images with correct labels that a weak
-#   student classifies wrongly.
+# - Look at the images of the list before you change a label. The list also contains images with correct labels that a
+#   weak student classifies wrongly.
 
 # %% [markdown]
 # ## Cleanup data directory

@@ -61,10 +61,12 @@ def look_over_masks(
 ) -> MaskDataSet:
     """List a data set of images with masks and look at every file.
 
-    The data set is one that :func:`monai_gmcl.open_segmentation_data` takes, as are ``trusted_dir`` and the names. Looked
-    at are the masks and, with ``whole``, the images, with the ``intensity_range`` by which they will be read; none has
-    more pixels or voxels than ``pixel_limit``. A progress bar comes after ``bar_after`` seconds. ConfigurationError for a
-    limit, a range or values that are none, and for other numbers of names and of values.
+    Masks are checked and, with ``whole``, images, with the ``intensity_range`` by which they will be read. None may have
+    more pixels or voxels than ``pixel_limit``. A progress bar appears after ``bar_after`` seconds. The other arguments are
+    those of :func:`monai_gmcl.open_segmentation_data`.
+
+    Raises:
+        ConfigurationError: an invalid limit, range or value, or other numbers of names and of values.
     """
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)

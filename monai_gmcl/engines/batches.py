@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,14 +16,14 @@ import torch
 from ignite.engine import Engine
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import set_rnd
-from monai.engines.utils import PrepareBatchDefault, PrepareBatchExtraInput, default_prepare_batch
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import RandomSampler
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["CyclingLoader", "ExtraInputs", "RealBatch", "SeededLoader", "derive_seed", "labels_of_loader"]
+__all__ = ["CyclingLoader", "ExtraInputs", "Moves", "RealBatch", "SeededLoader", "derive_seed"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class RealBatch:
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
         metas: the MetaTensors that came, by key.
-        labels_before: the labels on the CPU, as they were before ``prepare_batch`` moved them; None where unknown.
+        images_before: the images on the CPU, before ``prepare_batch`` moved them to the device; None where unknown.
+        labels_before: the labels on the CPU, likewise.
         classes: the classes of each image, below 0 in the place of those that it does not have.
     """
 
@@ -51,30 +52,34 @@ class RealBatch:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     metas: dict[str, MetaTensor] = field(default_factory=dict)
+    images_before: Tensor | None = None
     labels_before: Tensor | None = None
     classes: Sequence[Sequence[int]] = ()
 
     @classmethod
-    def of(cls, prepared: Any, seed: int, labels_before: Any = None) -> RealBatch:
-        """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``."""
+    def of(cls, prepared: Any, seed: int, moves: Moves | None = None) -> RealBatch:
+        """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``.
+
+        Args:
+            prepared: the answer.
+            seed: of the student's pass.
+            moves: what ``prepare_batch`` moved to the device.
+        """
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
         metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
         args, kwargs = rest if rest else ((), {})
-        before = _plain(labels_before)
-        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas, before)
+        before = [None if moves is None else moves.source_of(moved) for moved in (images, labels)]
+        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas, *before)
 
     @cached_property
     def labels_on_host(self) -> Any:
-        """The labels on the CPU, for checks and classes: as the loader gave them or, if it did not, copied.
+        """The labels on the CPU, for checks and classes: as they were before they were moved or, if unknown, copied.
 
         For a copy the host waits.
         """
         if not isinstance(self.labels, Tensor) or self.labels.device.type == "cpu":
             return self.labels
-        before = self.labels_before
-        if isinstance(before, Tensor) and before.device.type == "cpu" and before.shape == self.labels.shape:
-            return before.to(self.labels.dtype)
-        return self.labels.cpu()
+        return self.labels.cpu() if self.labels_before is None else self.labels_before
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -95,16 +100,36 @@ def _plain(value: Any) -> Any:
     return value.as_tensor() if isinstance(value, MetaTensor) else value
 
 
-def labels_of_loader(prepare_batch: Any, batchdata: Any) -> Any:
-    """Return the labels that MONAI's functions for ``prepare_batch`` take from a batch; of another function, None."""
-    if prepare_batch is not default_prepare_batch and type(prepare_batch) not in (
-        PrepareBatchDefault,
-        PrepareBatchExtraInput,
-    ):
-        return None
-    if isinstance(batchdata, Mapping):
-        return batchdata.get(Keys.LABEL)
-    return batchdata[1] if isinstance(batchdata, list | tuple) and len(batchdata) == 2 else None
+class Moves(TorchFunctionMode):
+    """Notes which tensors of the CPU ``to`` or ``cuda`` move to a device: what is known already need not be read.
+
+    A tensor that was changed in place since, or made from others on the device, is not known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._moved: dict[int, tuple[tuple[Tensor, Tensor], list[int]]] = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (Tensor.to, Tensor.cuda) and args[0].device.type == "cpu" and result.device.type != "cpu":
+            pair = result, _plain(args[0])
+            self._moved[id(result)] = pair, _versions(pair)
+        return result
+
+    def source_of(self, tensor: Any) -> Tensor | None:
+        """Return the tensor of the CPU that was moved, in the type that it has now; None if it is not known."""
+        pair, versions = self._moved.get(id(tensor), (None, []))
+        if pair is None or _versions(pair) != versions:
+            return None
+        return pair[1].to(tensor.dtype)
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[int]:
+    """Return how often each was changed in place; -1 of those made in inference mode, which cannot tell."""
+    return [-1 if one.is_inference() else one._version for one in map(_plain, tensors)]
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -73,7 +73,7 @@ class LessonSources:
     def _keep(self, real: RealBatch) -> None:
         """Keep the images whose class is known, with the student's extra inputs for each."""
         extra = self.extra.split(real.args, real.kwargs, len(real.images))
-        self.buffer.add(real.images, real.labels_on_host, real.classes, extra)
+        self.buffer.add(real.images, real.labels_on_host, real.classes, extra, real.images_before)
 
     def draw(self, n: int, class_sampler: ClassSampler, generator: torch.Generator, task: Task) -> Sources:
         """Draw ``n`` real images, and join the next unlabeled ones to them.
@@ -154,6 +154,7 @@ class SourceBuffer:
         labels: Tensor,
         classes: Sequence[Sequence[int]] | None = None,
         extra: Sequence[Any] = (),
+        images_before: Tensor | None = None,
     ) -> None:
         """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way.
 
@@ -163,6 +164,7 @@ class SourceBuffer:
             classes: those of each image; one below 0 is none, and an image of which all are is not kept. Default:
                 ``class_ids(labels)``.
             extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
+            images_before: the images on the CPU, if they are there, too.
         """
         size = self.size or self._usual_size(images, labels)
         latest: dict[int, deque[int]] = {}
@@ -179,6 +181,8 @@ class SourceBuffer:
             in_bytes += labels[0].numel() * labels.element_size()
         in_bytes *= len(self._by_class.keys() | latest.keys())
         keep = images.device if size * in_bytes <= MOST_BYTES else torch.device("cpu")
+        if keep.type == "cpu" and images_before is not None:
+            images = images_before
         # Of a large batch, only what is kept is copied.
         places = list(dict.fromkeys(place for kept in latest.values() for place in kept))
         own_images, own_labels = (_taken(values, places) for values in (images, labels))
@@ -267,8 +271,7 @@ class SourceBuffer:
             return
         all_of_them = list(zip(*(state[name] for name in KEPT), strict=True))
         self._by_class = {
-            class_id: deque(all_of_them[i] for i in places)
-            for class_id, places in state["drawers"].items()
+            class_id: deque(all_of_them[i] for i in places) for class_id, places in state["drawers"].items()
         }
         self._label_type = None if state["label_type"] is None else getattr(torch, state["label_type"])
 

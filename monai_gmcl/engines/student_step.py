@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -163,8 +163,14 @@ class StudentStep:
         """Note A of the step that is about to be taken, for the parameters to be read later."""
         self.update = update_derivative(self.optimizer, {p: name for p, name in self.names.items() if name in read})
 
-    def optimizer_step(self) -> bool:
+    def optimizer_step(self, hear_skipped: Callable[[Tensor], None]) -> bool:
         """Step; return False where the loss scale's overflow forbids it.
+
+        An optimizer with ``fused=True`` skips such a step on the device, and the host does not wait to know: A is 0
+        then, and the lesson teaches nothing.
+
+        Args:
+            hear_skipped: is told later whether that was so.
 
         Raises:
             NonFiniteLossError: the gradient is not finite, and there is no loss scale that may be too large.
@@ -172,6 +178,10 @@ class StudentStep:
         if not self.precision.scaler.is_enabled():
             self._check_gradient()
         stepped = self.precision.step(self.optimizer)
+        if isinstance(stepped, Tensor):
+            self.update = {name: torch.where(stepped, a, 0) for name, a in self.update.items()}
+            self.read(~stepped, hear_skipped)
+            stepped = True
         self.taken += stepped
         return stepped
 
@@ -285,15 +295,24 @@ class Precision:
         """Return the context for a pass of the student."""
         return torch.autocast(self.device_type, **self.options) if self.enabled else nullcontext()
 
-    def step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Let the optimizer step unless scaled gradients overflowed; return whether it stepped."""
+    def step(self, optimizer: Optimizer) -> bool | Tensor:
+        """Let the optimizer step unless scaled gradients overflowed; return whether it stepped.
+
+        torch's ``GradScaler`` waits for that, unless the optimizer itself looks at ``found_inf`` on the device
+        (``fused=True``): then the answer is there.
+        """
         if not self.scaler.is_enabled():
             optimizer.step()
             return True
-        before = self._scale_on_device()
+        seen: list[Tensor | None] = []
+        hook = optimizer.register_step_post_hook(lambda *_: seen.append(getattr(optimizer, "found_inf", None)))
         self.scaler.step(optimizer)
         self.scaler.update()
-        return not bool(self._scale_on_device() < before)
+        hook.remove()
+        if not seen or seen[0] is None:
+            return bool(seen)
+        stepped = seen[0] == 0
+        return bool(stepped) if stepped.device.type == "cpu" else stepped
 
     def unscaled(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return gradients of a scaled loss without the scale; the host does not wait for it."""

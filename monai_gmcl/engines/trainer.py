@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from monai_gmcl.attributes import Fixed, Kept
 from monai_gmcl.curriculum import Curriculum, CurriculumValues
 from monai_gmcl.engines.accuracy import StudentAccuracy
-from monai_gmcl.engines.batches import CyclingLoader, RealBatch, SeededLoader, derive_seed, labels_of_loader
+from monai_gmcl.engines.batches import CyclingLoader, Moves, RealBatch, SeededLoader, derive_seed
 from monai_gmcl.engines.checks import (
     RangeCheck,
     check_device,
@@ -130,7 +130,8 @@ class GMCLTrainer(SupervisedTrainer):
         epoch and before a state is taken (``trainer.late_reading``), so that it need not wait in the others. Errors
         that a batch shows on the device come then and name their iteration; accuracies in ``state.curriculum`` and
         ``teacher_grad_norm`` are tensors there; :class:`monai_gmcl.Competence` and :class:`monai_gmcl.ClassSampler`
-        follow up to ten steps late. A ``prepare_batch`` of one's own makes the host wait for the labels in each step.
+        follow up to ten steps late. The
+        host waits for labels that ``prepare_batch`` makes on the device, instead of moving them there by ``to``.
 
         The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError before any handler
         could stop the run. After an error, the first call of ``run()`` continues with the next batch
@@ -514,7 +515,7 @@ class GMCLTrainer(SupervisedTrainer):
             self.student_step.derive_update(required)
         # What joined the optimizer after the lesson's pass would be changed in place, under the lesson's graph.
         kept = pending is not None and self.student_step.changed() <= pending.parameters.keys()
-        if not self.student_step.optimizer_step():
+        if not self.student_step.optimizer_step(partial(self._count_skipped, pending is not None)):
             self.dropped_lessons += pending is not None
             self.pending_lessons.drop()
         elif lesson is None:
@@ -524,6 +525,9 @@ class GMCLTrainer(SupervisedTrainer):
             self.pending_lessons.add(pending)
         else:
             self.dropped_lessons += pending is not None
+
+    def _count_skipped(self, is_pending: bool, skipped: Tensor) -> None:
+        self.dropped_lessons += is_pending and bool(skipped)
 
     def _report(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
         output = self.state.output
@@ -546,9 +550,10 @@ class GMCLTrainer(SupervisedTrainer):
     def _prepare(self, batchdata: Any, purpose: str) -> RealBatch:
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
-        before = labels_of_loader(self.prepare_batch, batchdata)
         seed = derive_seed(self.rank_seed, purpose, self.state.iteration)
-        real = RealBatch.of(self._prepared(batchdata), seed, before)
+        with Moves() as moves:
+            prepared = self._prepared(batchdata)
+        real = RealBatch.of(prepared, seed, moves)
         labels = real.labels_on_host
         self.student.loss.task_of(labels).check_labels(labels, self._num_classes)
         check_images(real.images, real.meta, self.late_reading.check)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.losses.dice import DiceCELoss
-from torch import nn
+from torch import Tensor, nn
 
-from monai_gmcl import GMCLTrainer, ImageTeacher, PolicyTeacher, Teacher
+from monai_gmcl import GMCLTrainer, ImageTeacher, PolicyTeacher, Teacher, register_update_rule
 from monai_gmcl.benchmark.host_traffic import DEVICE
 from monai_gmcl.benchmark.step_traffic import StepTraffic, traffic_of_steps, traffic_table
 from monai_gmcl.handlers import CurriculumLog, HarmGuard, LessonProgressBar
@@ -24,11 +24,29 @@ from monai_gmcl.weighting import ConfidenceWeighting, LookAheadWeighting, Pseudo
 BATCH, STEPS = 4, 10
 
 
+class Fused(torch.optim.Optimizer):
+    """Looks on the device whether the loss scale forbids its step, as torch's own optimizers with ``fused=True``."""
+
+    _step_supports_amp_scaling = True
+    found_inf: Tensor
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter -= torch.where(self.found_inf > 0, 0, 0.01 * parameter.grad)
+
+
+register_update_rule(Fused, lambda group, state, parameter, gradient: gradient.new_full((), group["lr"]))
+
+
 @cache
 def counted(
     side: int,
     teacher_class: type[Teacher] = PolicyTeacher,
-    adam: bool = True,
+    optimizer: Callable[..., Any] = torch.optim.Adam,
     on_device: Callable[[], dict[str, Any]] = dict,
     **options: Any,
 ) -> StepTraffic:
@@ -38,14 +56,16 @@ def counted(
         layers = given.pop("layers", (nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 2)))
         network = nn.Sequential(*layers).to(DEVICE)
         teacher = teacher_class(2, 3, 2).to(DEVICE)
-        optimizer = torch.optim.Adam if adam else partial(torch.optim.SGD, momentum=0.9)
         arguments = {
             "train_data_loader": torch.utils.data.DataLoader(data, batch_size=BATCH),
             "loss_function": nn.CrossEntropyLoss(),
-            "optimizer": optimizer(network.parameters(), 0.01),
+            "optimizer": optimizer(network.parameters(), lr=0.01),
             "teacher_optimizer": teacher.optimizer(),
         }
-        return GMCLTrainer(DEVICE, 1, network=network, teacher=teacher, seed=0, **{**arguments, **given})
+        then = given.pop("then", lambda trainer: None)
+        trainer = GMCLTrainer(DEVICE, 1, network=network, teacher=teacher, seed=0, **{**arguments, **given})
+        then(trainer)
+        return trainer
 
     return traffic_of_steps(build, STEPS)
 
@@ -61,10 +81,10 @@ def test_a_step_costs_the_host_as_little_for_large_images_as_for_small_ones(teac
     assert small.total.numbers == large.total.numbers and small.total.waits == large.total.waits
 
 
-@pytest.mark.parametrize("adam", [True, False])
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, partial(torch.optim.SGD, momentum=0.9)])
 @pytest.mark.parametrize("teacher_class", [PolicyTeacher, ImageTeacher])
-def test_in_nine_of_ten_steps_the_host_waits_for_nothing(teacher_class: type[Teacher], adam: bool) -> None:
-    traffic = counted(8, teacher_class, adam)
+def test_in_nine_of_ten_steps_the_host_waits_for_nothing(teacher_class: type[Teacher], optimizer: Any) -> None:
+    traffic = counted(8, teacher_class, optimizer)
     assert traffic.without_waiting == STEPS - 1
     # One reading, and the weights of both networks at the end of the epoch.
     assert sum(traffic.total.waits.values()) == 3
@@ -77,6 +97,10 @@ def test_what_waits_in_prepare_batch_and_in_handlers_is_not_counted_as_the_train
     of_batch = [count for name, count in traffic.total.waits_of_others.items() if name.startswith("prepare_batch")]
     # Images and labels.
     assert of_batch == [2 * STEPS]
+
+
+def scale(trainer: GMCLTrainer) -> None:
+    trainer.scaler = torch.amp.GradScaler(DEVICE.type, init_scale=8.0)
 
 
 def masked() -> dict[str, Any]:
@@ -124,13 +148,57 @@ def test_handlers_read_the_device_when_the_trainer_does(handler: Callable[[Path]
     assert sum(traffic.total.waits.values()) <= 4 and not traffic.total.waits_of_others
 
 
-def test_labels_that_only_the_device_has_are_waited_for() -> None:
-    def prepare(batch: Any, device: Any, non_blocking: bool, **kwargs: Any) -> Any:
-        return tuple(part.to(device, non_blocking=True) for part in batch)
+@pytest.mark.parametrize(("optimizer", "waits"), [(torch.optim.Adam, 1), (Fused, 0)])
+def test_with_a_loss_scale_only_an_optimizer_that_is_not_fused_waits(optimizer: Any, waits: int) -> None:
+    traffic = counted(8, optimizer=optimizer, then=scale)
+    assert sum(traffic.total.waits.values()) == 3 + waits * STEPS
 
+
+def test_a_step_that_is_skipped_on_the_device_moves_nothing_and_is_counted() -> None:
+    trainers: list[GMCLTrainer] = []
+    weights: list[Tensor] = []
+
+    def then(trainer: GMCLTrainer) -> None:
+        scale(trainer)
+        trainers.append(trainer)
+        weight = trainer.network.get_parameter("3.weight")
+        weight.register_hook(lambda gradient: gradient * (float("inf") if trainer.state.iteration == 12 else 1))  # type: ignore[no-untyped-call]
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: weights.append(weight.detach().clone()))
+
+    counted(8, optimizer=Fused, then=then)
+    assert [bool((a == b).all()) for a, b in zip(weights, weights[1:], strict=False)] == [i == 10 for i in range(19)]
+    assert trainers[0].dropped_lessons == 1
+    # By the look-ahead of that step; with A = 0, the next one is finite.
+    assert trainers[0].teacher_step is not None and trainers[0].teacher_step.skipped == 1
+
+
+def moved(batch: Any, device: Any, non_blocking: bool, **kwargs: Any) -> Any:
+    return tuple(part.to(device, non_blocking=True) for part in batch)
+
+
+def made_there(batch: Any, device: Any, non_blocking: bool, **kwargs: Any) -> Any:
+    images, labels = moved(batch, device, non_blocking)
+    return images, 1 - labels
+
+
+def changed_there(batch: Any, device: Any, non_blocking: bool, **kwargs: Any) -> Any:
+    images, labels = moved(batch, device, non_blocking)
+    labels[0] = 1
+    return images, labels
+
+
+@pytest.mark.parametrize(("prepare", "waits"), [(moved, 0), (made_there, STEPS), (changed_there, STEPS)])
+def test_only_labels_that_are_made_or_changed_on_the_device_are_waited_for(prepare: Any, waits: int) -> None:
     traffic = counted(8, prepare_batch=prepare)
-    assert traffic.without_waiting == 0
-    assert sum(traffic.total.waits.values()) == 3 + STEPS
+    assert traffic.without_waiting == (0 if waits else STEPS - 1)
+    assert sum(traffic.total.waits.values()) == 3 + waits
+
+
+def test_sources_that_are_kept_on_the_cpu_are_those_that_the_loader_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_gmcl.engines.lesson_sources.MOST_BYTES", 0)
+    traffic = counted(8, epoch_length=STEPS)
+    assert traffic.without_waiting == STEPS - 1
+    assert not any("lesson_sources" in line for line in traffic.total.bytes_to_host)
 
 
 def test_the_table_tells_each_count_a_step_and_an_image() -> None:

@@ -188,10 +188,12 @@ def test_frozen_and_foreign_parameters_stay_out_of_the_step(trainer: Build) -> N
     assert moved == {"4.weight", "4.bias"}
 
 
-def test_a_step_that_the_loss_scale_forbids_moves_nothing_and_drops_the_lesson(trainer: Build) -> None:
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_the_loss_scale_forbids_moves_nothing_and_drops_the_lesson(fused: bool, trainer: Build) -> None:
     network = smooth_student()
     run = trainer(
         network=network,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=0.01, fused=fused),
         amp=True,
         amp_kwargs={"dtype": torch.float16},
         loss_function=lambda outputs, labels: 200.0 * nn.functional.cross_entropy(outputs, labels),

@@ -61,9 +61,9 @@ def look_over_masks(
 ) -> MaskDataSet:
     """List a data set of images with masks and look at every file.
 
-    Masks are checked and, with ``whole``, images, with the ``intensity_range`` by which they will be read. None may have
-    more pixels or voxels than ``pixel_limit``. A progress bar appears after ``bar_after`` seconds. The other arguments are
-    those of :func:`monai_gmcl.open_segmentation_data`.
+    Masks are checked and, with ``whole``, images, with the ``intensity_range`` by which they will be read. None may
+    have more pixels or voxels than ``pixel_limit``. A progress bar appears after ``bar_after`` seconds. The other
+    arguments are those of :func:`monai_gmcl.open_segmentation_data`.
 
     Raises:
         ConfigurationError: an invalid limit, range or value, or other numbers of names and of values.

@@ -111,8 +111,8 @@ class GMCLTrainer(SupervisedTrainer):
         label_proposal: proposes labels for the unlabeled images: images ``(B, C, ...)`` to labels and their confidence
             ``(B,)``, 0 to 1. Default: :class:`monai_gmcl.PseudoLabeler`.
         teacher_interval: student steps per teacher step.
-        source_buffer: number of real images of each class, the latest ones, from which lessons are sampled. Default: 16;
-            of images with masks, up to 256, as many as take 256 MiB.
+        source_buffer: number of real images of each class, the latest ones, from which lessons are sampled. Default:
+            16; of images with masks, up to 256, as many as take 256 MiB.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
             ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
         task: what labels mean: :class:`monai_gmcl.tasks.Classification`, :class:`monai_gmcl.tasks.MultiLabel` or

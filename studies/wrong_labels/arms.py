@@ -16,7 +16,8 @@ from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.augmented_images import AugmentedImages
 from monai_gmcl.benchmark.data_sets import Images
-from monai_gmcl.benchmark.student_run import BATCH, Setup
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.weighting import LookAheadWeighting

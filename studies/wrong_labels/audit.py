@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.student_run import small_resnet
+from monai_gmcl.benchmark.students import small_resnet
 from monai_gmcl.cross_fitting import Fitting, cross_fit
 from monai_gmcl.metrics.label_noise import false_label_share, normalized_margin
 from studies.grid import checked_names, commit, run_missing, without_rows

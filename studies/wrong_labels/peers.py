@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from monai_gmcl.benchmark.student_run import BATCH, Setup, small_resnet
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import Setup
+from monai_gmcl.benchmark.students import small_resnet
 
 __all__ = ["GeneralizedCrossEntropy", "co_teaching", "learning_to_reweight"]
 

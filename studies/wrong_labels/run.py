@@ -174,7 +174,7 @@ def _run(data_dir: str, job: Job) -> dict[str, Any]:
         "false": int((labeled.doubtful[1] != labeled.right).sum()),
         "commit": commit("studies/grid.py", "studies/wrong_labels/*.py"),
         "auc": auc,
-        "valid_auc": {which: round(value, 5) for which, value in student.valid_auc.items()},
+        "valid_auc": {which: round(value, 5) for which, value in student.valid_scores.items()},
         "flops": student.cost["flops"],
         "seconds": round(time.perf_counter() - began, 1),
     }

@@ -353,7 +353,9 @@ class UnlabeledSources:
         check_images(images, batch.meta, self.read)
         self.check_range(images, batch.meta)
         proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
-        labels = task.check_proposals(proposals, len(images), like, self.num_classes, self.read)
+        # The student's own average knows no other classes. Of others', a GPU would break down on one before it is read.
+        read = self.read if isinstance(self.propose, PseudoLabeler) and self.propose.averages else at_once
+        labels = task.check_proposals(proposals, len(images), like, self.num_classes, read)
         return batch, *task.leave_out_unsure(labels, confidence.to(images.device))
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import fire
@@ -19,15 +20,22 @@ from monai_gmcl.teachers import PolicyTeacher
 
 __all__ = ["no_waiting"]
 
-OPTIMIZERS = (torch.optim.Adam, torch.optim.SGD)
+ADAM, SGD, FUSED = torch.optim.Adam, torch.optim.SGD, partial(torch.optim.Adam, fused=True)
+CASES = {
+    "Adam, float32": (ADAM, None, False),
+    "Adam, bfloat16": (ADAM, torch.bfloat16, False),
+    "SGD, float32": (SGD, None, False),
+    "Adam fused, float16": (FUSED, torch.float16, False),
+    "Adam, float32, unlabeled images": (ADAM, None, True),
+}
 
 
 def no_waiting(steps: int = 50, size: int = 96, batch: int = 64) -> None:
-    """Print for Adam and SGD, in float32 and bfloat16, in how many steps the host waited for nothing.
+    """Print for some optimizers and precisions, and with unlabeled images, in how many steps the host did not wait.
 
     ``torch.cuda.set_sync_debug_mode("error")`` ends the run where it waits. The first ten steps are not watched, nor
     are those in which the device is read: every tenth, and the last of the epoch. In float16 torch's ``GradScaler``
-    itself reads the device in each step.
+    itself reads the device in each step, unless the optimizer is fused.
 
     Args:
         steps: watched, among those in which the device is read.
@@ -43,14 +51,14 @@ def no_waiting(steps: int = 50, size: int = 96, batch: int = 64) -> None:
             "no_waiting: expected a GPU, torch.cuda.is_available() is False. python -m monai_gmcl check CONFIG "
             "--cost true counts the same on a pretended device."
         )
-    for optimizer in OPTIMIZERS:
-        for amp in (False, True):
-            watched = _watched_steps(optimizer, amp, steps, size, batch)
-            precision = "bfloat16" if amp else "float32"
-            print(f"{optimizer.__name__}, {precision}: no wait in {watched} of {steps} steps", flush=True)
+    for name, (optimizer, dtype, unlabeled) in CASES.items():
+        watched = _watched_steps(optimizer, dtype, unlabeled, steps, size, batch)
+        print(f"{name}: no wait in {watched} of {steps} steps", flush=True)
 
 
-def _watched_steps(optimizer: Any, amp: bool, steps: int, size: int, batch: int) -> int:
+def _watched_steps(
+    optimizer: Any, dtype: torch.dtype | None, unlabeled: bool, steps: int, size: int, batch: int
+) -> int:
     torch.manual_seed(0)
     network = resnet18(spatial_dims=2, n_input_channels=3, num_classes=2).cuda()
     teacher = PolicyTeacher(spatial_dims=2, in_channels=3, num_classes=2).cuda()
@@ -64,8 +72,9 @@ def _watched_steps(optimizer: Any, amp: bool, steps: int, size: int, batch: int)
         loss_function=nn.CrossEntropyLoss(),
         non_blocking=True,
         decollate=False,
-        amp=amp,
-        amp_kwargs={"dtype": torch.bfloat16} if amp else None,
+        amp=dtype is not None,
+        amp_kwargs=None if dtype is None else {"dtype": dtype},
+        unlabeled_data_loader=[{"image": images}] if unlabeled else None,
         teacher=teacher,
         teacher_optimizer=teacher.optimizer(),
         seed=0,

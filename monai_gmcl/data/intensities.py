@@ -24,11 +24,7 @@ OUTSIDE = 0.5
 
 
 def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:
-    """Return a range as two numbers, or None for none.
-
-    Raises:
-        ConfigurationError: no two finite numbers, or the first not below the second.
-    """
+    """Return a range as two finite numbers, the first below the second, or None for none; else ConfigurationError."""
     if intensity_range is None:
         return None
     pair = isinstance(intensity_range, Sequence) and not isinstance(intensity_range, str) and len(intensity_range) == 2

@@ -116,11 +116,7 @@ def _is_mask(label: Any) -> bool:
 
 
 def read_label(label: Any) -> Label:
-    """Return a label as an int, or a row of labels as floats.
-
-    Raises:
-        LabelError: no whole number and no row of finite numbers.
-    """
+    """Return a label as an int, or a row of labels as finite floats; LabelError for anything else."""
     try:
         values = np.asarray(label.cpu() if isinstance(label, Tensor) else label)
         if values.ndim == 0 and np.issubdtype(values.dtype, np.integer):

@@ -43,13 +43,7 @@ class Table:
 
 
 def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop) -> Table | None:
-    """Read a CSV table as it stands; None after a fault.
-
-    Args:
-        path: of the table.
-        wanted: headings that must be there, each once.
-        on_fault: called with each fault.
-    """
+    """Read a CSV table as it stands; None after a fault. The headings that are wanted must be there, each once."""
     text = _text(path, "a CSV table in UTF-8", on_fault)
     if text is None:
         return None

@@ -58,9 +58,8 @@ def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
 def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None) -> list[int]:
     """Return the numbers that stand for classes, in their order: 0, 1, 2, ..., or 0 and 255.
 
-    Args:
-        found: numbers in the masks of the training part.
-        class_names: of the classes. Default: as many classes as numbers follow each other from 0.
+    Found are those in the masks of the training part. Without names, there are as many classes as numbers follow each
+    other from 0.
     """
     values = set(found)
     if values <= set(WHITE) and 255 in values and (class_names is None or len(class_names) == 2):

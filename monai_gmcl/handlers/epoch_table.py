@@ -38,9 +38,7 @@ class EpochTable:
     def put(self, epoch: int, numbers: Mapping[str, float]) -> None:
         """Write the row of an epoch; rows of this and of later epochs, from a run that was resumed, go.
 
-        Raises:
-            DataError: there is a file, and it is no table of numbers by epoch.
-            OutputError: the file cannot be written.
+        DataError where there is a file that is no table of numbers by epoch; OutputError where it cannot be written.
         """
         numbers = {shown_name(name): number for name, number in numbers.items()}
         columns, rows = self._read()

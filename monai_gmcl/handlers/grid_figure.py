@@ -26,11 +26,7 @@ class GridRow(NamedTuple):
 
 
 def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tuple[float, float] | None) -> None:
-    """Write a PNG: a row for each class, real images on the left, synthetic ones on the right.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write a PNG, or OutputError: a row for each class, real images on the left, synthetic ones on the right."""
     warnings.warn("draw_grid has moved: use monai_gmcl.reporting.image_sheet.", DeprecationWarning, stacklevel=2)
     sheet = [SheetRow(row.name, [list(row.real), list(row.synthetic)]) for row in rows]
     write_whole(path, image_sheet(sheet, title, ("real", "synthetic"), value_range))

@@ -51,9 +51,7 @@ class FolderLock:
     def acquire(self) -> None:
         """Take the lock, if it is not held already.
 
-        Raises:
-            ConfigurationError: another process holds it.
-            OutputError: the folder cannot be written to.
+        ConfigurationError where another process holds it, OutputError where the folder cannot be written to.
         """
         if self._file is not None and self._process == os.getpid():
             return

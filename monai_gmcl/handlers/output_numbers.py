@@ -15,9 +15,8 @@ __all__ = ["numbers_of", "output_number", "unread_numbers_of", "unread_output_nu
 def output_number(output: Any, key: str) -> float:
     """Return a number of ``engine.state.output``, NaN where it holds none.
 
-    Args:
-        output: a dictionary, or after decollating a list of dictionaries, one for each image, that repeat the number.
-        key: such as ``"loss"`` or one of :class:`monai_gmcl.GMCLKeys`.
+    The output is a dictionary, or after decollating a list of dictionaries, one for each image, that repeat the number;
+    the key is such as ``"loss"`` or one of :class:`monai_gmcl.GMCLKeys`.
     """
     return float(unread_output_number(output, key))
 

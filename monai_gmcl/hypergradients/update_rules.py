@@ -152,11 +152,7 @@ def register_update_rule(optimizer_class: type[Optimizer], rule: UpdateRule) -> 
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """Raise for an optimizer that evaluates the loss itself, again and again in one step.
-
-    Raises:
-        UnsupportedOptimizerError: its step asks for a closure, as that of LBFGS does.
-    """
+    """Raise UnsupportedOptimizerError for one whose step asks for a closure, as that of LBFGS does."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise UnsupportedOptimizerError(

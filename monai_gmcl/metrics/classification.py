@@ -66,11 +66,7 @@ def _findings(classes: int) -> slice:
 
 
 def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    """Raise where class probabilities and labels are not as :func:`classification_measures` takes them.
-
-    Raises:
-        ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
-    """
+    """Raise ConfigurationError where probabilities or labels are not as :func:`classification_measures` takes them."""
     if probabilities.ndim != 2 or probabilities.shape[1] < 2 or labels.shape != probabilities.shape[:1]:
         raise ConfigurationError(
             f"Expected probabilities (N, K), K of 2 or more, and labels (N,), found shapes "

@@ -40,12 +40,7 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 
 def draw_contours(picture: Image.Image, mask: Tensor) -> None:
-    """Draw the contours of a mask into a picture of any size, in the colors of the classes.
-
-    Args:
-        picture: RGB, of the mask's proportions.
-        mask: as :func:`mask_contours` takes it.
-    """
+    """Draw a mask's contours (:func:`mask_contours`), by class in colors, into an RGB picture of its proportions."""
     pen = ImageDraw.Draw(picture)
     scale = np.array(picture.size) / np.array(mask.shape[::-1])
     for label, lines in mask_contours(mask).items():

@@ -35,11 +35,7 @@ def plain_texts() -> Iterator[None]:
 
 @contextmanager
 def optional_picture(path: Path) -> Iterator[None]:
-    """Let a run go on where a picture cannot be drawn, with a warning.
-
-    Raises:
-        OutputError: it was drawn, and cannot be written.
-    """
+    """Let a run go on, with a warning, where a picture cannot be drawn; OutputError where it cannot be written."""
     try:
         with plain_texts():
             yield

@@ -166,11 +166,7 @@ def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Map
 
 
 def last_convolution(network: nn.Module) -> str:
-    """Return the dotted name of the last convolution.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
+    """Return the dotted name of the last convolution; ConfigurationError where there is none."""
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
     if not names:
         raise ConfigurationError(f"Grad-CAM looks at a convolution, and {type(network).__name__} has none.")

@@ -24,11 +24,7 @@ PAIRS = 12
 
 
 def check_review_dir(folder: Path, overwrite: bool) -> None:
-    """Raise where pictures of an earlier review stand.
-
-    Raises:
-        DataError: naming the picture or the file.
-    """
+    """Raise DataError where a picture or the file of an earlier review stands."""
     for path in (folder / PICTURE, folder / TABLE):
         if path.exists() and not overwrite:
             raise DataError(f"Expected no earlier review in {str(folder)!r}, found {path.name!r}; --overwrite it.")

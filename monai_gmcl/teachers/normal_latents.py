@@ -29,11 +29,7 @@ def normal_latents(
 
 
 def split_latents(latents: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Cut latents ``(B, sum(sizes))`` into their parts.
-
-    Raises:
-        ConfigurationError: latents of another shape.
-    """
+    """Cut latents ``(B, sum(sizes))`` into their parts; ConfigurationError for another shape."""
     if latents.ndim != 2 or latents.shape[1] != sum(sizes):
         raise ConfigurationError(f"Expected latents (B, {sum(sizes)}) of draw_latents, got {tuple(latents.shape)}.")
     return tuple(torch.split(latents, list(sizes), 1))

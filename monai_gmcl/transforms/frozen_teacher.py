@@ -137,8 +137,7 @@ def check_difficulty(difficulty: float | tuple[float, float]) -> tuple[float, fl
 def label_rows(label: Any) -> Tensor:
     """Return one image's label as a batch of one: ``(1,)`` for a class, ``(1, K)`` for float labels ``(K,)``.
 
-    Raises:
-        LabelError: not a number or an array of numbers.
+    LabelError where it is no number or array of numbers.
     """
     try:
         rows = label.as_tensor() if isinstance(label, MetaTensor) else torch.as_tensor(label)

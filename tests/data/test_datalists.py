@@ -74,25 +74,6 @@ def test_several_label_columns_make_a_multi_label_task(table: Callable[[str], Pa
     assert [item["label"] for item in items] == [[0.0, 1.0], [1.0, 1.0]]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("image,label\n", "at least one image in .*list.csv"),
-        ("image,label\nimages/a.png,x\n\nimages/b.png\n", "image and a label in row 4 of .*list.csv"),
-        ("image,label\nimages/a.png,x\nimages/none.png,x\n", "row 3 of .*list.csv', found no file .*none.png"),
-    ],
-)
-def test_an_error_in_a_table_names_the_file_and_the_row(table: Callable[[str], Path], text: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        read_csv_datalist(table(text))
-
-
-def test_a_row_without_its_patient_is_refused(table: Callable[[str], Path]) -> None:
-    path = table("image,label,patient\nimages/a.png,x,p1\nimages/b.png,x,\n")
-    with pytest.raises(DataError, match="a group .* in row 3 of .*list.csv"):
-        read_csv_datalist(path, group_column="patient")
-
-
 def test_a_label_that_is_neither_0_nor_1_or_no_known_class_is_refused(table: Callable[[str], Path]) -> None:
     path = table("image,label\nimages/a.png,1\nimages/b.png,2\n")
     with pytest.raises(DataError, match=r"0 or 1 in row 3 of .*list.csv', found \['2'\]"):
@@ -119,8 +100,6 @@ def test_a_section_of_a_json_datalist_is_read(datalist: Callable[[object], Path]
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"training": []}, "at least one image in .*list.json"),
-        ({"training": ["images/a.png"]}, "image and a label in row 1 of .*list.json"),
         (
             {"training": [{"image": "images/a.png", "label": [0, 1]}, {"image": "images/b.png", "label": 1}]},
             "2 labels of 0 or 1, .* in row 2 of .*list.json', found '1'",

@@ -10,6 +10,7 @@ import pytest
 from monai_gmcl.data import class_folder_datalist, prediction_datalist, unlabeled_datalist
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.listing import folder_files, foreign_fault
+from monai_gmcl.data.litter import is_litter
 from monai_gmcl.exceptions import DataError
 
 LITTER = [
@@ -59,3 +60,8 @@ def test_dicom_is_called_by_its_name_with_what_converts_it(tmp_path: Path, name:
 def test_another_file_is_called_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.bmp").write_bytes(b"BM")
     assert foreign_fault(tmp_path / "a.bmp", "here").kind == "not_an_image"
+
+
+@pytest.mark.parametrize("name", ["thumbs.png", "macosx", "a.db", "desktop", "~a.png"])
+def test_other_names_are_no_litter(name: str) -> None:
+    assert not is_litter(name)

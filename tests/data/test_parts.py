@@ -11,6 +11,7 @@ import pytest
 
 from monai_gmcl.data.faults import KINDS, Fault, stop
 from monai_gmcl.data.opening import open_data
+from monai_gmcl.data.part_names import part_name
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.exceptions import DataError
 
@@ -151,3 +152,16 @@ def test_a_class_may_be_called_train(tmp_path: Path, write_image: Callable[..., 
     for name in ("train", "bus"):
         write_image(tmp_path / name / "a.png")
     assert list_parts(tmp_path)[1] == ["bus", "train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        *(("train", "training"), ("Training", "training"), ("TRAIN", "training"), ("train_set", "training")),
+        *(("val", "validation"), ("Valid", "validation"), ("validation", "validation"), ("Dev", "validation")),
+        *(("test", "test"), ("Testing", "test"), ("test-images", "test"), (" Test set ", "test")),
+        *(("trained", None), ("fold_0", None), ("", None), ("set", None), ("numTraining", None), ("masks", None)),
+    ],
+)
+def test_parts_have_usual_names_in_small_or_capital_letters(name: str, part: str | None) -> None:
+    assert part_name(name) == part

@@ -14,6 +14,21 @@ from torch import nn
 from monai_gmcl import GMCLTrainer, PolicyTeacher
 
 
+class Writer:
+    """Keeps what goes to TensorBoard."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[tuple[str, int], float] = {}
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.scalars[tag, step] = value
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
 @pytest.fixture
 def make_trainer() -> Callable[..., GMCLTrainer]:
     """A factory of trainers: two classes, 8 x 8 or 8 x 8 x 8 images, three iterations of four images each epoch."""

@@ -41,14 +41,6 @@ class Recorder:
         return sum(row[name] for row in rows) / len(rows)
 
 
-class Writer:
-    def __init__(self):
-        self.scalars = {}
-
-    def add_scalar(self, tag, value, step):
-        self.scalars[tag, step] = value
-
-
 def read(folder):
     return EpochTable(folder / "curriculum.csv").read()
 
@@ -151,8 +143,7 @@ def test_a_run_that_is_run_on_writes_each_epoch_once(make_trainer, tmp_path):
     assert writes == [1, 2, 3]
 
 
-def test_numbers_go_to_the_log_and_to_tensorboard(make_trainer, tmp_path, caplog):
-    writer = Writer()
+def test_numbers_go_to_the_log_and_to_tensorboard(make_trainer, tmp_path, caplog, writer):
     with caplog.at_level(logging.INFO, logger="monai_gmcl.handlers.curriculum_log"):
         make_trainer([CurriculumLog(tmp_path, summary_writer=writer)]).run()
     rows = read(tmp_path)

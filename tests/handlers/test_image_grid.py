@@ -12,7 +12,6 @@ from monai.transforms import AsDiscreted
 from torch import nn
 
 from monai_gmcl import PolicyTeacher, Teacher
-from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers import CurriculumLog, ImageGridHandler, image_grid
 
 
@@ -198,9 +197,3 @@ def test_postprocessing_does_not_confuse_the_classes_and_their_names_may_be_miss
     handlers = [ImageGridHandler(tmp_path, class_names=["benign"])]
     make_trainer(handlers, max_epochs=1, decollate=decollate, **arguments).run()
     assert [row.name for row in drawn[0]["rows"]] == ["benign", "1"]
-
-
-@pytest.mark.parametrize("argument", ["per_class", "interval"])
-def test_counts_below_one_are_refused(tmp_path, argument):
-    with pytest.raises(ConfigurationError, match=argument):
-        ImageGridHandler(tmp_path, **{argument: 0})

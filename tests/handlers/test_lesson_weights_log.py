@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from monai_gmcl import GMCLEvents, Lesson, LessonWeighting, LookAheadWeighting, PolicyTeacher
 from monai_gmcl.exceptions import ConfigurationError, DataError
-from monai_gmcl.handlers import LessonWeightsLog
+from monai_gmcl.handlers import ImageGridHandler, LessonWeightsLog
 from monai_gmcl.handlers import lesson_weights_log as module
 
 UNLABELED = [torch.full((1, 8, 8), value) for value in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]
@@ -172,10 +172,11 @@ def test_without_unlabeled_images_those_with_given_labels_are_drawn(
     assert "mean_proposed" not in rows(tmp_path)[0]
 
 
+@pytest.mark.parametrize("handler", [ImageGridHandler, LessonWeightsLog])
 @pytest.mark.parametrize("wrong", ["per_class", "interval"])
-def test_numbers_below_one_are_refused(tmp_path: Path, wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"LessonWeightsLog: {wrong} must be a positive integer, got 0"):
-        LessonWeightsLog(tmp_path, **{wrong: 0})
+def test_numbers_below_one_are_refused(tmp_path: Path, handler: Any, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{handler.__name__}: {wrong} must be a positive integer, got 0"):
+        handler(tmp_path, **{wrong: 0})
 
 
 def test_a_file_that_is_no_such_table_is_named_before_training(make_trainer: Any, tmp_path: Path) -> None:

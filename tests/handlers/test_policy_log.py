@@ -291,16 +291,7 @@ def test_real_images_that_are_changed_by_what_was_turned_down_are_warned_of_once
     assert len(warned) == 1 and "RandFlipd flips the real images: remove it" in warned[0]
 
 
-class Writer:
-    def __init__(self):
-        self.scalars = {}
-
-    def add_scalar(self, tag, value, step):
-        self.scalars[tag, step] = value
-
-
-def test_shares_and_known_effects_go_to_tensorboard(logged):
-    writer = Writer()
+def test_shares_and_known_effects_go_to_tensorboard(logged, writer):
     rows = logged(images_of(80), writer=writer, max_epochs=2)
     expected = {
         (f"policy_{key}/{name}", epoch): rows[epoch, name][key] for epoch, name in rows for key in ("share", "effect")

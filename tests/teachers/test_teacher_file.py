@@ -175,8 +175,6 @@ def test_a_foreign_safetensors_file_raises(tmp_path):
         ({"format_version": 1}, "format version 1; accepted"),
         ({"format_version": 4}, "newer format version 4; this monai_gmcl reads versions 2 and 3: update it"),
         ({"class": "monai_gmcl.teachers.policy.nn"}, r"class 'monai_gmcl\.teachers\.policy\.nn'; accepted are"),
-        ({"class": "os.system"}, r"class 'os\.system'; accepted are"),
-        ({"class": "torch.nn.Linear"}, r"class 'torch\.nn\.Linear'; accepted are"),
         ({"class": "monai_gmcl.teachers.nowhere.PolicyTeacher"}, "accepted are"),
         ({"class": "PolicyTeacher"}, "accepted are"),
         ({"class": "monai_gmcl.teachers.base.Teacher"}, "does not fit Teacher"),

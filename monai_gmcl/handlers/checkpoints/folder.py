@@ -200,8 +200,7 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
 
-    Raises:
-        CheckpointError: the disk is full or cannot be written to: path, bytes needed, bytes free.
+    CheckpointError where the disk is full or cannot be written to: path, bytes needed, bytes free.
     """
     try:
         write_whole(path, content)

@@ -79,11 +79,7 @@ class HandlerStates:
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a saved state.
-
-        Raises:
-            KeyError, ValueError, TypeError: a state that does not fit its handler.
-        """
+        """Restore a saved state; KeyError, ValueError or TypeError where one does not fit its handler."""
         for name in dict.fromkeys([*self.parts, *state]):
             if name not in state:
                 logger.warning("%s is new in this run: what it gathers begins with this epoch.", name)

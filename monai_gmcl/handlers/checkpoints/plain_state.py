@@ -21,8 +21,7 @@ __all__ = ["check_finite", "plain", "random_state", "set_random_state"]
 def plain(value: Any, name: str) -> Any:
     """Return a state as plain tensors, numbers, strings and containers of them, loadable with ``weights_only=True``.
 
-    Raises:
-        CheckpointError: something else is in it; ``name`` says where.
+    CheckpointError where something else is in it; ``name`` says where.
     """
     if isinstance(value, Tensor):
         return _plain_tensor(value)
@@ -69,11 +68,7 @@ def _plain_key(key: Any, name: str) -> Any:
 
 
 def check_finite(module: nn.Module, name: str) -> None:
-    """Raise unless all weights and buffers are finite.
-
-    Raises:
-        CheckpointError: with the first one that is not.
-    """
+    """Raise CheckpointError with the first weight or buffer that is not finite."""
     for key, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(

@@ -17,10 +17,8 @@ __all__ = ["check_length", "merged_plan"]
 def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
     """Return the state with which a schedule goes on: its progress as saved, its plan as it is now.
 
-    Compared are its states when the run began, in the checkpoint, and as it is built now.
-
-    Raises:
-        CheckpointError: something is both plan and progress, and differs.
+    Compared are its states when the run began, in the checkpoint, and as it is built now. CheckpointError where
+    something is both plan and progress, and differs.
     """
     if isinstance(saved, Mapping) and isinstance(begun, Mapping) and isinstance(new, Mapping):
         if set(begun) == set(new):
@@ -46,11 +44,7 @@ def _same_length(*values: Any) -> bool:
 
 
 def check_length(schedule: Any, name: str, done: int, wanted: int) -> None:
-    """Raise where a schedule of a fixed length, such as OneCycleLR, is too short for the wanted iterations in all.
-
-    Raises:
-        CheckpointError: with the lengths.
-    """
+    """Raise CheckpointError where a schedule of a fixed length, such as OneCycleLR, is too short for all iterations."""
     total = getattr(schedule, "total_steps", None)
     if not isinstance(schedule, LRScheduler) or not isinstance(total, int) or done < 1:
         return

@@ -50,12 +50,7 @@ class RunSettings:
 
     @classmethod
     def of(cls, engine: Engine, given: Mapping[str, Any]) -> RunSettings:
-        """Read them off an engine before it takes its first step.
-
-        Args:
-            engine: a trainer.
-            given: further settings, by name.
-        """
+        """Read them off an engine before it takes its first step; further settings are given by name."""
         from monai_gmcl import __version__
 
         fixed: dict[str, Any] = {
@@ -85,11 +80,7 @@ class RunSettings:
         return cls(dict(_flat(fixed)), dict(_flat(free)))
 
     def check(self, before: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-        """Name what differs from those of the run that wrote a checkpoint.
-
-        Raises:
-            CheckpointError: something differs that cannot be changed.
-        """
+        """Name what differs from the run that wrote a checkpoint; CheckpointError where that cannot be changed."""
         refused, taken = self.changes(before)
         if refused:
             raise CheckpointError(

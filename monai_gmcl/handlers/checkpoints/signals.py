@@ -46,9 +46,7 @@ class EndingSignals:
     def leave(self) -> None:
         """End as the signal would have, now that all is saved.
 
-        Raises:
-            KeyboardInterrupt: for SIGINT.
-            SystemExit: for SIGTERM, with the status 143 that a shell gives it.
+        By KeyboardInterrupt for SIGINT, SystemExit for SIGTERM, with the status 143 that a shell gives it.
         """
         assert self.received is not None
         if self.received == signal.SIGINT:

@@ -20,7 +20,7 @@ class AugmentedImages(Dataset[tuple[Any, ...]]):
     MONAI's ArrayDataset seeds every random transform anew for every image, 0.1 ms each: more than most of them take.
     """
 
-    def __init__(self, images: Tensor, augmentation: Callable[[Tensor], Any], seed: int, *known: Tensor) -> None:
+    def __init__(self, images: Tensor, augmentation: Callable[[Any], Any], seed: int, *known: Tensor) -> None:
         self.images = images
         self.augmentation = augmentation
         self.known = known

@@ -86,17 +86,19 @@ def nnunet_augmentation(options: DataOptions, deviation: float, strength: float 
 
 def trivial_augmentation(options: DataOptions, strength: float = 1.0) -> Compose:
     """Return the pose transforms and one other operation at a random strength, each as likely, as for classes."""
-    dims, image = options.spatial_dims, {"keys": "image", "prob": 1.0}
+    dims = options.spatial_dims
+    image: dict[str, Any] = {"keys": "image", "prob": 1.0}
     turns, sigmas = (math.pi / 4,) * (1 if dims == 2 else 3), (0.2, 2.0)
-    operations = [
+    affine: list[dict[str, Any]] = [
+        {"rotate_range": turns},
+        {"shear_range": (0.4,) * (dims * (dims - 1))},
+        {"scale_range": (0.3,) * dims},
+    ]
+    operations: list[Any] = [
         Identity(),
         *(
             RandAffined(PAIR, prob=1.0, mode=("bilinear", "nearest"), padding_mode="reflection", **ranges)
-            for ranges in (
-                {"rotate_range": turns},
-                {"shear_range": (0.4,) * (dims * (dims - 1))},
-                {"scale_range": (0.3,) * dims},
-            )
+            for ranges in affine
         ),
         RandScaleIntensityd(**image, factors=0.6),
         RandShiftIntensityd(**image, offsets=0.3),

@@ -185,7 +185,7 @@ def read_volume(
 
 def _joined_volume(files: Sequence[str], limit: int) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
     """Read files of one channel each as one volume ``(D, H, W, C)`` with the meta data of the first."""
-    volumes = []
+    volumes: list[tuple[NDArray[np.float32], dict[str, Any]]] = []
     for file in files:
         read = read_volume(file, limit // len(files))
         if isinstance(read, Fault):

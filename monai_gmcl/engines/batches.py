@@ -68,8 +68,10 @@ class RealBatch:
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
         metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
         args, kwargs = rest if rest else ((), {})
-        before = [None if moves is None else moves.source_of(moved) for moved in (images, labels)]
-        return cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas, *before)
+        batch = cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
+        if moves is not None:
+            batch.images_before, batch.labels_before = moves.source_of(images), moves.source_of(labels)
+        return batch
 
     @cached_property
     def labels_on_host(self) -> Any:
@@ -107,7 +109,7 @@ class Moves(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._moved: dict[int, tuple[tuple[Tensor, Tensor], list[int]]] = {}
 
     def __torch_function__(

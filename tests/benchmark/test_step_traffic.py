@@ -34,7 +34,7 @@ class Fused(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for parameter in self.param_groups[0]["params"]:
             parameter -= torch.where(self.found_inf > 0, 0, 0.01 * parameter.grad)
 

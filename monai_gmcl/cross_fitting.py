@@ -23,6 +23,7 @@ from tqdm import tqdm
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.splits import classes_in, grouped_stratified_split
 from monai_gmcl.exceptions import ConfigurationError, DataError
+from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 
 __all__ = ["Fitting", "class_probabilities", "cross_fit", "folds_of"]
 
@@ -49,7 +50,8 @@ class Fitting:
         learning_rate: the highest of the schedule, above 0.
         seed: of everything random.
         device: where to train.
-        loss_function: of logits ``(B, K)`` and classes ``(B,)``, a mean over images.
+        loss_function: of logits ``(B, K)`` and classes ``(B,)``, a mean over images. The default learns less from
+            labels that seem improbable.
     """
 
     network: nn.Module
@@ -60,7 +62,7 @@ class Fitting:
     learning_rate: float = 5e-4
     seed: int = 0
     device: torch.device = torch.device("cpu")
-    loss_function: Callable[[Tensor, Tensor], Tensor] = nn.CrossEntropyLoss()
+    loss_function: Callable[[Tensor, Tensor], Tensor] = GeneralizedCrossEntropy()
 
     def __post_init__(self) -> None:
         for name, least in (("max_epochs", 1), ("batch_size", 2)):

@@ -20,9 +20,10 @@ from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLTrainer
+from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 from monai_gmcl.weighting import LookAheadWeighting
 from studies.wrong_labels.noise import LabeledSet
-from studies.wrong_labels.peers import GeneralizedCrossEntropy, co_teaching, learning_to_reweight
+from studies.wrong_labels.peers import co_teaching, learning_to_reweight
 
 __all__ = ["ARMS", "OURS_PASSES", "Arm"]
 

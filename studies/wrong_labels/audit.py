@@ -24,11 +24,11 @@ from monai_gmcl.benchmark.augmentations import standard_augmentation
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.students import small_resnet
 from monai_gmcl.cross_fitting import Fitting, cross_fit
+from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 from monai_gmcl.metrics.label_noise import false_label_share, normalized_margin
 from studies.grid import checked_names, commit, run_missing, without_rows
 from studies.policies.tasks import TaskData
 from studies.wrong_labels.noise import NOISES, draw
-from studies.wrong_labels.peers import GeneralizedCrossEntropy
 from studies.wrong_labels.run import DATA
 
 __all__ = ["VARIANTS", "Job", "audit", "measures"]
@@ -49,7 +49,7 @@ class Variant:
     """
 
     augmentation: Callable[[DataOptions], list[Any]]
-    loss: Callable[[], nn.Module] = nn.CrossEntropyLoss
+    loss: Callable[[], nn.Module] = GeneralizedCrossEntropy
     trusted: int = 0
 
 
@@ -63,14 +63,14 @@ def _standard(options: DataOptions) -> list[Any]:
 
 
 VARIANTS = {
-    "bundle": Variant(_bundle),
-    "bundle_trusted": Variant(_bundle, trusted=100),
-    "gce": Variant(_bundle, GeneralizedCrossEntropy),
+    "default": Variant(_bundle),
+    "cross_entropy": Variant(_bundle, nn.CrossEntropyLoss),
     "standard": Variant(_standard),
-    "standard_gce": Variant(_standard, GeneralizedCrossEntropy),
-    "standard_gce_trusted": Variant(_standard, GeneralizedCrossEntropy, trusted=100),
+    "standard_cross_entropy": Variant(_standard, nn.CrossEntropyLoss),
+    "trusted": Variant(_bundle, trusted=100),
+    "standard_trusted": Variant(_standard, trusted=100),
 }
-"""``bundle`` is what the command does by default."""
+"""``default`` is what the command does by default."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ NEEDED = tuple(Job.__dataclass_fields__)
 def audit(
     data_dir: str,
     data: str | Sequence[str] = DATA,
-    variants: str | Sequence[str] = "bundle",
+    variants: str | Sequence[str] = "default",
     noises: str | Sequence[str] = "uniform",
     share: float = 0.3,
     n: int = 400,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What others do about wrong labels: generalized cross-entropy, co-teaching, learning to reweight."""
+"""What others do about wrong labels: co-teaching, learning to reweight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 from monai.engines.trainer import SupervisedTrainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -18,31 +18,12 @@ from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.benchmark.students import small_resnet
 
-__all__ = ["GeneralizedCrossEntropy", "co_teaching", "learning_to_reweight"]
+__all__ = ["co_teaching", "learning_to_reweight"]
 
 RAMP = 10
 """Epochs after which co-teaching leaves out its full share, as its authors have it."""
 Losses = Callable[[Any, Tensor, Tensor], Tensor]
 """Trainer, images and labels to the loss of a step."""
-
-
-class GeneralizedCrossEntropy(nn.Module):
-    """``(1 - p(label) ** q) / q``, between cross-entropy (q to 0) and 1 - p (q = 1) (Zhang and Sabuncu 2018).
-
-    Args:
-        q: above 0, at most 1; the authors' default.
-        reduction: ``mean`` or ``none``.
-    """
-
-    def __init__(self, q: float = 0.7, reduction: str = "mean") -> None:
-        super().__init__()
-        self.q, self.reduction = q, reduction
-
-    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of logits ``(B, K)`` and classes ``(B,)``, their mean or ``(B,)``."""
-        own = functional.log_softmax(outputs, 1).gather(1, labels.view(-1, 1).long())[:, 0]
-        losses = (1 - (self.q * own).exp()) / self.q
-        return losses if self.reduction == "none" else losses.mean()
 
 
 def co_teaching(setup: Setup, arguments: dict[str, Any], share: float) -> SupervisedTrainer:

@@ -26,7 +26,7 @@ def test_students_that_know_the_classes_rank_and_count_false_labels_rightly() ->
     assert measures(torch.stack([known, 1 - known], 1), given, right)["ranking"] == 0
 
 
-@pytest.mark.parametrize("variant", ["bundle", "standard_gce_trusted"])
+@pytest.mark.parametrize("variant", ["default", "standard_trusted"])
 def test_an_audit_is_run_once(
     variant: str, real_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,5 +40,5 @@ def test_an_audit_is_run_once(
 
 
 def test_an_unknown_variant_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="variants: expected bundle, .*got 'magic'"):
+    with pytest.raises(ConfigurationError, match="variants: expected default, .*got 'magic'"):
         audit(str(tmp_path), variants="magic", out=str(tmp_path / "rows.jsonl"))

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: monai_gmcl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A loss for labels some of which are wrong."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_gmcl.exceptions import ConfigurationError
+
+__all__ = ["GeneralizedCrossEntropy"]
+
+
+class GeneralizedCrossEntropy(nn.Module):
+    """``(1 - p(label) ** q) / q`` (Zhang and Sabuncu 2018, arXiv 1805.07836): labels that seem improbable count less.
+
+    Between cross-entropy (q towards 0) and the absolute error 1 - p (q = 1), which wrong labels harm least and which
+    learns slowest.
+
+    Args:
+        q: above 0, at most 1.
+        reduction: ``mean``, ``sum`` or ``none``.
+
+    Shape:
+        logits ``(B, K)`` and classes ``(B,)`` or ``(B, 1)`` to a number, or ``(B,)`` without reduction.
+
+    Raises:
+        ConfigurationError: an argument outside its range.
+    """
+
+    def __init__(self, q: float = 0.7, reduction: str = "mean") -> None:
+        super().__init__()
+        if not 0 < q <= 1:
+            raise ConfigurationError(f"GeneralizedCrossEntropy: expected q above 0, at most 1, got {q}.")
+        if reduction not in ("mean", "sum", "none"):
+            raise ConfigurationError(f"GeneralizedCrossEntropy: expected mean, sum or none, got {reduction!r}.")
+        self.q, self.reduction = q, reduction
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of logits and classes."""
+        own = functional.log_softmax(outputs, 1).gather(1, labels.view(-1, 1).long())[:, 0]
+        losses = -(self.q * own).expm1() / self.q
+        return losses if self.reduction == "none" else losses.mean() if self.reduction == "mean" else losses.sum()

@@ -139,7 +139,7 @@ def test_patients_and_equal_images_stay_in_one_fold_and_classes_keep_their_share
 
 @pytest.mark.parametrize("folds", [1, 0, -2, True, 2.0, "5"])
 def test_what_is_no_number_of_folds_is_refused(folds: Any) -> None:
-    with pytest.raises(ConfigurationError, match="folds: expected a whole number from 2"):
+    with pytest.raises(ConfigurationError, match="folds: expected a whole number of at least 2"):
         folds_of(items(20), folds, 0)
 
 

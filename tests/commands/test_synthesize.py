@@ -502,7 +502,7 @@ def test_labels_outside_the_teacher_s_classes_are_refused(teacher, tmp_path):
         synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
     items = [{"image": str(path), "label": 1} for path in three.rglob("*.png")]
     (tmp_path / "list.json").write_text(json.dumps({"training": items}))
-    with pytest.raises(LabelError, match=r"a source of each class, found none of 0"):
+    with pytest.raises(LabelError, match=r"a source of each class, found no source of class 0"):
         synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
 
 

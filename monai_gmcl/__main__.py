@@ -16,13 +16,13 @@ __all__ = ["main"]
 
 COMMANDS = {
     "audit": "list the labels of a data set that are probably wrong",
-    "check": "compare hypergradients on your student; with --cost true, what a step costs",
-    "compare": "compare GMCL with other augmentations on your data, at equal compute",
+    "check": "compare hypergradient estimators on your student; with --cost true, print the cost of a step",
+    "compare": "compare GMCL with other small-data methods on your data, at equal compute",
     "export": "write a trained student as TorchScript",
-    "init": "copy the bundle to a folder of your own",
+    "init": "copy a bundle to a new folder",
     "report": "write the report of a comparison again",
-    "synthesize": "write labeled synthetic images of a trained teacher",
-    "validate": "check every file of a data set",
+    "synthesize": "write labeled synthetic images with a trained teacher",
+    "validate": "check every file of a data set and report all problems",
 }
 """Each is a function of its own name in its own module of :mod:`monai_gmcl.commands`."""
 
@@ -35,7 +35,7 @@ def main() -> None:
         print(_usage())
         return
     if name not in COMMANDS:
-        sys.exit(f"monai_gmcl: there is no command {name!r}.\n{_usage()}")
+        sys.exit(f"monai_gmcl: unknown command {name!r}.\n{_usage()}")
     try:
         command = getattr(import_module(f"monai_gmcl.commands.{name}"), name)
         fire.Fire(command, command=arguments, name=f"monai_gmcl {name}")
@@ -47,14 +47,15 @@ def main() -> None:
         if debug:
             raise
         sys.exit(
-            f"monai_gmcl: {type(error).__name__}: {error}\nThis was not foreseen: --debug shows where it came from."
+            f"monai_gmcl: {type(error).__name__}: {error}\nThis error was not expected. Add --debug to show its "
+            "traceback."
         )
 
 
 def _usage() -> str:
     lines = [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
     return "\n".join(
-        ["usage: python -m monai_gmcl COMMAND ...", *lines, "Arguments of one: python -m monai_gmcl COMMAND --help"]
+        ["usage: python -m monai_gmcl COMMAND ...", *lines, "Help of a command: python -m monai_gmcl COMMAND --help"]
     )
 
 

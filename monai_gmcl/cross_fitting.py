@@ -68,7 +68,7 @@ class Fitting:
         for name, least in (("max_epochs", 1), ("batch_size", 2)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigurationError(f"{name}: expected a whole number from {least}, got {value!r}.")
+                raise ConfigurationError(f"{name}: expected a whole number of at least {least}, got {value!r}.")
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigurationError(f"learning_rate: expected a number above 0, got {self.learning_rate!r}.")
 
@@ -144,7 +144,7 @@ def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, H
             that the student that is to judge it has never seen it.
     """
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
-        raise ConfigurationError(f"folds: expected a whole number from 2, got {folds!r}.")
+        raise ConfigurationError(f"folds: expected a whole number of at least 2, got {folds!r}.")
     numbered = [{**item, "position": position} for position, item in enumerate(items)]
     parts = grouped_stratified_split(numbered, [1 / folds] * folds, seed, twins=twins)
     known = classes_in(items)
@@ -153,8 +153,9 @@ def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, H
         absent = known - classes_in([item for other in parts if other is not part for item in other])
         if absent:
             raise DataError(
-                f"Expected each class in two folds or more, found class {min(absent)} in one alone: its images are of "
-                "too few patients or slides. Add images, or take the class out."
+                f"Expected each class in two folds or more, found class {min(absent)} in one fold: its images come "
+                "from "
+                "too few patients or slides. Add images of other patients, or remove the class."
             )
         for item in part:
             numbers[item["position"]] = number
@@ -211,7 +212,7 @@ def _fitted(fitting: Fitting, images: Any, indices: Sequence[int], epochs: int) 
     alone = len(indices) % fitting.batch_size == 1
     loader = DataLoader(data, batch_size=fitting.batch_size, shuffle=True, num_workers=0, drop_last=alone)
     if not len(loader):
-        raise DataError(f"Expected two images or more to train on in each fold, found {len(indices)}.")
+        raise DataError(f"Expected at least two training images for each fold, found {len(indices)}.")
     optimizer = torch.optim.AdamW(network.parameters(), lr=fitting.learning_rate)
     # One step more than the run has: ignite's last event comes after the last step.
     steps = epochs * len(loader) + 1

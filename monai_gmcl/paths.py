@@ -28,8 +28,8 @@ def check_paths(**paths: Any) -> None:
     for name, path in paths.items():
         if not isinstance(path, str | Path):
             raise ConfigurationError(
-                f"{name} must be a path, got {path!r}: the command line takes a name of digits for a number. "
-                f"Write it with its folder: --{name} ./NAME."
+                f"{name} must be a path, got {path!r}: the command line reads a name of digits as a number. "
+                f"Write the path with its folder, --{name} ./NAME."
             )
 
 

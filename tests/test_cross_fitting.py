@@ -139,7 +139,7 @@ def test_patients_and_equal_images_stay_in_one_fold_and_classes_keep_their_share
 
 @pytest.mark.parametrize("folds", [1, 0, -2, True, 2.0, "5"])
 def test_what_is_no_number_of_folds_is_refused(folds: Any) -> None:
-    with pytest.raises(ConfigurationError, match="folds: expected a whole number from 2"):
+    with pytest.raises(ConfigurationError, match="folds: expected a whole number of at least 2"):
         folds_of(items(20), folds, 0)
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_number_of_folds_is_refused(folds: Any) -> None:
     [
         (items(3), 5, "at least 5 groups"),
         ([*items(12, classes=1), {"image": "12", "label": 1}], 3, "each class in two folds or more, found class 1"),
-        (items(20, group_of=10), 3, "at least 3 groups to fill 3 parts, found 2"),
+        (items(20, group_of=10), 3, "at least 3 patients, slides or images for 3 parts, found 2"),
     ],
     ids=["few images", "a class of one image", "few patients"],
 )

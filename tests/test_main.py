@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import fire
 import pytest
 
 import monai_gmcl.__main__ as command_line
@@ -45,7 +48,7 @@ def test_an_error_of_ours_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -
 def test_another_error_is_told_with_its_kind_and_how_to_see_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended(monkeypatch, "unforeseen").split("\n") == [
         "monai_gmcl: KeyError: 'a bug'",
-        "This was not foreseen: --debug shows where it came from.",
+        "This error was not expected. Add --debug to show its traceback.",
     ]
 
 
@@ -64,10 +67,20 @@ def test_a_real_command_tells_of_a_missing_folder(monkeypatch: pytest.MonkeyPatc
 
 def test_an_unknown_command_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["monai_gmcl", "vaildate", "data"])
-    with pytest.raises(SystemExit, match="no command 'vaildate'(.|\n)*validate"):
+    with pytest.raises(SystemExit, match="unknown command 'vaildate'(.|\n)*validate"):
         command_line.main()
 
 
 @pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_each_command_is_where_the_command_line_looks_for_it(name: str) -> None:
     assert getattr(import_module(f"monai_gmcl.commands.{name}"), name).__doc__
+
+
+@pytest.mark.parametrize("name", command_line.COMMANDS)
+def test_the_help_of_a_command_has_its_whole_docstring(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = getattr(import_module(f"monai_gmcl.commands.{name}"), name)
+    with pytest.raises(SystemExit):
+        fire.Fire(command, command=["--help"], name=name)
+    shown = set(capsys.readouterr().err.split())
+    documented = inspect.cleandoc(command.__doc__).split("\n\nRaises:")[0].replace("Args:", "")
+    assert [word for word in re.sub(r"\n    (\w+):", r"\n", documented).split() if word not in shown] == []

@@ -24,7 +24,7 @@ class Arm:
     Attributes:
         title: as the report calls it.
         build: makes the trainer.
-        equal_compute: whether the arm gets as many steps as the FLOPs of a GMCL run buy; the others take GMCL's steps.
+        equal_compute: whether the arm gets as many steps as cost the FLOPs of a GMCL run. Other arms get GMCL's steps.
         tuned: whether its augmentation has a strength to be tuned on validation
             (:data:`monai_gmcl.benchmark.arms.STRENGTHS`).
         unlabeled: whether it reads unlabeled images.

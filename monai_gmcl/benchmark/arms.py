@@ -100,8 +100,9 @@ def _imported(name: str) -> Arm:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
-            f"compare: arms: expected module:NAME of an Arm, got {name!r}: {error}. The module must be importable from "
-            "here: install it, or name its folder in PYTHONPATH."
+            f"compare: arms: {name!r} cannot be imported: {error}. Expected module:NAME of an Arm. Install the "
+            "module, or "
+            "add its folder to PYTHONPATH."
         ) from error
     if not isinstance(found, Arm):
         raise ConfigurationError(

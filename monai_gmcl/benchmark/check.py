@@ -83,9 +83,7 @@ def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3
         ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
     """
     if trainer.teacher_step is None:
-        raise ConfigurationError(
-            "check: expected a teacher_optimizer; a frozen teacher is updated by no hypergradient."
-        )
+        raise ConfigurationError("check: the teacher is frozen. Expected a trainer with a teacher_optimizer.")
     if iterations < 2:
         raise ConfigurationError(f"check: iterations must be at least 2, got {iterations}.")
     recorder = _Recorder()

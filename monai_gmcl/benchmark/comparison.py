@@ -50,7 +50,7 @@ def data_options(
         dims = data.spatial_dims if spatial_dims is None else spatial_dims
         return DataOptions(str(data_dir), *shape, upright, centered, dims, classes, limits, True, patch)
     if patch is not None:
-        raise ConfigurationError(f"compare: patch is for images with masks, found classes in {data_dir!r}.")
+        raise ConfigurationError(f"compare: patch is accepted only for images with masks; {data_dir!r} has classes.")
     _, names = class_folder_datalist(part_folder(data_dir, "train"))
     options = (channels or 3, crop, size, upright, centered, spatial_dims or 2, len(names), limits)
     return DataOptions(str(data_dir), *options)
@@ -82,7 +82,7 @@ def run_comparison(
     # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
     with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:
         ratio = pool.apply(equal_compute_ratio, (options,))
-    print(f"{options.name}: a GMCL iteration costs {ratio:.2f} supervised ones (counted FLOPs)")
+    print(f"{options.name}: a GMCL iteration costs {ratio:.2f} times the FLOPs of a supervised one")
     n, arms = [n] if isinstance(n, int) else n, [arms] if isinstance(arms, str) else arms
     seeds, splits = range(seeds) if isinstance(seeds, int) else seeds, [splits] if isinstance(splits, str) else splits
     jobs: list[Job] = []

@@ -38,8 +38,8 @@ PASSES = (
     "all else",
 )
 EXPLAINED = (
-    "expected: operations, measured: time, of an iteration on B real images and a lesson of B, in units of a",
-    "supervised one on 2 B (forward, backward, step). Counted: convolutions, matrix products, attention.",
+    "expected: FLOPs, measured: time; both of an iteration on B real images and a lesson of B images, relative to",
+    "a supervised iteration on 2 B images. FLOPs are those of convolutions, matrix products and attention.",
 )
 Costs = NDArray[np.float64]
 """Seconds and operations."""
@@ -138,7 +138,7 @@ def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) ->
     """
     if trainer.teacher_step is None or trainer.teacher_interval > 1 or trainer.accumulation_steps > 1:
         raise ConfigurationError(
-            "check: the cost is that of a teacher that learns at each step: expected a teacher_optimizer, "
+            "check: --cost needs a teacher that is updated in each step. Expected a teacher_optimizer, "
             "teacher_interval=1 and accumulation_steps=1."
         )
     if iterations <= WARM_UP:
@@ -223,7 +223,7 @@ def cost_table(reports: list[CostReport]) -> str:
     """Return the reports as text: the passes with the first estimator, then all estimators."""
     first = next((report for report in reports if not report.failure), None)
     if first is None:
-        return "\n".join(f"{report.name}: not for this student: {report.failure}" for report in reports)
+        return "\n".join(f"{report.name}: not available: {report.failure}" for report in reports)
     lines = [f"{'pass, with ' + first.name:<40}{'GFLOP':>10}{'share':>8}{'ms':>10}{'share':>8}"]
     flops, seconds = sum(first.flops.values()), sum(first.seconds.values())
     for name in PASSES:
@@ -233,7 +233,7 @@ def cost_table(reports: list[CostReport]) -> str:
     lines.append(f"{'estimator':<40}{'expected':>10}{'measured':>10}{'difference':>12}")
     for report in reports:
         if report.failure:
-            lines.append(f"{report.name:<40}not for this student: {report.failure}")
+            lines.append(f"{report.name:<40}not available: {report.failure}")
         else:
             difference = report.measured / report.expected - 1
             lines.append(f"{report.name:<40}{report.expected:>10.2f}{report.measured:>10.2f}{difference:>+12.1%}")

@@ -164,7 +164,7 @@ class BenchmarkData:
         pool = torch.tensor([index[str(rest[i]["image"])] for i in (order[HELD_OUT:] if measured else order)])
         if len(pool) == 0:
             raise DataError(
-                f"Expected images of {self.options.name} beyond the labeled and the held-out ones, found none."
+                f"Expected unlabeled images of {self.options.name}, found only labeled and held-out images."
             )
         return self._train[0][pool], self._train[1][pool]
 

@@ -146,11 +146,11 @@ def jobs_of(
     for name in arms:
         if name not in names:
             raise ConfigurationError(
-                f"compare: arms must be among {', '.join(names)}, or module:NAME of your own, got {name!r}."
+                f"compare: arms must be among {', '.join(names)}, or module:NAME of your own method; got {name!r}."
             )
     classes = options.sharing
     if any(number < classes or number % classes for number in n):
-        evenly = f" that {classes} classes share evenly" if classes > 1 else ""
+        evenly = f" that are multiples of the number of classes, {classes}" if classes > 1 else ""
         raise ConfigurationError(f"compare: n must be numbers of labeled images{evenly}, got {list(n)}.")
     jobs = []
     for seed in seeds:
@@ -211,7 +211,10 @@ def _run(task: tuple[Job, Path, str]) -> Job:
     per_class = job.n // job.options.sharing
     labeled, held_out = data.draw(per_class, job.seed)
     if "held_out" in job.splits and len(held_out[0]) == 0:
-        raise DataError(f"{job.options.name}: n = {job.n} leaves no image of train to measure on. Give --splits test.")
+        raise DataError(
+            f"{job.options.name}: n = {job.n} takes all images of train, and none is left to measure on. Use --splits "
+            "test."
+        )
     arm, own = _TOLD["arms"][job.arm], (job.seed, job.steps, job.strength or 1.0)
     unlabeled = data.unlabeled(per_class, job.seed, "held_out" in job.splits) if arm.unlabeled else None
     run = StudentRun(arm.build, job.options, labeled, data.choosing, *own, unlabeled, device)

@@ -214,9 +214,9 @@ def _other() -> str:
     while frame is not None:
         code = frame.f_code
         if code.co_name == "_prepared":
-            return "prepare_batch (non_blocking=True, from pinned memory, does not wait)"
+            return "prepare_batch (non_blocking=True with pinned memory does not wait)"
         if code.co_name == "_fire_event":
-            return "handlers of events, decollation among them (decollate=False has none)"
+            return "event handlers, including decollation (decollate=False switches it off)"
         path = Path(code.co_filename)
         if path.is_relative_to(PACKAGE) and path.parent not in (Path(__file__).parent, PACKAGE / "handlers"):
             return ""

@@ -42,7 +42,10 @@ class MaskData(BenchmarkData):
         order = np.random.RandomState(3).permutation(len(self.data.validation))
         images, masks = self._read([self.data.validation[i] for i in order])
         if not masks.any():
-            raise DataError(f"{self.options.name}: no mask of the validation images has a class, so none can choose.")
+            raise DataError(
+                f"{self.options.name}: no mask of the validation images has a class. Add validation images with "
+                "classes."
+            )
         return images, masks
 
     def draw(self, per_class: int, seed: int) -> tuple[Images, Images]:
@@ -71,8 +74,8 @@ class MaskData(BenchmarkData):
         sizes = sorted({tuple(image.shape[1:]) for image in images})
         if len(sizes) > 1:
             raise DataError(
-                f"{options.name}: expected images of one size, found {sizes[0]} and {sizes[-1]}. Give --size, or "
-                "--crop for a center that all have."
+                f"{options.name}: expected images of one size, found {sizes[0]} and {sizes[-1]}. Use --size to "
+                "resize them, or --crop to cut out their centers."
             )
         for size in sizes:
             _check_size(size, options.patch)
@@ -84,5 +87,5 @@ def _check_size(size: tuple[int, ...], patch: int | None) -> None:
     if any(side % UNET_STEP for side in window) or (patch or 0) > min(size):
         raise ConfigurationError(
             f"compare: the student takes sides that are multiples of {UNET_STEP}, got images of {size} and patch "
-            f"{patch}. Give --patch with a multiple of {UNET_STEP} of at most {min(size)}."
+            f"{patch}. Use --patch with a multiple of {UNET_STEP} of at most {min(size)}."
         )

@@ -67,17 +67,17 @@ def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepT
 def traffic_table(traffic: StepTraffic) -> str:
     """Return the counts as text: what comes of which line, each a step."""
     total, per_image = traffic.total, traffic.steps / traffic.images
-    lines = [f"{'the host, a step':<28}{'a step':>12}{'an image':>12}"]
+    lines = [f"{'host':<28}{'per step':>12}{'per image':>12}"]
     parts: list[tuple[str, Counter[str]]] = [
         ("random numbers drawn", total.numbers),
         ("bytes to the device", total.bytes_to_device),
         ("bytes to the host", total.bytes_to_host),
-        ("points of synchronization", total.waits),
-        ("and, not the trainer's own", total.waits_of_others),
+        ("synchronizations", total.waits),
+        ("synchronizations elsewhere", total.waits_of_others),
     ]
     for name, counter in parts:
         mean = sum(counter.values()) / traffic.steps
         lines.append(f"{name:<28}{mean:>12.1f}{mean * per_image:>12.2f}")
         lines += [f"    {count / traffic.steps:>12.1f}  {line}" for line, count in counter.most_common()]
-    lines.append(f"no point of synchronization in {traffic.without_waiting} of {traffic.steps} steps")
+    lines.append(f"{traffic.without_waiting} of {traffic.steps} steps have no synchronization")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m monai_gmcl audit``: which labels of a data set are probably false, and how many."""
+"""``python -m monai_gmcl audit``: list the labels of a data set that are probably wrong, and estimate their share."""
 
 from __future__ import annotations
 
@@ -45,36 +45,41 @@ def audit(
     overwrite: bool = False,
     **override: Any,
 ) -> None:
-    """List the labels of a data set that are probably wrong, and estimate how many there are.
+    """List the labels of a data set that are probably wrong, and estimate their share.
 
-    Each image is judged by students that did not train on its label: of the images of training and validation one
-    fold after the other is left out, and a small student learns the rest; three times, with other folds. Images of
-    the test part are judged by all of them; no student learns from them. Students that train for long memorize
-    wrong labels, so that three lengths of training are tried first. Writes ``label_audit.csv``, ``label_audit.png``
-    and ``label_audit.json``; see :class:`monai_gmcl.handlers.LabelAudit`.
+    By default, cross-fitting predicts the class of each image with students that did not train on it. The images of
+    training and validation are split into ``folds`` parts. For each part, a small student trains on the other parts and
+    predicts this part. This is repeated with three different splits, and the predictions are averaged. No student
+    trains on the images of the test part, which all students predict.
+
+    Students that train for too long memorize wrong labels. The audit therefore tries three numbers of epochs and keeps
+    the one whose predictions have the lowest cross-entropy on the labels of the left-out images.
+
+    The command writes ``label_audit.csv``, ``label_audit.png`` and ``label_audit.json``; see
+    :class:`monai_gmcl.handlers.LabelAudit`.
 
     Args:
-        dataset_dir: what the bundle's training takes: a folder, a CSV table or a MONAI JSON datalist.
-        out: folder of the files; made if there is none.
+        dataset_dir: a folder of class folders, a CSV table or a MONAI JSON datalist, as for the bundle's training.
+        out: folder of the written files. It is created if it does not exist.
         folds: number of parts that the images are split into, 2 or more. Default: 5.
-        model_file: ``model.pt`` of a training, such as one with weights by the look-ahead: that student judges all
-            images instead, including those that it was trained on. It does not suspect labels that it has memorized.
-            The column ``part`` says what it was trained on, if the data set is that of its training.
-        config_file: the bundle's training configuration, which says how images are read and builds the student.
-            Default: that of the bundle that comes with monai_gmcl.
-        trusted_dir: images whose labels are sure, as in the bundle's training; tables and lists can say so in a column
-            ``trusted``. Every student learns from them; they are not listed.
-        overwrite: whether an earlier audit in ``out`` gives way.
-        override: values of the configuration to replace, such as ``--image_size 96``, ``--group_column patient``,
-            ``--max_epochs 30`` (default here: 20; a quarter and half of them are tried, too, and those students judge
-            that foresee labels best), ``--learning_rate 1e-3`` (default here: 5e-4) or
-            ``--network_def#layers "[2, 2, 2, 2]"``.
+        model_file: file of a trained student, such as ``model.pt`` of a training. If it is given, nothing is trained,
+            and this student predicts all images, including those that it was trained on. It cannot find the labels
+            that it has memorized, so use a student that was trained with a weighting such as the look-ahead. The
+            column ``part`` of the table shows which images it was trained on, if the data set is the same.
+        config_file: configuration of the bundle's training, which reads the images and builds the student. Default: the
+            configuration of the bundle that is installed with monai_gmcl.
+        trusted_dir: images whose labels are known to be correct, as in the bundle's training. Tables and lists can mark
+            them in a column ``trusted`` instead. Every student trains on them, and the audit does not list them.
+        overwrite: whether to replace an earlier audit in ``out``.
+        override: values of the configuration to replace, such as ``--image_size 96``, ``--group_column patient`` or
+            ``--network_def#layers "[2, 2, 2, 2]"``. The audit's own defaults are ``--max_epochs 20`` (it also tries a
+            quarter and a half of these epochs) and ``--learning_rate 5e-4``.
 
     Raises:
-        CheckpointError: a student's file that cannot be used.
-        ConfigurationError: arguments that cannot be or do not go together, an earlier audit in ``out``, multi-label
-            data, settings that are not those of the student's training.
-        DataError: data that a training would refuse, or too few of them.
+        CheckpointError: the file of the student cannot be used.
+        ConfigurationError: an argument is invalid, arguments exclude each other, ``out`` has an earlier audit, the data
+            are multi-label, or the settings differ from those of the student's training.
+        DataError: the data have errors or too few images.
     """
     check_paths(
         dataset_dir=dataset_dir,
@@ -83,12 +88,12 @@ def audit(
         **({} if model_file is None else {"model_file": model_file}),
     )
     if not str(dataset_dir):
-        raise ConfigurationError("audit: expected a folder, a CSV table or a JSON datalist as dataset_dir, got ''.")
+        raise ConfigurationError("audit: dataset_dir is empty. Expected a folder, a CSV table or a JSON datalist.")
     _check_settings(override, folds, model_file)
     folder = Path(out)
     earlier = folder / LabelAudit.FILE_NAME
     if earlier.exists() and not overwrite:
-        raise ConfigurationError(f"audit: there is an audit, {str(earlier)!r}, already: --overwrite, or another out.")
+        raise ConfigurationError(f"audit: {str(earlier)!r} exists already. Use --overwrite or another out.")
     parser = _configuration(config_file, {**override, "trusted_dir": str(trusted_dir)})
     found = (
         _by_cross_fitting(parser, str(dataset_dir), folder, 5 if folds is None else folds)
@@ -96,8 +101,8 @@ def audit(
         else _by_file(parser, str(dataset_dir), folder, str(model_file), override)
     )
     print(
-        f"{found.share:.1%} of the labels are probably false (95 % interval {found.low:.1%} to {found.high:.1%}): the "
-        f"most suspicious ones first in {str(earlier)!r}, pictures in {LabelAudit.SHEET_NAME}."
+        f"{found.share:.1%} of the labels are probably wrong (95 % interval {found.low:.1%} to {found.high:.1%}). "
+        f"{str(earlier)!r} lists the images, the most suspicious first; {LabelAudit.SHEET_NAME} shows pictures."
     )
 
 
@@ -105,10 +110,12 @@ def _check_settings(given: Mapping[str, Any], folds: int | None, model_file: str
     for name in given:
         if name.split("#")[0] not in SETTINGS:
             known = ", ".join(SETTINGS)
-            raise ConfigurationError(f"audit: expected one of the settings {known}; it does not use {name!r}.")
+            raise ConfigurationError(
+                f"audit: found the setting {name!r}, which audit does not use. Accepted are {known}."
+            )
     unused = [name for name in given if name.split("#")[0] in TRAINING] + ([] if folds is None else ["folds"])
     if model_file is not None and unused:
-        raise ConfigurationError(f"audit: with a model_file nothing is trained: leave out {', '.join(unused)}.")
+        raise ConfigurationError(f"audit: nothing is trained if model_file is given. Remove {', '.join(unused)}.")
 
 
 def _configuration(config_file: str | None, override: Mapping[str, Any]) -> ConfigParser:
@@ -134,13 +141,13 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
         **{name: parser.get_parsed_content(name) for name in ("max_epochs", "batch_size", "learning_rate", "seed")},
     )
     parts = _each_once(data.parts)
-    students = f"cross-fitting in {folds} folds, dealt {DEALS} times: no student judges an image that it trained on"
+    students = f"cross-fitting with {folds} folds and {DEALS} splits: no student predicts an image that it trained on"
     trusted = parts.pop("trusted", [])
     if trusted:
-        students += f"; all of them trained on {len(trusted)} trusted images, which are not judged"
+        students += f"; all students trained on {len(trusted)} trusted images, which are not listed"
     further = parts.get("test", [])
     if further:
-        students += "; images of the test part by the mean of all, none of which trained on them"
+        students += "; for images of the test part, the mean of all students, none of which trained on them"
     listed = LabelAudit(folder, data.class_names, students, _part_of(parts), seed=fitting.seed)
     learned = [item for part, items in parts.items() if part != "test" for item in items]
     epochs = cross_fit(
@@ -152,7 +159,7 @@ def _by_cross_fitting(parser: ConfigParser, source: str, folder: Path, folds: in
         data.twins,
         trusted,
     )
-    listed.students += f"; trained for {epochs} epochs, which of {fitting.lengths} foresee labels best"
+    listed.students += f"; {epochs} epochs, the best of {fitting.lengths} in predicting the labels of left-out images"
     return listed.write()
 
 
@@ -170,7 +177,7 @@ def _by_file(
     network = load_student(parser.get_parsed_content("network_def"), model_file).to(device)
     whole = split_off(data.parts, FRACTIONS, given.get("seed", split.get("seed", 0)), data.twins)
     parts = _each_once(whole)
-    students = f"the student of {model_file}: it trained on the labels of the part 'training', as data are split for it"
+    students = f"the student of {model_file}, which trained on the part 'training' of its split"
     listed = LabelAudit(folder, data.class_names, students, _part_of(parts))
     items = [item for part in parts.values() for item in part]
     images = Dataset(items, Compose(list(parser.get_parsed_content("load_image"))))
@@ -188,7 +195,7 @@ def _data(parser: ConfigParser, source: str, class_names: Any, group_column: Any
     if len(data.class_names) < 2:
         raise DataError(f"audit: expected images of two classes or more in {source!r}, found {data.class_names}.")
     if any(isinstance(item["label"], list) for items in data.parts.values() for item in items):
-        raise ConfigurationError(f"audit: expected one class an image, found several labels an image in {source!r}.")
+        raise ConfigurationError(f"audit: expected one class for each image, found several labels in {source!r}.")
     return data
 
 

@@ -32,15 +32,16 @@ def check(
     cost: bool = False,
     **override: Any,
 ) -> None:
-    """Print each hypergradient estimator's cosine to the exact one, its time and its memory.
+    """Compare hypergradient estimators on your student: cosine to the exact hypergradient, time and memory.
 
     Args:
-        config_file: the bundle's training configuration, one file or a list.
-        bundle_root: the bundle's folder. Default: the parent of the configuration's folder.
-        iterations: student steps before a lesson is judged.
-        repeats: estimates to take the median time of.
-        cost: print instead what the passes of an iteration cost, counted and measured, beside a supervised one; and,
-            counted on a pretended device, what the host draws, copies and waits for in a step, by line of code.
+        config_file: configuration of the bundle's training, one file or a list of files.
+        bundle_root: folder of the bundle. Default: the parent of the configuration's folder.
+        iterations: optimizer steps of the student before the comparison.
+        repeats: number of estimates; the table shows their median time.
+        cost: print the cost of a training step instead. One table has the counted FLOPs and the measured time of each
+            pass, relative to a supervised step. Another table lists, by line of code, the random numbers, the copies
+            and the waiting of the host in a step. It is counted on a simulated device.
         override: values of the configuration to replace, such as ``--train#trainer#device cpu``.
 
     Raises:
@@ -57,7 +58,7 @@ def check(
         values = {"bundle_root": root, **override}
         print(traffic_table(traffic_of_steps(lambda: _trainer(files, values, DEVICE), max(iterations, 10))))
         if trainer.amp:
-            print("The host's part was counted without mixed precision, which the pretended device does not have.")
+            print("The host was counted without mixed precision, which the simulated device does not support.")
     else:
         print(report_table(check_estimators(trainer, iterations, repeats)))
 
@@ -90,11 +91,12 @@ def report_table(reports: list[EstimatorReport]) -> str:
     lines = [f"{'estimator':<32}{'cosine':>9}{'ms':>10}{'passes':>9}{'MiB':>9}"]
     for report in reports:
         if report.failure:
-            lines.append(f"{report.name:<32}not for this student: {report.failure}")
+            lines.append(f"{report.name:<32}not available: {report.failure}")
         else:
             figures = f"{report.cosine:>9.4f}{report.milliseconds:>10.1f}{report.passes:>9.2f}{report.mebibytes:>9.1f}"
             lines.append(f"{report.name:<32}{figures}")
     lines.append(
-        "cosine: to the exact hypergradient; passes: time in units of the student's forward and backward pass."
+        "cosine: similarity to the exact hypergradient; passes: time relative to a forward and backward pass of the "
+        "student"
     )
     return "\n".join(lines)

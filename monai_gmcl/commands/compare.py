@@ -36,41 +36,46 @@ def compare(
     intensity_range: Sequence[float] | None = None,
     patch: int | None = None,
 ) -> None:
-    """Run a grid of comparisons and report it; what is on disk already is not run again.
+    """Compare GMCL with other small-data methods on a data set, at equal compute, and write the report.
 
-    Several data sets go into one folder by calling it once for each; the report is of all. ``python -m monai_gmcl
-    report`` writes it again from what is on disk, also while a grid runs.
+    Runs that are already in ``out`` are not repeated. To compare several data sets, call the command once for each with
+    the same ``out``; the report covers all of them. ``python -m monai_gmcl report`` writes the report again from the
+    finished runs, also while a comparison is running.
 
     Args:
-        data_dir: folder with ``train`` and ``valid`` (or ``val``, ``validation``, ...) of class folders, and those
-            named in ``splits``; or images with masks, in any form that
-            :func:`monai_gmcl.data.open_segmentation_data` takes, which are compared by their mean Dice.
-        out: folder of the results: ``runs/*.json``, one a run, and the report. ``pictures`` in it holds what each arm
-            trained on in its last step, of seed 0: images of the data set, which git is told to ignore.
-        n: labeled images in all, one number or several. Default: 100 and 500; with masks 1 and 5.
-        arms: which ways: ``standard``, ``strong``, ``trivial_augment``, ``frozen``, ``gmcl``, or ``module:NAME`` of
-            one's own, a :class:`monai_gmcl.benchmark.arm.Arm` in a module that can be imported.
-        seeds: how many, or which. The first two run every strength of a tuned arm; the one with the best mean AUC, or
-            Dice, on validation is the strength of all.
-        steps: student steps of GMCL, 32 real images each, or 8 with masks; arms of equal compute get more.
-        splits: where to measure: ``held_out`` (images of ``train`` that a seed did not draw), or folders of
-            ``data_dir`` such as ``test``, to be read once, at the end.
-        channels: of the images, 1 or 3. Default: 3; with masks the images' own.
-        crop: centre to keep, pixels.
-        size: to resize to, pixels.
-        upright: the images have an up and a down (X-rays): small moves instead of flips and quarter turns.
-        centered: the centre makes the label (PCam): nothing shifts or zooms.
-        spatial_dims: 2, or 3 for NIfTI volumes. Default: 2; with masks the images' own.
+        data_dir: folder with ``train`` and ``valid`` (or ``val``, ``validation``), each with class folders, and with
+            the folders that ``splits`` names. Images with masks are accepted in all layouts of
+            ``monai_gmcl.data.open_segmentation_data``; they are compared by the mean Dice.
+        out: folder of the results. It gets one ``runs/*.json`` for each run, and the report. Its folder ``pictures``
+            has the training images of each arm's last step with seed 0, and a ``.gitignore``.
+        n: number of labeled images, one or several numbers. Default: 100 and 500, or 1 and 5 images with masks.
+        arms: names of methods, or ``module:NAME`` of your own ``monai_gmcl.benchmark.arm.Arm`` in an importable module.
+            The names are ``standard``, ``strong``, ``trivial_augment``, ``frozen`` and ``gmcl``.
+        seeds: number of seeds, or a list of seeds. For methods with a tuned strength, the first two seeds run every
+            strength, and all seeds use the strength with the best mean AUC (or Dice) on the validation images.
+        steps: optimizer steps of GMCL's student, each with 32 real images, or 8 with masks. Methods of equal compute
+            get as many steps as cost the same FLOPs.
+        splits: images on which to measure. ``held_out`` are the images of ``train`` that a seed did not draw. Other
+            names are folders of ``data_dir``, such as ``test``, which should be read only once, at the end.
+        channels: image channels, 1 or 3. Default: 3; with masks, the channels of the images.
+        crop: side of the center crop, in pixels. Default: no crop.
+        size: side to which images are resized, in pixels. Default: no resizing.
+        upright: whether the images have a fixed orientation (such as X-rays). They are then not flipped or turned by
+            quarters, only moved a little.
+        centered: whether the label depends on the center of the image (such as PCam). Images are then not shifted or
+            zoomed.
+        spatial_dims: 2, or 3 for NIfTI volumes. Default: 2; with masks, the dimensions of the images.
         pictures: whether the report shows images of the data set.
-        workers: processes of one thread each.
-        device: where they train, ``cpu`` or ``cuda``. Times are compared only among runs on one kind of machine.
-        intensity_range: the files' numbers that become 0 and 1, as (0, 4095); see ``image_transforms``.
-        patch: with masks, the side of the patches that the student learns from; it labels images window by window.
-            Default: whole images, which then have sides that are multiples of 4.
+        workers: number of parallel processes, each with one thread.
+        device: device of the training, ``cpu`` or ``cuda``. Times are compared only between runs on the same kind of
+            machine.
+        intensity_range: the lowest and highest file value, which become 0 and 1, such as ``(0, 4095)``.
+        patch: with masks, the side of the patches on which the student is trained; whole images are then predicted with
+            a sliding window. Default: whole images, whose sides must be multiples of 4.
 
     Raises:
-        ConfigurationError, DataError: an unknown arm, an n that classes cannot share evenly, a missing folder, a
-            package that is not installed.
+        ConfigurationError, DataError: an arm is unknown, ``n`` cannot be divided evenly by the number of classes, a
+            folder is missing, or a package is not installed.
     """
     command = _command(**locals())
     check_installed("scipy", "pandas")

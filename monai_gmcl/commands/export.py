@@ -24,20 +24,20 @@ __all__ = ["export", "student_metadata"]
 def export(model_file: str, out: str, bundle_root: str | None = None, **override: Any) -> None:
     """Write a trained student as TorchScript, by MONAI's ``ckpt_export``.
 
-    Number of classes, channels and dimensions come from the student's file. The metadata in the TorchScript file
-    (``monai.data.load_net_with_metadata``) tell names of classes, and how images are read, as the student's file does.
+    The student's file gives the number of classes, channels and dimensions. The metadata of the TorchScript file, which
+    ``monai.data.load_net_with_metadata`` returns, contain the class names and how images are read.
 
     Args:
-        model_file: of :func:`monai_gmcl.save_student`, such as ``model.pt`` of a training.
-        out: the file to write, ``*.ts``; its folder must exist.
-        bundle_root: the bundle whose ``configs/inference.yaml`` builds the network. Default: the one that comes with
-            monai_gmcl.
-        override: values of that configuration to replace, such as ``--network_def#layers "[2, 2, 2, 2]"``: as in the
-            training.
+        model_file: file of ``monai_gmcl.save_student``, such as ``model.pt`` of a training.
+        out: the file to write, ``*.ts``. Its folder must exist.
+        bundle_root: the bundle whose ``configs/inference.yaml`` builds the network. Default: the bundle that is
+            installed with monai_gmcl.
+        override: values of this configuration to replace, such as ``--network_def#layers "[2, 2, 2, 2]"``. Use the
+            values of the training.
 
     Raises:
-        CheckpointError: a damaged file, or another kind of file.
-        ConfigurationError: no folder for the file, no such bundle.
+        CheckpointError: the file is damaged or is not a student's file.
+        ConfigurationError: the folder of ``out`` or the bundle does not exist.
     """
     check_paths(model_file=model_file, out=out)
     description = describe_student(model_file)
@@ -47,7 +47,7 @@ def export(model_file: str, out: str, bundle_root: str | None = None, **override
         if not file.is_file():
             raise ConfigurationError(f"export: expected a bundle with {file.name}, found no file {str(file)!r}.")
     if not Path(out).parent.is_dir():
-        raise ConfigurationError(f"export: expected a folder for {out!r}, found none: make it first.")
+        raise ConfigurationError(f"export: the folder of {out!r} does not exist. Create it first.")
     told = student_metadata(json.loads(metadata.read_text(encoding="utf-8")), description)
     with TemporaryDirectory() as folder:
         own = Path(folder) / "metadata.json"
@@ -84,7 +84,7 @@ def student_metadata(bundle: dict[str, Any], description: StudentDescription) ->
     told = {
         **bundle,
         "student": description.told(),
-        "data_source": "Not kept with the student.",
+        "data_source": "not recorded in the student's file",
         "image_classes": f"{description.channels} channels, values from 0 to 1",
         "label_classes": ", ".join(f"{k}: {name}" for k, name in classes.items()),
         "network_data_format": {

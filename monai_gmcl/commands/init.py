@@ -18,23 +18,23 @@ BUNDLES = ("gmcl_classification", "gmcl_segmentation")
 
 
 def init(directory: str, bundle: str = BUNDLES[0]) -> None:
-    """Copy a bundle to a folder of your own, to change and to train.
+    """Copy a bundle to a new folder, where you can change it and train it.
 
     Args:
-        directory: to make; may exist if it is empty.
+        directory: the new folder. It may exist if it is empty.
         bundle: ``gmcl_classification``, or ``gmcl_segmentation`` for images with masks.
 
     Raises:
-        ConfigurationError: another bundle; something is in the folder, or at its place, already.
+        ConfigurationError: the bundle is unknown, or the folder is not empty.
     """
     target = Path(str(directory)).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"init: expected a new or an empty folder, found something at {str(target)!r}.")
+        raise ConfigurationError(f"init: {str(target)!r} is not empty. Expected a new or an empty folder.")
     shutil.copytree(
         bundle_folder(bundle), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("output", "__pycache__")
     )
     print(
-        f"The bundle is in {target}; its docs/README.md tells of settings and results. Train it with\n"
+        f"The bundle was copied to {target}. Its docs/README.md describes settings and results. Train it with\n"
         + bundle_command(target, "train.yaml")
     )
 
@@ -70,4 +70,4 @@ def bundle_folder(bundle: str = BUNDLES[0]) -> Path:
     for place in places:
         if (place / bundle).is_dir():
             return place / bundle
-    raise ConfigurationError(f"this installation of monai_gmcl lacks its bundle {bundle}: install it again.")
+    raise ConfigurationError(f"this installation of monai_gmcl lacks the bundle {bundle}. Install monai_gmcl again.")

@@ -12,14 +12,15 @@ __all__ = ["check_installed", "report"]
 
 
 def report(out: str, pictures: bool = False) -> None:
-    """Write the report of a comparison again, from the runs on disk: also while ``compare`` runs, or after it stopped.
+    """Write the report of a comparison again from the runs in its folder, also while ``compare`` is running.
 
     Args:
-        out: folder of the comparison: gets ``report.html``, ``summary.md``, ``results.csv`` and ``figures``.
-        pictures: whether ``report.html`` shows what the arms trained on: images of the data set, perhaps of patients.
+        out: folder of the comparison. It gets ``report.html``, ``summary.md``, ``results.csv`` and ``figures``.
+        pictures: whether ``report.html`` shows the training images of each method. They are images of the data set and
+            may be images of patients.
 
     Raises:
-        ConfigurationError, DataError: a package that is not installed, no runs, files that are none.
+        ConfigurationError, DataError: a package is not installed, or the folder has no valid runs.
     """
     check_installed("scipy", "pandas")
     # Here: the other commands of monai_gmcl do without the packages that reports need.
@@ -33,5 +34,5 @@ def check_installed(*packages: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f'compare needs {" and ".join(missing)}, not installed here: pip install "monai_gmcl[benchmark]".'
+            f'compare needs {" and ".join(missing)}, not installed here. Run pip install "monai_gmcl[benchmark]".'
         )

@@ -41,41 +41,42 @@ def synthesize(
     review_dir: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, card.
+    """Write labeled synthetic images of a trained teacher: PNG or NIfTI, datalist, manifest, contact sheet, data card.
 
-    An interrupted run continues where it stopped when it is called again with the same arguments, and ends with the
-    same bytes. Class names, crop, size, intensity range and spacing are those of the training, where the teacher's file
-    says them (those of :class:`monai_gmcl.handlers.TeacherSaver` in the bundle do); others are errors then.
+    An interrupted run continues when it is called again with the same arguments, and writes the same bytes. Class
+    names, crop, size, intensity range and spacing are read from the teacher's file if it has them, as the files of
+    :class:`monai_gmcl.handlers.TeacherSaver` in the bundle do. Other values are then errors.
 
     Args:
         teacher: file of ``save_teacher``.
-        out: folder of the set, outside the source folder.
-        source: real images: a folder of class folders (or one whose ``train`` is one), a CSV table or a MONAI JSON
-            datalist; or images with masks, as :func:`monai_gmcl.data.open_segmentation_data` takes them, of which
-            masks come out beside the images. A teacher that changes images needs them; images made from labels alone
-            are compared with them.
-        per_class: images of each class; of multi-label tasks, of each combination of labels in the source; with masks,
-            of all.
-        difficulty: strength of the change. Default: that at the end of the teacher's training, where its file says so,
-            or 1.
-        seed: of all images.
-        crop: center of the real images to keep, pixels. Default: as in the training.
-        size: to resize the real images to, pixels. Default: as in the training.
-        intensity_range: the files' numbers that become 0 and 1, and back; see ``image_transforms``. A PNG gets 16 bits
-            where the range ends above 255. Default: as in the training; without one, of images of 8 bits 0 and 255, and
-            each volume's own, written as 0..1.
-        spacing: of NIfTI voxels, millimeters, to resample the real volumes to. Default: as in the training.
-        group_column: the CSV table's column of the patient or slide, whose images get one group in the datalist.
-        mask_values: the numbers in the source's masks that stand for the classes. Default: 0, 1, 2, ..., or 0 and 255.
-        review_dir: folder for pictures of the synthetic images closest to real ones, outside ``out``: it holds real
-            images.
-        overwrite: whether an earlier set in ``out``, and an earlier review in ``review_dir``, gives way.
+        out: folder of the synthetic images, outside the source folder.
+        source: real images, as a folder of class folders (or a folder with such a folder ``train``), a CSV table or a
+            MONAI JSON datalist; or images with masks, as for ``monai_gmcl.data.open_segmentation_data``, whose
+            synthetic images get masks, too. A teacher that changes images needs them. A teacher that makes images from
+            labels alone does not; its images are compared with them.
+        per_class: number of images of each class. For multi-label data, of each combination of labels in the source;
+            for masks, of all images.
+        difficulty: strength of the change. Default: the difficulty at the end of the teacher's training if its file has
+            it, otherwise 1.
+        seed: seed of all images.
+        crop: side of the center crop of the real images, in pixels. Default: as in the training.
+        size: side to which the real images are resized, in pixels. Default: as in the training.
+        intensity_range: the lowest and highest file value, which become 0 and 1 and are converted back for writing. A
+            PNG has 16 bits if the highest value is above 255. By default the range of the training is used. If the
+            training has none, it is 0 to 255 for 8-bit images and the range of each volume, which is written from 0
+            to 1.
+        spacing: NIfTI voxel spacing in millimeters to which real volumes are resampled. Default: as in the training.
+        group_column: column of the CSV table with the patient or slide. Its images get one group in the datalist.
+        mask_values: values of the classes in the source's masks. Default: 0, 1, 2, ..., or 0 and 255.
+        review_dir: folder for pictures of the synthetic images that are closest to real images. It must be outside
+            ``out``, because these pictures show real images.
+        overwrite: whether to replace earlier images in ``out`` and an earlier review in ``review_dir``.
 
     Raises:
-        CheckpointError: a teacher file that cannot be used.
-        ConfigurationError: arguments that do not go together or do not suit the teacher.
-        DataError: images or folders that cannot be used.
-        LabelError: labels outside the teacher's classes.
+        CheckpointError: the teacher's file cannot be used.
+        ConfigurationError: arguments exclude each other or do not fit the teacher.
+        DataError: images or folders cannot be used.
+        LabelError: a label is not among the teacher's classes.
     """
     source, review_dir = source or None, review_dir or None  # a configuration may say '' for none
     description, loaded = describe_teacher(str(teacher)), load_teacher(str(teacher))
@@ -111,7 +112,10 @@ def synthesize(
     folder.begin(record)
     wanted.write_images(folder)
     wanted.finish(folder, record, None if review_dir is None else Path(str(review_dir)))
-    print(f"{len(dataset)} images in {str(target)!r}: see README.md and contact_sheet.png there.")
+    print(
+        f"{len(dataset)} images were written to {str(target)!r}. Its README.md describes them; contact_sheet.png "
+        "shows some."
+    )
 
 
 def _check_numbers(**arguments: Any) -> None:
@@ -122,7 +126,9 @@ def _check_numbers(**arguments: Any) -> None:
             continue
         for number in value if several else [value]:
             if not isinstance(number, int) or isinstance(number, bool) or number < least:
-                raise ConfigurationError(f"synthesize: {name} must be a whole number from {least}, got {value!r}.")
+                raise ConfigurationError(
+                    f"synthesize: {name} must be a whole number of at least {least}, got {value!r}."
+                )
 
 
 def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **given: Any) -> dict[str, Any]:
@@ -134,7 +140,9 @@ def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **
     try:
         training = StudentDescription(names, teacher.spatial_dims, teacher.in_channels, **told, source=str(file))
     except (TypeError, ConfigurationError) as error:
-        raise CheckpointError(f"{file} says of its images what cannot be ({error}).") from error
+        raise CheckpointError(
+            f"{file} has an invalid description of its images ({error}). Train or save the teacher again."
+        ) from error
     training.check(**{name: value for name, value in given.items() if value is not None})
     return training.reading()
 
@@ -144,19 +152,24 @@ def _check_for_teacher(
 ) -> None:
     kind = type(teacher).__name__
     if teacher.needs_images and source is None:
-        raise ConfigurationError(f"synthesize: the teacher, {kind}, changes real images: give them as --source.")
+        raise ConfigurationError(
+            f"synthesize: the teacher, {kind}, changes real images. Give real images with --source."
+        )
     if review_dir is not None and source is None:
-        raise ConfigurationError("synthesize: a review compares with real images: give them as --source.")
+        raise ConfigurationError(
+            "synthesize: a review compares synthetic with real images. Give real images with --source."
+        )
     if teacher.spatial_dims == 2 and teacher.in_channels not in (1, 3):
         raise ConfigurationError(
-            f"synthesize: the teacher, {kind}, makes images of {teacher.in_channels} channels; a PNG takes 1 or 3."
+            f"synthesize: the teacher, {kind}, makes images of {teacher.in_channels} channels. A PNG can have 1 or 3 "
+            "channels."
         )
     if intensity_range is None or teacher.spatial_dims == 3:
         return
     most = 65535 if teacher.in_channels == 1 else 255
     if intensity_range[0] < 0 or intensity_range[1] > most:
         raise ConfigurationError(
-            f"synthesize: a PNG of {teacher.in_channels} channel(s) holds numbers from 0 to {most}, got the "
+            f"synthesize: a PNG of {teacher.in_channels} channel(s) has values from 0 to {most}, got the "
             f"intensity_range {intensity_range}."
         )
 

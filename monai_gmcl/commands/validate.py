@@ -25,19 +25,22 @@ def validate(
 ) -> None:
     """Check every file of a data set, and print all problems in one table: file, problem, what to do.
 
-    Errors end the command with exit code 1: a training would stop at them, or be wrong. Warnings do not.
+    The exit code is 1 if there are errors, with which a training would stop or give wrong results. Warnings do not
+    change the exit code.
 
     Args:
-        data_dir: a folder with train, valid and test; a folder of class folders; a CSV table; a MONAI JSON datalist.
-        group_column: the table's column of the patient or slide. Default: ``group``, where there is one.
-        class_names: the classes in the order of their labels; other labels are errors. Default: those found.
-        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
-        intensity_range: with which the images will be read, as (0, 4095): their values are compared with it.
-        json: print JSON, file by file, instead of a table.
+        data_dir: a folder with train, valid and test; a folder of class folders; a CSV table; or a MONAI JSON datalist.
+        group_column: column of the table with the patient or slide. Default: ``group``, if the table has it.
+        class_names: class names in the order of their labels. Other labels are errors. Default: the labels of the data.
+        pixel_limit: highest accepted number of pixels or voxels. Default: 2**26 pixels of an image, 2**29 voxels of a
+            volume.
+        intensity_range: range of file values with which the images will be read, such as ``(0, 4095)``. The values of
+            the files are compared with it.
+        json: print JSON with an entry for each file instead of a table.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels, a range that is none.
-        DataError: there are errors.
+        ConfigurationError: pixel_limit or intensity_range is invalid.
+        DataError: the data set has errors.
     """
     names = [class_names] if isinstance(class_names, str) else class_names
     with warnings.catch_warnings():
@@ -52,4 +55,4 @@ def validate(
         )
     print(dumps(report.to_json(), indent=1) if json else report.table())
     if report.errors:
-        raise DataError(f"{len(report.errors):,} of the problems above are errors: a training would stop or be wrong.")
+        raise DataError(f"{len(report.errors):,} of the problems above are errors. Correct them before training.")

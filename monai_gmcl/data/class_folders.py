@@ -56,7 +56,7 @@ def class_folder_entries(
         on_fault(Fault("layout", str(folder), wanted, ", ".join(found) or "none"))
     for path in children:
         if is_image(path) and not path.is_dir():
-            on_fault(Fault("stray", str(path), "images in class folders", "one beside them"))
+            on_fault(Fault("stray", str(path), "images only in class folders", "an image outside of them"))
     images = [
         (path, place, label)
         for label in names
@@ -91,15 +91,15 @@ def _groups(places: list[tuple[str, ...]], folder: Path, on_fault: OnFault) -> l
     """Return the patient or slide of each image: the first folder between class and image that tells them apart."""
     between = {place[0] for place in places if place}
     if between and all(part_name(name) for name in between):
-        found = f"parts ({', '.join(sorted(between))}) below them"
-        on_fault(Fault("layout", str(folder), "class folders inside of parts, and the parts' folder", found))
+        found = f"the parts {', '.join(sorted(between))} inside of class folders"
+        on_fault(Fault("layout", str(folder), "class folders inside of the folders of parts", found))
         return None
     while all(places) and len({place[0] for place in places}) == 1:
         places = [place[1:] for place in places]
     if not any(places):
         return None
     if not all(places):
-        found = f"some in folders ({next(filter(None, places))[0]!r}) and some beside these"
-        on_fault(Fault("group", str(folder), "images in the folders of patients or slides", found))
+        found = f"some images in such folders ({next(filter(None, places))[0]!r}) and some outside of them"
+        on_fault(Fault("group", str(folder), "all images in folders of patients or slides", found))
         return None
     return [place[0] for place in places]

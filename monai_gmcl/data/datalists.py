@@ -115,10 +115,10 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
     label = row["label"]
     read: Any = multi_label(label) if isinstance(label, list) else class_name(label, class_names)
     if isinstance(label, str) and label.lower().endswith(IMAGE_SUFFIXES):
-        wanted = "a class (masks are for open_segmentation_data and the bundle gmcl_segmentation)"
+        wanted = "a class (open_segmentation_data and the bundle gmcl_segmentation read masks)"
         return fault("label", wanted, f"the file {label!r}")
     if read is None:
-        wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number from 0)"
+        wanted = "labels of 0 or 1" if isinstance(label, list) else "a class (a name, or a whole number of at least 0)"
         return fault("label", wanted, repr(label))
     item: Item = {"image": image, "label": label if isinstance(label, bool) else read}
     if "group" in row:
@@ -139,7 +139,11 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
         files = [image_path(one, path, number) for one in written]
         unfit = next((file for file in files if isinstance(file, Fault)), None)
         one = join_channels(list(map(str, files))) if len(files) > 1 else files[0]
-        return unfit or one or Fault("row", str(path), "one image, or a NIfTI file a channel", repr(written), number)
+        return (
+            unfit
+            or one
+            or Fault("row", str(path), "one image, or a NIfTI file for each channel", repr(written), number)
+        )
     if not isinstance(written, str):
         return Fault("row", str(path), "the path of one image", repr(written), number)
     slashed = written.strip().replace("\\", "/")
@@ -151,8 +155,8 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
                 return str(path.parent / way)
         near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
     except (OSError, ValueError) as error:  # a name too long, a name that is no text
-        return Fault("missing", str(path), "an image file", f"a path that cannot be followed ({error})", number)
-    hint = f"; there is {near[0]!r}: write it so" if near else ""
+        return Fault("missing", str(path), "an image file", f"a path that cannot be opened ({error})", number)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return Fault("missing", str(path), "an image file", f"no file {str(path.parent / written)!r}{hint}", number)
 
 

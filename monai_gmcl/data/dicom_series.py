@@ -69,7 +69,7 @@ def _series_fault(slices: list[Any], path: str, limit: int | None) -> Fault | No
         if len(all_of(name)) > 1 or "none" in all_of(name):
             return Fault("series", path, f"one {name} in all slices", ", ".join(sorted(all_of(name))))
     if all_of("SamplesPerPixel") != {"1"} or not all_of("NumberOfFrames") <= {"none", "1"}:
-        return Fault("pixel_type", path, "grey slices of one frame", "colors or several frames")
+        return Fault("pixel_type", path, "grey slices of one frame", "color images or several frames")
     shape = (int(slices[0].Columns), int(slices[0].Rows), len(slices))
     if limit is not None and not 0 < int(np.prod(shape, dtype=object)) <= limit:
         return Fault("pixel_limit", path, f"1 to {limit:,} voxels", sides(shape))
@@ -80,15 +80,17 @@ def _order_fault(slices: list[Any], path: str) -> Fault | None:
     """The reader sorts by InstanceNumber; slices must then follow each other at one distance."""
     numbers = {getattr(one, "InstanceNumber", None) for one in slices}
     if None in numbers or len(numbers) < len(slices):
-        return Fault("series", path, "an InstanceNumber of each slice's own", "slices without one, or with the same")
+        return Fault(
+            "series", path, "a different InstanceNumber in each slice", "slices with no or the same InstanceNumber"
+        )
     ordered = sorted(slices, key=lambda one: int(one.InstanceNumber))
     if not all(hasattr(one, "ImagePositionPatient") for one in ordered):
-        return Fault("series", path, "an ImagePositionPatient in each slice", "slices without one")
+        return Fault("series", path, "an ImagePositionPatient in each slice", "slices without it")
     positions = np.array([one.ImagePositionPatient for one in ordered], dtype=float)
     steps = np.diff(positions, axis=0)
     usual = np.median(steps, axis=0)
     if np.linalg.norm(usual) == 0 or np.abs(steps - usual).max() > UNEVEN * np.linalg.norm(usual) + 1e-3:
         lengths = np.linalg.norm(steps, axis=1)
         found = f"distances from {lengths.min():g} to {lengths.max():g} mm"
-        return Fault("series", path, "slices that follow each other at one distance", found)
+        return Fault("series", path, "slices at equal distances", found)
     return None

@@ -73,15 +73,17 @@ def draw_classes(
 def _check_same(record: Path, what: str, parameters: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
     folder = str(record.parent)
     if not record.is_file():
-        raise DataError(f"Expected an empty folder or the same {what}, found something else at {folder!r}.")
+        raise DataError(f"Expected an empty folder or the same {what}, found other files in {folder!r}.")
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"Expected the parameters of a {what} in {str(record)!r}, found no JSON: {error}.") from error
+        raise DataError(
+            f"Expected the parameters of a {what} in {str(record)!r}, found invalid JSON: {error}."
+        ) from error
     if found != whole:
         told = set(whole) - set(parameters)
         shown = {key: value for key, value in found.items() if key not in told} if isinstance(found, dict) else found
         raise DataError(
-            f"Expected the same {what}, {dict(parameters)}, in {folder!r}, found one with {shown}; take another folder "
+            f"Expected the same {what}, {dict(parameters)}, in {folder!r}, found one with {shown}. Use another folder "
             "or remove it."
         )

@@ -59,7 +59,7 @@ def name_parts(
             label = item["label"]
             found = label if isinstance(label, list) else match_name(classes[str(label)], names)
             if _kind(label) != kind:
-                on_fault(Fault("label", str(source), f"{kind}, as in the rows before,", repr(label), row))
+                on_fault(Fault("label", str(source), f"{kind}, as in earlier rows,", repr(label), row))
             elif found is None and row is not None:
                 wanted = f"one of the classes {', '.join(names)}"
                 on_fault(Fault("label", str(source), wanted, repr(classes[str(label)]), row))
@@ -75,7 +75,7 @@ def _joined(written: Sequence[str], what: str, source: Path, on_fault: OnFault) 
     if joined:
         found = ", ".join(" and ".join(map(repr, ways)) for ways in joined[:SHOWN])
         found += f", {len(joined) - SHOWN} more" if len(joined) > SHOWN else ""
-        on_fault(Fault("joined", str(source), f"one way to write a {what}", found))
+        on_fault(Fault("joined", str(source), f"one spelling of each {what}", found))
     return names
 
 

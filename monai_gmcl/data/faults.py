@@ -27,63 +27,64 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "missing": Kind(True, "correct the path, or put the file there", in_one_line=True),
-    "layout": Kind(True, "give each class a folder of images, the same in every part"),
-    "not_an_image": Kind(True, "take it out, or save it as PNG, JPEG, TIFF or NIfTI", in_one_line=True),
+    "missing": Kind(True, "correct the path, or copy the file to it", in_one_line=True),
+    "layout": Kind(True, "give each class a folder of images, with the same names in every part"),
+    "not_an_image": Kind(True, "remove the file, or save it as PNG, JPEG, TIFF or NIfTI", in_one_line=True),
     "dicom": Kind(
         True,
-        "put each series into a folder of its own, which pip install 'monai_gmcl[dicom]' reads; or convert it to NIfTI "
-        "with dcm2niix, a single image to PNG with dcmj2pnm",
+        "put each series into its own folder and pip install 'monai_gmcl[dicom]', or convert it to NIfTI with "
+        "dcm2niix; "
+        "convert a single image to PNG with dcmj2pnm",
         in_one_line=True,
     ),
-    "series": Kind(True, "put each series, whole, into a folder of its own, or convert it to NIfTI with dcm2niix"),
+    "series": Kind(True, "put each complete series into its own folder, or convert it to NIfTI with dcm2niix"),
     "table": Kind(True, "correct the table"),
-    "row": Kind(True, "correct the row, or take it out"),
-    "label": Kind(True, "correct the label, or take the row out"),
+    "row": Kind(True, "correct or remove the row"),
+    "label": Kind(True, "correct the label, or remove the row"),
     "group": Kind(True, "fill in the patient or slide"),
-    "empty_file": Kind(True, "copy it again, or take it out"),
-    "truncated": Kind(True, "copy it again, or take it out"),
-    "unreadable": Kind(True, "save it again as PNG, JPEG, TIFF or NIfTI, or take it out"),
-    "pixel_limit": Kind(True, "take it out or make it smaller; if it is trusted, raise pixel_limit"),
-    "pixel_type": Kind(True, "save images with 8 or 16 bits, volumes with colors as channels along a fourth axis"),
-    "pages": Kind(True, "save each page as a file of its own"),
-    "not_finite": Kind(True, "replace the values, or take the file out"),
+    "empty_file": Kind(True, "copy the file again, or remove it"),
+    "truncated": Kind(True, "copy the file again, or remove it"),
+    "unreadable": Kind(True, "save the file again as PNG, JPEG, TIFF or NIfTI, or remove it"),
+    "pixel_limit": Kind(True, "remove the image or make it smaller; if you trust it, raise pixel_limit"),
+    "pixel_type": Kind(True, "save images with 8 or 16 bits, and volumes with colors as channels along a fourth axis"),
+    "pages": Kind(True, "save each page as its own file"),
+    "not_finite": Kind(True, "replace these values, or remove the file"),
     "channels": Kind(True, "save all volumes with the same channels"),
-    "dimensions": Kind(True, "keep images and volumes in data sets of their own"),
-    "empty_class": Kind(True, "add images, or take the class out"),
+    "dimensions": Kind(True, "put images and volumes into separate data sets"),
+    "empty_class": Kind(True, "add images, or remove the class"),
     "leak": Kind(True, "keep the image in one part only"),
-    "too_few": Kind(True, "add images, or list validation and test yourself"),
+    "too_few": Kind(True, "add images, or provide validation and test yourself"),
     "group_leak": Kind(True, "keep all images of a patient or slide in one part"),
-    "two_labels": Kind(True, "keep the image with its true label only"),
-    "layout_of_masks": Kind(True, "put masks into a folder 'labels' beside 'images', each under its image's name"),
-    "no_mask": Kind(True, "add its mask, or move it to a folder of unlabeled images", in_one_line=True),
-    "no_image": Kind(True, "add the image, or take the mask out", in_one_line=True),
+    "two_labels": Kind(True, "keep the image with its correct label only"),
+    "layout_of_masks": Kind(True, "put masks into a folder 'labels' next to 'images', each with the name of its image"),
+    "no_mask": Kind(True, "add the mask, or move the image to a folder of unlabeled images", in_one_line=True),
+    "no_image": Kind(True, "add the image, or remove the mask", in_one_line=True),
     "several_channels": Kind(True, "save the channels in one file: RGB, or NIfTI with a fourth axis", in_one_line=True),
-    "mask_channels": Kind(True, "save one number a pixel; make overlapping channels of it in a transform"),
+    "mask_channels": Kind(True, "save one value for each pixel; create overlapping channels in a transform"),
     "mask_format": Kind(True, "export the mask again as PNG, TIFF or NIfTI"),
-    "mask_colors": Kind(True, "save the number of the class, in one channel"),
-    "mask_size": Kind(True, "give image and mask the same pixels"),
-    "mask_geometry": Kind(True, "save the mask with its image's affine"),
-    "unknown_value": Kind(True, "correct the mask, or say by mask_values which numbers stand for the classes"),
-    "absent_class": Kind(False, "add images: nothing is measured of this class there"),
-    "single_image": Kind(False, "add images: one cannot stand in training and in validation"),
-    "similar_names": Kind(False, "if they are one class, patient or slide, give it one name"),
-    "stray": Kind(False, "move it into a class folder, or a part: it is not read"),
-    "unread_list": Kind(False, "it is not read: name it as a part and give its images labels, if it should be"),
-    "unread_column": Kind(False, "it is not read: correct it, if it should be"),
-    "joined": Kind(False, "they are read as one; write them alike, or differently if they are two"),
-    "intensities": Kind(False, "give the range that matters as intensity_range, such as (low, high) of all images"),
-    "wrong_suffix": Kind(False, "rename it: it is read as what it is"),
-    "pixel_mix": Kind(False, "all are converted alike; look whether they belong together"),
-    "transparent": Kind(False, "it is read as on white paper; save it without transparency if that is wrong"),
-    "size": Kind(False, "look at it; crop or resize in training (image_crop, image_size)"),
-    "constant": Kind(False, "look at it; take it out if it shows nothing"),
-    "palette": Kind(False, "the numbers of its colors are read as classes; save it without a palette if that is wrong"),
-    "empty_mask": Kind(False, "look at it: all of its pixels count as background"),
-    "duplicate": Kind(False, "keep one: it counts twice; a split keeps both in one part"),
-    "outside": Kind(False, "copy the file into the folder, or make sure that it is meant"),
+    "mask_colors": Kind(True, "save class values in one channel"),
+    "mask_size": Kind(True, "save image and mask with the same size"),
+    "mask_geometry": Kind(True, "save the mask with the affine of its image"),
+    "unknown_value": Kind(True, "correct the mask, or give the values of the classes as mask_values"),
+    "absent_class": Kind(False, "add images; no metric can be computed for this class in this part"),
+    "single_image": Kind(False, "add images; training and validation need different images of each class"),
+    "similar_names": Kind(False, "use one name if they are the same class, patient or slide"),
+    "stray": Kind(False, "move it into a class folder or a part; it is not read"),
+    "unread_list": Kind(False, "it is not read; to use it, name it as a part and give its images labels"),
+    "unread_column": Kind(False, "it is not read; to use it, correct it"),
+    "joined": Kind(False, "they are read as the same name; write them alike, or use different names if they differ"),
+    "intensities": Kind(False, "set intensity_range to the relevant range, such as (low, high) of all images"),
+    "wrong_suffix": Kind(False, "rename the file; it is read by its content"),
+    "pixel_mix": Kind(False, "all images are converted to the same type; check whether they belong together"),
+    "transparent": Kind(False, "it is read on a white background; if that is wrong, save it without transparency"),
+    "size": Kind(False, "check the image; crop or resize in training (image_crop, image_size)"),
+    "constant": Kind(False, "check the image; remove it if it shows nothing"),
+    "palette": Kind(False, "palette indices are read as classes; if that is wrong, save the mask without a palette"),
+    "empty_mask": Kind(False, "check the mask; all of its pixels are background"),
+    "duplicate": Kind(False, "keep one copy; the image counts twice, and a split keeps both copies in one part"),
+    "outside": Kind(False, "copy the file into the folder, or check that the link is intended"),
 }
-"""By name. Errors first; the names stand in the JSON of ``python -m monai_gmcl validate --json``."""
+"""By name. Errors first; ``python -m monai_gmcl validate --json`` prints the names."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def tell(same: Sequence[Fault]) -> str:
     """Return in one line the first of what is :func:`alike`, what to do, and how many there are."""
     first, *more = same
     told = f"{first.error()} {first.remedy[0].upper()}{first.remedy[1:]}."
-    return told + (f" {len(more):,} more like it." if more else "")
+    return told + (f" {len(more):,} more with the same problem." if more else "")
 
 
 def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
@@ -156,7 +157,7 @@ def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
     told = tell(errors[0])
     others = sum(map(len, errors[1:]))
     if others:
-        told += f" {others:,} other errors" + (f": python -m monai_gmcl validate {source}" if str(source) else ".")
+        told += f" {others:,} other errors" + (f": see python -m monai_gmcl validate {source}" if str(source) else ".")
     raise DataError(told)
 
 

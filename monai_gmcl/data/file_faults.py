@@ -19,12 +19,12 @@ def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
         if not os.path.lexists(file):
             return Fault("missing", str(path), expected, "no file")
         if not file.is_file():
-            kind = "a folder" if file.is_dir() else "no regular file" if file.exists() else "a link to nothing"
+            kind = "a folder" if file.is_dir() else "no regular file" if file.exists() else "a broken link"
             return Fault("not_an_image", str(path), expected, kind)
         if file.stat().st_size == 0:
             return Fault("empty_file", str(path), expected, "an empty file")
     except (OSError, ValueError) as error:
-        return Fault("missing", str(path), expected, f"a path that cannot be followed ({_one_line(error)})")
+        return Fault("missing", str(path), expected, f"a path that cannot be opened ({_one_line(error)})")
     return None
 
 
@@ -43,13 +43,13 @@ def unknown_fault(path: str | os.PathLike[str], expected: str) -> Fault:
     """Tell of a file whose first bytes are none that are read."""
     if is_dicom(path):
         return Fault("dicom", str(path), expected, "DICOM")
-    return Fault("not_an_image", str(path), expected, "something else")
+    return Fault("not_an_image", str(path), expected, "an unknown format")
 
 
 def decoding_fault(path: str | os.PathLike[str], expected: str, error: Exception) -> Fault:
     told = _one_line(error)
     cut = isinstance(error, EOFError) or any(word in told.lower() for word in ("truncated", "end of file", "end-of-st"))
-    return Fault("truncated" if cut else "unreadable", str(path), expected, f"damage ({told})")
+    return Fault("truncated" if cut else "unreadable", str(path), expected, f"a damaged file ({told})")
 
 
 def _one_line(error: Exception) -> str:

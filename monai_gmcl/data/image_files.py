@@ -115,7 +115,7 @@ def check_pixel_limit(pixel_limit: Any) -> None:
     """Raise ConfigurationError where a limit is neither None nor a whole number from 1."""
     whole = isinstance(pixel_limit, int) and not isinstance(pixel_limit, bool)
     if pixel_limit is not None and (not whole or pixel_limit < 1):
-        raise ConfigurationError(f"pixel_limit must be a whole number from 1, got {pixel_limit!r}.")
+        raise ConfigurationError(f"pixel_limit must be a whole number of at least 1, got {pixel_limit!r}.")
 
 
 def _opened(file: BinaryIO, path: str) -> Image.Image | None:
@@ -138,9 +138,9 @@ def _header_fault(image: Image.Image, path: str, limit: int) -> Fault | None:
     if image.width * image.height > limit:
         return Fault("pixel_limit", path, f"at most {limit:,} pixels", sides(image.size))
     if image.mode == "F":
-        return Fault("pixel_type", path, "8 or 16 bits", "floating point")
+        return Fault("pixel_type", path, "8 or 16 bits", "floating-point values")
     if image.mode not in MODES and not image.mode.startswith("I;16"):
-        return Fault("pixel_type", path, "grey or color", f"the mode {image.mode}")
+        return Fault("pixel_type", path, "grey or color", f"the image mode {image.mode}")
     # phones store a preview beside the photo (MPO); pages of TIFF and frames of PNG are images of their own
     if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
         return Fault("pages", path, "one image", "several pages or frames")
@@ -152,7 +152,7 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
         return None
     low, high = np.asarray(image).min(), np.asarray(image).max()
     if low < 0 or high > DEEPEST:
-        return Fault("pixel_type", path, "8 or 16 bits", f"32: values from {low} to {high}")
+        return Fault("pixel_type", path, "8 or 16 bits", f"32 bits with values from {low} to {high}")
     return None
 
 
@@ -177,7 +177,7 @@ def read_volume(
         meta[MetaKeys.SPATIAL_SHAPE] = np.asarray(volume.shape[:3])
         array = np.asarray(array, dtype=np.float32)
         if not np.isfinite(array).all():
-            return Fault("not_finite", str(path), "numbers", "NaN or infinity")
+            return Fault("not_finite", str(path), "finite values", "NaN or infinity")
         return array.reshape(*array.shape[:3], *_channels(array.shape)), meta
 
     return _look_at_volume(path, whole, limit)
@@ -196,7 +196,7 @@ def _joined_volume(files: Sequence[str], limit: int) -> tuple[NDArray[np.float32
             wanted = "one channel" if array.ndim > 3 else f"{sides(first.shape)} voxels, as in {files[0]!r},"
             return Fault("channels", file, wanted, sides(array.shape))
         if not np.allclose(meta[MetaKeys.AFFINE], first_meta[MetaKeys.AFFINE], atol=1e-3):
-            return Fault("channels", file, f"the affine of {files[0]!r}", "another")
+            return Fault("channels", file, f"the affine of {files[0]!r}", "a different affine")
         volumes.append(read)
     return np.stack([array for array, _ in volumes], -1), volumes[0][1]
 
@@ -240,7 +240,9 @@ def _channels(shape: Sequence[int]) -> list[int]:
 def _volume_fault(volume: Any, path: str, limit: int | None = None) -> Fault | None:
     shape = tuple(volume.shape)
     if len(shape) < 3 or len(_channels(shape)) > 1:
-        return Fault("dimensions", path, "3 dimensions, or 4 with channels (2: as PNG or TIFF),", f"shape {shape}")
+        return Fault(
+            "dimensions", path, "3 dimensions, or 4 with channels (save 2 dimensions as PNG or TIFF),", f"shape {shape}"
+        )
     voxels = int(np.prod([max(int(side), 0) for side in shape], dtype=object))
     if limit is not None and not 0 < voxels <= limit:
         return Fault("pixel_limit", path, f"1 to {limit:,} voxels", sides(shape))

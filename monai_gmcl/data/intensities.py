@@ -31,7 +31,8 @@ def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:
     numbers = pair and all(isinstance(value, int | float) and math.isfinite(value) for value in intensity_range)
     if not numbers or not intensity_range[0] < intensity_range[1]:
         raise ConfigurationError(
-            "intensity_range must be the lowest and the highest value of the images, as (0, 4095) or (-1000, 400), "
+            "intensity_range must be the lowest and the highest value of the images, such as (0, 4095) or (-1000, "
+            "400); "
             f"got {intensity_range!r}."
         )
     return float(intensity_range[0]), float(intensity_range[1])

@@ -84,7 +84,7 @@ class LabeledSources:
             return original, mask
         if self.of_masks or read_label(found) != label:
             had = "a mask" if self.of_masks else f"the label {label}"
-            raise LabelError(f"{self.name(position, original)} had {had} and has {found} now: sources must not change.")
+            raise LabelError(f"{self.name(position, original)} had {had} and has {found} now. Sources must not change.")
         return original, None
 
     def name(self, position: int, image: Tensor) -> str:
@@ -125,7 +125,7 @@ def read_label(label: Any) -> Label:
             return tuple(map(float, row))
     except (TypeError, ValueError):
         pass
-    raise LabelError(f"Expected a whole number for a class or a row of finite numbers for labels, found {label!r}.")
+    raise LabelError(f"Expected a class (a whole number) or several labels (a row of finite numbers), found {label!r}.")
 
 
 def _check_fixed(data: Any) -> None:
@@ -137,5 +137,6 @@ def _check_fixed(data: Any) -> None:
     for step in getattr(transform, "transforms", (transform,)):
         if isinstance(step, RandomizableTrait):
             raise ConfigurationError(
-                f"Sources with the random transform {type(step).__name__} differ each time: give a data set without it."
+                f"Sources with the random transform {type(step).__name__} change in each call. Use a data set without "
+                "this transform."
             )

@@ -32,7 +32,7 @@ def folder_entries(folder: Path, on_fault: OnFault) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not is_litter(path.name))
     except OSError as error:
-        on_fault(Fault("missing", str(folder), "a folder that can be read", f"a locked one ({error.strerror})"))
+        on_fault(Fault("missing", str(folder), "a folder that can be read", f"none ({error.strerror})"))
         return []
 
 

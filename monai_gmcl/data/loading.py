@@ -86,7 +86,7 @@ class ReadImaged(MapTransform):
             )
         check_pixel_limit(pixel_limit)
         if spatial_dims == 3 and intensity_range is not None:
-            raise ConfigurationError("ReadImaged reads volumes as stored: give intensity_range to image_transforms.")
+            raise ConfigurationError("ReadImaged does not scale volumes. Give intensity_range to image_transforms.")
         self.intensity_range = check_intensity_range(intensity_range)
         self.spatial_dims = spatial_dims
         self.channels = channels
@@ -197,7 +197,9 @@ class _Respaced(Spacingd):
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         if not get_track_meta():
-            raise ConfigurationError("spacing needs MONAI's meta data, which are off: set_track_meta(True).")
+            raise ConfigurationError(
+                "spacing needs MONAI's metadata, which are switched off. Call set_track_meta(True)."
+            )
         respaced: dict[Hashable, Any] = super().__call__(data, lazy)
         return respaced
 

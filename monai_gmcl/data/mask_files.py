@@ -52,10 +52,12 @@ def read_mask(path: str, pixel_limit: int | None = None) -> Mask | Fault:
     if isinstance(picture, Fault):
         return picture
     if picture.format in ("JPEG", "MPO"):
-        return Fault("mask_format", path, "a mask as PNG, TIFF or NIfTI", "JPEG, which changes the values of pixels")
+        return Fault(
+            "mask_format", path, "a mask as PNG, TIFF or NIfTI", "JPEG, whose compression changes pixel values"
+        )
     if picture.mode not in NUMBERS and not picture.mode.startswith("I;16"):
         found = "transparency" if picture.mode == "LA" else f"colors ({picture.mode})"
-        return Fault("mask_colors", path, "one number for each pixel", found)
+        return Fault("mask_colors", path, "one value for each pixel", found)
     return Mask(np.asarray(picture).astype(np.int32), {}, picture.mode == "P")
 
 

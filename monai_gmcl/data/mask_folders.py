@@ -58,8 +58,8 @@ def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     both = [MaskFolders(part, images[part], masks[part]) for part in images if part in masks]
     for part in images if both else ():
         if part not in masks:
-            found = f"no folder of masks beside {images[part].name!r}"
-            on_fault(Fault("unread_list", str(images[part]), "masks of the images", found))
+            found = f"no folder of masks for {images[part].name!r}"
+            on_fault(Fault("unread_list", str(images[part]), "masks for these images", found))
     if [pair.part for pair in both] != ["training"]:
         return both
     # images/train and masks/train
@@ -105,7 +105,7 @@ def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
         if case in masks:
             cases.setdefault(case, []).append(image)
         else:
-            found = f"none named {Path(name).name!r} in {folders.masks.name!r}"
+            found = f"no file named {Path(name).name!r} in {folders.masks.name!r}"
             on_fault(Fault("no_mask", str(image), "a mask", found))
     for case, channels in cases.items():
         joined = join_channels([str(path) for path in channels]) if len(channels) > 1 else str(channels[0])
@@ -115,7 +115,7 @@ def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
         items.append({"image": joined or str(channels[0]), "label": str(masks[case])})
     for name, mask in masks.items():
         if name not in cases:
-            found = f"none named {Path(name).name!r} in {folders.images.name!r}"
+            found = f"no file named {Path(name).name!r} in {folders.images.name!r}"
             on_fault(Fault("no_image", str(mask), "an image", found))
     between = [Path(item["image"]).relative_to(folders.images).parts[:-1] for item in items]
     if all(between):
@@ -135,7 +135,7 @@ def _by_name(folder: Path, on_fault: OnFault) -> dict[str, Path]:
         place = path.relative_to(folder).parent / path.name[: -len(ending)]
         name = MASK_WORDS.sub("", place.as_posix())
         if name in named:
-            on_fault(Fault("layout_of_masks", str(path), "one file of a name", f"{named[name].name!r} too"))
+            on_fault(Fault("layout_of_masks", str(path), "one file of each name", f"also {named[name].name!r}"))
         else:
             named[name] = path
     return named

@@ -60,7 +60,7 @@ def list_mask_parts(
     names = None
     if path.is_dir():
         if group_column:
-            found = "a folder: folders of patients among the images are taken"
+            found = "a folder, in which the folders of images name the patients"
             on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
         folders = find_mask_folders(path, on_fault)
         if "training" not in [each.part for each in folders]:
@@ -90,7 +90,7 @@ def _trusted_items(folder: Path, on_fault: OnFault) -> list[Item]:
     )
     if not places:
         found = ", ".join(sorted(each.name for each in folder.iterdir())) if folder.is_dir() else "no folder"
-        on_fault(Fault("layout_of_masks", str(folder), "trusted images and labels", found or "nothing"))
+        on_fault(Fault("layout_of_masks", str(folder), "folders of trusted images and of labels", found or "nothing"))
     return [item for each in places for item in pair_masks(each, on_fault)]
 
 
@@ -134,7 +134,7 @@ def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
     for key, value in labels.items():
         number, name = (key, value) if str(key).isdecimal() else (value, key)
         if not str(number).isdecimal():
-            on_fault(Fault("table", str(record), "labels of one number for each class", f"{name!r}: {number!r}"))
+            on_fault(Fault("table", str(record), "one number for each class in 'labels'", f"{name!r}: {number!r}"))
             return None
         numbers[int(number)] = str(name)
     if sorted(numbers) != list(range(len(numbers))):
@@ -150,7 +150,7 @@ def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault:
     for item in (item for items in parts.values() for item in items):
         channels = len(files_of(item["image"]))
         if isinstance(named, Mapping) and channels > 1 and channels != len(named):
-            wanted = f"{len(named)} channels, the channel_names of {record.name}"
+            wanted = f"{len(named)} channels, as in the channel_names of {record.name},"
             on_fault(Fault("channels", item["image"], wanted, str(channels)))
 
 
@@ -160,7 +160,7 @@ def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) 
     names, joined = joined_names(written)
     if joined:
         found = ", ".join(" and ".join(map(repr, ways)) for ways in joined[:3])
-        on_fault(Fault("joined", str(source), "one way to write a patient or slide", found))
+        on_fault(Fault("joined", str(source), "one spelling of each patient or slide", found))
     return {
         part: [{**item, "group": names[item["group"]]} if "group" in item else item for item in items]
         for part, items in parts.items()

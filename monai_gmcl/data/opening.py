@@ -100,7 +100,8 @@ def open_data(
 
     path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
     if path.is_dir() and has_masks(path):
-        wanted, found = "classes of images", "images with masks (open_segmentation_data, bundle gmcl_segmentation)"
+        wanted = "class folders (open_segmentation_data and the bundle gmcl_segmentation read masks)"
+        found = "images with masks"
         raise Fault("layout", str(path), wanted, found).error()
     class_names = [class_names] if isinstance(class_names, str) else class_names
     if check and str(dataset_dir):
@@ -123,7 +124,10 @@ def open_data(
     known = classes_in(whole["training"])
     absent = [name for label, name in enumerate(names) if label not in known]
     if absent and len(whole["training"]) < len(parts["training"]):
-        logger.warning("Too few images to split: training has none of %s. List validation and test yourself.", absent)
+        logger.warning(
+            "There are too few images to split: training has no image of %s. Provide validation and test yourself.",
+            absent,
+        )
     dims, channels = image_kind(item["image"] for items in (*whole.values(), trusted) for item in items)
     return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels, trusted)
 

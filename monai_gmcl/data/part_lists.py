@@ -63,7 +63,8 @@ def _part_column(table: Table, path: Path, on_fault: OnFault) -> str | None:
             return column
         if values and name in ("split", "fold"):
             wrong = next(value for value in values if part_name(value) is None)
-            on_fault(Fault("unread_column", str(path), f"training, validation or test in {column!r}", repr(wrong)))
+            wanted = f"training, validation or test in the column {column!r}"
+            on_fault(Fault("unread_column", str(path), wanted, repr(wrong)))
     return None
 
 
@@ -87,7 +88,7 @@ def _json_rows_by_part(path: Path, group_key: str | None, on_fault: OnFault) -> 
     for part in sorted(lists, key=["training", "validation", "test"].index):
         name = lists[part][0]
         if len(lists[part]) > 1:
-            on_fault(Fault("table", str(path), f"one list of {part}", ", ".join(lists[part])))
+            on_fault(Fault("table", str(path), f"one list for the part {part}", ", ".join(lists[part])))
         rows = _json_rows(content[name], group_key)
         marked = any(isinstance(row, Mapping) and "trusted" in row for _, row in rows)
         sure = {number for number, row in rows if marked and _marked(row, part, path, number, on_fault)}
@@ -97,8 +98,8 @@ def _json_rows_by_part(path: Path, group_key: str | None, on_fault: OnFault) -> 
         elif marked and part == "training":
             on_fault(no_trusted(path))
         if any(isinstance(row, Mapping) and "fold" in row for row in content[name]):
-            wanted = f"lists of training and validation, not {name!r} in folds"
-            on_fault(Fault("unread_column", str(path), wanted, "'fold'"))
+            wanted = "separate lists of training and validation"
+            on_fault(Fault("unread_column", str(path), wanted, f"the key 'fold' in {name!r}"))
     return parts
 
 
@@ -120,7 +121,7 @@ def _unread(name: str, rows: Sequence[Any], path: Path) -> Fault:
     if part_name(name) is None:
         wanted = "lists named training, validation or test"
         return Fault("unread_list", str(path), wanted, f"{len(rows)} images in {name!r}")
-    return Fault("unread_list", str(path), f"labels in the list {name!r}", f"{len(rows)} images without")
+    return Fault("unread_list", str(path), f"labels in the list {name!r}", f"{len(rows)} images without labels")
 
 
 def _labeled(row: Any) -> bool:

@@ -38,14 +38,16 @@ def is_trusted(written: Any, part: str, path: Path, number: int, on_fault: OnFau
     """
     text = str(written).strip().casefold()
     if text not in (*YES, *NO):
-        on_fault(Fault("row", str(path), "yes or no, true or false, 1 or 0 as 'trusted'", repr(written), number))
+        on_fault(
+            Fault("row", str(path), "yes or no, true or false, 1 or 0 in the column 'trusted'", repr(written), number)
+        )
     if text in YES and part != "training":
-        wanted = "trusted images in the part training: those of validation and test are measured with"
-        on_fault(Fault("row", str(path), wanted, f"a trusted one in {part}", number))
+        wanted = "trusted images only in the part training, because validation and test are used for measuring,"
+        on_fault(Fault("row", str(path), wanted, f"a trusted image in {part}", number))
         return False
     return text in YES
 
 
 def no_trusted(path: Path) -> Fault:
     """Return the warning that no row is trusted though there is a column for it."""
-    return Fault("unread_column", str(path), "an image with yes in 'trusted'", "no only")
+    return Fault("unread_column", str(path), "at least one yes in the column 'trusted'", "no in every row")

@@ -54,7 +54,7 @@ def _entries(
 ) -> tuple[Entries, list[str] | None]:
     if path.is_dir():
         if group_column:
-            found = "a folder: folders of patients in class folders are taken"
+            found = "a folder, in which the folders of images name the patients"
             on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
         return _folder_parts(path, names, on_fault)
     if path.suffix.lower() in LISTS:
@@ -84,13 +84,13 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
         return {"training": []}, class_names or []
     for path in folders:
         if not any(path in found for found in places.values()):
-            found = "a folder beside them" if part_name(path.name) is None else "images without class folders"
+            found = "another folder" if part_name(path.name) is None else "images outside of class folders"
             on_fault(Fault("stray", str(path), "parts (train, valid, test) of class folders", found))
     parts: Entries = {}
     names: list[str] | None = class_names
     for part in sorted(places, key=["training", "validation", "test"].index):
         if len(places[part]) > 1:
             found = ", ".join(path.name for path in places[part])
-            on_fault(Fault("layout", str(folder), f"one folder of {part}", found))
+            on_fault(Fault("layout", str(folder), f"one folder for the part {part}", found))
         parts[part], names = class_folder_entries(places[part][0], names, on_fault)
     return parts, names or []

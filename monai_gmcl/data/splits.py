@@ -57,7 +57,9 @@ def grouped_stratified_split(
     groups = groups_of(items, group_key, twins)
     parts = _dealt(items, groups, fractions, seed)
     if not all(parts):
-        raise DataError(f"Expected at least {len(parts)} groups to fill {len(parts)} parts, found {len(groups)}.")
+        raise DataError(
+            f"Expected at least {len(parts)} patients, slides or images for {len(parts)} parts, found {len(groups)}."
+        )
     return [[items[i] for i in sorted(part)] for part in parts]
 
 
@@ -165,7 +167,8 @@ def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "grou
             if shared:
                 more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
                 raise DataError(
-                    f"Expected no {key} in two parts, found in {one} and in {other}: {', '.join(shared[:SHOWN])}{more}."
+                    f"Expected each {key} in one part only, found in {one} and in {other}: "
+                    f"{', '.join(shared[:SHOWN])}{more}."
                 )
 
 

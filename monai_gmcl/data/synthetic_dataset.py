@@ -101,7 +101,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             )
         needs_images = getattr(teacher, "needs_images", True)
         if needs_images != (sources is not None):
-            wanted = "changes images: it needs sources" if needs_images else "makes images itself: it takes no sources"
+            wanted = "changes images and needs sources" if needs_images else "needs no images and takes no sources"
             raise ConfigurationError(f"{type(teacher).__name__} {wanted}.")
         self.teacher = copy.deepcopy(teacher).cpu().eval().requires_grad_(False)
         self.teacher_name = type(teacher).__name__ if teacher_name is None else teacher_name
@@ -157,7 +157,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             # GMCLErrors are no RuntimeErrors: this is torch's own, of a layer that the image does not fit
             raise DataError(
                 f"{type(self.teacher).__name__} cannot change {name} of shape {tuple(image.shape)}, which may be "
-                f"smaller than it takes: {error}"
+                f"too small for it: {error}"
             ) from error
         return made.to(image.dtype) if image.is_floating_point() else made
 
@@ -227,7 +227,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             _check_label(label, count, "a source")
         if self.sources is not None and self.sources.of_masks:
             if classes is not None:
-                raise LabelError(f"Sources with masks are of no single class: expected no classes, got {classes}.")
+                raise LabelError(f"Sources with masks have no single class. Expected classes=None, got {classes}.")
             return found
         if classes is not None:
             chosen = [read_label(label) for label in classes]
@@ -236,11 +236,11 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         else:
             chosen = list(range(count))
         if not chosen or len(set(chosen)) < len(chosen):
-            raise LabelError(f"Expected different classes to make images of, got {chosen}.")
+            raise LabelError(f"Expected distinct classes, got {chosen}.")
         for label in chosen:
             _check_label(label, count, "classes")
             if found and label not in found:
-                raise LabelError(f"Expected a source of each class, found none of {label}; there are {found}.")
+                raise LabelError(f"Expected a source of each class, found no source of class {label}, only of {found}.")
         return chosen
 
 

@@ -61,12 +61,12 @@ def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop)
     for name in wanted:
         if table.column(name) is None:
             several = [column for column in columns if column.casefold() == name.strip().casefold()]
-            found = "two of them" if len(several) > 1 else ", ".join(columns) or "none"
+            found = "two such columns" if len(several) > 1 else ", ".join(columns) or "none"
             on_fault(Fault("table", str(path), f"a column {name!r}", found))
             return None
     for line, values in read[1:]:
         if len(values) > len(columns) and any(value.strip() for value in values[len(columns) :]):
-            found = f"{len(values)}: {', '.join(values[len(columns) :])!r} is too many"
+            found = f"{len(values)}: {', '.join(values[len(columns) :])!r} has no column"
             on_fault(Fault("row", str(path), f"{len(columns)} values", found, line))
         else:
             values = values + [""] * (len(columns) - len(values))

@@ -77,7 +77,7 @@ def prediction_datalist(source: str | Path) -> list[Item]:
     else:
         accepted = "a folder of images, a .csv table, a .json datalist or an image to predict"
         raise DataError(
-            f"Expected {accepted}, found {'another file' if path.exists() else 'nothing'} at {str(path)!r}."
+            f"Expected {accepted}, found {'another file' if path.exists() else 'no file'} at {str(path)!r}."
         )
     stop_at_errors(faults)
     if not images:
@@ -95,7 +95,7 @@ def _folder_images(folder: Path, faults: list[Fault]) -> list[str]:
         faults += [fault for fault in foreign if fault.kind == "dicom"]
     elif foreign:
         first, more = foreign[0].file, f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
-        logger.warning("Left out of the predictions, as no images: %r%s.", first, more)
+        logger.warning("These files are not images and get no prediction: %r%s.", first, more)
     return images
 
 

@@ -60,11 +60,11 @@ def _single_faults(looks: Mapping[str, Look]) -> list[Fault]:
     for path, look in looks.items():
         formats = SUFFIXES.get(Path(path).suffix.lower(), (look.file_format,))
         if look.file_format not in formats:
-            faults.append(Fault("wrong_suffix", path, f"{formats[0]}, as its name says,", look.file_format))
+            faults.append(Fault("wrong_suffix", path, f"{formats[0]}, as its suffix says,", look.file_format))
         if look.constant:
-            faults.append(Fault("constant", path, "a picture", "the same value in every pixel"))
+            faults.append(Fault("constant", path, "different pixel values", "the same value in every pixel"))
         if look.transparent:
-            faults.append(Fault("transparent", path, "opaque pixels", "transparent ones"))
+            faults.append(Fault("transparent", path, "opaque pixels", "transparent pixels"))
     return faults
 
 

@@ -29,9 +29,9 @@ def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[F
         if unknown is not None:
             faults.append(unknown)
         if mask.values == (numbers[0],):
-            faults.append(Fault("empty_mask", path, "pixels of a class", f"{numbers[0]} alone"))
+            faults.append(Fault("empty_mask", path, "pixels of a class", f"only the background value {numbers[0]}"))
         if mask.palette:
-            faults.append(Fault("palette", path, "numbers alone", "a palette"))
+            faults.append(Fault("palette", path, "class values without a palette", "a palette"))
     return faults
 
 
@@ -49,7 +49,7 @@ def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping
             moved = _moved(image.affine, mask.affine, mask.shape)
             if moved > MOST_MOVED:
                 wanted = f"the affine of {item['image']!r}"
-                faults.append(Fault("mask_geometry", item["label"], wanted, f"one {moved:,.1f} voxels away"))
+                faults.append(Fault("mask_geometry", item["label"], wanted, f"an affine {moved:,.1f} voxels away"))
     return faults
 
 

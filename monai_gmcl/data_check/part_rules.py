@@ -41,12 +41,12 @@ def _twin_fault(part: str, item: Item, other_part: str, other: Item) -> Fault:
     what = "the same file" if item["image"] == other["image"] else f"the pixels of {item['image']!r}"
     if part != other_part:
         differ = "trusted" in (part, other_part) and item["label"] != other["label"]
-        labels = f", with label {item['label']} and not {other['label']}" if differ else ""
-        return Fault("leak", other["image"], f"images that only {other_part} has", f"{what} in {part}{labels}")
+        labels = f", with label {item['label']} instead of {other['label']}" if differ else ""
+        return Fault("leak", other["image"], f"images that are only in {other_part}", f"{what} in {part}{labels}")
     if item["label"] != other["label"]:
         labels = f"{what} labeled {item['label']} and {other['label']}"
         return Fault("two_labels", other["image"], "one label for an image", labels)
-    return Fault("duplicate", other["image"], "each image once", f"{what} again")
+    return Fault("duplicate", other["image"], "each image once", f"{what} twice")
 
 
 def group_faults(parts: Parts) -> list[Fault]:
@@ -60,8 +60,8 @@ def group_faults(parts: Parts) -> list[Fault]:
             if group is None or first.setdefault(group, part) == part or (group, part) in told:
                 continue
             told.add((group, part))
-            found = f"{group!r} in {first[group]} too"
-            faults.append(Fault("group_leak", item["image"], f"a patient or slide that only {part} has", found))
+            found = f"{group!r} also in {first[group]}"
+            faults.append(Fault("group_leak", item["image"], f"a patient or slide that is only in {part}", found))
     return faults
 
 
@@ -74,7 +74,8 @@ def split_faults(parts: Parts, twins: Mapping[str, Hashable], source: str) -> li
     if not training or groups > len(missing):
         return []
     wanted = (
-        f"at least {len(missing) + 1} different images, patients or slides to split {', '.join(missing)} off training"
+        f"at least {len(missing) + 1} different images, patients or slides, so that {', '.join(missing)} can be split "
+        "off,"
     )
     return [Fault("too_few", source, wanted, str(groups))]
 
@@ -88,20 +89,20 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
     for part, items in parts.items():
         counts: Counter[Any] = Counter(label for item in items for label in classes_of(item["label"]))
         for label, name in enumerate(class_names):
-            where = f"images of {name!r} in {part}"
+            where = f"several images of {name!r} in {part}"
             # a column of a multi-label task that has no name is no class that someone asked for
             asked = part in ("training", "trusted") and not (name == str(label) and _is_row(items))
             if counts[label] == 0:
                 faults.append(Fault("empty_class" if asked else "absent_class", source, where, "none"))
             elif counts[label] == 1:
-                faults.append(Fault("single_image", source, where, "a single one"))
+                faults.append(Fault("single_image", source, where, "one image"))
     groups = dict.fromkeys(item["group"] for items in parts.values() for item in items if "group" in item)
     for names in (class_names, groups):
         similar: dict[str, str] = {}
         for name in names:
             other = similar.setdefault("".join(name.casefold().split()), name)
             if other != name:
-                faults.append(Fault("similar_names", source, "names that differ", f"{other!r} and {name!r}"))
+                faults.append(Fault("similar_names", source, "clearly different names", f"{other!r} and {name!r}"))
     return faults
 
 

@@ -61,7 +61,7 @@ class Report:
 
     def table(self) -> str:
         """Return all faults as text: file, fault, what to do. What is told of several files alike takes one line."""
-        rows = [("", "file", "fault", "what to do")]
+        rows = [("", "file", "problem", "what to do")]
         for faults in alike(self.faults):
             severity = "error" if faults[0].is_error else "warning"
             more = f" and {len(faults) - 1:,} more" if len(faults) > 1 else ""
@@ -110,7 +110,7 @@ class Report:
         lines = [f"{self.summary()}."]
         lines += [f"{self._place(fault)}: {_told(fault)}; {fault.remedy}" for fault in self.errors[:SHOWN]]
         if len(self.errors) > SHOWN:
-            lines.append(f"... and {len(self.errors) - SHOWN:,} more: python -m monai_gmcl validate {self.source}")
+            lines.append(f"{len(self.errors) - SHOWN:,} more errors: see python -m monai_gmcl validate {self.source}")
         raise DataError("\n".join(lines))
 
     def _place(self, fault: Fault) -> str:

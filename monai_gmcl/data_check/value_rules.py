@@ -38,9 +38,9 @@ def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float]
         values = alike[unused[0]].values
         least, greatest = intensity_range or (values.least, values.most)
         wanted = f"values that use the range from {least:,.6g} to {greatest:,.6g}"
-        found = f"98 % of its values from {values.percentiles[0]:,.6g} to {values.percentiles[-1]:,.6g}"
+        found = f"98 % of the values from {values.percentiles[0]:,.6g} to {values.percentiles[-1]:,.6g}"
         if len(unused) > 1:
-            found += f", and {len(unused) - 1:,} more {kind}s like it"
+            found += f", and {len(unused) - 1:,} more {kind}s with such values"
         faults.append(Fault("intensities", unused[0], wanted, found))
     return faults
 

@@ -41,8 +41,8 @@ def accuracy_section(
     The outputs are logits ``(N, K)`` (one column stands for two classes), the labels as the task takes them; weights
     say in words which ones the student has.
     """
-    share = "" if Ranks().alone else " (the first rank's share)"
-    text = f"On the {len(labels)} validation images{share}, with {weights}. Not for diagnosis."
+    share = "" if Ranks().alone else " of the first rank"
+    text = f"Results of {weights} on the {len(labels)} validation images{share}. Not for diagnosis."
     if isinstance(task, MultiLabel) and outputs.shape[1] > 1:
         return Section("The student", [text], [_table_of_labels(outputs.sigmoid(), labels, names)])
     probabilities = outputs.softmax(1)
@@ -77,7 +77,7 @@ def policy_section(engine: GMCLTrainer, folder: Path) -> Section:
     """Tell what the teacher has learned, where it is a policy; effects and course are those of a log in the folder."""
     teacher, title = engine.teacher, "The teacher"
     if not isinstance(teacher, PolicyTeacher):
-        return Section(title, [f"A {type(teacher).__name__}: it has no policy that could be read."])
+        return Section(title, [f"The teacher is a {type(teacher).__name__}, which has no policy."])
     # Not those that another run has left in the folder.
     names = {operation.name for operation in teacher.operations}
     logged = [row for row in OperationTable(folder / PolicyLog.FILE_NAME).read() if row["operation"] in names]
@@ -91,8 +91,8 @@ def policy_section(engine: GMCLTrainer, folder: Path) -> Section:
         f"Policy at the last difficulty, {difficulty:.3g}",
         ["operation", "from", "to", "unit", "probability", "share", *(["effect", "s.e."] if effects else []), ""],
         [_policy_row(name, row) for name, row in teacher.policy(difficulty, effects or None).items()],
-        "Probability: how often the operation acts on an image. Share: learned; 1 is the usual strength. "
-        + _about_effects(known),
+        "Probability is how often the operation is applied to an image. Share is its learned strength; 1 is the usual "
+        "strength. " + _about_effects(known),
     )
     pictures = [policy_picture(rows)] if rows else []
     return Section(title, [told, *harmful_counterparts(engine.data_loader, down)], [table], pictures)
@@ -109,11 +109,12 @@ def _policy_row(name: str, row: dict[str, Any]) -> Sequence[str]:
 
 def _about_effects(known: dict[str, dict[str, Any]]) -> str:
     if not known:
-        return "Attach a PolicyLog for the effects on the student's error."
+        return "Attach a PolicyLog to see the effects on the student's error."
     epochs = sorted({row["epoch"] for row in known.values()})
     return (
-        "Effect: what the operation as learned adds to the student's error, 1 less the probability that it gives to "
-        f"the label, with its standard error; measured in epoch {' and '.join(map(str, epochs))}."
+        "Effect is the change of the student's error by the operation, with its standard error. The error is 1 minus "
+        "the "
+        f"predicted probability of the label. Effects were measured in epoch {' and '.join(map(str, epochs))}."
     )
 
 

@@ -97,7 +97,7 @@ class RunReport:
         try:
             of_student = self._of_student(engine)
         except Exception as error:
-            logger.warning("No %s: the student could not be validated once more: %s", self.FILE_NAME, error)
+            logger.warning("%s was not written: the student could not be validated again: %s", self.FILE_NAME, error)
             return
         # What a user's student, teacher or images make fail is not known beforehand.
         parts: dict[str, Callable[[], Section] | None] = {
@@ -170,7 +170,9 @@ class RunReport:
         text = "Lesson weight, hardness, difficulty, losses and accuracies of each epoch."
         file = self.folder / CurvesHandler.FILE_NAME
         if not file.is_file():
-            return Section("Curriculum", [f"No {file.name} in the folder: attach a CurvesHandler before."])
+            return Section(
+                "Curriculum", [f"The folder has no {file.name}. Attach a CurvesHandler before the RunReport."]
+            )
         rows = EpochTable(self.folder / "curriculum.csv").read()
         ends = {name: (rows[0].get(name), rows[-1].get(name)) for name in ("difficulty", "diversity")}
         told = [f"{name}: {a:.3g} in the first epoch, {b:.3g} in the last." for name, (a, b) in ends.items() if a and b]
@@ -181,10 +183,13 @@ class RunReport:
         every = {int(f.stem[6:]): f for f in (self.folder / "images").glob("epoch_*.png") if f.stem[6:].isdecimal()}
         files = [every[number] for number in sorted(every) if number <= epoch]
         if not files:
-            return Section("Synthetic images by epoch", ["No pictures: attach an ImageGridHandler before."])
+            return Section(
+                "Synthetic images by epoch",
+                ["The folder has no pictures. Attach an ImageGridHandler before the RunReport."],
+            )
         count = min(GRIDS, len(files))
         chosen = dict.fromkeys(files[round(k * (len(files) - 1) / max(1, count - 1))] for k in range(count))
-        text = "Left: real images. Right: synthetic images made from them, with the same latents in all epochs."
+        text = "Left are real images, right the synthetic images made from them, with the same latents in all epochs."
         pictures = [Picture(f.stem, f"Epoch {int(f.stem.split('_')[1])}", f.read_bytes()) for f in chosen]
         return Section("Synthetic images by epoch", [text], pictures=pictures)
 
@@ -201,7 +206,9 @@ class RunReport:
         names = self._names(outputs)
         several = isinstance(task, MultiLabel) and outputs.shape[1] > 1
         titles = [
-            f"likeliest: {names[int(most)]}" if several else f"{names[classes[place]]},\npredicted {names[int(most)]}"
+            f"most probable: {names[int(most)]}"
+            if several
+            else f"{names[classes[place]]},\npredicted {names[int(most)]}"
             for place, most in zip(places, taken, strict=True)
         ]
         value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None
@@ -218,7 +225,7 @@ class RunReport:
             "teacher": type(engine.teacher).__name__,
             "hypergradient": type(engine.hypergradient).__name__
             if engine.teacher_optimizer
-            else "none: frozen teacher",
+            else "none (frozen teacher)",
         }
         return [(name, [str(value)]) for name, value in {**known, **self.settings}.items()]
 
@@ -235,5 +242,5 @@ def _made(title: str, make: Callable[[], Section]) -> Section:
         with plain_texts():
             return make()
     except Exception as error:
-        logger.warning("%s: left out of the report: %s", title, error)
-        return Section(title, [f"Could not be made: {error}"])
+        logger.warning("The section %r could not be made and is left out of the report: %s", title, error)
+        return Section(title, [f"This section could not be made: {error}"])

@@ -62,7 +62,7 @@ class RunSummary:
     def _results(self, engine: GMCLTrainer) -> list[tuple[str, str]]:
         best = self.best_model
         name = str(best.metric_name or getattr(self.evaluator.state, "key_metric_name", None))
-        found = [("best validation", "none: no epoch was validated")]
+        found = [("best validation", "none (no epoch was validated)")]
         if best.best is not None:
             last = numbers_of(self.evaluator.state.metrics).get(name)
             beside = "" if last is None else f" (last validation: {last:.4f})"

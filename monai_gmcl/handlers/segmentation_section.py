@@ -83,17 +83,19 @@ def segmentation_section(cases: Sequence[SegmentedImage], names: Sequence[str], 
     of_images = dice.nanmean(1)
     order = [place for place in of_images.argsort().tolist() if not of_images[place].isnan()]
     text = (
-        f"On the {len(cases)} validation images, with {weights}: mean Dice {float(of_images.nanmean()):.3f}, without "
-        "the background and without classes that a mask has none of. Not for diagnosis."
+        f"The mean Dice of {weights} on the {len(cases)} validation images is {float(of_images.nanmean()):.3f}, "
+        "without "
+        "the background and without classes that are absent from a mask. Not for diagnosis."
     )
     photos = [
         _photo(
-            f"The {which} images: contours of the given masks above, of the student's below", [cases[i] for i in places]
+            f"The {which} images, with contours of the given masks (above) and of the predicted masks (below)",
+            [cases[i] for i in places],
         )
         for which, places in (("worst", order[:SHOWN]), ("best", order[::-1][:SHOWN]))
         if places
     ]
-    table = Table("Dice by class", ["class", "images", "mean", "median", "least", "most"], rows)
+    table = Table("Dice by class", ["class", "images", "mean", "median", "lowest", "highest"], rows)
     return Section("The student", [text], [table], photos=photos)
 
 
@@ -102,7 +104,7 @@ def _photo(alt: str, cases: Sequence[SegmentedImage]) -> Picture:
     dice = ", ".join(f"{float(case.dice[1:].nanmean()):.3f}" for case in cases)
     rows = [
         SheetRow("given", [shown], [[case.mask for case in cases]]),
-        SheetRow(f"found, Dice {dice}", [shown], [[case.found for case in cases]]),
+        SheetRow(f"predicted, Dice {dice}", [shown], [[case.found for case in cases]]),
     ]
     return Picture(alt.split()[1] + "_images", alt, image_sheet(rows, tile=160))
 

@@ -43,7 +43,7 @@ def optional_picture(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # What users' names, images or teachers make fail is not known beforehand.
-        logger.warning("%s is not drawn: %s", path, error)
+        logger.warning("The figure %s could not be drawn: %s", path, error)
 
 
 def new_figure(width: float, height: float) -> Figure:

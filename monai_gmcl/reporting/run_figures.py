@@ -62,7 +62,7 @@ def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequen
     axes.set_xticks(range(size), class_names, rotation=30, ha="right")
     axes.set_yticks(range(size), class_names)
     axes.set(xlabel="predicted class", ylabel="true class")
-    alt = "Confusion matrix: images of each class by predicted class"
+    alt = "Confusion matrix: number of images by true and predicted class"
     return Picture("confusion", alt, figure_png(figure))
 
 
@@ -80,7 +80,7 @@ def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
     axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="accuracy")
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     error = calibration_error(probabilities, labels, BINS)
-    alt = f"Reliability: numbers count images; expected calibration error {error:.3f}"
+    alt = f"Reliability diagram with the number of images in each bin. Expected calibration error: {error:.3f}"
     return Picture("reliability", alt, figure_png(figure))
 
 
@@ -108,7 +108,7 @@ def attention_picture(
         places[1, k].imshow(1 - heat, cmap="inferno", alpha=0.5)
         places[0, k].set_title(title, fontsize=8)
     alt = (
-        "Validation images, and where the student looks for the class that it takes each for (Grad-CAM; bright: there)"
+        "Validation images, and Grad-CAM of the predicted class (bright: regions that increase the score of the class)"
     )
     return Picture("attention", alt, figure_png(figure))
 
@@ -131,7 +131,7 @@ def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
     bar = figure.colorbar(image, ax=axes, ticks=[math.log(tick) for tick in ticks], extend="min")
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
     down = [row["operation"] for row in rows if row["epoch"] == epochs[-1] and row["turned_down"]]
-    alt = "Share of each operation by epoch: 1 (white) is as usual. At the end turned down: "
+    alt = "Share of each operation by epoch; 1 (white) is the usual strength. Turned down in the last epoch: "
     return Picture("policy", alt + (", ".join(down) or "nothing"), figure_png(figure))
 
 
@@ -169,5 +169,5 @@ def last_convolution(network: nn.Module) -> str:
     """Return the dotted name of the last convolution; ConfigurationError where there is none."""
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
     if not names:
-        raise ConfigurationError(f"Grad-CAM looks at a convolution, and {type(network).__name__} has none.")
+        raise ConfigurationError(f"Grad-CAM needs a convolution, and {type(network).__name__} has none.")
     return str(names[-1])

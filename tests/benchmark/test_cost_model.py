@@ -73,12 +73,12 @@ def test_an_estimator_that_does_not_suit_the_student_says_so(monkeypatch: pytest
     reports = cost_of_passes(trainer_of(nn.Linear(36, 3)), iterations=4, runs=2)
     failures = {report.name: report.failure for report in reports if report.failure}
     assert failures == {"ForwardHypergradient": "no forward mode for this layer"}
-    assert "not for this student: no forward mode for this layer\n" in cost_table(reports)
+    assert "not available: no forward mode for this layer\n" in cost_table(reports)
 
 
 @pytest.mark.parametrize("options", [{"teacher_optimizer": None}, {"teacher_interval": 2}, {"accumulation_steps": 2}])
 def test_a_teacher_that_does_not_learn_at_each_step_is_an_error(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="expected a teacher_optimizer, teacher_interval=1"):
+    with pytest.raises(ConfigurationError, match="Expected a teacher_optimizer, teacher_interval=1"):
         cost_of_passes(trainer_of(nn.Linear(36, 3), **options))
 
 

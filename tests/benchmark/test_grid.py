@@ -51,7 +51,7 @@ def test_a_strength_that_is_chosen_is_the_only_one_to_run() -> None:
     ("arms", "n", "found"),
     [
         (("gan",), [10], "arms must be among standard, .*got 'gan'"),
-        (("frozen",), [11], r"2 classes share evenly.*\[11\]"),
+        (("frozen",), [11], r"multiples of the number of classes, 2.*\[11\]"),
     ],
 )
 def test_unknown_arms_and_odd_numbers_are_named(arms: tuple[str, ...], n: list[int], found: str) -> None:

@@ -67,5 +67,5 @@ def test_more_images_than_there_are_and_other_parts_are_named(options: DataOptio
 
 
 def test_patches_are_for_masks(folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="patch is for images with masks, found classes"):
+    with pytest.raises(ConfigurationError, match="patch is accepted only for images with masks"):
         data_options(str(folder), None, None, None, False, False, None, patch=16)

@@ -206,4 +206,4 @@ def test_the_table_tells_each_count_a_step_and_an_image() -> None:
     lines = traffic_table(traffic).splitlines()
     (numbers,) = [line for line in lines if line.startswith("random numbers drawn")]
     assert float(numbers.split()[3]) == pytest.approx(BATCH * float(numbers.split()[4]), abs=0.1)
-    assert lines[-1] == f"no point of synchronization in {traffic.without_waiting} of {STEPS} steps"
+    assert lines[-1] == f"{traffic.without_waiting} of {STEPS} steps have no synchronization"

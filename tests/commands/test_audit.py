@@ -73,8 +73,8 @@ def test_false_labels_come_first_in_the_table(
     suspicion = torch.tensor([-float(row["score"]) for row in rows])
     assert torch.as_tensor(compute_roc_auc(suspicion, torch.tensor([false[row["image"]] for row in rows]))) > 0.9
     told = json.loads((tmp_path / "out" / "label_audit.json").read_text())
-    assert told["students"].startswith("cross-fitting in 3 folds, dealt 3 times: no student judges")
-    assert "of the labels are probably false (95 % interval" in capsys.readouterr().out
+    assert told["students"].startswith("cross-fitting with 3 folds and 3 splits: no student predicts")
+    assert "of the labels are probably wrong (95 % interval" in capsys.readouterr().out
 
 
 def test_images_of_the_test_part_teach_no_student_and_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_images_of_the_test_part_teach_no_student_and_the_same_run_gives_the_sam
     parts = [row["part"] for row in table(tmp_path / "one")]
     assert {name: parts.count(name) for name in parts} == {"training": 18, "validation": 9, "test": 9}
     told = json.loads((tmp_path / "one" / "label_audit.json").read_text())
-    assert "images of the test part by the mean of all, none of which trained on them" in told["students"]
+    assert "for images of the test part, the mean of all students, none of which trained on them" in told["students"]
     # Other labels of test images change what is said of those alone.
     others = [
         {**row, "label": f"class {(int(row['label'][-1]) + 1) % 3}"} if row["split"] == "test" else row for row in rows
@@ -107,7 +107,7 @@ def test_trusted_images_teach_every_student_and_are_not_listed(tmp_path: Path) -
     audit(str(write(tmp_path / "noisy.csv", rows)), str(tmp_path / "out"), 2, **SMALL)
     assert {row["part"] for row in table(tmp_path / "out")} == {"training"} and len(table(tmp_path / "out")) == 22
     told = json.loads((tmp_path / "out" / "label_audit.json").read_text())
-    assert "; all of them trained on 8 trusted images, which are not judged" in told["students"]
+    assert "; all students trained on 8 trusted images, which are not listed" in told["students"]
 
 
 def student(path: Path, names: list[str], size: int = 16) -> Path:
@@ -129,7 +129,7 @@ def test_the_student_of_a_training_judges_all_images_and_the_output_says_so(nois
     parts = [row["part"] for row in rows]
     assert {name: parts.count(name) for name in parts} == {"training": 24, "validation": 8, "test": 8}
     told = json.loads((tmp_path / "out" / "label_audit.json").read_text())
-    assert told["students"].startswith(f"the student of {file}: it trained on the labels of the part 'training'")
+    assert told["students"].startswith(f"the student of {file}, which trained on the part 'training'")
 
 
 def test_an_earlier_audit_gives_way_only_where_it_is_said(noisy: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_earlier_audit_gives_way_only_where_it_is_said(noisy: Path, tmp_path:
     file = str(student(tmp_path / "model.pt", ["class 0", "class 1"]))
     audit(str(noisy), str(out), model_file=file)
     (out / "label_audit.csv").write_text("with a reader's notes")
-    with pytest.raises(ConfigurationError, match="there is an audit, .*label_audit.csv', already: --overwrite"):
+    with pytest.raises(ConfigurationError, match="label_audit.csv' exists already. Use --overwrite"):
         audit(str(noisy), str(out), model_file=file)
     assert (out / "label_audit.csv").read_text() == "with a reader's notes"
     audit(str(noisy), str(out), model_file=file, overwrite=True)
@@ -147,7 +147,7 @@ def test_an_earlier_audit_gives_way_only_where_it_is_said(noisy: Path, tmp_path:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"folds": 1}, ConfigurationError, "folds: expected a whole number from 2, got 1"),
+        ({"folds": 1}, ConfigurationError, "folds: expected a whole number of at least 2, got 1"),
         ({"folds": 41}, DataError, "at least 41 groups"),
         ({"fold": 3}, ConfigurationError, "it does not use 'fold'"),
         ({"val_interval": 3}, ConfigurationError, "it does not use 'val_interval'"),

@@ -52,11 +52,11 @@ def test_check_prints_the_cost_of_each_pass(tmp_path: Path, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["pass,", "with", "HeadHypergradient", "GFLOP", "share", "ms", "share"]
     assert any(line.split()[:3] == ["estimator", "expected", "measured"] for line in lines)
-    traffic = lines[lines.index(next(line for line in lines if line.startswith("the host, a step"))) :]
+    traffic = lines[lines.index(next(line for line in lines if line.startswith("host "))) :]
     (numbers,) = [line for line in traffic if line.startswith("random numbers drawn")]
     assert 0 < float(numbers.split()[-1]) <= 64
     assert any("teachers/policy.py" in line for line in traffic)
-    assert traffic[-1].startswith("no point of synchronization in ")
+    assert traffic[-1].endswith("steps have no synchronization")
 
 
 def test_the_cost_of_a_student_in_mixed_precision_is_told_too(
@@ -65,7 +65,7 @@ def test_the_cost_of_a_student_in_mixed_precision_is_told_too(
     check(str(configuration(tmp_path)), repeats=1, cost=True, **{"train#trainer#amp": True})
     *table, note = capsys.readouterr().out.splitlines()
     assert any(line.startswith("HeadHypergradient") and line.endswith("%") for line in table)
-    assert table[-1].startswith("no point of synchronization in ") and "without mixed precision" in note
+    assert table[-1].endswith("steps have no synchronization") and "without mixed precision" in note
 
 
 def test_check_prints_each_estimator_and_runs_no_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

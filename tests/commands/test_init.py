@@ -51,7 +51,7 @@ def test_an_empty_folder_is_taken_and_what_stands_there_is_kept(tmp_path: Path) 
     init(str(tmp_path))
     settings = tmp_path / "configs" / "train.yaml"
     settings.write_text("mine", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="new or an empty folder, found something at"):
+    with pytest.raises(ConfigurationError, match="is not empty. Expected a new or an empty folder"):
         init(str(tmp_path))
     with pytest.raises(ConfigurationError, match="train.yaml"):
         init(str(settings))

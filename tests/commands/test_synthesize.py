@@ -479,7 +479,7 @@ def test_sources_of_other_channels_than_the_teacher_s_are_refused(teacher, sourc
     with pytest.raises(ConfigurationError, match=r"built for images of 1 channel\(s\), those of the source have 3"):
         synthesize(str(for_grey), str(tmp_path / "out"), str(sources), 2)
     five = save_teacher(PolicyTeacher(2, 5, 2), tmp_path / "five.safetensors")
-    with pytest.raises(ConfigurationError, match="makes images of 5 channels; a PNG takes 1 or 3"):
+    with pytest.raises(ConfigurationError, match="makes images of 5 channels. A PNG can have 1 or 3"):
         synthesize(str(five), str(tmp_path / "out"), str(sources), 2)
     volumes = save_teacher(ImageTeacher(3, 2, 2), tmp_path / "volumes.safetensors")
     with pytest.raises(DataError, match=r"Expected 2 channels and 3 dimensions in '.*patient_\d.nii.gz'"):
@@ -502,7 +502,7 @@ def test_labels_outside_the_teacher_s_classes_are_refused(teacher, tmp_path):
         synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
     items = [{"image": str(path), "label": 1} for path in three.rglob("*.png")]
     (tmp_path / "list.json").write_text(json.dumps({"training": items}))
-    with pytest.raises(LabelError, match=r"a source of each class, found none of 0"):
+    with pytest.raises(LabelError, match=r"a source of each class, found no source of class 0"):
         synthesize(str(teacher), str(tmp_path / "out"), str(tmp_path / "list.json"), 2)
 
 
@@ -535,6 +535,6 @@ def test_out_source_and_review_stand_apart(teacher, sources, tmp_path):
     with pytest.raises(ConfigurationError, match="the source's image must be outside of"):
         synthesize(str(teacher), out, str(tmp_path / "list.json"), 2, overwrite=True)
     assert len(list(Path(out).rglob("*.png"))) == 9
-    with pytest.raises(ConfigurationError, match="a review compares with real images"):
+    with pytest.raises(ConfigurationError, match="a review compares synthetic with real images"):
         latent = save_teacher(LatentTeacher(2, 1, 2, image_size=8), tmp_path / "latent.safetensors")
         synthesize(str(latent), str(tmp_path / "new"), per_class=2, review_dir=str(tmp_path / "review"))

@@ -46,7 +46,7 @@ def test_errors_end_the_command_with_1_a_table_and_a_progress_bar(data: Path) ->
     assert ran.returncode == 1
     header, error, warning, summary = ran.stdout.splitlines()
     assert header.split("  ")[-1].strip() == "what to do"
-    assert error.startswith("error") and "cat/empty.png" in error and error.endswith("copy it again, or take it out")
+    assert error.startswith("error") and "cat/empty.png" in error and error.endswith("copy the file again, or remove it")
     assert warning.startswith("warning") and "cat/black.png" in warning
     assert summary == f"12 images in {str(data)!r}: 1 error, 1 warning"
     assert "12/12" in ran.stderr
@@ -68,7 +68,7 @@ def test_warnings_do_not(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             "row": None,
             "expected": "a picture",
             "found": "the same value in every pixel",
-            "remedy": "look at it; take it out if it shows nothing",
+            "remedy": "check the image; remove it if it shows nothing",
         }
     ]
 
@@ -92,7 +92,7 @@ def test_a_limit_is_taken_and_a_senseless_one_refused(data: Path, capsys: pytest
     with pytest.raises(DataError, match="10 of the problems"):
         validate(str(data), pixel_limit=63)
     assert "cat/0.png and 9 more" in capsys.readouterr().out
-    with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number from 1, got 'all'"):
+    with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number of at least 1, got 'all'"):
         validate(str(data), pixel_limit="all")  # type: ignore[arg-type]
 
 

@@ -135,7 +135,7 @@ def test_a_missing_file_says_what_is_near(table: Callable[[str], Path], written:
 
 
 def test_a_mask_is_no_class(table: Callable[[str], Path]) -> None:
-    with pytest.raises(DataError, match="masks are for open_segmentation_data.*found the file 'masks/a.nii.gz'"):
+    with pytest.raises(DataError, match="open_segmentation_data.*found the file 'masks/a.nii.gz'"):
         read_csv_datalist(table("image,label\nimages/a.png,masks/a.nii.gz\n"))
 
 

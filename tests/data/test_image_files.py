@@ -183,7 +183,7 @@ def test_a_bomb_is_refused_before_it_takes_memory_and_the_limit_is_the_users(tmp
     assert not isinstance(read_volume(tmp_path / "c.nii.gz", 120), Fault)
     with pytest.raises(DataError, match="1 to 119 voxels in .*c.nii.gz', found 4 x 5 x 6"):
         image_transforms(3, 1, pixel_limit=119)({"image": tmp_path / "c.nii.gz"})
-    with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number from 1, got 0"):
+    with pytest.raises(ConfigurationError, match="pixel_limit must be a whole number of at least 1, got 0"):
         ReadImaged("image", pixel_limit=0)
 
 
@@ -194,7 +194,7 @@ def test_folders_links_to_nothing_and_missing_files_are_named(tmp_path: Path, na
     (tmp_path / "folder").mkdir()
     found = [read(tmp_path / name), read(tmp_path / "folder"), read(tmp_path / "none")]
     assert [(fault.kind, fault.found) for fault in found if isinstance(fault, Fault)] == [
-        ("not_an_image", "a link to nothing"),
+        ("not_an_image", "a broken link"),
         ("not_an_image", "a folder"),
         ("missing", "no file"),
     ]

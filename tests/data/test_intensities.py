@@ -66,7 +66,7 @@ def test_a_given_range_becomes_0_and_1_in_the_files_own_numbers(tmp_path: Path, 
 )
 def test_a_range_that_is_none_is_refused(given: Any) -> None:
     for dims in (2, 3):
-        with pytest.raises(ConfigurationError, match="the lowest and the highest value of the images, as"):
+        with pytest.raises(ConfigurationError, match="the lowest and the highest value of the images"):
             image_transforms(dims, 1, intensity_range=given)
 
 

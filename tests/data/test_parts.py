@@ -145,7 +145,7 @@ def test_folders_beside_parts_and_parts_without_classes_are_told_of(
         write_image(tmp_path / place / "a.png")
     parts, faults = _faults(tmp_path)
     assert parts == {"training": 1}
-    assert faults == [("stray", "a folder beside them"), ("stray", "images without class folders")]
+    assert faults == [("stray", "another folder"), ("stray", "images outside of class folders")]
 
 
 def test_a_class_may_be_called_train(tmp_path: Path, write_image: Callable[..., Path]) -> None:

@@ -83,7 +83,7 @@ def test_a_column_that_says_no_everywhere_is_warned_of(
     [
         (
             lambda row, index: {**row, "trusted": "maybe" if index == 3 else row["trusted"]},
-            "1 or 0 as 'trusted'.*'maybe'",
+            "1 or 0 in the column 'trusted'.*'maybe'",
         ),
         (lambda row, index: {**row, "label": "a" if index < 6 else row["label"]}, "images of 'b' in trusted"),
         (lambda row, index: {**row, "trusted": "yes"}, "found none|not trusted"),
@@ -113,7 +113,7 @@ def test_a_trusted_image_that_stands_in_training_too_is_an_error(
 def test_rows_of_validation_and_test_cannot_be_trusted(tmp_path: Path, rows: Rows) -> None:
     lists = {"training": rows[6:12], "validation": rows[12:16], "test": [{**row, "trusted": 1} for row in rows[16:]]}
     (tmp_path / "data.json").write_text(json.dumps(lists))
-    with pytest.raises(DataError, match="trusted images in the part training.*found a trusted one in test"):
+    with pytest.raises(DataError, match="trusted images only in the part training.*found a trusted image in test"):
         open_data(tmp_path / "data.json")
 
 

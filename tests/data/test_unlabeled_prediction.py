@@ -73,7 +73,7 @@ def test_what_is_left_out_of_a_folder_is_told(
         ("empty", None, "images to predict in .*empty'.*, found none"),
         ("t.csv", "image\n", "images to predict in .*t.csv'.*, found none"),
         ("t.csv", "file\nim/a.png\n", "a column 'image' in .*t.csv', found file"),
-        ("t.csv", "image\nim/a.png\nim/x.png\nim/y.png\n", "row 3 of .*found no file .*x.png.* 1 more like it"),
+        ("t.csv", "image\nim/a.png\nim/x.png\nim/y.png\n", "row 3 of .*found no file .*x.png.* 1 more with"),
         ("t.json", "{}", "images to predict in .*t.json'.*, found none"),
         ("t.json", "[]", "a list 'training' in .*t.json', found list"),
         ("t.json", '{"test": [{"label": 1}]}', "the path of one image in row 1 of .*found None"),

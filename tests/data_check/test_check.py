@@ -193,7 +193,7 @@ def test_what_stands_beside_class_folders_and_single_images_are_warned_of(
     report = check_source(folders)
     assert [(fault.kind, fault.file, fault.found) for fault in report.faults] == [
         ("single_image", str(folders), "a single one"),
-        ("stray", str(folders / "train" / "lost.png"), "one beside them"),
+        ("stray", str(folders / "train" / "lost.png"), "an image outside of them"),
     ]
     assert report.faults[0].expected == "images of 'dog' in validation"
 
@@ -226,7 +226,7 @@ def test_above_pillows_own_limits_the_users_holds(folders: Path, recwarn: pytest
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "many", True])
 def test_a_pixel_limit_that_is_no_count_is_refused(folders: Path, limit: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"pixel_limit must be a whole number from 1, got {limit!r}"):
+    with pytest.raises(ConfigurationError, match=f"pixel_limit must be a whole number of at least 1, got {limit!r}"):
         check_source(folders, pixel_limit=limit)
 
 
@@ -333,7 +333,7 @@ def test_before_a_training_errors_raise_and_the_table_is_logged(
     lines = str(caught.value).splitlines()
     assert lines[0] == f"36 images in {str(folders)!r}: 6 errors, 0 warnings."
     assert lines[1].startswith("train/cat/0.png: found an empty file; expected a readable PNG")
-    assert lines[-1] == f"... and 2 more: python -m monai_gmcl validate {folders}"
+    assert lines[-1] == f"2 more errors: see python -m monai_gmcl validate {folders}"
     assert len(lines) == 6
     assert caplog.records[0].levelno == logging.ERROR
     assert "train/cat/0.png and 5 more" in caplog.text

@@ -62,13 +62,13 @@ def _grouped(rows: Rows) -> Rows:
     [
         ({"label": ""}, "row", "{", "an image and a label"),
         ({"image": ""}, "row", "{", "an image and a label"),
-        ({"label": "-1"}, "label", "'-1'", "a class (a name, or a whole number from 0)"),
-        ({"label": "nan"}, "label", "'nan'", "a class (a name, or a whole number from 0)"),
-        ({"label": "0.5"}, "label", "'0.5'", "a class (a name, or a whole number from 0)"),
+        ({"label": "-1"}, "label", "'-1'", "a class (a name, or a whole number of at least 0)"),
+        ({"label": "nan"}, "label", "'nan'", "a class (a name, or a whole number of at least 0)"),
+        ({"label": "0.5"}, "label", "'0.5'", "a class (a name, or a whole number of at least 0)"),
         ({"patient": ""}, "group", "none", "a group (patient or slide)"),
         ({"image": "images/none.png"}, "missing", "no file '", "an image file"),
         ({"image": "images"}, "missing", "no file '", "an image file"),
-        ({"image": "x" * 300}, "missing", "a path that cannot be followed (", "an image file"),
+        ({"image": "x" * 300}, "missing", "a path that cannot be opened (", "an image file"),
         ({"image": "a\0b.png"}, "missing", "no file '", "an image file"),
     ],
 )

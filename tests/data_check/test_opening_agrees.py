@@ -60,7 +60,7 @@ FILES: dict[str, Callable[[Path, Draw], object]] = {
     "dicom": lambda path, draw: (path.parent / "1.dcm").write_bytes(b"\0" * 128 + b"DICM"),
     "empty folder": lambda path, draw: (path.parent / "new").mkdir(exist_ok=True),
     "a folder of images": lambda path, draw: _picture(path.parent / "inner" / "a.png", draw),
-    "a folder beside": lambda path, draw: _picture(path.parents[1] / "masks" / "a.png", draw),
+    "another folder": lambda path, draw: _picture(path.parents[1] / "masks" / "a.png", draw),
     "an image among others": lambda path, draw: _picture(path.parent / "other.png", draw),
     "a volume among others": lambda path, draw: _volume(path.parent / "other.nii.gz", draw),
     "a copy": lambda path, draw: path.exists() and shutil.copy(path, path.parent / f"copy_{path.name}"),

@@ -95,7 +95,9 @@ class Results:
         found = list(rows)
         for file, row in found:
             if missing := [name for name in NEEDED if name not in row]:
-                raise DataError(f"{str(file)!r}: expected the row of a run, found no {', '.join(missing)}.")
+                raise DataError(
+                    f"{str(file)!r}: expected the JSON of a run, but these keys are missing: {', '.join(missing)}."
+                )
         newest = max((_protocol(row) for _, row in found), default=0)
         kept = [(file, row) for file, row in found if _protocol(row) == newest]
         self.rows = [row for _, row in kept]
@@ -221,7 +223,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         row = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{str(file)!r}: expected the JSON object of a run, found {error}.") from error
+        raise DataError(f"{str(file)!r}: expected the JSON object of a run, found invalid JSON: {error}.") from error
     if not isinstance(row, dict):
         raise DataError(f"{str(file)!r}: expected the JSON object of a run, found {type(row).__name__}.")
     return row

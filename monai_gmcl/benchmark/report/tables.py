@@ -29,29 +29,33 @@ ANYWHERE, HERE, BESIDE_GMCL = "of all runs", "of one kind of machine", "in units
 COSTS = (
     ("steps", 1, ANYWHERE, ("settings", "steps")),
     ("TFLOP", TERA, ANYWHERE, ("cost", "flops")),
-    ("of GMCL's", 1, BESIDE_GMCL, ("cost", "flops")),
+    ("TFLOP / GMCL", 1, BESIDE_GMCL, ("cost", "flops")),
     ("tuning, TFLOP", TERA, ANYWHERE, ("cost", "tuning", "flops")),
-    ("wall, s", 1, HERE, ("cost", "wall_seconds")),
-    ("tuning, wall s", 1, HERE, ("cost", "tuning", "wall_seconds")),
-    ("CPU, s", 1, HERE, ("cost", "cpu_seconds")),
+    ("wall time, s", 1, HERE, ("cost", "wall_seconds")),
+    ("tuning, wall time, s", 1, HERE, ("cost", "tuning", "wall_seconds")),
+    ("CPU time, s", 1, HERE, ("cost", "cpu_seconds")),
     ("1000 student passes", 1e3, ANYWHERE, ("cost", "student_passes")),
-    ("of GMCL's", 1, BESIDE_GMCL, ("cost", "student_passes")),
+    ("student passes / GMCL", 1, BESIDE_GMCL, ("cost", "student_passes")),
     ("peak memory, MiB", MEBI, HERE, ("cost", "peak_memory_bytes")),
 )
 """Columns of the table of costs: heading, unit, which runs count, where a row has it."""
 
 MASK_NOTE = (
-    "Dice: mean of an image's classes without the background, averaged over images. Strong transforms: nnU-Net's."
+    "Dice is the mean over an image's classes without the background, averaged over images. Strong transforms are "
+    "those "
+    "of nnU-Net."
 )
 
 
 def arm_note(cell: Cell) -> str:
     """Return what is in :func:`arm_table`."""
     note = (
-        "Mean ± standard deviation over seeds; mean of the paired differences (same seeds, same images) and its 95 % "
-        "interval, ▲ ▼ where that is above or below 0. Best-validation: the checkpoint with the highest "
-        f"{cell.measure} on the validation images; last: that of the last step; EMA: exponential moving average of the "
-        "weights."
+        "Scores are mean ± standard deviation over seeds. Differences are paired (same seed and images), with their "
+        "95 % "
+        "interval; ▲ and ▼ mark intervals above and below 0. The best-validation checkpoint has the highest "
+        f"{cell.measure} on the validation images; the last checkpoint is that of the last step. EMA is the "
+        "exponential "
+        "moving average of the weights."
     )
     return f"{note} {MASK_NOTE}" if cell.metric == "dice" else note
 
@@ -89,13 +93,13 @@ def difference_table(results: Results, cells: Sequence[Cell], theirs: str, weigh
         f"{cells[0].measure} minus that of {results.title(theirs)}, {CHECKPOINTS[weights]}",
         ["method", *(f"n = {cell.n}" for cell in cells), "all n"],
         rows,
-        "Paired, with 95 % intervals; all n: mean over them.",
+        "Differences are paired, with 95 % intervals. 'all n' is their mean over n.",
     )
 
 
 def measure_table(results: Results, cells: Sequence[Cell], weights: str) -> Table:
     """Return accuracy, sensitivity, specificity and calibration error; of masks, IoU and the Dice of each class."""
-    names, note = dict(MEASURES), "Expected calibration error of 15 bins: less is better."
+    names, note = dict(MEASURES), "ECE is the expected calibration error with 15 bins; lower is better."
     if cells[0].metric == "dice":
         known = results.of(cells[0], results.arms(cells[:1])[0])[0]["measures"][cells[0].split][weights]
         classes = (name for name in known if name.startswith("dice_class_"))
@@ -131,10 +135,11 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
         return found
 
     note = (
-        "Means over seeds. FLOPs of all networks that are trained. Methods without a teacher get as many steps as "
-        "GMCL's FLOPs buy; methods with lessons get GMCL's steps. Tuning: the runs at other strengths, excluded from "
-        "the cost of a run. Times and memory (of the GPU, if there is one) are those of one machine: "
-        f"{machine or 'unknown'}."
+        "Means over seeds. FLOPs are those of all trained networks. Methods without a teacher get as many steps as "
+        "cost "
+        "GMCL's FLOPs; methods with lessons get GMCL's number of steps. Tuning is the cost of the runs at other "
+        "strengths, which the cost of a run does not include. Times and peak memory (of the GPU, if the machine has "
+        f"one) were measured on: {machine or 'unknown machine'}."
     )
     return table_by_arm(results, cells, "Cost of a run", [heading for heading, *_ in COSTS], texts, note)
 
@@ -152,8 +157,10 @@ def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
         "Synthetic images",
         ["diversity", "diversity of labeled images", "memorization"],
         texts,
-        "Memorization: share of images nearer to a labeled one than 5 % of those are to another; lessons, changed real "
-        "images, are near by design.",
+        "Diversity is the mean distance between images of a class. Memorization is the share of synthetic images whose "
+        "distance to the nearest labeled image is below the 5 % quantile of distances between labeled images. Lessons "
+        "are "
+        "changed real images, so their distances are small by design.",
         only=lambda row: row.get("synthetic") is not None,
     )
 

@@ -83,7 +83,7 @@ def _facts(results: Results, folder: Path) -> list[tuple[str, list[str]]]:
         return sorted({str(row.get(name, "not recorded")) for row in results.rows})
 
     return [
-        ("runs", [str(len(results.rows)) + (f" ({results.left_out} older ones left out)" if results.left_out else "")]),
+        ("runs", [str(len(results.rows)) + (f" (without {results.left_out} older runs)" if results.left_out else "")]),
         ("commit", all_of("commit")),
         ("machine", all_of("machine")),
         ("command", _commands(folder) or ["not recorded"]),
@@ -135,7 +135,7 @@ def _gaps(results: Results, cells: Sequence[Cell]) -> list[str]:
         ]
         for seeds in (0, 1)
     )
-    sentences = {"Not run": never, "No runs yet": missing, "One seed, and so no interval": single}
+    sentences = {"Not run": never, "No runs yet": missing, "One seed, therefore no interval": single}
     return [f"{what}: {'; '.join(which)}." for what, which in sentences.items() if which]
 
 
@@ -171,9 +171,9 @@ def _image_section(results: Results, folder: Path) -> Section:
             photos.append(Picture(arm, caption, file.read_bytes()))
             samples = file.with_name(f"{file.stem}-samples.png")
             if samples.is_file():
-                photos.append(Picture(f"{arm}-samples", f"{caption}: selected images", samples.read_bytes()))
-    text = ["A block for each pass of the student's last step."]
-    text += [f"No picture of {', '.join(missing)}."] if missing else []
+                photos.append(Picture(f"{arm}-samples", f"{caption}: examples", samples.read_bytes()))
+    text = ["Each block shows the images of one pass in the student's last step."]
+    text += [f"There is no picture of {', '.join(missing)}."] if missing else []
     return Section("Images that the methods train on", text, photos=photos)
 
 

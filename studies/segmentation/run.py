@@ -72,7 +72,7 @@ def run(
     file = Path(out)
     done = [row["settings"] for row in read_rows(file)] if file.exists() else []
     for seed, name, number, arm in itertools.product(chosen, sets, numbers, arms):
-        settings = {"set": name, "n": number, "seed": seed, "arm": arm, "steps": steps, "part": part}
+        settings: dict[str, Any] = {"set": name, "n": number, "seed": seed, "arm": arm, "steps": steps, "part": part}
         if settings not in done:
             append_row({"settings": settings, **train(data_dir, **settings)}, out)
 
@@ -146,7 +146,7 @@ def _learned(trainer: Trainer) -> dict[str, Any]:
     if not isinstance(trainer, GMCLTrainer):
         return {}
     difficulty = trainer.curriculum.at(1.0).difficulty
-    policy = trainer.teacher.policy(difficulty)  # type: ignore[operator]
+    policy = trainer.teacher.policy(difficulty)
     shares = {name: round(row["share"], 3) for name, row in policy.items()}
     return {"difficulty": round(difficulty, 3), "policy": shares}
 

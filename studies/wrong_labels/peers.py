@@ -87,7 +87,7 @@ def _step(losses: Losses) -> Callable[[Engine, Any], dict[str, Any]]:
         trainer.network.train()
         trainer.optimizer.zero_grad()
         loss = losses(trainer, images, labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         trainer.optimizer.step()
         return {"image": images, "label": labels, "loss": loss.detach()}
 

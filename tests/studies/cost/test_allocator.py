@@ -12,9 +12,8 @@ from studies.cost.allocator import allocator
 
 def test_user_and_system_time_of_a_step_are_told_beside_the_peak(capsys: pytest.CaptureFixture[str]) -> None:
     allocator(batch=2, size=16, steps=3)
-    told = re.fullmatch(
-        r"head: user ([\d.]+) s, system ([\d.]+) s \(([\d.]+)% of both\), peak (\d+) MiB\n", capsys.readouterr().out
-    )
+    line = r"head: user ([\d.]+) s, system ([\d.]+) s \(([\d.]+)% of both\), peak (\d+) MiB\n"
+    told = re.fullmatch(line, capsys.readouterr().out)
     assert told is not None
     user, system, share, peak = map(float, told.groups())
     assert user > 0 and share == pytest.approx(100 * system / (user + system), abs=1) and peak > 50

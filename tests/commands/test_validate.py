@@ -46,7 +46,9 @@ def test_errors_end_the_command_with_1_a_table_and_a_progress_bar(data: Path) ->
     assert ran.returncode == 1
     header, error, warning, summary = ran.stdout.splitlines()
     assert header.split("  ")[-1].strip() == "what to do"
-    assert error.startswith("error") and "cat/empty.png" in error and error.endswith("copy the file again, or remove it")
+    assert (
+        error.startswith("error") and "cat/empty.png" in error and error.endswith("copy the file again, or remove it")
+    )
     assert warning.startswith("warning") and "cat/black.png" in warning
     assert summary == f"12 images in {str(data)!r}: 1 error, 1 warning"
     assert "12/12" in ran.stderr

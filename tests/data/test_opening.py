@@ -155,5 +155,7 @@ def test_warnings_are_logged_and_missing_files_take_one_line(
     open_data(tmp_path / "t.csv")
     assert "found '1' and '01'. They are read as one" in caplog.text
     (tmp_path / "t.csv").write_text("\n".join(["image,label", *(f"none{row}" for row in rows)]))
-    with pytest.raises(DataError, match=r"row 2 of .*found no file .*Correct the path.* 11 more with the same problem\.$"):
+    with pytest.raises(
+        DataError, match=r"row 2 of .*found no file .*Correct the path.* 11 more with the same problem\.$"
+    ):
         open_data(tmp_path / "t.csv")

@@ -124,7 +124,7 @@ def test_a_description_that_was_changed_without_its_hash_is_refused(changes, tea
     description = {**describe(path), **changes}
     save_file(teacher.state_dict(), path, {"monai_gmcl.teacher": json.dumps(description)})
     for read in (load_teacher, describe_teacher):
-        with pytest.raises(CheckpointError, match="was changed: its SHA-256"):
+        with pytest.raises(CheckpointError, match="was changed: the SHA-256"):
             read(path)
 
 
@@ -173,7 +173,7 @@ def test_a_foreign_safetensors_file_raises(tmp_path):
     ("changes", "message"),
     [
         ({"format_version": 1}, "format version 1; accepted"),
-        ({"format_version": 4}, "newer format version 4; this monai_gmcl reads versions 2 and 3: update it"),
+        ({"format_version": 4}, "newer format version 4; this monai_gmcl reads versions 2 and 3. Update"),
         ({"class": "monai_gmcl.teachers.policy.nn"}, r"class 'monai_gmcl\.teachers\.policy\.nn'; accepted are"),
         ({"class": "os.system"}, r"class 'os\.system'; accepted are"),
         ({"class": "torch.nn.Linear"}, r"class 'torch\.nn\.Linear'; accepted are"),
@@ -289,5 +289,5 @@ def test_a_user_s_own_teacher_is_loaded_where_the_caller_gives_its_class(name, t
     assert isinstance(loaded, Unchanging) and loaded.num_classes == 5
     with pytest.raises(CheckpointError, match="Unchanging.*those given: Other"):
         load_teacher(path, {"Other": Unchanging})
-    with pytest.raises(CheckpointError, match="give others with the argument `classes`"):
+    with pytest.raises(CheckpointError, match="give other classes with the argument `classes`"):
         load_teacher(path)

@@ -87,8 +87,7 @@ class StudentDescription:
             place = f" of {self.source}" if self.source else ""
             raise ConfigurationError(
                 f"{'; '.join(differing)}. Settings of the training{place} cannot be changed. Remove the setting, "
-                "correct "
-                "the data, or use the file of another training."
+                "correct the data, or use the file of another training."
             )
 
     def told(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_extra_inputs_that_no_lesson_could_have_are_refused() -> None:
         ExtraInputs().split((object(),), {}, 2)
     extra = ExtraInputs()
     extra.split((torch.ones(2),), {}, 2)
-    with pytest.raises(DataError, match=r"one for each of 3 images, as in the first batch, got \(2,\)"):
+    with pytest.raises(DataError, match=r"one value for each of 3 images, as in the first batch, got \(2,\)"):
         extra.split((torch.ones(2),), {}, 3)
     with pytest.raises(DataError, match=r"expected \[\] as in the first batch, got \['age'\]"):
         extra.split((torch.ones(2),), {"age": 1}, 2)

@@ -97,7 +97,7 @@ def test_watching_leaves_no_hooks_behind() -> None:
 )
 def test_a_head_that_does_not_run_is_refused_with_a_remedy(head: str | None, wanted: str) -> None:
     student = nn.Sequential(nn.Conv2d(2, 3, 3))
-    with pytest.raises(HeadNotFoundError, match=rf"needs {wanted}.*, but the student ran none.*ExactHypergradient"):
+    with pytest.raises(HeadNotFoundError, match=rf"needs {wanted}.*, but the student has none.*ExactHypergradient"):
         chosen(student, torch.rand(1, 2, 3, 3), head=head)
 
 

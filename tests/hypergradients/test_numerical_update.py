@@ -133,7 +133,9 @@ class Failing(SGD):
 def test_optimizers_that_cannot_be_asked_are_refused() -> None:
     check_optimizer(SGD([fresh()], lr=0.1))
     for kind in (torch.optim.LBFGS, Closing):
-        with pytest.raises(UnsupportedOptimizerError, match=rf"{kind.__name__} takes its step by .*\(a closure\)"):
+        with pytest.raises(
+            UnsupportedOptimizerError, match=rf"{kind.__name__} evaluates the loss several times .*\(a closure\)"
+        ):
             check_optimizer(kind([fresh()]))
     parameter = fresh()
     optimizer = Failing([parameter], lr=0.1)

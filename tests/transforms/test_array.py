@@ -257,5 +257,5 @@ def test_a_teacher_that_looks_at_labels_needs_one():
 
 
 def test_repeating_a_draw_before_the_first_raises(teacher):
-    with pytest.raises(ConfigurationError, match="Nothing was drawn yet"):
+    with pytest.raises(ConfigurationError, match="No random parameters were drawn"):
         RandTeacherAugment(teacher, 1.0)(image_of(3, 8, 8), randomize=False)

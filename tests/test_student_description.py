@@ -30,7 +30,7 @@ def test_one_number_stands_for_all_sides() -> None:
         ({"class_names": []}, "class_names"),
         ({"class_names": ["a", "a"]}, "distinct"),
         ({"spatial_dims": 4}, "spatial_dims must be 2 or 3, got 4"),
-        ({"channels": 0}, "channels must be a whole number from 1, got 0"),
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
         ({"channels": 1e30}, "channels"),
         ({"channels": 10**30}, "channels"),
         ({"channels": 10**6}, "channels must be at most"),

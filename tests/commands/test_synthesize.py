@@ -326,7 +326,7 @@ def test_images_are_made_from_labels_alone(tmp_path):
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "t.safetensors"]
     card = found["README.md"].decode()
-    assert "Made from labels and random numbers alone" in card and "not anonymous" not in card
+    assert "were made from labels and random numbers alone" in card and "not anonymous" not in card
     assert "Not measured: no real images were given (`--source`)." in card
     assert {row["group"] for row in rows(tmp_path / "out" / "manifest.csv")} == {""}
     assert Image.open(tmp_path / "out" / "images" / "plain" / "00000.png").mode == "L"
@@ -447,7 +447,10 @@ def test_label_leak_is_measured_of_a_teacher_that_sees_the_label(sources, tmp_pa
     teacher = ImageTeacher(2, 3, 2, condition_on_label=True)
     path = save_teacher(teacher, tmp_path / "t.safetensors")
     synthesize(str(path), str(tmp_path / "out"), str(sources), 1)
-    assert "tells a small classifier the label with an AUC of" in (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "predicts the label from the teacher's changes alone with an AUC of"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

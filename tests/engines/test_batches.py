@@ -87,7 +87,7 @@ def test_monais_own_preparation_reaches_lessons(trainer: Build, student: Any, it
 def test_a_teacher_that_makes_images_from_nothing_has_none_and_says_so(trainer: Build, told: Any) -> None:
     run = build(trainer, told, teacher=LatentTeacher(2, 3, 2, image_size=(8, 8)))
     with pytest.raises(
-        ConfigurationError, match=r"extra inputs \(args\[0\], age\).*LatentTeacher makes its images from n"
+        ConfigurationError, match=r"extra inputs \(args\[0\], age\).*LatentTeacher has no source images"
     ):
         run.run()
     assert run.state.iteration == 1

@@ -323,7 +323,7 @@ def test_unlabeled_images_and_proposals_that_do_not_go_together_are_refused(trai
     elsewhere = PseudoLabeler(network=nn.Linear(2, 2, device="meta"))
     with pytest.raises(ConfigurationError, match="PseudoLabeler's network: expected it on the trainer's device, cpu"):
         trainer(unlabeled_data_loader=unlabeled, label_proposal=elsewhere)
-    with pytest.raises(DataError, match="unlabeled_data_loader gave no batch"):
+    with pytest.raises(DataError, match="unlabeled_data_loader has no batch"):
         trainer(unlabeled_data_loader=[]).run()
 
 

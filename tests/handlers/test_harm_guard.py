@@ -178,7 +178,7 @@ def test_lessons_that_the_student_cannot_read_lose_weight_once_it_has_learned(
     assert guard.kept_weight == (0.3 if falls else 1.0)
     if falls:
         assert "The student does not recognize the lessons" in caplog.text
-        assert "0.200 above it on real images. The weight of lessons 0.3" in caplog.text
+        assert "0.200 on real images. The weight of lessons is reduced to 0.3" in caplog.text
 
 
 def test_accuracies_of_a_run_are_kept_above_chance(evaluator: Engine, make_trainer: Make) -> None:

@@ -122,7 +122,7 @@ def test_each_run_begins_anew(tmp_path: Path) -> None:
         (["a", "b"], {"image": torch.zeros(1, 4, 4)}, ConfigurationError, "has no file name"),
         (["a", "b"], {"pred": torch.tensor([3.0, -1.0])}, ConfigurationError, "apply softmax to logits"),
         (["a", "b"], {"pred": torch.tensor([float("nan")] * 2)}, ConfigurationError, "rows of numbers from 0"),
-        (["a", "b"], {"image": items()[1]["image"]}, DataError, "'b.png' came twice"),
+        (["a", "b"], {"image": items()[1]["image"]}, DataError, "'b.png' was added twice"),
         (
             ["a", "b"],
             {"label": torch.tensor(7)},

@@ -269,9 +269,9 @@ def test_several_labels_and_further_arguments_of_the_student_are_followed(logged
 @pytest.mark.parametrize(
     ("down", "line"),
     [
-        ({}, "turned down: nothing"),
-        ({"flip": 0, "gamma": 1}, "turned down: flip, gamma"),
-        ({"noise": 2}, "turned down: noise"),
+        ({}, "operations turned down: nothing"),
+        ({"flip": 0, "gamma": 1}, "operations turned down: flip, gamma"),
+        ({"noise": 2}, "operations turned down: noise"),
     ],
 )
 def test_at_the_end_one_line_names_what_was_turned_down(logged, caplog, down, line):

@@ -104,7 +104,7 @@ def test_a_head_that_does_not_run_is_refused_with_a_remedy(head: str | None, wan
 def test_a_head_that_runs_twice_is_refused_with_a_remedy() -> None:
     """The gradient of either run alone would be only a part of the head's."""
     head = nn.Linear(4, 4)
-    with pytest.raises(HeadNotFoundError, match=r"the student ran '0' 2 times.*use ExactHypergradient\(\)"):
+    with pytest.raises(HeadNotFoundError, match=r"the student called '0' 2 times.*use ExactHypergradient\(\)"):
         chosen(nn.Sequential(head, nn.SiLU(), head), torch.rand(2, 4))
 
 

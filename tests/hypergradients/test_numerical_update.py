@@ -108,9 +108,7 @@ def test_it_is_said_once_that_it_is_slow(caplog: pytest.LogCaptureFixture) -> No
         after(optimizer, parameter, 1)
         update_derivative(optimizer, {parameter: "p"})
     assert caplog.text.count("No update rule is known for Adagrad") == 1
-    assert (
-        "Adam, AdamW, NAdam, RMSprop, SGD; another is taught by monai_gmcl.register_update_rule(Adagrad" in caplog.text
-    )
+    assert "Adam, AdamW, NAdam, RMSprop, SGD. To add one, call monai_gmcl.register_update_rule(Adagrad" in caplog.text
 
 
 def test_parameters_without_gradient_and_unnamed_ones_are_left_out() -> None:

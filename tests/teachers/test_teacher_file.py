@@ -137,7 +137,7 @@ def test_sets_and_arrays_among_the_arguments_are_written_as_lists(tmp_path):
 
 
 def test_only_teachers_are_saved(tmp_path):
-    with pytest.raises(ConfigurationError, match="takes a Teacher, got Linear"):
+    with pytest.raises(ConfigurationError, match="needs a monai_gmcl.Teacher, got Linear"):
         save_teacher(nn.Linear(2, 2), tmp_path / "teacher.safetensors")
 
 
@@ -156,7 +156,7 @@ def test_a_class_within_a_function_is_found_again_where_the_caller_gives_it(tmp_
 
 
 def test_a_missing_file_raises(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no file .*nothing\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no teacher file .*nothing\.safetensors"):
         load_teacher(tmp_path / "nothing.safetensors")
 
 
@@ -278,7 +278,7 @@ def test_no_module_is_imported_for_a_file(teacher, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "teacher.safetensors"
     rewrite(path, teacher, {"class": "foreign_teacher.Anything"})
-    with pytest.raises(CheckpointError, match=r"those of monai_gmcl\.teachers; give others"):
+    with pytest.raises(CheckpointError, match=r"classes of monai_gmcl\.teachers; give other classes"):
         load_teacher(path)
 
 
@@ -287,7 +287,7 @@ def test_a_user_s_own_teacher_is_loaded_where_the_caller_gives_its_class(name, t
     path = save_teacher(Unchanging(3, 1, num_classes=5), tmp_path / "teacher.safetensors")
     loaded = load_teacher(path, {name: Unchanging})
     assert isinstance(loaded, Unchanging) and loaded.num_classes == 5
-    with pytest.raises(CheckpointError, match="Unchanging.*those given: Other"):
+    with pytest.raises(CheckpointError, match="Unchanging.*the given classes Other"):
         load_teacher(path, {"Other": Unchanging})
     with pytest.raises(CheckpointError, match="give other classes with the argument `classes`"):
         load_teacher(path)

@@ -55,7 +55,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"The folder {path} cannot be made ({error.strerror or error}): expected a folder that may be written to."
+            f"The folder {path} cannot be created ({error.strerror or error}). Expected a writable folder."
         ) from error
 
 
@@ -85,11 +85,11 @@ def _told(path: Path, needed: int, error: OSError) -> str:
     folder = path.parent
     if not folder.is_dir():
         return (
-            f"{path} cannot be written: the folder {folder} is not there (any more). It must stay where it is while "
+            f"{path} cannot be written: the folder {folder} does not exist. It must not be moved or removed while "
             "files are written to it."
         )
     full = "The disk is full: " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return (
         f"{full}{path} cannot be written ({error.strerror or error}): {needed:,} bytes needed, "
-        f"{shutil.disk_usage(folder).free:,} bytes free. What was saved before is still there."
+        f"{shutil.disk_usage(folder).free:,} bytes free. Earlier files are unchanged."
     )

@@ -52,8 +52,8 @@ class Fixed:
     def __set__(self, trainer: Any, value: Any) -> None:
         if hasattr(trainer, f"_{self.name}") and getattr(trainer, f"_{self.name}") is not value:
             raise ConfigurationError(
-                f"{self.name}: a built {type(trainer).__name__} keeps the one that it was given, because what it has "
-                f"learned belongs to it. Build another trainer with {self.name}=..., or load a checkpoint into one."
+                f"{self.name} cannot be replaced in a {type(trainer).__name__}, whose state belongs to it. Build "
+                f"another trainer with {self.name}=..., or load a checkpoint into one."
             )
         setattr(trainer, f"_{self.name}", value)
 

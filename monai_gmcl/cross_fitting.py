@@ -154,8 +154,7 @@ def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, H
         if absent:
             raise DataError(
                 f"Expected each class in two folds or more, found class {min(absent)} in one fold: its images come "
-                "from "
-                "too few patients or slides. Add images of other patients, or remove the class."
+                "from too few patients or slides. Add images of other patients, or remove the class."
             )
         for item in part:
             numbers[item["position"]] = number

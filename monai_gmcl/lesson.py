@@ -194,8 +194,8 @@ class Lesson:
     def _graph(self) -> LessonGraph:
         if self.graph is None:
             raise ConfigurationError(
-                "This lesson is a record without a graph, as a checkpoint holds it: it has no images, outputs and "
-                "losses before teacher and student have made them again."
+                "This lesson is a record of a checkpoint, without images, outputs and losses. Teacher and student must "
+                "compute them again first."
             )
         return self.graph
 

@@ -62,9 +62,9 @@ def _image_by_image(loss_function: LossFunction, outputs: Tensor, labels: Tensor
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
         name = getattr(loss_function, "__name__", type(loss_function).__name__)
         raise ConfigurationError(
-            f"A lesson needs the loss of each of its images, and the loss function {name} fails on one image alone: "
-            f"{error}. Use a loss that is a mean over images, or give yours an attribute reduction: with "
-            "reduction='none' it returns the loss of each image (B,)."
+            f"Lessons need the loss of each image, and the loss function {name} fails on a single image: {error}. "
+            "Use a loss that is a mean over images, or give your loss an attribute reduction: with reduction='none' it "
+            "returns the loss of each image (B,)."
         ) from error
     if known is not None:
         losses = losses.where(known, 0)

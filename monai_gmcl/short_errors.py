@@ -37,4 +37,4 @@ def _show(kind: type[BaseException], error: BaseException, traceback: TracebackT
     if own is None:
         sys.__excepthook__(kind, error, traceback)
     else:
-        print(f"monai_gmcl: {own}\n(MONAI_DEBUG=true python ... shows the traceback.)", file=sys.stderr)
+        print(f"monai_gmcl: {own}\n(Set MONAI_DEBUG=true to show the traceback.)", file=sys.stderr)

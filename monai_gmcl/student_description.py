@@ -62,7 +62,7 @@ class StudentDescription:
         for name in (entry.name for entry in fields(self)):
             object.__setattr__(self, name, _normalized(name, getattr(self, name), self.spatial_dims))
         if not self.class_names or len(set(self.class_names)) < len(self.class_names):
-            raise ConfigurationError(f"class_names must be distinct names, one at least, got {self.class_names!r}.")
+            raise ConfigurationError(f"class_names must be distinct names, at least one, got {self.class_names!r}.")
 
     @property
     def num_classes(self) -> int:
@@ -86,8 +86,8 @@ class StudentDescription:
         if differing:
             place = f" of {self.source}" if self.source else ""
             raise ConfigurationError(
-                f"{'; '.join(differing)}. What the training{place} was made with cannot be changed: leave the setting "
-                "out, correct the data, or give the file of another training."
+                f"{'; '.join(differing)}. Settings of the training{place} cannot be changed. Remove the setting, "
+                "correct the data, or use the file of another training."
             )
 
     def told(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
         return value
     if name == "split":
         if not isinstance(value, Mapping):
-            raise ConfigurationError(f"split must be settings by their names, got {value!r}.")
+            raise ConfigurationError(f"split must be a mapping of settings, got {value!r}.")
         return dict(value)
     values = list(value) if isinstance(value, list | tuple) else [value] * spatial_dims
     if name == "intensity_range":
@@ -135,7 +135,7 @@ def _numbers(name: str, values: Sequence[Any], least: float, whole: bool = False
     for value in values:
         number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
         if not number or value < least or not abs(value) < math.inf or (whole and value > LARGEST[3]):
-            kind = "a whole number from 1" if whole else "a finite number"
+            kind = "a whole number of at least 1" if whole else "a finite number"
             raise ConfigurationError(f"{name} must be {kind}, got {value!r}.")
     return [value if whole else float(value) for value in values]
 

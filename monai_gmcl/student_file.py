@@ -101,7 +101,7 @@ def load_student(network: Network, path: str | os.PathLike[str], expected: Stude
     except RuntimeError as error:
         raise CheckpointError(
             f"{path} does not fit the network, a {type(network).__name__}: {textwrap.shorten(str(error), 400)} Build "
-            "it (network_def) as it was in the training."
+            "the network (network_def) as in the training."
         ) from error
     return network
 
@@ -119,16 +119,21 @@ def _read(path: Path) -> tuple[StudentDescription, dict[str, Tensor]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"There is no student's file {path} that can be read ({error.strerror}).") from error
+        raise CheckpointError(
+            f"The student's file {path} cannot be read ({error.strerror}). Check the path."
+        ) from error
     told = _told(path, content)
     tensors = _tensors(path, content)
     if told.get("sha256") != content_hash(told, tensors):
-        raise CheckpointError(f"{path} is damaged or was changed: its SHA-256 is not the one that was written into it.")
+        raise CheckpointError(
+            f"{path} is damaged or was changed: the SHA-256 of its content differs from the recorded one. Copy the "
+            "file again."
+        )
     values = {name: value for name, value in told.items() if name not in ("format_version", "sha256", "versions")}
     try:
         return StudentDescription(**values, source=str(path)), tensors
     except (TypeError, ConfigurationError) as error:
-        raise CheckpointError(f"{path} has a description that cannot be ({error}); {ACCEPTED}.") from error
+        raise CheckpointError(f"{path} has an invalid description ({error}); {ACCEPTED}.") from error
 
 
 def _told(path: Path, content: bytes) -> dict[str, Any]:
@@ -138,11 +143,11 @@ def _told(path: Path, content: bytes) -> dict[str, Any]:
             told = json.loads(archive.read(RECORD)) if known else None
     # zipfile raises nearly everything on damaged files
     except Exception as error:
-        raise CheckpointError(f"{path} is damaged or no file of torch.save ({error}); {ACCEPTED}.") from error
+        raise CheckpointError(f"{path} is damaged or is not a file of torch.save ({error}); {ACCEPTED}.") from error
     if not known:
         raise CheckpointError(
-            f"{path} does not say how its images are read nor what its outputs mean, or is damaged; {ACCEPTED}. "
-            "Weights from elsewhere become one by save_student(network, path, StudentDescription(...))."
+            f"{path} has no description of its images and outputs, or is damaged; {ACCEPTED}. To convert other "
+            "weights, load them and call save_student(network, path, StudentDescription(...))."
         )
     described: dict[str, Any] = told if isinstance(told, dict) else {}
     version = described.get("format_version")

@@ -32,7 +32,7 @@ def test_the_last_images_are_the_pseudo_labeled_ones_with_a_difficulty_of_their_
 
 @pytest.mark.parametrize("name", ["generated", "images", "outputs", "losses", "head"])
 def test_a_record_has_no_graph_and_says_so(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="record without a graph"):
+    with pytest.raises(ConfigurationError, match="record of a checkpoint"):
         getattr(lesson(), name)
 
 

@@ -30,13 +30,13 @@ def test_one_number_stands_for_all_sides() -> None:
         ({"class_names": []}, "class_names"),
         ({"class_names": ["a", "a"]}, "distinct"),
         ({"spatial_dims": 4}, "spatial_dims must be 2 or 3, got 4"),
-        ({"channels": 0}, "channels must be a whole number from 1, got 0"),
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
         ({"channels": 1e30}, "channels"),
         ({"channels": 10**30}, "channels"),
         ({"channels": 10**6}, "channels must be at most"),
         ({"image_size": 10**5}, "image_size must be of at most"),
         ({"spacing": float("inf")}, "spacing must be a finite number"),
-        ({"split": 5}, "split must be settings"),
+        ({"split": 5}, "split must be a mapping of settings"),
         ({"image_size": [32, 32]}, "image_size must be one number or 3"),
         ({"image_size": True}, "image_size"),
         ({"image_crop": "all"}, "image_crop"),
@@ -75,4 +75,4 @@ def test_what_differs_is_an_error_that_names_both(given: dict[str, Any], message
     student = StudentDescription(**GIVEN, image_size=64, source="run/model.pt")
     with pytest.raises(ConfigurationError, match=message) as caught:
         student.check(**given)
-    assert "run/model.pt" in str(caught.value) and "leave the setting out" in str(caught.value)
+    assert "run/model.pt" in str(caught.value) and "Remove the setting" in str(caught.value)

@@ -85,14 +85,14 @@ def test_a_student_of_something_else_is_refused(
 
 def test_files_of_others_are_refused(student: nn.Sequential, tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
-    with pytest.raises(CheckpointError, match="There is no student's file"):
+    with pytest.raises(CheckpointError, match="The student's file"):
         describe_student(file)
     for content in (student.state_dict(), {"model": student.state_dict(), "teacher": {}}):
         torch.save(content, file)
-        with pytest.raises(CheckpointError, match="does not say .* what its outputs mean.*save_student"):
+        with pytest.raises(CheckpointError, match="has no description of its images and outputs.*save_student"):
             describe_student(file)
     file.write_text("no archive")
-    with pytest.raises(CheckpointError, match="is damaged or no file of torch.save"):
+    with pytest.raises(CheckpointError, match="is damaged or is not a file of torch.save"):
         describe_student(file)
 
 

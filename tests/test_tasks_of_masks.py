@@ -207,7 +207,7 @@ def test_masks_with_pixels_that_the_loss_cannot_leave_out_are_refused(name: str)
     task = Segmentation(loss)
     masks[0, 0, 0, 0], masks[1] = task.ignored, task.ignored
     if not leaves_out:
-        with pytest.raises(LabelError, match="got -100, and the loss does not leave out such pixels"):
+        with pytest.raises(LabelError, match="got -100, and the loss does not ignore such pixels"):
             task.check_outputs(outputs, masks, 3)
         return
     task.check_outputs(outputs, masks, 3)
@@ -284,7 +284,7 @@ def test_outputs_that_do_not_fit_their_masks_are_refused(name: str) -> None:
 def test_a_class_needs_an_output_and_classes_are_whole_numbers() -> None:
     with pytest.raises(LabelError, match="from 0 to 1, as the student has 1 output"):
         Segmentation().check_outputs(torch.zeros(1, 1, 2, 2), MASKS, None)
-    with pytest.raises(LabelError, match=r"got 0\.5 among them. Resample masks with mode='nearest'"):
+    with pytest.raises(LabelError, match=r"got the value 0\.5. Resample masks with mode='nearest'"):
         Segmentation().check_outputs(torch.zeros(1, 3, 2, 2), MASKS / 2, 3)
 
 

@@ -100,9 +100,8 @@ def _imported(name: str) -> Arm:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
-            f"compare: arms: {name!r} cannot be imported: {error}. Expected module:NAME of an Arm. Install the "
-            "module, or "
-            "add its folder to PYTHONPATH."
+            f"compare: arms: {name!r} cannot be imported: {error}. Expected module:NAME of an Arm. Install the module, "
+            "or add its folder to PYTHONPATH."
         ) from error
     if not isinstance(found, Arm):
         raise ConfigurationError(

@@ -33,8 +33,7 @@ KINDS: dict[str, Kind] = {
     "dicom": Kind(
         True,
         "put each series into its own folder and pip install 'monai_gmcl[dicom]', or convert it to NIfTI with "
-        "dcm2niix; "
-        "convert a single image to PNG with dcmj2pnm",
+        "dcm2niix; convert a single image to PNG with dcmj2pnm",
         in_one_line=True,
     ),
     "series": Kind(True, "put each complete series into its own folder, or convert it to NIfTI with dcm2niix"),

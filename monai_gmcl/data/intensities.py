@@ -32,8 +32,7 @@ def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:
     if not numbers or not intensity_range[0] < intensity_range[1]:
         raise ConfigurationError(
             "intensity_range must be the lowest and the highest value of the images, such as (0, 4095) or (-1000, "
-            "400); "
-            f"got {intensity_range!r}."
+            f"400); got {intensity_range!r}."
         )
     return float(intensity_range[0]), float(intensity_range[1])
 

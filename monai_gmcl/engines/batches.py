@@ -143,8 +143,8 @@ def warn_of_persistent_workers(loader: Any, name: str) -> None:
     """Log where a resumed run could not repeat the random transforms."""
     if getattr(loader, "persistent_workers", False):
         logger.warning(
-            "%s keeps its workers (persistent_workers=True), and with them the state of their random transforms: "
-            "a run that is resumed after the first pass differs in them. Expected persistent_workers=False.",
+            "%s has persistent_workers=True. The workers keep the state of random transforms, so a resumed run differs "
+            "from an uninterrupted one. Use persistent_workers=False.",
             name,
         )
 
@@ -213,7 +213,7 @@ class SeededLoader:
             if index >= skipped:
                 yield batch
         if index == 0:
-            raise DataError("The training data loader gave no batch: expected at least one labeled image.")
+            raise DataError("The training data loader has no batch; expected at least one labeled image.")
 
 
 class CyclingLoader:
@@ -242,7 +242,7 @@ class CyclingLoader:
         batch = next(self._batches, None)
         if batch is None:
             if self.position == 0:
-                raise DataError(f"{self.name} gave no batch: expected at least one.")
+                raise DataError(f"{self.name} has no batch; expected at least one.")
             self.passes, self.position, self._batches = self.passes + 1, 0, None
             return next(self)
         self.position += 1
@@ -316,8 +316,8 @@ def _form(value: Any, n: int, leaves: list[Any], known: Any, name: str) -> Any:
         if not isinstance(value, Tensor | list) or len(value) != n:
             found = tuple(value.shape) if isinstance(value, Tensor) else repr(value)
             raise DataError(
-                f"{name}: expected one for each of {n} images, as in the first batch, got {found}. What is the same "
-                "for all images must not be as long as a batch."
+                f"{name}: expected one value for each of {n} images, as in the first batch, got {found}. A value for "
+                "all images must not have the length of a batch."
             )
         leaves.append(value)
         return {"kind": "each", "place": len(leaves) - 1}
@@ -328,7 +328,7 @@ def _form(value: Any, n: int, leaves: list[Any], known: Any, name: str) -> Any:
         if not isinstance(value, PLAIN + (Tensor,)):
             raise DataError(
                 f"{name}: expected tensors, numbers, strings, None, and lists, tuples and dictionaries of them, got "
-                f"{type(value).__name__}. Lessons need a copy of them for each of their images."
+                f"{type(value).__name__}. Lessons copy these inputs for each image."
             )
         return {"kind": "same", "value": value.detach() if isinstance(value, Tensor) else value}
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))

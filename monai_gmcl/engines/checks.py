@@ -59,14 +59,14 @@ def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
     # In place: nn.Module.compile; as a wrapper: torch.compile.
     if any(getattr(module, "_compiled_call_impl", None) for module in student.modules()):
         raise ConfigurationError(
-            "The student, or a part of it, is compiled in place. Lessons go through it with other parameters and are "
-            "differentiated twice, which compiled code does not allow: give it uncompiled, with "
-            "GMCLTrainer(compile=True), which compiles its pass on real images alone."
+            "The student, or a part of it, is compiled in place. Compiled code cannot be differentiated twice, as "
+            "lessons need. Use the uncompiled student with GMCLTrainer(compile=True), which compiles only the pass on "
+            "real images."
         )
     if hasattr(teacher, "_orig_mod") or any(getattr(m, "_compiled_call_impl", None) for m in teacher.modules()):
         raise ConfigurationError(
-            "Expected the teacher uncompiled: a lesson must come out the same when it is made again, compiled or not. "
-            "Its pass is a few percent of an iteration."
+            "The teacher is compiled. Expected it uncompiled, so that it makes exactly the same lesson again. The "
+            "teacher's pass takes only a few percent of an iteration."
         )
 
 
@@ -85,7 +85,7 @@ def check_device(module: nn.Module, device: torch.device, role: str = "teacher")
         if value.device.type != device.type or device.index not in (None, value.device.index):
             raise ConfigurationError(
                 f"{role}: expected it on the trainer's device, {device}, found its {name} on {value.device}. Call "
-                ".to(device) on it, before an optimizer of it is made."
+                ".to(device) on it before you create its optimizer."
             )
 
 
@@ -108,8 +108,8 @@ def _refuse_images(finite: Tensor, meta: Mapping[str, Any] | None) -> None:
         return
     index = int(finite.logical_not().nonzero()[0])
     raise DataError(
-        f"Image {index} of a batch{image_name(index, meta)} holds NaN or infinite values; expected finite "
-        "numbers. Look at the file and at the transforms."
+        f"Image {index} of a batch{image_name(index, meta)} has NaN or infinite values; expected finite values. Check "
+        "the file and the transforms."
     )
 
 
@@ -138,8 +138,8 @@ def _refuse_loss(loss: Tensor, labels: Tensor, ignored: int) -> None:
     if not torch.isfinite(loss):
         if (are_masks(labels) or not labels.is_floating_point()) and bool((labels.long() == ignored).all()):
             raise NonFiniteLossError(
-                f"Every label of the batch is the ignored one, {ignored}: the loss is a mean over none. Give batches "
-                "with a label at least, or a loss that is 0 there."
+                f"All labels of the batch are the ignored value, {ignored}, so the loss has no mean. Use batches with "
+                "at least one other label, or a loss that is 0 for such batches."
             )
         raise NonFiniteLossError(
             f"The student's loss on real images is {loss.item()}. Check the images for NaN, lower the learning rate, "
@@ -169,8 +169,8 @@ def _refuse_lesson(losses_and_weights: Tensor) -> None:
         if len(faulty):
             index = int(faulty[0])
             raise NonFiniteLossError(
-                f"The {what} image {index} of the lesson is {values[index].item()}. Lower the learning rates, or the "
-                "curriculum's difficulty; weights come from the weighting and the label_proposal."
+                f"The {what} image {index} of the lesson is {values[index].item()}. Lower the learning rates or the "
+                "curriculum's difficulty, or check the weighting and the label_proposal, which give the weights."
             )
 
 
@@ -260,9 +260,9 @@ class RangeCheck:
         elif not self._said and beyond > 0.01 * (high - low):
             self._said = True
             logger.warning(
-                "Images go beyond the teacher's value_range, %g to %g, by %.2g: lessons cut that off. Noise and "
-                "interpolation do so; where it is the images themselves, scale them or give the teacher another "
-                "value_range.",
+                "Image values exceed the teacher's value_range, %g to %g, by %.2g, and lessons clip them. This is "
+                "normal for noise and interpolation. If the images themselves have such values, scale them or build "
+                "the teacher with another value_range.",
                 low,
                 high,
                 beyond,
@@ -283,8 +283,8 @@ def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: 
     """
     if len(names) == 0:
         raise ConfigurationError(
-            f"{role}: {type(optimizer).__name__} trains no parameter of {type(network).__name__}. Make it from that "
-            "network's parameters()."
+            f"{role}: {type(optimizer).__name__} trains no parameter of {type(network).__name__}. Create it with the "
+            "parameters() of that network."
         )
 
 
@@ -297,9 +297,9 @@ def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
     if (real.args or real.kwargs) and not getattr(teacher, "needs_images", True):
         names = ", ".join([*(f"args[{i}]" for i in range(len(real.args))), *real.kwargs])
         raise ConfigurationError(
-            f"prepare_batch gives the network extra inputs ({names}), which a lesson takes from the images that it is "
-            f"made of; {type(teacher).__name__} makes its images from nothing. Use a teacher that changes images, "
-            "such as PolicyTeacher."
+            f"prepare_batch gives the network extra inputs ({names}), which a lesson takes from its source images; "
+            f"{type(teacher).__name__} has no source images. Use a teacher that changes images, such as "
+            "PolicyTeacher."
         )
 
 
@@ -321,12 +321,12 @@ def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumul
     name, lookback = type(hypergradient).__name__, hypergradient.lookback
     if lookback > teacher_interval:
         raise ConfigurationError(
-            f"{name} looks back over {lookback} lessons while the teacher stands still: teacher_interval must be at "
+            f"{name} uses the last {lookback} lessons of an unchanged teacher: teacher_interval must be at "
             f"least {lookback}, got {teacher_interval}."
         )
     if hypergradient.needs_real_step and (accumulation_steps > 1 or amp):
         raise ConfigurationError(
-            f"{name} takes the student's steps once more: it works with accumulation_steps=1 and amp=False, got "
+            f"{name} repeats the student's steps, which needs accumulation_steps=1 and amp=False; got "
             f"{accumulation_steps} and {amp}."
         )
 
@@ -354,13 +354,14 @@ def check_ranks(
         return
     if isinstance(teacher, nn.parallel.DistributedDataParallel | nn.DataParallel):
         raise ConfigurationError(
-            f"Expected the teacher itself, got it in {type(teacher).__name__}: GMCLTrainer averages its gradient."
+            f"The teacher is wrapped in {type(teacher).__name__}. Give the teacher itself; GMCLTrainer averages its "
+            "gradient."
         )
     for estimator in (hypergradient, weighing):
         if estimator is not None and estimator.needs_real_step:
             raise ConfigurationError(
-                f"{type(estimator).__name__} takes the student's steps once more, and would need the lessons of all "
-                f"{ranks.size} ranks for it. Use HeadHypergradient or ExactHypergradient, or one process."
+                f"{type(estimator).__name__} repeats the student's steps and would need the lessons of all "
+                f"{ranks.size} ranks. Use HeadHypergradient, ExactHypergradient, or one process."
             )
     if not any(isinstance(module, nn.SyncBatchNorm) for module in student.modules()):
         return
@@ -371,8 +372,8 @@ def check_ranks(
     for estimator, works in ((hypergradient, updates), (weighing, weighs)):
         if not works:
             raise ConfigurationError(
-                f"{type(estimator).__name__} differentiates through the whole student, which SyncBatchNorm does not "
-                "support a second time. Use HeadHypergradient, or BatchNorm."
+                f"{type(estimator).__name__} differentiates twice through the student, which SyncBatchNorm does not "
+                "support. Use HeadHypergradient, or BatchNorm."
             )
 
 
@@ -385,6 +386,6 @@ def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
     lengths = ranks.all_gather(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
     if len(set(lengths)) > 1:
         raise ConfigurationError(
-            f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. "
-            "monai.data.partition_dataset(..., even_divisible=True) or a DistributedSampler gives that."
+            f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. Use "
+            "monai.data.partition_dataset(..., even_divisible=True) or a DistributedSampler."
         )

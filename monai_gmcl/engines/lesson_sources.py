@@ -89,7 +89,7 @@ class LessonSources:
         if batch.images.shape[1:] != images.shape[1:]:
             raise DataError(
                 f"Expected unlabeled images shaped {tuple(images.shape[1:])} as the labeled ones of the same lesson, "
-                f"got {tuple(batch.images.shape[1:])}. Resize both by the transforms."
+                f"got {tuple(batch.images.shape[1:])}. Resize both to one size in the transforms."
             )
         theirs = self.extra.split(batch.args, batch.kwargs, len(batch.images))
         extra = [_both(one, other) for one, other in zip(extra, theirs, strict=True)]

@@ -125,9 +125,9 @@ class StudentPass:
         """Return the losses of a pass that an estimator makes of its own."""
         if self.recomputes and torch.is_grad_enabled():
             raise ConfigurationError(
-                f"{estimators} takes passes of its own with other parameters, of which the student's activation "
-                "checkpointing would compute parts again with its present ones. Use HeadHypergradient or "
-                "ExactHypergradient, or a student without activation checkpointing."
+                f"{estimators} passes images through the student with other parameters, which activation "
+                "checkpointing does not support. Use HeadHypergradient or ExactHypergradient, or a student without "
+                "activation checkpointing."
             )
         return self(*inputs)[1]
 
@@ -283,12 +283,12 @@ class StudentLoss:
             return
         name = type(self.function).__name__
         logger.warning(
-            "The mean of %s over the single images of a lesson is %.4g, over all of them together %.4g: the weights of "
-            "images differ between lessons and real batches, because weights cancel for a single image, and batch=True "
-            "has nothing to pool there. If that matters, give GMCLTrainer a loss of torch or MONAI itself, such as "
-            "CrossEntropyLoss(weight=...) or DiceLoss(batch=False), or give yours an attribute "
-            "reduction: with reduction='none' it returns the loss of each image (B,), normalized such that "
-            "their mean is the loss of the batch.",
+            "The mean of %s over single images of a lesson is %.4g, and its value for all of them together is %.4g. "
+            "Images therefore have other weights in lessons than in real batches. Class weights and batch=True have no "
+            "effect on a single image. If this matters, use a loss of torch or MONAI, such as "
+            "CrossEntropyLoss(weight=...) or DiceLoss(batch=False), or give your loss an attribute reduction: with "
+            "reduction='none' it returns the loss of each image (B,), normalized such that the mean is the loss of the "
+            "batch.",
             name,
             alone,
             together,

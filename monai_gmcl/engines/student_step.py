@@ -238,10 +238,10 @@ class StudentStep:
 def _refuse_gradient(norms: Tensor, names: Sequence[str]) -> None:
     if torch.isfinite(norms.norm()):
         return
-    name = next((n for n, norm in zip(names, norms, strict=True) if not torch.isfinite(norm)), "all of it together")
+    name = next((n for n, norm in zip(names, norms, strict=True) if not torch.isfinite(norm)), "its total norm")
     raise NonFiniteLossError(
-        f"The student's gradient is not finite ({name}) though its loss is: no step is taken. Lower the learning "
-        "rate, or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."
+        f"The student's gradient is not finite ({name}), although its loss is. The step was not taken. Lower the "
+        "learning rate, or clip the gradient in a handler of IterationEvents.BACKWARD_COMPLETED."
     )
 
 
@@ -356,9 +356,9 @@ class FiniteWeights:
             found = next((key for key in not_finite(network) if key not in self._as_built.get(name, set())), None)
             if found is not None:
                 raise NonFiniteLossError(
-                    f"The {name}'s {found} holds NaN or infinite values after iteration {iteration}, though each loss "
-                    "was finite. Lower the learning rate, look for images of extreme values, or go on from the last "
-                    "checkpoint."
+                    f"The {name}'s {found} has NaN or infinite values after iteration {iteration}, although all losses "
+                    "were finite. Lower the learning rate, check the images for extreme values, or continue from the "
+                    "last checkpoint."
                 )
 
 

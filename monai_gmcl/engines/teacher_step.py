@@ -105,7 +105,7 @@ class TeacherStep:
     def _count_skipped(self, finite: Tensor) -> None:
         if not finite:
             self.skipped += 1
-            logger.warning("The teacher's gradient is not finite: its step is skipped (%d so far).", self.skipped)
+            logger.warning("The teacher's gradient is not finite. Its step was skipped (%d so far).", self.skipped)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is counted and logged; the optimizer is saved beside it."""
@@ -211,7 +211,7 @@ class TeacherPass:
         if lesson.labels.shape != lesson.source_labels.shape:
             raise TeacherError(
                 f"Expected {type(self.teacher).__name__}.change_labels to return masks shaped "
-                f"{tuple(lesson.source_labels.shape)} as those it got, got {tuple(lesson.labels.shape)}."
+                f"{tuple(lesson.source_labels.shape)} as the given masks, got {tuple(lesson.labels.shape)}."
             )
 
     def _make(self, lesson: Lesson, teacher: Callable[..., Any]) -> Tensor:
@@ -338,8 +338,8 @@ class PendingLessons:
             found, expected = tuple(lesson.latents.shape), self._latent_shape(lesson)
             if found != expected:
                 logger.warning(
-                    "This state holds %d lesson(s) with latents %s, where %s draws %s now: an earlier version, or "
-                    "another teacher, drew them. They are dropped: the teacher learns from the next lesson first.",
+                    "The state has %d lesson(s) with latents %s, and %s draws latents %s. They are of an earlier "
+                    "version or another teacher and are dropped. The teacher is updated again from the next lesson on.",
                     *(len(self), found, type(self.teacher).__name__, expected),
                 )
                 return self.drop()

@@ -306,8 +306,8 @@ class GMCLTrainer(SupervisedTrainer):
         unlabeled = self.sources.unlabeled
         if unlabeled is not None and isinstance(unlabeled.propose, PseudoLabeler) and unlabeled.propose.averages:
             raise ConfigurationError(
-                "network: PseudoLabeler averages the one that GMCLTrainer was built with, and proposes labels by it. "
-                "Build another trainer, or give PseudoLabeler a first student (network=...)."
+                "network: PseudoLabeler averages the network with which GMCLTrainer was built. Build another trainer, "
+                "or give PseudoLabeler a first student (network=...)."
             )
         check_uncompiled(unwrapped(network), self.teacher)
         self._network = network
@@ -351,7 +351,7 @@ class GMCLTrainer(SupervisedTrainer):
     def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
         if loader is None:
             if propose is not None:
-                raise ConfigurationError("label_proposal is for unlabeled_data_loader, which is missing.")
+                raise ConfigurationError("label_proposal needs unlabeled_data_loader, which is missing.")
             return None
         if propose is None:
             propose = PseudoLabeler()
@@ -370,7 +370,7 @@ class GMCLTrainer(SupervisedTrainer):
         """
         check_epoch_lengths(self.ranks, self.state.epoch_length)
         if self.state.epoch_length == 0:
-            logger.warning("The training data loader is empty: there is nothing to train on.")
+            logger.warning("The training data loader is empty. Nothing is trained.")
             return
         self.finite_weights.begin()
         for module in (self.student.network, self.teacher):
@@ -389,7 +389,7 @@ class GMCLTrainer(SupervisedTrainer):
         epochs = self.state.iteration // length if length else self.state.epoch - 1
         if epochs >= self.state.max_epochs:
             return
-        logger.warning("An error ended this run in iteration %d: it goes on after it.", self.state.iteration)
+        logger.warning("An error ended this run in iteration %d. The run continues after it.", self.state.iteration)
         self.state.epoch = epochs
         self._internal_run_generator = self._dataloader_iter = self._init_iter = None
         self.seeded_loader.resuming = True
@@ -577,7 +577,7 @@ class GMCLTrainer(SupervisedTrainer):
         except HeadNotFoundError as error:
             if not self.pending_lessons.is_default:
                 raise
-            logger.warning("%s Until one is named, the teacher is updated by ExactHypergradient().", error)
+            logger.warning("%s ExactHypergradient() updates the teacher until you name the head.", error)
             self.hypergradient = ExactHypergradient()
             lesson.graph = self.student.forward_lesson(lesson, generated, self._active_estimators(learns))
 
@@ -632,7 +632,7 @@ class GMCLTrainer(SupervisedTrainer):
         if "gmcl" not in state_dict:
             raise CheckpointError(
                 f"Expected the state of a GMCLTrainer, found only {', '.join(state_dict)}. To start from a student "
-                "that SupervisedTrainer trained, load its network and optimizer, not its trainer."
+                "of SupervisedTrainer, load its network and optimizer, not its trainer."
             )
         # ignite counts no iterations of an epoch whose length it does not know yet.
         counted = state_dict["iteration"] if state_dict["epoch_length"] else 0

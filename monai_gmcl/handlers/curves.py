@@ -48,7 +48,7 @@ class CurvesHandler:
         rows = table.read()
         if not rows:
             # A run that has come to its end should not fail for a picture.
-            self.logger.warning("No curves: there is no row in %s. Is a CurriculumLog attached?", table.path)
+            self.logger.warning("Curves were not drawn because %s has no rows. Attach a CurriculumLog.", table.path)
             return
         path = self.folder / self.FILE_NAME
         with optional_picture(path):

@@ -58,7 +58,10 @@ class EpochTable:
 
     def _check(self, columns: Sequence[str]) -> None:
         if columns and self.KEY not in columns:
-            raise DataError(f"{self.path} must have a column {self.KEY!r} with a number in each row.")
+            raise DataError(
+                f"{self.path} must have a column {self.KEY!r} with a number in each row. Move the file to another "
+                "folder."
+            )
 
     def _parsed(self, row: Mapping[str, str]) -> dict[str, Any]:
         numbers = {name: float(cell) for name, cell in row.items() if cell or name == self.KEY}
@@ -91,7 +94,7 @@ class OperationTable(EpochTable):
         if tuple(columns) != self.COLUMNS:
             raise DataError(
                 f"{self.path} has the columns {', '.join(columns)}; expected those of PolicyLog: "
-                f"{', '.join(self.COLUMNS)}. Move it away, or choose another folder."
+                f"{', '.join(self.COLUMNS)}. Move the file, or choose another folder."
             )
 
     def _parsed(self, row: Mapping[str, str]) -> dict[str, Any]:

@@ -165,7 +165,9 @@ class HarmGuard:
             if reason is not None:
                 kept = self.kept_weight * self.factor
                 self.kept_weight = kept if kept >= LEAST_SHARE else 0.0
-                logger.warning("%s. Lessons keep %.3g of their weight.", reason, self.kept_weight)
+                logger.warning(
+                    "%s. The weight of lessons is reduced to %.3g of its planned value.", reason, self.kept_weight
+                )
                 return
 
     def _worse_validation(self, evaluator: Engine) -> str | None:
@@ -177,8 +179,8 @@ class HarmGuard:
         if self._below < self.patience:
             return None
         self._below = 0
-        below = f"more than {self.margin:g} below its best, {self._best:.4g}"
-        return f"{name} is {value:.4g}, for {self.patience} validations {below}"
+        below = f"more than {self.margin:g} below its best value, {self._best:.4g}"
+        return f"{name} is {value:.4g}. It was {below}, in {self.patience} validations in a row"
 
     def _opposing_lessons(self) -> str | None:
         if not self._agreements:
@@ -187,7 +189,7 @@ class HarmGuard:
         if mean >= self.least_agreement:
             return None
         return (
-            f"The lessons' gradient does not point where that of real images points: cosine {mean:.3f} over "
+            f"The gradients of lessons and of real images disagree: their mean cosine is {mean:.3f} over "
             f"{len(self._agreements)} lessons, expected at least {self.least_agreement:g}"
         )
 
@@ -198,8 +200,8 @@ class HarmGuard:
         if real < LEARNED or lesson >= READABLE * real:
             return None
         return (
-            f"The student cannot read the lessons: its accuracy is {lesson:.3f} above chance over "
-            f"{len(self._above_chance)} lessons, and {real:.3f} above it on real images"
+            f"The student does not recognize the lessons: its accuracy above chance is {lesson:.3f} over "
+            f"{len(self._above_chance)} lessons, and {real:.3f} on real images"
         )
 
 

@@ -127,15 +127,15 @@ class LabelAudit:
         if probabilities.shape != (len(self.class_names),):
             raise ConfigurationError(
                 f"LabelAudit: {len(self.class_names)} class names ({', '.join(self.class_names)}) for probabilities of "
-                f"shape {tuple(probabilities.shape)}; expected as many."
+                f"shape {tuple(probabilities.shape)}; expected a name for each probability."
             )
         if not 0 <= label < len(self.class_names):
             raise LabelError(
-                f"LabelAudit: {file!r} has the label {label}; expected 0 to {len(self.class_names) - 1}, "
-                f"a class of {', '.join(self.class_names)}."
+                f"LabelAudit: {file!r} has the label {label}; expected 0 to {len(self.class_names) - 1}, a class of "
+                f"{', '.join(self.class_names)}."
             )
         if file in self._judged:
-            raise DataError(f"LabelAudit: {file!r} came twice; expected each image once.")
+            raise DataError(f"LabelAudit: {file!r} was added twice; expected each image once.")
         probabilities = probabilities.detach().double().cpu()
         self._judged[file] = _Judged(file, label, probabilities)
         said = int(probabilities.argmax())
@@ -155,7 +155,7 @@ class LabelAudit:
             OutputError: the disk is full or cannot be written to.
         """
         if not self._judged:
-            raise DataError("LabelAudit: there was no image to judge; expected at least one of each class.")
+            raise DataError("LabelAudit: no image was added; expected at least one image of each class.")
         probabilities = torch.stack([judged.probabilities for judged in self._judged.values()])
         labels = torch.tensor([judged.label for judged in self._judged.values()])
         share = false_label_share(probabilities, labels, self.resamples, seed=self.seed)
@@ -169,7 +169,7 @@ class LabelAudit:
 
     def _begin(self) -> None:
         if not Ranks().alone:
-            raise ConfigurationError("LabelAudit: what several ranks judge is not joined; use one process.")
+            raise ConfigurationError("LabelAudit does not combine the results of several ranks. Use one process.")
         self._judged, self._suspects = {}, {}
 
     def _observe(self, engine: Engine) -> None:
@@ -195,10 +195,10 @@ class LabelAudit:
         """Rows of the contact sheet, the most suspicious first."""
         pairs = sorted(self._suspects, key=lambda pair: self._suspects[pair][0][0])[:MOST_ROWS]
         if not pairs:
-            return [SheetRow("The student says the given label of every image.", [[]])]
+            return [SheetRow("The student predicts the given label of every image.", [[]])]
         names = self.class_names
         return [
-            SheetRow(f"given {names[label]}, student says {names[said]}", [[x for _, x in self._suspects[label, said]]])
+            SheetRow(f"given {names[label]}, predicted {names[said]}", [[x for _, x in self._suspects[label, said]]])
             for label, said in pairs
         ]
 

@@ -89,8 +89,8 @@ class FolderLock:
                 logger.warning("%s cannot be locked (%s): let no other run write to it.", self.path.parent, error)
                 return True
             raise ConfigurationError(
-                f"Another run is writing to {self.path.parent} ({holder or 'it has just begun'}): two would mix their "
-                "files. Give this one another folder, or wait until the other has ended."
+                f"Another run is writing to {self.path.parent} ({holder or 'it has just started'}). Use another folder "
+                "for this run, or wait until the other run has ended."
             ) from error
         if not _same(file, self.path):
             os.close(file)

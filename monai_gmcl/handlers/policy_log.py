@@ -81,7 +81,7 @@ class PolicyLog:
         if not (evaluator is None or isinstance(evaluator, SupervisedEvaluator)):
             raise ConfigurationError(
                 f"PolicyLog got the evaluator {type(evaluator).__name__}; expected a "
-                "monai.engines.SupervisedEvaluator, or none: effects are then measured on lessons."
+                "monai.engines.SupervisedEvaluator, or None to measure effects on lessons."
             )
         self.table = OperationTable(Path(output_dir) / self.FILE_NAME)
         self.summary_writer = summary_writer
@@ -90,6 +90,8 @@ class PolicyLog:
         self._epoch = 0
         self._acts: list[Tensor] = []
         self._errors: list[Tensor] = []
+        # Whether validation images were compared with changed ones; None before the first validation.
+        self._compared: bool | None = None
 
     def attach(self, engine: GMCLTrainer) -> None:
         """Follow an engine."""
@@ -143,6 +145,7 @@ class PolicyLog:
 
     def _observe_validation(self, evaluator: SupervisedEvaluator, engine: GMCLTrainer) -> None:
         difficulty = float(engine.state.curriculum.get("difficulty", 0))
+        self._compared = bool(self._compared) or difficulty != 0
         if difficulty == 0:
             return
         assert isinstance(engine.teacher, PolicyTeacher)
@@ -177,7 +180,7 @@ class PolicyLog:
         finite = errors.isfinite()
         if not finite.all():
             self.logger.warning(
-                "Effects leave out %d images on which the student gave no number.", int((~finite).sum())
+                "Effects do not include %d images with NaN or infinite predictions.", int((~finite).sum())
             )
         found = operation_effects(acts[finite], errors[finite])
         return dict(zip(names, zip(*(part.tolist() for part in found), strict=True), strict=True))
@@ -187,15 +190,22 @@ class PolicyLog:
         if Ranks().index > 0:
             return
         turned_down = engine.teacher.turned_down
-        self.logger.info("turned down: %s", ", ".join(turned_down) or "nothing")
+        self.logger.info("operations turned down: %s", ", ".join(turned_down) or "nothing")
         for sentence in harmful_counterparts(engine.data_loader, turned_down):
             self.logger.warning(sentence)
         if self.evaluator is not None and all(math.isnan(row["effect"]) for row in self.table.read()):
-            self.logger.warning(
-                "%s has no effects: the evaluator has not run in an epoch with lessons, its images are too few to tell "
-                "the operations apart, or its iteration fires no IterationEvents.FORWARD_COMPLETED.",
-                self.table.path,
+            self.logger.warning("%s has no effects: %s", self.table.path, self._reason_of_no_effects(self.evaluator))
+
+    def _reason_of_no_effects(self, evaluator: SupervisedEvaluator) -> str:
+        if self._compared:
+            return "the validation images are too few to separate the operations. Add validation images."
+        if self._compared is not None:
+            return "the evaluator ran only while the difficulty was 0. Raise the difficulty of the curriculum."
+        if evaluator.state.iteration:
+            return (
+                "the iteration of the evaluator does not fire IterationEvents.FORWARD_COMPLETED. Fire this event in it."
             )
+        return "the evaluator did not run. Attach a ValidationHandler to the trainer."
 
 
 @torch.no_grad()

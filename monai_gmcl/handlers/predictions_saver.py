@@ -56,7 +56,9 @@ class PredictionsSaver:
 
     def _begin(self) -> None:
         if not Ranks().alone:
-            raise ConfigurationError("PredictionsSaver: predictions of several ranks are not joined; use one process.")
+            raise ConfigurationError(
+                "PredictionsSaver does not combine the predictions of several ranks. Use one process."
+            )
         self._rows = []
 
     def _observe(self, engine: Engine) -> None:
@@ -66,13 +68,13 @@ class PredictionsSaver:
             if self.class_names is not None and len(self.class_names) != len(probabilities):
                 raise ConfigurationError(
                     f"PredictionsSaver: {len(self.class_names)} class names ({', '.join(self.class_names)}) for "
-                    f"{len(probabilities)} outputs; expected as many."
+                    f"{len(probabilities)} outputs; expected a name for each output."
                 )
             self._rows.append([name, *(f"{value:.6f}" for value in probabilities)])
 
     def _write(self) -> None:
         if not self._rows:
-            raise DataError("PredictionsSaver: there was no image to predict; expected at least one.")
+            raise DataError("PredictionsSaver: the evaluator had no image; expected at least one.")
         names = self.class_names or [str(k) for k in range(len(self._rows[0]) - 1)]
         header = ["image", *(csv_cell(shown_name(name)) for name in names)]
         make_folder(self.path.parent)
@@ -84,7 +86,7 @@ def file_of(image: Any, handler: str) -> str:
     name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
     if name is None:
         raise ConfigurationError(
-            f"{handler}: an image does not know its file; expected MONAI's meta data, as "
-            "monai_gmcl.data.image_transforms and MONAI's LoadImaged keep them."
+            f"{handler}: an image has no file name in its metadata. Load images with "
+            "monai_gmcl.data.image_transforms or MONAI's LoadImaged."
         )
     return str(name)

@@ -113,8 +113,7 @@ def _about_effects(known: dict[str, dict[str, Any]]) -> str:
     epochs = sorted({row["epoch"] for row in known.values()})
     return (
         "Effect is the change of the student's error by the operation, with its standard error. The error is 1 minus "
-        "the "
-        f"predicted probability of the label. Effects were measured in epoch {' and '.join(map(str, epochs))}."
+        f"the predicted probability of the label. Effects were measured in epoch {' and '.join(map(str, epochs))}."
     )
 
 

@@ -170,9 +170,7 @@ class RunReport:
         text = "Lesson weight, hardness, difficulty, losses and accuracies of each epoch."
         file = self.folder / CurvesHandler.FILE_NAME
         if not file.is_file():
-            return Section(
-                "Curriculum", [f"The folder has no {file.name}. Attach a CurvesHandler before the RunReport."]
-            )
+            return Section("Curriculum", [f"{file.name} was not found. Attach a CurvesHandler before."])
         rows = EpochTable(self.folder / "curriculum.csv").read()
         ends = {name: (rows[0].get(name), rows[-1].get(name)) for name in ("difficulty", "diversity")}
         told = [f"{name}: {a:.3g} in the first epoch, {b:.3g} in the last." for name, (a, b) in ends.items() if a and b]
@@ -183,10 +181,7 @@ class RunReport:
         every = {int(f.stem[6:]): f for f in (self.folder / "images").glob("epoch_*.png") if f.stem[6:].isdecimal()}
         files = [every[number] for number in sorted(every) if number <= epoch]
         if not files:
-            return Section(
-                "Synthetic images by epoch",
-                ["The folder has no pictures. Attach an ImageGridHandler before the RunReport."],
-            )
+            return Section("Synthetic images by epoch", ["No pictures were found. Attach an ImageGridHandler before."])
         count = min(GRIDS, len(files))
         chosen = dict.fromkeys(files[round(k * (len(files) - 1) / max(1, count - 1))] for k in range(count))
         text = "Left are real images, right the synthetic images made from them, with the same latents in all epochs."
@@ -206,9 +201,7 @@ class RunReport:
         names = self._names(outputs)
         several = isinstance(task, MultiLabel) and outputs.shape[1] > 1
         titles = [
-            f"most probable: {names[int(most)]}"
-            if several
-            else f"{names[classes[place]]},\npredicted {names[int(most)]}"
+            f"most likely {names[int(most)]}" if several else f"{names[classes[place]]},\npredicted {names[int(most)]}"
             for place, most in zip(places, taken, strict=True)
         ]
         value_range = engine.teacher.value_range if isinstance(engine.teacher, Teacher) else None

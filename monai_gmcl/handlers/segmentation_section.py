@@ -84,12 +84,11 @@ def segmentation_section(cases: Sequence[SegmentedImage], names: Sequence[str], 
     order = [place for place in of_images.argsort().tolist() if not of_images[place].isnan()]
     text = (
         f"The mean Dice of {weights} on the {len(cases)} validation images is {float(of_images.nanmean()):.3f}, "
-        "without "
-        "the background and without classes that are absent from a mask. Not for diagnosis."
+        "without the background and without classes that are absent from a mask. Not for diagnosis."
     )
     photos = [
         _photo(
-            f"The {which} images, with contours of the given masks (above) and of the predicted masks (below)",
+            f"The {which} images: contours of the given masks (above) and predicted masks (below)",
             [cases[i] for i in places],
         )
         for which, places in (("worst", order[:SHOWN]), ("best", order[::-1][:SHOWN]))

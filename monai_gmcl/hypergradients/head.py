@@ -82,13 +82,13 @@ class HeadHypergradient(Hypergradient):
             found = next((one for one in reversed(seen) if _leads_to(one.outputs, outputs)), None)
         if found is None:
             raise HeadNotFoundError(
-                f"HeadHypergradient needs {self._wanted(outputs)}, but the student ran none. {REMEDY}"
+                f"HeadHypergradient needs {self._wanted(outputs)}, but the student has none. {REMEDY}"
             )
         runs = sum(activation.name == found.name for activation in seen)
         if runs > 1:
             raise HeadNotFoundError(
-                f"HeadHypergradient needs a head that runs once on a batch, but the student ran {found.name!r} {runs} "
-                f"times. {REMEDY}"
+                "HeadHypergradient needs a head that is called once for a batch, but the student called "
+                f"{found.name!r} {runs} times. {REMEDY}"
             )
         return found
 

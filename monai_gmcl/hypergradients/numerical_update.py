@@ -41,7 +41,7 @@ def numerical_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> d
     except Exception as error:  # whatever another's step may raise
         name = type(optimizer).__name__
         raise UnsupportedOptimizerError(
-            f"No update rule is known for {name}, and a copy of it does not step: {error}. Teach its rule by "
+            f"No update rule is known for {name}, and a copy of it cannot take a step: {error}. Register a rule with "
             f"monai_gmcl.register_update_rule({name}, rule), or use torch.optim.AdamW."
         ) from error
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

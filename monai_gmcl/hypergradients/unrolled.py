@@ -76,7 +76,9 @@ class UnrolledHypergradient(Hypergradient):
 
 def _real_step(lesson: Lesson) -> RealStep:
     if lesson.real_step is None:
-        raise ConfigurationError("UnrolledHypergradient: expected lessons that keep their real step, got one without.")
+        raise ConfigurationError(
+            "UnrolledHypergradient: expected lessons with a record of the real step, got a lesson without it."
+        )
     return lesson.real_step
 
 
@@ -139,7 +141,7 @@ def _step_of(step: RealStep) -> Callable[[Mapping[str, Any], State, Tensor, Tens
             name = f"{step.optimizer} with {option}=True"
     if name not in STEPS:
         raise UnsupportedOptimizerError(
-            f"UnrolledHypergradient takes the student's own steps once more: expected one of {', '.join(STEPS)}, got "
-            f"{name}. The other estimators, such as ExactHypergradient(), take any optimizer's."
+            f"UnrolledHypergradient repeats the student's steps and supports {', '.join(STEPS)}, got {name}. Use "
+            "another estimator, such as ExactHypergradient(), which supports any optimizer."
         )
     return STEPS[name]

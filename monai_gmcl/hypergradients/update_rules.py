@@ -156,9 +156,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise UnsupportedOptimizerError(
-            f"{type(optimizer).__name__} takes its step by evaluating the loss several times (a closure), which "
-            "SupervisedTrainer and GMCLTrainer do not offer. Use an optimizer that steps on the gradient, such as "
-            "torch.optim.AdamW."
+            f"{type(optimizer).__name__} evaluates the loss several times in a step (a closure), which "
+            "SupervisedTrainer and GMCLTrainer do not support. Use another optimizer, such as torch.optim.AdamW."
         )
 
 
@@ -193,10 +192,9 @@ def _one(rule: UpdateRule, group: Mapping[str, Any], state: Mapping[str, Any], p
 def _say_that_it_is_slow(name: str) -> None:
     known = ", ".join(sorted(one.__name__ for one in _RULES))
     logger.warning(
-        "No update rule is known for %s: the derivative of its step is taken numerically, by two more steps on copies "
-        "of all its parameters, which is slow. Rules are known for %s; another is taught by "
-        "monai_gmcl.register_update_rule(%s, rule), where rule(group, state, parameter, gradient) returns the "
-        "derivative of the step by the gradient.",
+        "No update rule is known for %s. Its derivative is computed numerically, by two more steps on copies of all "
+        "parameters, which is slow. Rules are known for %s. To add one, call monai_gmcl.register_update_rule(%s, "
+        "rule), where rule(group, state, parameter, gradient) returns the derivative of the step by the gradient.",
         name,
         known,
         name,

@@ -78,7 +78,7 @@ def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
         row = int(fit.int().argmin())
         raise ConfigurationError(
             f"Expected probabilities, rows of numbers from 0 that sum to 1, found {probabilities[row].tolist()} in row "
-            f"{row}; of logits, take the softmax."
+            f"{row}; apply softmax to logits."
         )
     found, wanted = sorted(set(labels.tolist())), list(range(probabilities.shape[1]))
     if found != wanted:

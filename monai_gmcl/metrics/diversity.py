@@ -25,7 +25,7 @@ def diversity(images: Tensor) -> float:
         ConfigurationError: fewer than two images.
     """
     if len(images) < 2:
-        raise ConfigurationError(f"Diversity is of two images or more, got {len(images)}.")
+        raise ConfigurationError(f"Diversity needs at least two images, got {len(images)}.")
     flat = images.detach().flatten(1).double()
     return float(torch.pdist(flat).mean() / flat.shape[1] ** 0.5)
 
@@ -82,6 +82,6 @@ def diversity_kept(
     start = teacher_diversity(untrained, images, labels, difficulty, draws, seed)
     if start == 0:
         raise ConfigurationError(
-            f"The untrained teacher's draws are all alike at difficulty {difficulty}: expected a difficulty above 0."
+            f"The images of the untrained teacher are identical at difficulty {difficulty}. Use a difficulty above 0."
         )
     return teacher_diversity(teacher, images, labels, difficulty, draws, seed) / start

@@ -69,8 +69,8 @@ def label_leak(teacher: Teacher, images: Tensor, labels: Tensor, difficulty: flo
     """
     if not teacher.needs_images:
         raise ConfigurationError(
-            f"{type(teacher).__name__} makes images from labels alone: there is no source to subtract. Label leak is "
-            "for teachers that change source images."
+            f"{type(teacher).__name__} makes images from labels alone and has no sources to subtract. Label leak can "
+            "be measured only for teachers that change source images."
         )
     generator = torch.Generator().manual_seed(seed)
     targets = label_vectors(labels, teacher.num_classes).round()
@@ -99,8 +99,8 @@ def _folds(targets: Tensor, generator: torch.Generator) -> Tensor:
         for name, count in (("with", present), ("without", absent)):
             if int(count.min()) < LEAST_PER_FOLD:
                 raise LabelError(
-                    f"Label leak needs at least {2 * LEAST_PER_FOLD} sources with and without each label; in one half "
-                    f"of them {int(count.min())} are {name} label {int(count.argmin())}."
+                    f"Label leak needs at least {2 * LEAST_PER_FOLD} sources with and without each label; one half "
+                    f"of them has {int(count.min())} {name} label {int(count.argmin())}."
                 )
     return folds
 

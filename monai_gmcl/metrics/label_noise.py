@@ -112,7 +112,7 @@ def false_label_share(
     """
     check_probabilities(probabilities, labels)
     if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
-        raise ConfigurationError(f"resamples: expected a whole number from 1, got {resamples!r}.")
+        raise ConfigurationError(f"resamples: expected a whole number of at least 1, got {resamples!r}.")
     if not 0 < level < 1:
         raise ConfigurationError(f"level: expected a number between 0 and 1, got {level!r}.")
     probabilities, labels = probabilities.double().cpu(), labels.cpu()

@@ -63,8 +63,8 @@ def _origin(
     versions = ", ".join(f"{name} {version}" for name, version in sorted(teacher.versions.items()))
     found = {
         "teacher": f"{markdown_text(teacher.architecture.rpartition('.')[2])}, SHA-256 `{teacher.sha256}`",
-        "its arguments": markdown_code(json.dumps(teacher.config, sort_keys=True)),
-        "its training": markdown_code(training) if teacher.training else "not told",
+        "teacher arguments": markdown_code(json.dumps(teacher.config, sort_keys=True)),
+        "teacher training": markdown_code(training) if teacher.training else "not recorded",
         "difficulty": f"{record['difficulty']:g}",
         "seed": str(record["seed"]),
         "shape": ", ".join(shapes),

@@ -57,7 +57,7 @@ def measure(
     if neighbors is None:
         found: Memorization | str = "not measured: no real images were given (`--source`)"
     elif len(neighbors[1]) < 3:
-        found = f"not measured: it takes three real images, there are {len(neighbors[1])}"
+        found = f"not measured: three real images are needed, {len(neighbors[1])} were given"
     else:
         found = memorization(*neighbors)
     return Measures(apart, _kept(teacher, sources, difficulty, seed), _leak(teacher, sources, difficulty, seed), found)
@@ -101,12 +101,12 @@ def _kept(teacher: Teacher, sources: RealImages | None, difficulty: float, seed:
 
 def _leak(teacher: Teacher, sources: RealImages | None, difficulty: float, seed: int) -> LabelLeak | str:
     if sources is None or not teacher.needs_images:
-        return "does not apply: the images are made from labels, and are meant to show them"
+        return "not applicable: the images are made from labels and are expected to show them"
     images, labels = _alike(sources, SOURCES_FOR_LEAK)
     if not looks_at_labels(teacher, images[:4], labels[:4], difficulty):
         return "none: the teacher's changes do not depend on the label"
     if sources.of_masks:
-        return "not measured: a mask is meant to show in its image"
+        return "not measured: images are expected to show their masks"
     try:
         return label_leak(teacher, images, labels, difficulty, seed)
     except LabelError as error:

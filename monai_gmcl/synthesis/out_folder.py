@@ -60,13 +60,11 @@ class OutFolder:
         found = [entry.name for entry in path.iterdir() if not entry.name.endswith(PART)] if path.exists() else []
         if found and RECORD not in found:
             raise DataError(
-                f"Expected a new or empty folder, or one that synthesize has made, found {sorted(found)[0]!r} in "
-                f"{str(path)!r}: take another folder."
+                f"Expected a new or empty folder, or a folder of synthesize, found {sorted(found)[0]!r} in "
+                f"{str(path)!r}. Use another folder."
             )
         if CARD in found and not overwrite:
-            raise DataError(
-                f"{str(path)!r} holds a finished set of images already: take another folder, or --overwrite."
-            )
+            raise DataError(f"{str(path)!r} has a finished set of images. Use another folder, or --overwrite.")
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Make the folder, or take up what was begun with the same record.
@@ -117,13 +115,13 @@ def _check_same(file: Path, record: Mapping[str, Any]) -> None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"Expected the record of a set in {str(file)!r}, found no JSON: {error}.") from error
+        raise DataError(f"Expected the record of a set in {str(file)!r}, found invalid JSON: {error}.") from error
     if found != record:
         other = [key for key in record if not isinstance(found, dict) or found.get(key) != record[key]]
         told = "; ".join(
             f"{key} was {found.get(key)!r}, now {record[key]!r}" for key in other if isinstance(found, dict)
         )
         raise DataError(
-            f"{str(file.parent)!r} holds the beginning of another set ({told or 'another record'}): go on with the "
-            "same arguments, take another folder, or --overwrite."
+            f"{str(file.parent)!r} has an unfinished set with other arguments ({told or 'another record'}). Use the "
+            "same arguments, another folder, or --overwrite."
         )

@@ -108,7 +108,7 @@ class RealImages(Dataset[dict[str, Any]]):
         for index, item in enumerate(tqdm(self.data, desc="real images", unit="image")):
             image = convert_to_tensor(self.seen(index), track_meta=False)
             if not bool(image.isfinite().all()):
-                raise DataError(f"Expected numbers in {item['image']!r}, found NaN or infinity.")
+                raise DataError(f"Expected finite values in {item['image']!r}, found NaN or infinity.")
             pixels.append(small_pixels(image[None]))
             shapes.append(tuple(image.shape))
             # of masks the content: where they stand says nothing
@@ -121,8 +121,8 @@ class RealImages(Dataset[dict[str, Any]]):
         if not fitting:
             first = self.data[0]["image"]
             raise ConfigurationError(
-                f"The teacher was built for images of {self.channels} channel(s), those of the source have "
-                f"{picture_channels(first)}, as {first!r}."
+                f"The teacher was built for images of {self.channels} channel(s), and images of the source have "
+                f"{picture_channels(first)}, such as {first!r}."
             )
         return Survey(torch.cat(pixels), shapes, digest.hexdigest())
 

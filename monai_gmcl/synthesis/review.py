@@ -27,7 +27,10 @@ def check_review_dir(folder: Path, overwrite: bool) -> None:
     """Raise DataError where a picture or the file of an earlier review stands."""
     for path in (folder / PICTURE, folder / TABLE):
         if path.exists() and not overwrite:
-            raise DataError(f"Expected no earlier review in {str(folder)!r}, found {path.name!r}; --overwrite it.")
+            raise DataError(
+                f"Expected no earlier review in {str(folder)!r}, found {path.name!r}. Use another folder, or "
+                "--overwrite."
+            )
     if folder.exists() and not folder.is_dir():
         raise DataError(f"Expected a folder as review_dir, found the file {str(folder)!r}.")
 

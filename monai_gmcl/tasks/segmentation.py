@@ -57,7 +57,7 @@ class Segmentation(Task):
 
     def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         if not isinstance(labels, Tensor):
-            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without masks.")
+            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch returned images without masks.")
         if labels.ndim not in (4, 5) or labels.numel() == 0:
             raise LabelError(
                 f"Expected masks (B, 1, *spatial) or (B, K, *spatial) of 2 or 3 spatial dimensions, got "
@@ -71,8 +71,8 @@ class Segmentation(Task):
         if not (least >= 0 and (most <= last or (indices and num_classes is None))):
             raise LabelError(
                 f"Expected masks with values from 0 to {last}, got {tuple(shape)} with values from {least:g} to "
-                f"{most:g}. MapLabelValued maps values to classes (255 to 1, say); pixels to leave out have the loss's "
-                f"ignore_index, here {self.ignored}."
+                f"{most:g}. Map values to classes with MapLabelValued, such as 255 to 1. Ignored pixels have the "
+                f"ignore_index of the loss, {self.ignored}."
             )
 
     def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
@@ -80,14 +80,14 @@ class Segmentation(Task):
             found = str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise StudentOutputError(
                 f"Expected the student's output to be one tensor (B, K, *spatial), got {found}. Several outputs, as of "
-                "deep supervision, are not supported: build the network with deep_supervision=False, or give an "
-                "inferer that picks one."
+                "deep supervision, are not supported. Build the network with deep_supervision=False, or use an inferer "
+                "that returns one of them."
             )
         if outputs.ndim != labels.ndim or (len(outputs), outputs.shape[2:]) != (len(labels), labels.shape[2:]):
             raise StudentOutputError(
                 f"Expected the student's output to be (B, K, *spatial), of the size of its masks "
-                f"{tuple(labels.shape)}, got {tuple(outputs.shape)}. Images and masks must have one size, which the "
-                "network keeps."
+                f"{tuple(labels.shape)}, got {tuple(outputs.shape)}. Images, masks and outputs must have the same "
+                "size."
             )
         given, wanted = outputs.shape[1], labels.shape[1]
         # One output is asked about two classes, of which the teacher may count one.
@@ -106,8 +106,8 @@ class Segmentation(Task):
         last = max(outputs, 2) - 1
         if len(known) < labels.numel() and self._loss_leaves_out(like) is False:
             raise LabelError(
-                f"Expected masks from 0 to {last}, got {self.ignored}, and the loss does not leave out such pixels. "
-                "DiceLoss(ignore_index=...) and CrossEntropyLoss(ignore_index=...) do; DiceCELoss has no ignore_index."
+                f"Expected masks from 0 to {last}, got {self.ignored}, and the loss does not ignore such pixels. "
+                "Use DiceLoss(ignore_index=...) or CrossEntropyLoss(ignore_index=...); DiceCELoss has no ignore_index."
             )
         if len(known) and known.max() > last:
             raise LabelError(
@@ -116,8 +116,8 @@ class Segmentation(Task):
             )
         if outputs > 1 and labels.is_floating_point() and not torch.equal(known, known.round()):
             raise LabelError(
-                f"Expected masks of class indices, got {float(known[known != known.round()][0]):g} among them. Resample"
-                " masks with mode='nearest'; shares of classes take a channel for each class."
+                f"Expected masks of class indices, got the value {float(known[known != known.round()][0]):g}. Resample "
+                "masks with mode='nearest', or use one channel for each class."
             )
 
     def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:

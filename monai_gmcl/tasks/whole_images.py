@@ -28,7 +28,7 @@ class _OfWholeImages(Task):
 
     def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         if not isinstance(labels, Tensor):
-            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch gave images without labels.")
+            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch returned images without labels.")
         if labels.ndim not in (1, 2) or labels.numel() == 0:
             raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
         are_indices = labels[0].numel() == 1 and not labels.is_floating_point()
@@ -39,8 +39,8 @@ class _OfWholeImages(Task):
     def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
         if not isinstance(outputs, Tensor):
             raise StudentOutputError(
-                f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. "
-                "An inferer can choose among several outputs."
+                f"Expected the student's output to be one tensor of logits, got {type(outputs).__name__}. Use an "
+                "inferer that returns one of several outputs."
             )
         n, kind = len(labels), "float" if labels.is_floating_point() else "integer"
         wrong = f", one logit for each class, got {tuple(outputs.shape)}."
@@ -115,7 +115,7 @@ def _refuse_several(labels: Tensor) -> None:
     if not (labels.sum(1) == 1).all():
         raise LabelError(
             f"Expected integer labels {tuple(labels.shape)} with cross-entropy to be one-hot, got "
-            f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels an image, BCEWithLogitsLoss."
+            f"{labels[labels.sum(1) != 1][0].tolist()}. For several labels of an image, use BCEWithLogitsLoss."
         )
 
 
@@ -180,8 +180,8 @@ class MultiLabel(_OfWholeImages):
         if not self._warned:
             self._warned = True
             logger.warning(
-                "Labels between 0 and 1 are taken for soft labels, each for itself: an output is right where it is on "
-                "the same side as its label is of .5. Targets of a regression are not supported."
+                "Labels between 0 and 1 are read as soft labels. An output counts as correct if it and its label are "
+                "on the same side of 0.5. Regression targets are not supported."
             )
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:

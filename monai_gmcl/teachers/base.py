@@ -85,7 +85,7 @@ class Teacher(nn.Module, ABC):
                 f"value_range must be (low, high), finite and with low < high, got {tuple(value_range)}."
             )
         if (mean is None) != (std is None):
-            raise ConfigurationError("mean and std go together: give both or neither.")
+            raise ConfigurationError("mean and std must both be given, or neither.")
         for name, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) not in (1, in_channels):
                 raise ConfigurationError(f"{name} must have 1 or {in_channels} values, got {len(values)}.")
@@ -139,9 +139,9 @@ class Teacher(nn.Module, ABC):
         """
         if labels.ndim > 2 and self.masks_cannot_follow:
             raise ConfigurationError(
-                f"{type(self).__name__} {self.masks_cannot_follow}: masks, here {tuple(labels.shape)}, cannot follow. "
-                "Use PolicyTeacher, which moves them with their images, or a teacher that moves no point, such as "
-                "StainTeacher."
+                f"{type(self).__name__} {self.masks_cannot_follow}: masks of shape {tuple(labels.shape)} cannot be "
+                "transformed with it. Use PolicyTeacher, which transforms masks, or a teacher without geometric "
+                "changes, such as StainTeacher."
             )
         return labels
 
@@ -164,7 +164,7 @@ class Teacher(nn.Module, ABC):
         if not difficulty >= 0:
             raise ConfigurationError(f"difficulty must be at least 0, got {difficulty}.")
         if images is None and self.needs_images:
-            raise ConfigurationError(f"{type(self).__name__} changes images: it needs sources, got None.")
+            raise ConfigurationError(f"{type(self).__name__} changes images and needs sources, got None.")
         if difficulty == 0 and self.needs_images and images is not None:
             return images
         low, high = self.value_range
@@ -222,9 +222,9 @@ class Teacher(nn.Module, ABC):
         slack = 0.01 * (high - low)
         if least < low - slack or most > high + slack:
             raise ImageRangeError(
-                f"Expected images with values from {low:g} to {high:g} (the teacher's value_range), "
-                f"got {least:.4g} to {most:.4g}. Scale the images, build the teacher with another value_range, "
-                "or give it the mean and std by which the images were normalized."
+                f"Expected images with values from {low:g} to {high:g} (the teacher's value_range), got {least:.4g} to "
+                f"{most:.4g}. Scale the images, build the teacher with another value_range, or give it the mean and "
+                "std by which the images were normalized."
             )
 
 

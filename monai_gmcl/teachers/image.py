@@ -88,7 +88,7 @@ class ImageTeacher(Teacher):
         LabelError: with ``condition_on_label``, labels that do not fit ``num_classes``.
     """
 
-    masks_cannot_follow = "warps images as its network sees fit"
+    masks_cannot_follow = "warps images by its network"
 
     def __init__(
         self,

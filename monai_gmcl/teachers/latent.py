@@ -54,7 +54,7 @@ class LatentTeacher(Teacher):
     """
 
     needs_images = False
-    masks_cannot_follow = "makes images from a label and a latent alone"
+    masks_cannot_follow = "makes images from labels and latents"
 
     def __init__(
         self,

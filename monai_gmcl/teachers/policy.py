@@ -219,7 +219,9 @@ class PolicyTeacher(Teacher):
         """
         foreign = [name for name in effects or () if name not in {operation.name for operation in self.operations}]
         if foreign:
-            raise ConfigurationError(f"effects name {', '.join(foreign)}: not among the teacher's operations.")
+            raise ConfigurationError(
+                f"effects has {', '.join(foreign)}, which the teacher does not have as operations."
+            )
         strengths, shares = self.strengths(difficulty).tolist(), self.shares.tolist()
         probabilities, turned_down = self._probabilities(difficulty).tolist(), self.turned_down
         table: dict[str, dict[str, Any]] = {}
@@ -255,8 +257,8 @@ class PolicyTeacher(Teacher):
         """
         if len(spatial_size) != self.spatial_dims or not difficulty > 0:
             raise ConfigurationError(
-                f"to_monai takes {self.spatial_dims} spatial sizes and a difficulty above 0, "
-                f"got {tuple(spatial_size)} and {difficulty}."
+                f"to_monai needs {self.spatial_dims} spatial sizes and a difficulty above 0, got {tuple(spatial_size)} "
+                f"and {difficulty}."
             )
         strengths = list(zip(self.operations, self.strengths(difficulty).tolist(), strict=True))
         described = {
@@ -287,7 +289,7 @@ def _choose_operations(
         for name in names:
             if name not in accepted:
                 raise ConfigurationError(
-                    f"{argument} names {name!r}; known operations for {in_channels} channel(s): {', '.join(accepted)}."
+                    f"{argument} has {name!r}; known operations for {in_channels} channel(s): {', '.join(accepted)}."
                 )
     usual = [o.name for o in OPERATIONS if o.name in suitable and (o.keeps_upright or not upright)]
     chosen = [name for name in (usual if include is None else include) if name not in exclude]

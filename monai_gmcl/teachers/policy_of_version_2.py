@@ -45,7 +45,7 @@ def policy_of_version_2(
     if cut.any():
         told = [f"{name} {float(logarithms[k].exp()):.2f}" for k, name in enumerate(names) if cut[k]]
         logger.warning(
-            "Shares of the usual strength end at %g now; these were above it and are cut: %s.",
+            "Shares are now at most %g. These shares were higher and are reduced to it: %s.",
             LARGEST_SHARE,
             ", ".join(told),
         )

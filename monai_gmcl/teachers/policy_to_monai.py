@@ -100,7 +100,7 @@ def policy_to_monai(
             steps.append(_scale(0.0, 1.0, 0.0, 1.0))
         steps.append({"prob": probability, **config})
     if left_out:
-        logger.warning("MONAI has no counterpart of %s: left out of the exported policy.", ", ".join(left_out))
+        logger.warning("MONAI has no counterpart of %s. The exported policy does not include it.", ", ".join(left_out))
     steps = [*_to_unit_range(teacher), *steps, *_from_unit_range(teacher)]
     if keys is not None:
         names = [keys] if isinstance(keys, str) else list(keys)

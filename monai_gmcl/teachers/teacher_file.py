@@ -83,7 +83,7 @@ def save_teacher(
             each class.
     """
     if not isinstance(teacher, Teacher):
-        raise ConfigurationError(f"save_teacher takes a Teacher, got {type(teacher).__name__}.")
+        raise ConfigurationError(f"save_teacher needs a monai_gmcl.Teacher, got {type(teacher).__name__}.")
     if label_names is not None and len(label_names) != teacher.num_classes:
         raise ConfigurationError(
             f"save_teacher takes a name for each of the teacher's {teacher.num_classes} classes, got {len(label_names)}"
@@ -182,7 +182,7 @@ def _plain(value: Any) -> Any:
 
 def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor], int]:
     if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
+        raise CheckpointError(f"There is no teacher file {path}. Check the path.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -191,17 +191,20 @@ def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor], int]:
         told = json.loads(metadata.get(FORMAT, "null"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({error}); accepted are files of save_teacher."
+            f"{path} is damaged or is not a safetensors file ({error}); accepted are files of save_teacher."
         ) from error
     _check_version(path, told, sorted(metadata))
     if told.get("sha256") != content_hash(told, tensors):
-        raise CheckpointError(f"{path} is damaged or was changed: its SHA-256 is not the one that was written into it.")
+        raise CheckpointError(
+            f"{path} is damaged or was changed: the SHA-256 of its content differs from the recorded one. Copy the "
+            "file again."
+        )
     for name, kind in (("class", str), ("config", dict), ("training", dict), ("versions", dict)):
         if not isinstance(told.get(name), kind):
             raise CheckpointError(f"{path} has the {name} {told.get(name)!r}; expected a {kind.__name__}.")
     names = told.get("label_names")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise CheckpointError(f"{path} has the label_names {names!r}; expected a list of names, or none.")
+        raise CheckpointError(f"{path} has the label_names {names!r}; expected a list of names, or null.")
     return (
         TeacherDescription(told["class"], told["config"], names, told["training"], told["versions"], told["sha256"]),
         tensors,
@@ -214,7 +217,7 @@ def _check_version(path: Path, told: Any, found: Sequence[str]) -> None:
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has the newer format version {version}; this monai_gmcl reads versions "
-            f"{' and '.join(map(str, ACCEPTED_VERSIONS))}: update it to read the file."
+            f"{' and '.join(map(str, ACCEPTED_VERSIONS))}. Update monai_gmcl."
         )
     if version not in ACCEPTED_VERSIONS:
         raise CheckpointError(
@@ -232,6 +235,12 @@ def _find_class(path: Path, dotted: str, classes: Mapping[str, type[Teacher]]) -
         except ImportError:
             found = None
     if not (isinstance(found, type) and issubclass(found, Teacher)):
-        given = f" and those given: {', '.join(classes)}" if classes else "; give others with the argument `classes`"
-        raise CheckpointError(f"{path} names the class {dotted!r}; accepted are those of {OWN_PACKAGE}{given}.")
+        given = (
+            f" and the given classes {', '.join(classes)}"
+            if classes
+            else "; give other classes with the argument `classes`"
+        )
+        raise CheckpointError(
+            f"{path} has a teacher of the class {dotted!r}; accepted are classes of {OWN_PACKAGE}{given}."
+        )
     return found

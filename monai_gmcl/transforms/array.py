@@ -98,7 +98,7 @@ class RandTeacherAugment(RandomizableTransform):
         if not self._do_transform:
             return (image, label) if of_pixels else image
         if self._drawn is None:
-            raise ConfigurationError("Nothing was drawn yet: call randomize() first, or with randomize=True.")
+            raise ConfigurationError("No random parameters were drawn. Call randomize() first, or use randomize=True.")
         seed, difficulty = self._drawn
         plain = convert_to_tensor(image, track_meta=False)[None]
         rows = None if rows is None else rows.to(plain.device)

@@ -109,8 +109,7 @@ class TeacherBatchAugment(PrepareBatch, Randomizable):
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
         if self.mode == "append" and any(rest):
             raise ConfigurationError(
-                "mode append makes the batch larger, but not the network's further arguments, of which prepare_batch "
-                "gave some. Use mode replace."
+                "mode append cannot enlarge the extra inputs that prepare_batch gives to the network. Use mode replace."
             )
         if not len(images):
             return (images, labels, *rest)

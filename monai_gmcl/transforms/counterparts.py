@@ -80,7 +80,8 @@ def harmful_counterparts(loader: Any, turned_down: Collection[str]) -> list[str]
     """Say which random transforms of real images, or of their loader, do what a policy has turned down."""
     found = [(name, operation) for name, does in counterparts(loader) for operation in does if operation in turned_down]
     return [
-        f"{operation} was turned down, but {name} {DOES[operation]} the real images: remove it."
+        f"The teacher turned down {operation}, but the transform {name} {DOES[operation]} the real images. Remove "
+        f"{name}."
         for name, operation in dict.fromkeys(found)
     ]
 

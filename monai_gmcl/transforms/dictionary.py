@@ -92,7 +92,7 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
         is_mask, given = label is not None and are_masks(label_rows(label)), self.label_key in self.keys
         if is_mask and not given:
             raise LabelError(
-                f"The label under {self.label_key!r} is a mask, which must move with its image: give its key, too, "
+                f"The label under {self.label_key!r} is a mask, which must be transformed with its image. Use "
                 f"keys={[*self.keys, self.label_key]}."
             )
         if given and label is not None and not is_mask:
@@ -105,7 +105,7 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
         if self.label_key not in d and not self.allow_missing_keys:
             raise LabelError(
                 f"Expected a label under {self.label_key!r}, got an item with the keys {', '.join(map(repr, d))}. "
-                "Give label_key, or label_key=None where the teacher looks at no labels."
+                "Give label_key, or label_key=None if the teacher does not use labels."
             )
         return d.get(self.label_key)
 

@@ -111,7 +111,7 @@ class FrozenTeacher:
         try:
             return self.module(images, unknown, latents, difficulty)  # type: ignore[no-any-return]
         except LabelError as error:
-            raise LabelError(f"{self.name} looks at labels, and was given an image without one.") from error
+            raise LabelError(f"{self.name} needs labels, and this image has none.") from error
 
     def _move(self, device: torch.device) -> None:
         tensors = itertools.chain(self.module.parameters(), self.module.buffers())

@@ -98,7 +98,7 @@ class PseudoLabeler:
         self._inferer = inferer
         if self._first_student is network:
             raise ConfigurationError(
-                "PseudoLabeler: network is the student that trains. Give a copy of it, as it was trained before."
+                "PseudoLabeler: network is the student that is being trained. Give a copy of an earlier student."
             )
         if self._first_student is None:
             self._handler = EMAHandler(network, self.momentum, handle_buffers="update")
@@ -172,7 +172,7 @@ class PseudoLabeler:
     def _refuse_masks(self, outputs: Tensor) -> None:
         if self.align and outputs.ndim > 2:
             raise ConfigurationError(
-                "PseudoLabeler: align=True is for labels of whole images, got outputs for every pixel, "
+                "PseudoLabeler: align=True needs one label for each image, got outputs for every pixel, "
                 f"{tuple(outputs.shape)}. Set align=False."
             )
 
@@ -192,8 +192,8 @@ class PseudoLabeler:
         if self._first_student is None:
             if state.get("average") is None:
                 raise CheckpointError(
-                    "PseudoLabeler: the checkpoint has no running average, because its labels were proposed by "
-                    "something else, such as a first student. Give the same label_proposal as then."
+                    "PseudoLabeler: the checkpoint has no running average, because its run used another "
+                    "label_proposal, such as a first student. Use the label_proposal of that run."
                 )
             self.network.load_state_dict(dict(state["average"]))
         if self._alignment is not None and state.get("alignment") is not None:

@@ -191,7 +191,7 @@ def test_a_bad_mask_stops_the_training_before_it_begins(tmp_path: Path) -> None:
     (folder / "valid" / "labels" / "0001.png").unlink()
     with pytest.raises(RuntimeError) as caught:
         run_bundle(config_file=TRAIN, dataset_dir=str(folder), output_dir=str(tmp_path / "output"), **SMALL, **QUICK)
-    assert "valid/images/0001.png', found none named '0001' in 'labels'" in "".join(
+    assert "valid/images/0001.png', found no file named '0001' in 'labels'" in "".join(
         traceback.format_exception(caught.value)
     )
     assert not (tmp_path / "output" / "model.pt").exists()

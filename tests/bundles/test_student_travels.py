@@ -280,7 +280,7 @@ def test_a_run_that_has_left_no_student_is_not_taken_for_the_bundles(data: Path,
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(RuntimeError) as caught:
         run(config_file=INFER, dataset_dir=str(data / "test"), output_dir=str(tmp_path), **QUICK)
-    assert f"There is no student's file {tmp_path / 'model.pt'}" in causes(caught.value)
+    assert f"The student's file {tmp_path / 'model.pt'}" in causes(caught.value)
 
 
 @pytest.mark.parametrize("names", [["costs $5", "a_b^c"], ["image", "label"], ["caf\udce9", "<b>"], ["=1+1", "-"]])

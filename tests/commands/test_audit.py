@@ -153,7 +153,7 @@ def test_an_earlier_audit_gives_way_only_where_it_is_said(noisy: Path, tmp_path:
         ({"val_interval": 3}, ConfigurationError, "it does not use 'val_interval'"),
         ({"max_epochs": 0}, ConfigurationError, "max_epochs: expected a whole number from 1"),
         ({"config_file": "nowhere.yaml"}, ConfigurationError, "found no file 'nowhere.yaml'"),
-        ({"model_file": "nowhere.pt"}, CheckpointError, "no student's file nowhere.pt"),
+        ({"model_file": "nowhere.pt"}, CheckpointError, "student's file nowhere.pt cannot be read"),
         ({"model_file": "nowhere.pt", "folds": 5}, ConfigurationError, "nothing is trained: leave out folds"),
         ({"model_file": "m.pt", "max_epochs": 5}, ConfigurationError, "nothing is trained: leave out max_epochs"),
         ({"class_names": ["class 0"]}, DataError, "class 1"),

@@ -256,7 +256,7 @@ def test_a_finished_set_is_overwritten_only_when_told_so(teacher, sources, tmp_p
     out = tmp_path / "out"
     synthesize(str(teacher), str(out), str(sources), 3, review_dir=str(tmp_path / "review"))
     before = content(out)
-    with pytest.raises(DataError, match="holds a finished set .*--overwrite"):
+    with pytest.raises(DataError, match="has a finished set .*--overwrite"):
         synthesize(str(teacher), str(out), str(sources), 2)
     assert content(out) == before
     synthesize(str(teacher), str(out), str(sources), 2, seed=1, overwrite=True)
@@ -268,7 +268,7 @@ def test_the_beginning_of_another_set_is_not_gone_on_with(teacher, sources, tmp_
     out = tmp_path / "out"
     synthesize(str(teacher), str(out), str(sources), 2)
     (out / "README.md").unlink()
-    with pytest.raises(DataError, match="beginning of another set .*seed was 0, now 1.*--overwrite"):
+    with pytest.raises(DataError, match="unfinished set .*seed was 0, now 1.*--overwrite"):
         synthesize(str(teacher), str(out), str(sources), 2, seed=1)
     real = write_patches(tmp_path / "real", ("normal", "tumor"), count=2)
     with pytest.raises(DataError, match="source_sha256 was"):
@@ -288,7 +288,7 @@ def test_an_overwriting_run_that_was_cut_off_leaves_nothing_of_the_old_set(teach
     with pytest.raises(KeyboardInterrupt):
         synthesize(str(teacher), str(out), str(sources), 3, seed=1, overwrite=True)
     monkeypatch.undo()
-    with pytest.raises(DataError, match="beginning of another set"):
+    with pytest.raises(DataError, match="unfinished set"):
         synthesize(str(teacher), str(out), str(sources), 3, seed=1)
     synthesize(str(teacher), str(out), str(sources), 3, seed=1, overwrite=True)
     synthesize(str(teacher), str(tmp_path / "new"), str(sources), 3, seed=1)
@@ -326,7 +326,7 @@ def test_images_are_made_from_labels_alone(tmp_path):
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "t.safetensors"]
     card = found["README.md"].decode()
-    assert "Made from labels and random numbers alone" in card and "not anonymous" not in card
+    assert "were made from labels and random numbers alone" in card and "not anonymous" not in card
     assert "Not measured: no real images were given (`--source`)." in card
     assert {row["group"] for row in rows(tmp_path / "out" / "manifest.csv")} == {""}
     assert Image.open(tmp_path / "out" / "images" / "plain" / "00000.png").mode == "L"
@@ -379,7 +379,7 @@ def test_volumes_are_written_in_the_unit_of_their_sources(tmp_path):
     for name in ("normal", "lesion"):
         source, copy = (nib.load(next((folder / name).iterdir())) for folder in (real, tmp_path / "out" / "images"))
         np.testing.assert_allclose(copy.get_fdata(), nib.as_closest_canonical(source).get_fdata(), atol=1e-4)
-    assert "all alike at difficulty 0" in (tmp_path / "out" / "README.md").read_text()
+    assert "identical at difficulty 0" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_resized_volumes_keep_their_place_in_space(tmp_path):
@@ -447,7 +447,10 @@ def test_label_leak_is_measured_of_a_teacher_that_sees_the_label(sources, tmp_pa
     teacher = ImageTeacher(2, 3, 2, condition_on_label=True)
     path = save_teacher(teacher, tmp_path / "t.safetensors")
     synthesize(str(path), str(tmp_path / "out"), str(sources), 1)
-    assert "tells a small classifier the label with an AUC of" in (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "predicts the label from the teacher's changes alone with an AUC of"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -473,10 +476,14 @@ def test_arguments_that_cannot_work_are_refused(changes, error, message, teacher
 
 def test_sources_of_other_channels_than_the_teacher_s_are_refused(teacher, sources, tmp_path):
     grey = write_patches(tmp_path / "grey", ("normal", "tumor"), channels=1)
-    with pytest.raises(ConfigurationError, match=r"built for images of 3 channel\(s\), those of the source have 1"):
+    with pytest.raises(
+        ConfigurationError, match=r"built for images of 3 channel\(s\), and images of the source have 1"
+    ):
         synthesize(str(teacher), str(tmp_path / "out"), str(grey), 2)
     for_grey = save_teacher(PolicyTeacher(2, 1, 2), tmp_path / "grey.safetensors")
-    with pytest.raises(ConfigurationError, match=r"built for images of 1 channel\(s\), those of the source have 3"):
+    with pytest.raises(
+        ConfigurationError, match=r"built for images of 1 channel\(s\), and images of the source have 3"
+    ):
         synthesize(str(for_grey), str(tmp_path / "out"), str(sources), 2)
     five = save_teacher(PolicyTeacher(2, 5, 2), tmp_path / "five.safetensors")
     with pytest.raises(ConfigurationError, match="makes images of 5 channels. A PNG can have 1 or 3"):

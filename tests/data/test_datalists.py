@@ -147,7 +147,7 @@ def test_true_and_false_are_classes(datalist: Callable[[object], Path]) -> None:
 
 def test_a_list_with_one_image_is_that_image_and_with_two_an_error(datalist: Callable[[object], Path]) -> None:
     assert len(read_json_datalist(datalist({"training": [{"image": ["images/a.png"], "label": 1}]}))[0]) == 1
-    with pytest.raises(DataError, match="one image, or a NIfTI file a channel in row 1 of"):
+    with pytest.raises(DataError, match="one image, or a NIfTI file for each channel in row 1 of"):
         read_json_datalist(datalist({"training": [{"image": ["images/a.png", "images/b.png"], "label": 1}]}))
 
 

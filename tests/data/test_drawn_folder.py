@@ -54,7 +54,7 @@ def test_one_that_another_process_finished_meanwhile_is_taken(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "empty folder or the same set, found something else"),
+        (None, "empty folder or the same set, found other files"),
         ("no json", "found no JSON"),
         ("[]", r"found one with \[\]"),
         ('{"seed": 2, "kinds": [1]}', r"\{'seed': 1\}, in .* found one with \{'seed': 2\}"),

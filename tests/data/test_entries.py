@@ -28,7 +28,7 @@ def test_classes_and_patients_have_one_name_in_all_parts_and_that_is_told() -> N
     assert names == ["1", "2"]
     assert found == {"training": [(0, "1"), (1, "2")], "validation": [(0, "1"), (1, "2")], "test": [(0, "1")]}
     assert [(fault.kind, fault.expected) for fault in faults] == [
-        ("joined", "one way to write a class"),
+        ("joined", "one spelling of each class"),
         ("joined", "one spelling of each patient or slide"),
     ]
     assert faults[0].found == "'01' and '1' and '1.0', '2' and '2.0'"

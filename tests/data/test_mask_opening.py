@@ -71,7 +71,7 @@ def test_errors_stop_and_warnings_are_logged(shades: Path, caplog: pytest.LogCap
         open_segmentation_data(shades)
     assert "2.png" in caplog.text and "background" in caplog.text
     (shades / "labels" / "p1" / "2.png").unlink()
-    with pytest.raises(DataError, match=r"Expected a mask in '.*2.png', found none named '2'"):
+    with pytest.raises(DataError, match=r"Expected a mask in '.*2.png', found no file named '2'"):
         open_segmentation_data(shades)
 
 

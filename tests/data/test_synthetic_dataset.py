@@ -336,7 +336,7 @@ def test_sources_with_random_transforms_are_refused(images):
 
 
 def test_needless_sources_and_an_unknown_size_are_refused(images, latent_teacher):
-    with pytest.raises(ConfigurationError, match="LatentTeacher makes images itself: it takes no sources"):
+    with pytest.raises(ConfigurationError, match="LatentTeacher needs no images and takes no sources"):
         SyntheticDataset(latent_teacher, 1, (images, LABELS))
     teacher = Shifting()
     teacher.needs_images = False

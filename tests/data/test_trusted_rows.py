@@ -75,7 +75,7 @@ def test_a_column_that_says_no_everywhere_is_warned_of(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert opened([{**row, "trusted": "no"} for row in rows]).trusted == []
-    assert "Expected an image with yes in 'trusted'" in caplog.text
+    assert "Expected at least one yes in the column 'trusted'" in caplog.text
 
 
 @pytest.mark.parametrize(

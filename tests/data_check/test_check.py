@@ -103,8 +103,8 @@ ERRORS: dict[str, Case] = {
     "lab": (".tif", lambda p: Image.new("LAB", (12, 12)).save(p), "pixel_type", "found the mode LAB; expected grey or"),
     "pages": (".tif", _several, "pages", "found several pages or frames; expected one image"),
     "frames": (".png", _several, "pages", "found several pages or frames; expected one image"),
-    "link": (".png", lambda p: p.symlink_to(p.parent / "gone.png"), "not_an_image", f"a link to nothing; {READABLE}"),
-    "circle": (".png", lambda p: p.symlink_to(p), "not_an_image", f"found a link to nothing; {READABLE}"),
+    "link": (".png", lambda p: p.symlink_to(p.parent / "gone.png"), "not_an_image", f"a broken link; {READABLE}"),
+    "circle": (".png", lambda p: p.symlink_to(p), "not_an_image", f"found a broken link; {READABLE}"),
     "pipe": (".png", os.mkfifo, "not_an_image", f"found no regular file; {READABLE}"),
     "volume": (".nii.gz", lambda p: _volume(p, RGB), "dimensions", "found a volume; expected images, like most"),
     "leak": (".png", lambda p: shutil.copy(p.parents[2] / "valid/cat/1.png", p), "leak", "' in training; expected"),
@@ -289,7 +289,7 @@ def test_a_bad_volume_is_named(volumes: Path, values: Any, kind: str, told: str)
     ("content", "kind", "told"),
     [
         (b"", "empty_file", "found an empty file; expected a readable NIfTI volume"),
-        (b"no volume" * 100, "not_an_image", "found something else; expected a readable NIfTI volume"),
+        (b"no volume" * 100, "not_an_image", "found an unknown format; expected a readable NIfTI volume"),
     ],
 )
 def test_a_file_that_is_no_volume_is_named(volumes: Path, content: bytes, kind: str, told: str) -> None:

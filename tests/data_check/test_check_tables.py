@@ -133,7 +133,7 @@ def test_a_row_with_a_value_too_many_is_an_error(rows: Rows, table: Callable[[Ro
     path.write_text(path.read_text().replace("2.png,cat", "2.png,grey,cat"))
     (fault,) = check_source(path).errors
     assert (fault.kind, fault.row, fault.expected) == ("row", 4, "3 values")
-    assert fault.found == "4: 'p0' is too many"
+    assert fault.found == "4: 'p0' has no column"
 
 
 def test_a_file_listed_twice_is_a_warning_or_with_two_labels_an_error(

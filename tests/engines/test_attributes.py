@@ -99,7 +99,7 @@ def test_a_network_set_on_a_built_trainer_learns_from_both(trainer: Build, stude
 def test_a_network_that_a_pseudo_labeler_averages_cannot_be_replaced(trainer: Build, student: Any, items: Any) -> None:
     unlabeled = DataLoader(Dataset([{"image": item["image"]} for item in items(6)]), batch_size=3)
     run = trainer(unlabeled_data_loader=unlabeled)
-    with pytest.raises(ConfigurationError, match="PseudoLabeler averages the one"):
+    with pytest.raises(ConfigurationError, match="PseudoLabeler averages the network"):
         run.network = student()
     inferer = CountingInferer()
     run.inferer = inferer

@@ -87,7 +87,7 @@ def test_monais_own_preparation_reaches_lessons(trainer: Build, student: Any, it
 def test_a_teacher_that_makes_images_from_nothing_has_none_and_says_so(trainer: Build, told: Any) -> None:
     run = build(trainer, told, teacher=LatentTeacher(2, 3, 2, image_size=(8, 8)))
     with pytest.raises(
-        ConfigurationError, match=r"extra inputs \(args\[0\], age\).*LatentTeacher makes its images from n"
+        ConfigurationError, match=r"extra inputs \(args\[0\], age\).*LatentTeacher has no source images"
     ):
         run.run()
     assert run.state.iteration == 1
@@ -112,7 +112,7 @@ def test_extra_inputs_that_no_lesson_could_have_are_refused() -> None:
         ExtraInputs().split((object(),), {}, 2)
     extra = ExtraInputs()
     extra.split((torch.ones(2),), {}, 2)
-    with pytest.raises(DataError, match=r"one for each of 3 images, as in the first batch, got \(2,\)"):
+    with pytest.raises(DataError, match=r"one value for each of 3 images, as in the first batch, got \(2,\)"):
         extra.split((torch.ones(2),), {}, 3)
     with pytest.raises(DataError, match=r"expected \[\] as in the first batch, got \['age'\]"):
         extra.split((torch.ones(2),), {"age": 1}, 2)

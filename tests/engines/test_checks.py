@@ -65,7 +65,7 @@ def test_what_is_compiled_in_a_lessons_way_or_on_another_device_is_refused(train
     teacher.compile(backend="eager")
     with pytest.raises(ConfigurationError, match=r"a part of it, is compiled in place.*GMCLTrainer\(compile=True\)"):
         trainer(network=compiled)
-    with pytest.raises(ConfigurationError, match="the teacher uncompiled"):
+    with pytest.raises(ConfigurationError, match="teacher is compiled"):
         trainer(teacher=teacher)
     with pytest.raises(ConfigurationError, match=r"trainer's device, cpu, found its \w+ on meta.*\.to\(device\)"):
         trainer(teacher=PolicyTeacher(2, 3, 2).to("meta"))
@@ -78,7 +78,7 @@ class Nothing(torch.utils.data.IterableDataset[Any]):
 
 @pytest.mark.parametrize(("name", "told"), [("train_data_loader", "training data loader"), ("meta_data_loader",) * 2])
 def test_a_loader_that_gives_nothing_raises_by_name(name: str, told: str, trainer: Build) -> None:
-    with pytest.raises(DataError, match=f"{told} gave no batch: expected at least one"):
+    with pytest.raises(DataError, match=f"{told} has no batch; expected at least one"):
         trainer(**{name: torch.utils.data.DataLoader(Nothing(), batch_size=5)}).run()
 
 
@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_raises(value: str, trainer: Build) -> None:
             {"hypergradient": UnrolledHypergradient(1), "accumulation_steps": 2},
             "accumulation_steps=1 .* got 2",
         ),
-        ({"hypergradient": UnrolledHypergradient(1), "amp": True}, "amp=False, got 1 and True"),
+        ({"hypergradient": UnrolledHypergradient(1), "amp": True}, "amp=False; got 1 and True"),
     ],
 )
 def test_an_estimator_that_could_not_hear_lessons_set_as_often_as_this_is_refused(
@@ -201,7 +201,7 @@ def test_noise_that_goes_a_little_beyond_is_said_once(gain_teacher: Any, caplog:
     with caplog.at_level(logging.WARNING):
         check(images), check(images), check(torch.ones(2, 3, 4, 4))
     assert [record.message[-120:-60] for record in caplog.records] and len(caplog.records) == 1
-    assert "beyond the teacher's value_range, 0 to 1, by 0.05" in caplog.text
+    assert "exceed the teacher's value_range, 0 to 1, by 0.05" in caplog.text
 
 
 def test_volumes_are_looked_at_too(gain_teacher: Any) -> None:

@@ -318,12 +318,12 @@ def test_proposals_that_are_no_labels_are_refused(labels: Tensor, message: str, 
 
 
 def test_unlabeled_images_and_proposals_that_do_not_go_together_are_refused(trainer: Build, unlabeled: Any) -> None:
-    with pytest.raises(ConfigurationError, match="label_proposal is for unlabeled_data_loader, which is missing"):
+    with pytest.raises(ConfigurationError, match="label_proposal needs unlabeled_data_loader, which is missing"):
         trainer(label_proposal=by_brightness)
     elsewhere = PseudoLabeler(network=nn.Linear(2, 2, device="meta"))
     with pytest.raises(ConfigurationError, match="PseudoLabeler's network: expected it on the trainer's device, cpu"):
         trainer(unlabeled_data_loader=unlabeled, label_proposal=elsewhere)
-    with pytest.raises(DataError, match="unlabeled_data_loader gave no batch"):
+    with pytest.raises(DataError, match="unlabeled_data_loader has no batch"):
         trainer(unlabeled_data_loader=[]).run()
 
 

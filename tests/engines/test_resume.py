@@ -312,7 +312,7 @@ def test_workers_that_outlive_a_pass_are_reported(
     trainer: Build, loader: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer(train_data_loader=loader(workers=1, persistent_workers=True))
-    assert "train_data_loader keeps its workers" in caplog.text
+    assert "train_data_loader has persistent_workers=True" in caplog.text
 
 
 @pytest.mark.parametrize("own", [True, False])

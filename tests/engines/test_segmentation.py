@@ -232,7 +232,7 @@ def test_what_is_written_of_a_run_is_written_of_masks_too(kind: str, tmp_path: P
 def test_masks_are_not_aligned() -> None:
     unlabeled = DataLoader(Dataset(blobs(2)), batch_size=3)  # type: ignore[no-untyped-call]
     options = {"unlabeled_data_loader": unlabeled, "label_proposal": PseudoLabeler(align=True)}
-    with pytest.raises(ConfigurationError, match="align=True is for labels of whole images"):
+    with pytest.raises(ConfigurationError, match="align=True needs one label"):
         trainer_of(small_unet(), DiceCELoss(**SOFTMAX), blobs(2), **options).run()
 
 
@@ -245,13 +245,13 @@ def test_images_without_an_object_say_nothing_of_competence() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "masks of another size": ({"crop": 8}, StudentOutputError, "Images and masks must have one size"),
+    "masks of another size": ({"crop": 8}, StudentOutputError, "Images, masks and outputs must have the same size"),
     "a picture's 255": ({"times": 127.5}, LabelError, "from 0 to 255.*MapLabelValued"),
     "a teacher that cannot move masks": ({"teacher": ImageTeacher(2, 1, 3)}, ConfigurationError, "Use PolicyTeacher"),
     "no pixel that is labeled": (
         {"times": 0, "plus": 255, "loss": nn.CrossEntropyLoss(ignore_index=255)},
         NonFiniteLossError,
-        "Every label of the batch is the ignored one, 255",
+        "All labels of the batch are the ignored value, 255",
     ),
     "a padding that no mask has": (
         {"teacher": PolicyTeacher(2, 1, 3, label_padding=255)},

@@ -184,7 +184,7 @@ def test_a_gradient_of_the_teacher_that_is_not_finite_skips_its_step_and_is_coun
     assert run.teacher.gain.item() == gain
     assert run.teacher_step is not None and run.teacher_step.skipped == 9
     assert completed == []
-    assert "not finite: its step is skipped (9 so far)" in caplog.text
+    assert "not finite. Its step was skipped (9 so far)" in caplog.text
 
 
 def test_at_difficulty_0_the_student_learns_from_its_sources_and_the_teacher_rests(trainer: Build) -> None:

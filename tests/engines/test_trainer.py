@@ -161,7 +161,7 @@ def test_a_run_that_an_error_ended_goes_on_with_the_next_batch(
         run.run()
     assert run.state.iteration == failing
     run.run()
-    assert f"An error ended this run in iteration {failing}: it goes on after it." in caplog.text
+    assert f"An error ended this run in iteration {failing}: The run continues after it." in caplog.text
     whole.run()
     assert (run.state.epoch, run.state.iteration) == (2, 10) and seen[run] == seen[whole]
 
@@ -169,7 +169,7 @@ def test_a_run_that_an_error_ended_goes_on_with_the_next_batch(
 def test_an_empty_loader_is_skipped_with_a_word(trainer: Build, caplog: pytest.LogCaptureFixture) -> None:
     run = trainer(train_data_loader=[])
     run.run()
-    assert run.state.iteration == 0 and "loader is empty: there is nothing to train on" in caplog.text
+    assert run.state.iteration == 0 and "loader is empty. Nothing is trained" in caplog.text
 
 
 def test_meta_tensors_come_back_while_gradients_and_optimizer_state_stay_plain(trainer: Build) -> None:

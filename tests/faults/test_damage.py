@@ -71,7 +71,7 @@ def test_where_all_checkpoints_are_damaged_the_run_does_not_silently_begin_anew(
     folder = CheckpointFolder(tmp_path)
     folder.save({"model": torch.ones(3)}, 4, 1, [])
     (tmp_path / "checkpoint_00000004.pt").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"No checkpoint in .* is whole: .*04.pt is damaged: it has 0 bytes"):
+    with pytest.raises(CheckpointError, match=r"All checkpoints in .* are damaged: .*04.pt is damaged: .*, found 0"):
         folder.load()
 
 

@@ -119,10 +119,10 @@ def test_each_run_begins_anew(tmp_path: Path) -> None:
     ("names", "changed", "error", "message"),
     [
         (["a", "b", "c"], {}, ConfigurationError, "3 class names .a, b, c. for probabilities of shape .2,."),
-        (["a", "b"], {"image": torch.zeros(1, 4, 4)}, ConfigurationError, "does not know its file"),
-        (["a", "b"], {"pred": torch.tensor([3.0, -1.0])}, ConfigurationError, "of logits, take the softmax"),
+        (["a", "b"], {"image": torch.zeros(1, 4, 4)}, ConfigurationError, "has no file name"),
+        (["a", "b"], {"pred": torch.tensor([3.0, -1.0])}, ConfigurationError, "apply softmax to logits"),
         (["a", "b"], {"pred": torch.tensor([float("nan")] * 2)}, ConfigurationError, "rows of numbers from 0"),
-        (["a", "b"], {"image": items()[1]["image"]}, DataError, "'b.png' came twice"),
+        (["a", "b"], {"image": items()[1]["image"]}, DataError, "'b.png' was added twice"),
         (
             ["a", "b"],
             {"label": torch.tensor(7)},
@@ -146,7 +146,7 @@ def test_what_would_be_a_wrong_table_is_an_error(
 def test_one_class_or_no_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="two classes or more"):
         LabelAudit(tmp_path, ["a"])
-    with pytest.raises(DataError, match="no image to judge"):
+    with pytest.raises(DataError, match="no image was added"):
         LabelAudit(tmp_path, ["a", "b"]).write()
 
 

@@ -69,7 +69,7 @@ def test_a_run_with_such_classes_comes_to_its_end_with_all_its_files(
         RunReport(tmp_path, evaluator, class_names=names),
     ]
     make_trainer(handlers).run()
-    assert "is not drawn" not in caplog.text
+    assert "could not be drawn" not in caplog.text
     assert len(list(tmp_path.rglob("epoch_*.png"))) == 4
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "confusion" in page.lower() and "<b>" not in page
@@ -98,7 +98,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning_one_that_cannot_be_written_
 ) -> None:
     with caplog.at_level(logging.WARNING), optional_picture(tmp_path / "a.png"):
         raise MemoryError("too large")
-    assert f"{tmp_path / 'a.png'} is not drawn: too large" in caplog.text
+    assert f"{tmp_path / 'a.png'} could not be drawn: too large" in caplog.text
     with pytest.raises(OutputError, match="a.png is gone"), optional_picture(tmp_path / "a.png"):
         raise OutputError("a.png is gone")
 
@@ -111,7 +111,7 @@ def test_images_of_several_sizes_do_not_end_a_run(
     grid._sources = {0: [(torch.rand(1, 8, 8), torch.tensor(0)), (torch.rand(1, 9, 9), torch.tensor(0))]}
     trainer.state.curriculum = {"difficulty": 1.0}
     grid._draw(trainer)
-    assert "is not drawn" in caplog.text
+    assert "could not be drawn" in caplog.text
     other = ImageGridHandler(tmp_path)
     other.load_state_dict(grid.state_dict())
     assert [tuple(image.shape) for image, _ in other._sources[0]] == [(1, 8, 8), (1, 9, 9)]

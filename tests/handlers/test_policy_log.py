@@ -239,10 +239,15 @@ def test_an_epoch_without_validation_has_no_effects(logged):
     assert [np.isfinite(rows[epoch, "brightness"]["effect"]) for epoch in (1, 2, 3)] == [False, True, False]
 
 
+def test_a_run_without_validation_names_the_missing_handler(logged, caplog):
+    logged(images_of(80), interval=2, max_epochs=1)
+    assert "policy.csv has no effects: the evaluator did not run. Attach a ValidationHandler" in caplog.text
+
+
 def test_while_no_lesson_is_set_there_are_no_effects_and_the_log_says_so(logged, caplog):
     rows = logged(images_of(80), curriculum=Curriculum(difficulty=0.0))
     assert all(np.isnan(row["effect"]) for row in rows.values())
-    assert "policy.csv has no effects" in caplog.text
+    assert "policy.csv has no effects: the evaluator ran only while the difficulty was 0" in caplog.text
 
 
 @pytest.mark.parametrize("labels", [torch.eye(2), torch.tensor([[0.0, 1.0], [1.0, 1.0]])])
@@ -264,9 +269,9 @@ def test_several_labels_and_further_arguments_of_the_student_are_followed(logged
 @pytest.mark.parametrize(
     ("down", "line"),
     [
-        ({}, "turned down: nothing"),
-        ({"flip": 0, "gamma": 1}, "turned down: flip, gamma"),
-        ({"noise": 2}, "turned down: noise"),
+        ({}, "operations turned down: nothing"),
+        ({"flip": 0, "gamma": 1}, "operations turned down: flip, gamma"),
+        ({"noise": 2}, "operations turned down: noise"),
     ],
 )
 def test_at_the_end_one_line_names_what_was_turned_down(logged, caplog, down, line):
@@ -303,7 +308,7 @@ def test_a_student_that_gives_no_number_does_not_end_the_run(logged, caplog):
     data = images_of(80)
     data[3] = {**data[3], "image": torch.full((1, 6, 6), torch.nan)}
     assert np.isfinite(logged(data)[1, "brightness"]["effect"])
-    assert "leave out 1 images on which the student gave no number" in caplog.text
+    assert "do not include 1 images with NaN or infinite predictions" in caplog.text
 
 
 def test_for_other_teachers_nothing_is_written(make_trainer, tmp_path):

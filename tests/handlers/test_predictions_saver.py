@@ -54,7 +54,7 @@ def test_without_names_the_headings_are_numbers_and_each_run_begins_anew(tmp_pat
 
 @pytest.mark.parametrize(
     ("meta", "names", "message"),
-    [(False, None, "does not know its file"), (True, ["a", "b", "c"], "3 class names .a, b, c. for 2 outputs")],
+    [(False, None, "has no file name"), (True, ["a", "b", "c"], "3 class names .a, b, c. for 2 outputs")],
 )
 def test_what_would_be_a_wrong_table_is_an_error(
     meta: bool, names: list[str] | None, message: str, tmp_path: Path

@@ -100,7 +100,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_shows_all_that_one_wants_to_look_at(shown: Path) -> None:
     page = shown.read_text(encoding="utf-8")
     assert [html.unescape(title) for title in re.findall(r"<h2[^>]*>([^<]+)</h2>", page)] == PARTS
-    assert "Could not be made" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert "could not be made" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     found = pictures(page)
     assert [re.split("[:,]", alt)[0] for alt in found] == [
         *("Confusion matrix", "Reliability", "Curves by epoch", "Epoch 1", "Epoch 2", "Validation images")
@@ -134,7 +134,7 @@ def test_one_logit_several_labels_and_volumes_are_reported_too(
     labels: Tensor, outputs: int, dims: int, tmp_path: Path
 ) -> None:
     page = run(tmp_path, labels, outputs, dims)
-    assert "Could not be made" not in page
+    assert "could not be made" not in page
     several = outputs > 1
     assert ("By label" in page) == several and ("Confusion matrix" in page) != several
 
@@ -143,8 +143,8 @@ def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path: Path, capl
     teacher = LatentTeacher(spatial_dims=2, in_channels=1, num_classes=2, image_size=12, channels=4)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
     page = run(tmp_path, torch.arange(8) % 2, 2, student=linear, teacher=teacher)
-    assert "Could not be made: Grad-CAM looks at a convolution, and Sequential has none." in page
-    assert "A LatentTeacher: it has no policy that could be read." in page
+    assert "could not be made: Grad-CAM needs a convolution, and Sequential has none." in page
+    assert "The teacher is a LatentTeacher, which has no policy." in page
     assert "Confusion matrix" in page
     assert "Where the student looks: left out of the report" in caplog.text
 
@@ -163,11 +163,11 @@ def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_
     page = run(
         tmp_path, labels, 2, student=student, evaluator=evaluator, teacher=teacher, logs=logs, frozen=True, train=train
     )
-    assert "Could not be made" not in page
+    assert "could not be made" not in page
     assert "flip was turned down, but RandFlipd flips the real images" in html.unescape(page)
     assert "Turned down (share below 1/2): flip, gamma." in page
     (alt,) = [alt for alt in pictures(page) if alt.startswith("Share of each operation by epoch")]
-    assert alt.endswith("At the end turned down: flip, gamma") and min(pictures(page)[alt].size) > 200
+    assert alt.endswith("Turned down in the last epoch: flip, gamma") and min(pictures(page)[alt].size) > 200
     logged = [row for row in OperationTable(tmp_path / "policy.csv").read() if row["epoch"] == 2]
     assert len(logged) == 4
     for row in logged:
@@ -182,7 +182,7 @@ def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_
 def test_a_validation_that_fails_costs_the_page_and_not_the_run(tmp_path: Path, caplog: Any) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(FileNotFoundError):
         run(tmp_path, torch.arange(8) % 2, 2, evaluator=Engine(lambda engine, batch: None))
-    assert "No report.html: the student could not be validated once more" in caplog.text
+    assert "report.html was not written: the student could not be validated again" in caplog.text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not rendered")

@@ -76,6 +76,6 @@ def test_a_run_reports_images_of_several_sizes_by_sliding_windows(dims: int, ove
         seed=0,
     ).run()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Could not be made" not in page and "Where the student looks" not in page
+    assert "could not be made" not in page and "Where the student looks" not in page
     assert "On the 3 validation images" in page and "Dice by class" in page
     assert all(f'<th scope="row">{name}</th>' in page for name in ("wall", "core"))

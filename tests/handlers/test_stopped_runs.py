@@ -153,7 +153,7 @@ def test_a_finished_run_that_is_resumed_changes_no_file(
     resumed.run()
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == before
     assert resumed.state.iteration == 6
-    assert "has come to its end in epoch 2, iteration 6: nothing is left to do" in caplog.text
+    assert "was finished in epoch 2, iteration 6. Nothing is trained" in caplog.text
 
 
 def test_a_run_that_a_handler_has_ended_early_stays_ended(make_trainer: Make, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_what_a_resumed_run_cannot_change_is_refused_by_name_before_the_first_st
     make_trainer([CheckpointKeeper(tmp_path)]).run()
     before = files(tmp_path)
     other = make_trainer([CheckpointKeeper(tmp_path, resume=True)], max_epochs=3, **change())
-    with pytest.raises(CheckpointError, match=f"is of another run, which cannot be gone on with: .*{told}"):
+    with pytest.raises(CheckpointError, match=f"which cannot be continued: .*{told}"):
         other.run()
     assert files(tmp_path) == before
 
@@ -242,7 +242,7 @@ def test_what_a_resumed_run_can_change_is_named_and_taken(
             "versions.monai was ",
             "is now '9.9'",
         ),
-        *("ImageGridHandler is new in this run", "CurriculumLog was part of the run before"),
+        *("ImageGridHandler was not in the checkpoint", "The checkpoint has a state of CurriculumLog"),
     ):
         assert told in caplog.text
 
@@ -334,7 +334,7 @@ def test_a_schedule_that_is_built_for_more_epochs_goes_on_as_built(
 @pytest.mark.parametrize(
     ("first", "second", "planned", "message"),
     [
-        ("one cycle", "one cycle", 2, "lr is planned for 7 steps, of which 6 are taken; 12 iterations need"),
+        ("one cycle", "one cycle", 2, "lr is planned for 7 steps, of which 6 are done; 12 iterations need"),
         ("steps", "cosine", 4, "lr class was 'MultiStepLR', is now 'CosineAnnealingLR'"),
     ],
 )
@@ -354,4 +354,4 @@ def test_a_checkpoint_of_before_is_gone_on_with_and_said_to_tell_nothing(
     state = torch.load(tmp_path / "checkpoint_00000006.pt")
     keeper.checkpoints.save({key: part for key, part in state.items() if key not in ("run", "handlers")}, 6, 2, [])
     make_trainer([CheckpointKeeper(tmp_path, resume=True)], max_epochs=3).run()
-    assert "does not tell what its run was: nothing is compared" in caplog.text
+    assert "Settings are not compared" in caplog.text

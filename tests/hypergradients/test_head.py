@@ -97,14 +97,14 @@ def test_watching_leaves_no_hooks_behind() -> None:
 )
 def test_a_head_that_does_not_run_is_refused_with_a_remedy(head: str | None, wanted: str) -> None:
     student = nn.Sequential(nn.Conv2d(2, 3, 3))
-    with pytest.raises(HeadNotFoundError, match=rf"needs {wanted}.*, but the student ran none.*ExactHypergradient"):
+    with pytest.raises(HeadNotFoundError, match=rf"needs {wanted}.*, but the student has none.*ExactHypergradient"):
         chosen(student, torch.rand(1, 2, 3, 3), head=head)
 
 
 def test_a_head_that_runs_twice_is_refused_with_a_remedy() -> None:
     """The gradient of either run alone would be only a part of the head's."""
     head = nn.Linear(4, 4)
-    with pytest.raises(HeadNotFoundError, match=r"the student ran '0' 2 times.*use ExactHypergradient\(\)"):
+    with pytest.raises(HeadNotFoundError, match=r"the student called '0' 2 times.*use ExactHypergradient\(\)"):
         chosen(nn.Sequential(head, nn.SiLU(), head), torch.rand(2, 4))
 
 

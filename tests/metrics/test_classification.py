@@ -52,7 +52,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
         classification_measures(torch.rand(2, 1), torch.tensor([0, 1]))
     with pytest.raises(ConfigurationError, match=r"each class, 0 to 1, found classes \[1\]"):
         classification_measures(of_finding(0.5, 0.6), torch.tensor([1, 1]))
-    with pytest.raises(ConfigurationError, match="in row 1; of logits, take the softmax"):
+    with pytest.raises(ConfigurationError, match="in row 1; apply softmax to logits"):
         classification_measures(torch.tensor([[0.5, 0.5], [2.0, -1.0]]), torch.tensor([0, 1]))
     with pytest.raises(ConfigurationError, match=r"found \[nan, nan\] in row 0"):
         classification_measures(torch.tensor([[float("nan")] * 2, [0.5, 0.5]]), torch.tensor([0, 1]))

@@ -48,9 +48,9 @@ def test_diversity_is_the_root_mean_square_difference_on_average_over_all_pairs(
 
 
 def test_what_has_no_diversity_to_compare_raises():
-    with pytest.raises(ConfigurationError, match="two images or more, got 1"):
+    with pytest.raises(ConfigurationError, match="at least two images, got 1"):
         diversity(torch.rand(1, 1, 8, 8))
-    with pytest.raises(ConfigurationError, match="all alike at difficulty 0"):
+    with pytest.raises(ConfigurationError, match="identical at difficulty 0"):
         diversity_kept(wide_range(), torch.rand(3, 1, 4, 4), LABELS, difficulty=0.0)
 
 

@@ -98,7 +98,7 @@ def test_normalized_images_are_in_range_where_mean_and_std_say_so():
         ({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"),
         ({"in_channels": 0}, "at least 1, got 0"),
         ({"value_range": (1, 1)}, "low < high"),
-        ({"mean": [0.0]}, "both or neither"),
+        ({"mean": [0.0]}, "both be given, or neither"),
         ({"mean": [0.0, 1.0], "std": [1.0]}, "mean must have 1 or 3 values, got 2"),
         ({"mean": [0.0], "std": [0.0]}, "std must be positive"),
     ],

@@ -272,7 +272,7 @@ def test_the_table_tells_effects_and_what_was_turned_down():
 
 
 def test_effects_of_operations_that_there_are_not_are_refused():
-    with pytest.raises(ConfigurationError, match="effects name zoom, mirror"):
+    with pytest.raises(ConfigurationError, match="effects has zoom, mirror"):
         PolicyTeacher(2, 1, 2, include=["flip"]).policy(1.0, {"zoom": (0.0, 0.0), "mirror": (0.0, 0.0)})
 
 

@@ -81,7 +81,7 @@ def test_shares_that_are_cut_are_named_in_a_warning_and_others_are_not(caplog):
     load_teacher(GRAY)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.message.endswith("end at 2 now; these were above it and are cut: rotation 2.66.")
+    assert record.message.endswith("at most 2. These shares were higher and are reduced to it: rotation 2.66.")
     caplog.clear()
     load_teacher(RGB)
     assert caplog.text == ""

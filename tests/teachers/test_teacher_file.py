@@ -124,7 +124,7 @@ def test_a_description_that_was_changed_without_its_hash_is_refused(changes, tea
     description = {**describe(path), **changes}
     save_file(teacher.state_dict(), path, {"monai_gmcl.teacher": json.dumps(description)})
     for read in (load_teacher, describe_teacher):
-        with pytest.raises(CheckpointError, match="was changed: its SHA-256"):
+        with pytest.raises(CheckpointError, match="was changed: the SHA-256"):
             read(path)
 
 
@@ -137,7 +137,7 @@ def test_sets_and_arrays_among_the_arguments_are_written_as_lists(tmp_path):
 
 
 def test_only_teachers_are_saved(tmp_path):
-    with pytest.raises(ConfigurationError, match="takes a Teacher, got Linear"):
+    with pytest.raises(ConfigurationError, match="needs a monai_gmcl.Teacher, got Linear"):
         save_teacher(nn.Linear(2, 2), tmp_path / "teacher.safetensors")
 
 
@@ -156,7 +156,7 @@ def test_a_class_within_a_function_is_found_again_where_the_caller_gives_it(tmp_
 
 
 def test_a_missing_file_raises(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no file .*nothing\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no teacher file .*nothing\.safetensors"):
         load_teacher(tmp_path / "nothing.safetensors")
 
 
@@ -173,7 +173,7 @@ def test_a_foreign_safetensors_file_raises(tmp_path):
     ("changes", "message"),
     [
         ({"format_version": 1}, "format version 1; accepted"),
-        ({"format_version": 4}, "newer format version 4; this monai_gmcl reads versions 2 and 3: update it"),
+        ({"format_version": 4}, "newer format version 4; this monai_gmcl reads versions 2 and 3. Update"),
         ({"class": "monai_gmcl.teachers.policy.nn"}, r"class 'monai_gmcl\.teachers\.policy\.nn'; accepted are"),
         ({"class": "monai_gmcl.teachers.nowhere.PolicyTeacher"}, "accepted are"),
         ({"class": "PolicyTeacher"}, "accepted are"),
@@ -276,7 +276,7 @@ def test_no_module_is_imported_for_a_file(teacher, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "teacher.safetensors"
     rewrite(path, teacher, {"class": "foreign_teacher.Anything"})
-    with pytest.raises(CheckpointError, match=r"those of monai_gmcl\.teachers; give others"):
+    with pytest.raises(CheckpointError, match=r"classes of monai_gmcl\.teachers; give other classes"):
         load_teacher(path)
 
 
@@ -285,7 +285,7 @@ def test_a_user_s_own_teacher_is_loaded_where_the_caller_gives_its_class(name, t
     path = save_teacher(Unchanging(3, 1, num_classes=5), tmp_path / "teacher.safetensors")
     loaded = load_teacher(path, {name: Unchanging})
     assert isinstance(loaded, Unchanging) and loaded.num_classes == 5
-    with pytest.raises(CheckpointError, match="Unchanging.*those given: Other"):
+    with pytest.raises(CheckpointError, match="Unchanging.*the given classes Other"):
         load_teacher(path, {"Other": Unchanging})
-    with pytest.raises(CheckpointError, match="give others with the argument `classes`"):
+    with pytest.raises(CheckpointError, match="give other classes with the argument `classes`"):
         load_teacher(path)

@@ -252,10 +252,10 @@ def test_a_plain_module_that_is_called_as_a_teacher_does_as_well():
 
 def test_a_teacher_that_looks_at_labels_needs_one():
     teacher = ImageTeacher(2, 3, 2, condition_on_label=True)
-    with pytest.raises(LabelError, match="ImageTeacher looks at labels, and was given an image without one"):
+    with pytest.raises(LabelError, match="ImageTeacher needs labels, and this image has none"):
         seeded(teacher)(image_of(3, 8, 8))
 
 
 def test_repeating_a_draw_before_the_first_raises(teacher):
-    with pytest.raises(ConfigurationError, match="Nothing was drawn yet"):
+    with pytest.raises(ConfigurationError, match="No random parameters were drawn"):
         RandTeacherAugment(teacher, 1.0)(image_of(3, 8, 8), randomize=False)

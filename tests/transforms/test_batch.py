@@ -209,7 +209,7 @@ def test_further_arguments_of_the_network_are_passed_on_or_refused(teacher):
     prepare = PrepareBatchExtraInput("age")
     images, _, args, kwargs = TeacherBatchAugment(teacher, 1.0, prepare_batch=prepare)(batch, "cpu")
     assert changed_rows(batch["image"], images).any() and torch.equal(args[0], batch["age"]) and kwargs == {}
-    with pytest.raises(ConfigurationError, match="mode append makes the batch larger"):
+    with pytest.raises(ConfigurationError, match="mode append cannot enlarge"):
         TeacherBatchAugment(teacher, 1.0, "append", prepare_batch=prepare)(batch, "cpu")
 
 

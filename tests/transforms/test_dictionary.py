@@ -195,7 +195,7 @@ def test_the_array_version_gives_image_and_mask():
 
 def test_a_mask_is_never_left_behind():
     item = with_mask()
-    with pytest.raises(LabelError, match=r"is a mask, which must move.*keys=\['image', 'label'\]"):
+    with pytest.raises(LabelError, match=r"is a mask, which must be transformed.*keys=\['image', 'label'\]"):
         RandTeacherAugmentd("image", PolicyTeacher(2, 3, 2), 0.0)(item)
     with pytest.raises(LabelError, match="Expected a mask .* under 'label', one of the keys, got 1"):
         RandTeacherAugmentd(["image", "label"], PolicyTeacher(2, 3, 2), 1.0)({**item, "label": 1})

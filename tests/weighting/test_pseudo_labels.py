@@ -162,13 +162,13 @@ def test_a_first_student_proposes_and_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("state", [{}, {"average": None, "alignment": None}])
 def test_an_average_that_was_not_saved_is_an_error(state: dict[str, Any]) -> None:
-    with pytest.raises(CheckpointError, match="no running average.*Give the same label_proposal"):
+    with pytest.raises(CheckpointError, match="no running average.*Use the label_proposal"):
         attached(PseudoLabeler())[0].load_state_dict(state)
 
 
 def test_the_student_that_trains_is_no_first_student_and_no_student_is_an_error() -> None:
     student = Shift()
-    with pytest.raises(ConfigurationError, match="network is the student that trains"):
+    with pytest.raises(ConfigurationError, match="network is the student that is being trained"):
         PseudoLabeler(network=student).attach(Engine(lambda *_: None), student, SimpleInferer())
     with pytest.raises(ConfigurationError, match="attach it to an engine and a student first"):
         PseudoLabeler()(torch.zeros(1, 2))

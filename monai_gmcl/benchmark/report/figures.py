@@ -174,7 +174,7 @@ def cost_figure(results: Results, cells: Sequence[Cell], colors: Mapping[str, st
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(EngFormatter())
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.set(title=f"n = {cell.n}", xlabel="FLOPs, including tuning")
+            axes.set(title=f"n = {cell.n}", xlabel="FLOPs, tuning included")
         panels[0].set_ylabel(f"{cells[0].measure}, {CHECKPOINTS[PRIMARY]}")
 
     alt = f"{cells[0].measure} over FLOPs, by method: {_place(cells)}"

@@ -111,8 +111,9 @@ class Results:
                 cell, arm, seed = Cell(row["data"], split, row["n"], metric), row["arm"], row["seed"]
                 if other := files.get((cell, arm, seed)):
                     raise DataError(
-                        f"{str(file)!r} and {str(other)!r} are runs of the same arm, seed and images with other "
-                        "settings, such as another number of steps. Expected one: move the others to another folder."
+                        f"{str(file)!r} and {str(other)!r} are runs of the same arm, seed and images with different "
+                        "settings, such as the number of steps. Expected one of them. Move the others to another "
+                        "folder."
                     )
                 files[cell, arm, seed] = file
                 self._by_arm.setdefault((cell, arm), {})[seed] = row

@@ -42,20 +42,17 @@ COSTS = (
 
 MASK_NOTE = (
     "Dice is the mean over an image's classes without the background, averaged over images. Strong transforms are "
-    "those "
-    "of nnU-Net."
+    "those of nnU-Net."
 )
 
 
 def arm_note(cell: Cell) -> str:
     """Return what is in :func:`arm_table`."""
     note = (
-        "Scores are mean ± standard deviation over seeds. Differences are paired (same seed and images), with their "
-        "95 % "
-        "interval; ▲ and ▼ mark intervals above and below 0. The best-validation checkpoint has the highest "
+        "Scores are mean ± standard deviation over seeds. Differences are paired (same seed and images), with their 95 "
+        "% interval; ▲ and ▼ mark intervals above and below 0. The best-validation checkpoint has the highest "
         f"{cell.measure} on the validation images; the last checkpoint is that of the last step. EMA is the "
-        "exponential "
-        "moving average of the weights."
+        "exponential moving average of the weights."
     )
     return f"{note} {MASK_NOTE}" if cell.metric == "dice" else note
 
@@ -136,8 +133,7 @@ def cost_table(results: Results, cells: Sequence[Cell]) -> Table:
 
     note = (
         "Means over seeds. FLOPs are those of all trained networks. Methods without a teacher get as many steps as "
-        "cost "
-        "GMCL's FLOPs; methods with lessons get GMCL's number of steps. Tuning is the cost of the runs at other "
+        "cost GMCL's FLOPs; methods with lessons get GMCL's number of steps. Tuning is the cost of the runs at other "
         "strengths, which the cost of a run does not include. Times and peak memory (of the GPU, if the machine has "
         f"one) were measured on: {machine or 'unknown machine'}."
     )
@@ -159,8 +155,7 @@ def synthetic_table(results: Results, cells: Sequence[Cell]) -> Table:
         texts,
         "Diversity is the mean distance between images of a class. Memorization is the share of synthetic images whose "
         "distance to the nearest labeled image is below the 5 % quantile of distances between labeled images. Lessons "
-        "are "
-        "changed real images, so their distances are small by design.",
+        "are changed real images, so their distances are small by design.",
         only=lambda row: row.get("synthetic") is not None,
     )
 

@@ -111,10 +111,11 @@ def _score_section(results: Results, cells: Sequence[Cell], colors: Mapping[str,
     figures = [efficiency_figure(results, cells, colors)]
     if "gmcl" in arms and len(arms) > 1:
         figures.append(difference_figure(results, cells))
+    *scores, last = [tables.arm_table(results, cell) for cell in cells]
     return Section(
         f"{cells[0].data}, {cells[0].split.replace('_', ' ')}: {cells[0].measure}",
-        [tables.arm_note(cells[0]), *_gaps(results, cells)],
-        [tables.arm_table(results, cell) for cell in cells],
+        _gaps(results, cells),
+        [*scores, replace(last, note=tables.arm_note(cells[0]))],
         figures,
         folded=[
             *(tables.measure_table(results, cells, weights) for weights in (PRIMARY, FINAL)),

@@ -88,8 +88,8 @@ class CheckpointFolder:
             return []
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(
-                f"{path} is damaged or no list of checkpoints ({error}). Without it no checkpoint can be trusted: "
-                "remove the folder to start anew."
+                f"{path} is damaged or is not a list of checkpoints ({error}). Checkpoints cannot be verified without "
+                "it: remove the folder to start a new run."
             ) from error
         return entries
 
@@ -156,11 +156,11 @@ class CheckpointFolder:
                 state = _read(path, entries[index])
             except CheckpointError as error:
                 faults.append(str(error))
-                logger.warning("%s An older checkpoint is looked for.", error)
+                logger.warning("%s Trying an older checkpoint.", error)
             else:
                 return path, state, entries[: index + 1]
         if faults:
-            raise CheckpointError(f"No checkpoint in {self.folder} is whole: {' '.join(faults)}")
+            raise CheckpointError(f"All checkpoints in {self.folder} are damaged: {' '.join(faults)}")
         return None
 
     def _free_name(self, iteration: int) -> str:
@@ -225,8 +225,8 @@ def _read(path: Path, entry: Entry) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from error
     if len(content) != entry.size:
-        raise CheckpointError(f"{path} is damaged: it has {len(content):,} bytes, {entry.size:,} were written.")
+        raise CheckpointError(f"{path} is damaged: expected {entry.size:,} bytes, found {len(content):,}.")
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one that {CheckpointFolder.MANIFEST} tells.")
+        raise CheckpointError(f"{path} is damaged: its SHA-256 differs from {CheckpointFolder.MANIFEST}.")
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state

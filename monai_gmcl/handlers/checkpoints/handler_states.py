@@ -74,7 +74,7 @@ class HandlerStates:
                 found[name] = plain(_state(part), name)
             except Exception as error:  # what a user's handler makes of itself must not end the run
                 if name not in self._told:
-                    logger.warning("What %s has gathered is not part of the checkpoints: %s", name, error)
+                    logger.warning("The state of %s is not saved in checkpoints: %s", name, error)
                 self._told.add(name)
         return found
 
@@ -82,10 +82,10 @@ class HandlerStates:
         """Restore a saved state; KeyError, ValueError or TypeError where one does not fit its handler."""
         for name in dict.fromkeys([*self.parts, *state]):
             if name not in state:
-                logger.warning("%s is new in this run: what it gathers begins with this epoch.", name)
+                logger.warning("%s was not in the checkpoint. Its records begin with this epoch.", name)
             elif name not in self.parts:
                 logger.warning(
-                    "%s was part of the run before and is no longer; what it had gathered is not used.", name
+                    "The checkpoint has a state of %s, which is not attached now. The state is not used.", name
                 )
             else:
                 _load(self.parts[name], state[name])

@@ -134,7 +134,8 @@ class CheckpointKeeper:
             self._load(engine)
         elif not self._entries and self.checkpoints.entries():
             logger.warning(
-                "%s holds checkpoints of an earlier run, which go with the first save; resume=True goes on from them.",
+                "%s has checkpoints of an earlier run. The first save removes them. Use resume=True to continue that "
+                "run.",
                 self.checkpoints.folder,
             )
         if not engine.should_terminate:
@@ -172,13 +173,13 @@ class CheckpointKeeper:
         assert self._handlers is not None
         found = self.checkpoints.load()
         if found is None:
-            logger.warning("%s holds no checkpoint: the run begins anew.", self.checkpoints.folder)
+            logger.warning("%s has no checkpoint. The run starts from the beginning.", self.checkpoints.folder)
             return
         path, state, self._entries = found
         parts = parts_of(engine, self.save_dict)
         missing = [key for key in (*parts, "random") if key not in state]
         if missing:
-            raise CheckpointError(f"{path} has no {', '.join(missing)}; it holds {', '.join(state)}.")
+            raise CheckpointError(f"{path} has no {', '.join(missing)}; found {', '.join(state)}.")
         self._compare(path, state)
         epochs = engine.state.max_epochs
         for key, part in parts.items():
@@ -199,7 +200,9 @@ class CheckpointKeeper:
             # What was saved is of the first rank, which compares it; each rank may have its own part of the data.
             return
         if "run" not in state:
-            logger.warning("%s is of an older version and does not tell what its run was: nothing is compared.", path)
+            logger.warning(
+                "%s was written by an older version without a description of its run. Settings are not compared.", path
+            )
             return
         RunSettings(self._run["fixed"], self._run["free"]).check(state["run"], path)
 
@@ -216,8 +219,8 @@ class CheckpointKeeper:
         completed = self._entries[-1].completed
         if completed is not None and epochs <= completed:
             logger.warning(
-                "The run of %s has come to its end in epoch %d, iteration %d: nothing is left to do, nothing is "
-                "written. For more, give more than %d epochs.",
+                "The run of %s was finished in epoch %d, iteration %d. Nothing is trained or written. To continue "
+                "it, set max_epochs above %d.",
                 *(path, state.epoch, state.iteration, completed),
             )
             engine.terminate(skip_completed=True)
@@ -258,4 +261,4 @@ def _fitting(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} does not fit: {what}: {textwrap.shorten(str(error), 400)}") from error
+        raise CheckpointError(f"{path} does not fit this run. {what}: {textwrap.shorten(str(error), 400)}") from error

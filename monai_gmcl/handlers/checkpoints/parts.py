@@ -33,7 +33,9 @@ def check_parts(save_dict: Mapping[str, Any]) -> None:
     """
     for key, part in save_dict.items():
         if key in (*OF_ENGINE, "trainer", "random"):
-            raise ConfigurationError(f"save_dict must not have the key {key!r}: it is taken from the engine.")
+            raise ConfigurationError(
+                f"save_dict must not have the key {key!r}, which the checkpoint uses for the engine. Use another key."
+            )
         if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
             raise ConfigurationError(
                 f"save_dict[{key!r}] is a {type(part).__name__}; expected an object with state_dict and "

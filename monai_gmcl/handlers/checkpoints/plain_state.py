@@ -43,8 +43,8 @@ def plain(value: Any, name: str) -> Any:
     if isinstance(value, float):
         return float(value)
     raise CheckpointError(
-        f"{name} is a {type(value).__name__}; a checkpoint holds tensors, numbers, strings and lists and mappings of "
-        "them only. Leave it out of the state, or say it in numbers."
+        f"{name} is a {type(value).__name__}; a checkpoint can hold only tensors, numbers, strings, and lists and "
+        "mappings of them. Remove it from the state, or convert it."
     )
 
 
@@ -62,9 +62,7 @@ def _plain_key(key: Any, name: str) -> Any:
         return sys.intern(str.__str__(key))
     if isinstance(key, int):
         return int(key)
-    raise CheckpointError(
-        f"{name} has the key {key!r}; a checkpoint's mappings have strings and whole numbers as keys."
-    )
+    raise CheckpointError(f"{name} has the key {key!r}; keys in a checkpoint must be strings or whole numbers.")
 
 
 def check_finite(module: nn.Module, name: str) -> None:
@@ -72,8 +70,8 @@ def check_finite(module: nn.Module, name: str) -> None:
     for key, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(
-                f"{name} is not saved: its {key} holds NaN or infinite values. Lower the learning rate, or go on from "
-                "the last checkpoint, which is good."
+                f"{name} is not saved: its {key} holds NaN or infinite values. Lower the learning rate, or continue "
+                "from the last checkpoint, which is valid."
             )
 
 

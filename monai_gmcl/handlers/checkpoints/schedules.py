@@ -34,8 +34,8 @@ def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
     if begun == saved:
         return new
     raise CheckpointError(
-        f"{name} was {begun!r} at the beginning of the run, is {saved!r} in the checkpoint and {new!r} now: a schedule "
-        "of another kind cannot go on where this one was. Give it as it was, or begin a new run in another folder."
+        f"{name} was {begun!r} at the beginning of the run, is {saved!r} in the checkpoint and {new!r} now. A schedule "
+        "of another kind cannot continue it. Use the same schedule, or start a new run in another folder."
     )
 
 
@@ -51,7 +51,7 @@ def check_length(schedule: Any, name: str, done: int, wanted: int) -> None:
     needed = -(-schedule.last_epoch * wanted // done)
     if needed > total:
         raise CheckpointError(
-            f"{name} is planned for {total} steps, of which {schedule.last_epoch} are taken; {wanted} iterations need "
-            f"about {needed}. Build {type(schedule).__name__} with total_steps={needed} or more, or train for fewer "
-            "epochs."
+            f"{name} is planned for {total} steps, of which {schedule.last_epoch} are done; {wanted} iterations need "
+            f"about {needed} steps. Build {type(schedule).__name__} with total_steps={needed} or more, or train for "
+            "fewer epochs."
         )

@@ -84,11 +84,11 @@ class RunSettings:
         refused, taken = self.changes(before)
         if refused:
             raise CheckpointError(
-                f"{path} is of another run, which cannot be gone on with: {_told(refused)}. Give these as they "
-                "were, or begin a new run in another folder."
+                f"{path} is of a run with other settings, which cannot be continued: {_told(refused)}. Use the same "
+                "settings, or start a new run in another folder."
             )
         if taken:
-            logger.warning("The run goes on otherwise than it began: %s.", _told(taken))
+            logger.warning("The run continues with changed settings: %s.", _told(taken))
 
     def changes(self, before: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
         """Tell what differs from those of an earlier process: what cannot be changed, and what can."""

@@ -54,8 +54,8 @@ class Operation(ABC):
         if bound is not None:
             if not 0 < bound < math.inf:
                 raise ConfigurationError(
-                    f"The bound of {self.name!r} must be positive and finite, got {bound}. To switch it off, exclude "
-                    "it."
+                    f"The bound of {self.name!r} must be positive and finite, got {bound}. Use exclude to switch the "
+                    "operation off."
                 )
             self.bound = float(bound)
 

@@ -86,7 +86,8 @@ def test_rows_of_older_protocols_are_left_out(rows: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("{", "found Expecting"), ("[]", "found list"), ('{"n": 1}', "found no data, seed, arm")]
+    ("text", "found"),
+    [("{", "found invalid JSON: Expecting"), ("[]", "found list"), ('{"n": 1}', "missing: data, seed, arm")],
 )
 def test_files_that_are_no_runs_are_named(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "runs").mkdir()

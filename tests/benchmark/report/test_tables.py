@@ -67,7 +67,7 @@ def test_times_are_those_of_one_kind_of_machine(rows: Any) -> None:
             row["machine"], row["cost"]["wall_seconds"] = "a slow machine", 300.0
     results = Results((Path(str(i)), row) for i, row in enumerate(found))
     table = tables.cost_table(results, [CELL])
-    walls = {row[0]: row[table.columns.index("wall, s")] for row in table.rows}
+    walls = {row[0]: row[table.columns.index("wall time, s")] for row in table.rows}
     assert walls["GMCL"] == "30.0" and walls["strong MONAI transforms"] == "–"
     assert "a machine" in table.note
     assert results.machines(CELL, "gmcl", "strong") == ["a slow machine"]

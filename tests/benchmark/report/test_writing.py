@@ -108,8 +108,8 @@ def test_pictures_of_what_arms_train_on_are_in_the_page_only_where_asked_for(row
     assert not any(one in write_report(folder).read_text(encoding="utf-8") for one in embedded)
     page = write_report(folder, pictures=True).read_text(encoding="utf-8")
     assert all(one in page for one in embedded) and "pcam: GMCL (n = 500, seed 0)" in page
-    assert "pcam: two stage gan (n = 500, seed 0): selected images" in page
-    assert "No picture of standard MONAI transforms (pcam)" in page
+    assert "pcam: two stage gan (n = 500, seed 0): examples" in page
+    assert "There is no picture of standard MONAI transforms (pcam)" in page
     assert "Images that" not in (folder / "summary.md").read_text(encoding="utf-8")
 
 
@@ -126,7 +126,7 @@ def test_figures_of_the_summary_are_there(folder: Path) -> None:
 def test_a_grid_without_gmcl_and_of_one_run_is_reported(rows: Any, keep: Any) -> None:
     found = [row for row in rows("own", (40,), seeds=1) if row["arm"] == "standard"]
     page = write_report(keep(found)).read_text(encoding="utf-8")
-    assert "One seed, and so no interval: standard MONAI transforms (n = 40)." in page
+    assert "One seed, therefore no interval: standard MONAI transforms (n = 40)." in page
 
 
 def test_a_folder_without_runs_and_files_that_are_none_are_named(tmp_path: Path) -> None:

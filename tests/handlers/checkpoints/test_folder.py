@@ -103,5 +103,5 @@ def test_the_content_reaches_the_disk_before_its_name_and_the_manifest_comes_las
 )
 def test_a_manifest_that_cannot_be_read_stops_the_run(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"manifest.json is damaged or no list .*remove the folder"):
+    with pytest.raises(CheckpointError, match=r"manifest.json is damaged or is not a list .*remove the folder"):
         CheckpointFolder(tmp_path).load()

@@ -183,7 +183,7 @@ def test_nothing_to_resume_is_said_and_the_run_begins(
     make_trainer: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_trainer([CheckpointKeeper(tmp_path, resume=True)]).run()
-    assert "holds no checkpoint: the run begins anew" in caplog.text
+    assert "has no checkpoint. The run starts from the beginning" in caplog.text
     assert iterations(tmp_path) == [3, 6]
 
 
@@ -194,7 +194,7 @@ def test_a_new_run_replaces_the_checkpoints_of_the_old_one_and_says_so(
     assert "earlier run" not in caplog.text
     (tmp_path / "checkpoint_epoch=1.pt").write_bytes(b"the user's own")
     make_trainer([CheckpointKeeper(tmp_path)], max_epochs=1).run()
-    assert "holds checkpoints of an earlier run" in caplog.text
+    assert "has checkpoints of an earlier run" in caplog.text
     assert iterations(tmp_path) == [3]
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -146,7 +146,7 @@ class JoinedSources:
     def __init__(self, trainer: GMCLTrainer) -> None:
         self.trainer = trainer
         self.buffer = self
-        self.parts = [SourceBuffer(16) for _ in SIZES]
+        self.parts = [SourceBuffer() for _ in SIZES]
         self.generators: list[torch.Generator] = []
 
     @property

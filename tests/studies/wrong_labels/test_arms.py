@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from monai_gmcl.benchmark.data_sets import DataOptions
-from monai_gmcl.benchmark.student_run import BATCH, Setup, StudentRun
+from monai_gmcl.benchmark.label_kinds import BATCH
+from monai_gmcl.benchmark.student_run import Setup, StudentRun
 from monai_gmcl.engines import GMCLTrainer
 from studies.wrong_labels.arms import ARMS
 from studies.wrong_labels.noise import LabeledSet

@@ -167,7 +167,7 @@ def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "grou
             if shared:
                 more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
                 raise DataError(
-                    f"Expected each {key} in one part only, found in {one} and in {other}: "
+                    f"Expected each {key} in only one part, but {one} and {other} share: "
                     f"{', '.join(shared[:SHOWN])}{more}."
                 )
 

@@ -42,7 +42,7 @@ def grouped_stratified_split(
     Args:
         items: with ``label`` and, where known, ``group``.
         fractions: share of each part, above 0, summing to 1.
-        seed: deals equal groups in another order.
+        seed: order of groups of equal size.
         group_key: key of the patient or slide.
         twins: of each path, something equal for images that show the same. Default: the path.
 

@@ -79,11 +79,11 @@ Case = tuple[str, Callable[[Path], object], str, str]
 # By what is wrong: the file's suffix, what spoils it, the kind of the fault, and what is told.
 ERRORS: dict[str, Case] = {
     "nothing": (".png", Path.touch, "empty_file", f"found an empty file; {READABLE}"),
-    "text": (".jpg", lambda p: p.write_text("an image, in words"), "not_an_image", f"something else; {READABLE}"),
+    "text": (".jpg", lambda p: p.write_text("an image, in words"), "not_an_image", f"an unknown format; {READABLE}"),
     "notes": (".txt", lambda p: p.write_text("notes"), "not_an_image", "found 'bad.txt'; expected only images (.png"),
     "subfolder": ("", Path.mkdir, "not_an_image", "found 'bad'; expected only images (.png, .jpg"),
     "folder": (".png", Path.mkdir, "not_an_image", f"found a folder; {READABLE}"),
-    "bmp": (".png", lambda p: _write(p, RGB, format="BMP"), "not_an_image", f"something else; {READABLE}"),
+    "bmp": (".png", lambda p: _write(p, RGB, format="BMP"), "not_an_image", f"an unknown format; {READABLE}"),
     "postscript": (".png", lambda p: p.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "not_an_image", READABLE),
     "cut_png": (".png", lambda p: _cut(_write(p, NOISE_IMAGE)), "truncated", "found a damaged file ("),
     "cut_jpeg": (".jpg", lambda p: _cut(_write(p, NOISE_IMAGE)), "truncated", "found a damaged file ("),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Students that judge images whose labels they did not train on."""
+"""Students that predict images on whose labels they did not train."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ Judged = Callable[[Item, Tensor, Tensor], None]
 """Called with an item, the class probabilities ``(K,)`` of its image, and the image."""
 JUDGED_AT_ONCE = 100
 DEALS = 3
-"""How many times folds are dealt: an image is judged by the mean of as many students."""
+"""Number of random splits into folds; the predictions of as many students are averaged for each image."""
 
 
 @dataclass(frozen=True)
 class Fitting:
     """How the student of each fold is trained: AdamW with a one-cycle schedule, all labels alike.
 
-    A student that trains for long memorizes wrong labels, and then judges other images by them. So there are
-    students of a quarter of the epochs, of half of them, and of all.
+    A student that trains for too long memorizes wrong labels. Students are therefore trained for a quarter of the
+    epochs, for half of them, and for all.
 
     Attributes:
         network: the untrained student, images to logits; each fold begins with a copy.
@@ -87,22 +87,22 @@ def cross_fit(
     twins: Mapping[str, Hashable] | None = None,
     always: Sequence[Item] = (),
 ) -> int:
-    """Train a student for each fold of images on the others, and let it judge the fold.
+    """Train a student for each fold on the other folds, and predict the classes of the images in the fold.
 
-    Of the lengths of training the one counts whose students give the given labels of the folds that they judge the
-    lowest cross-entropy: wrong labels cannot be predicted, correct ones can. Then folds are dealt twice more.
+    The number of epochs with the lowest cross-entropy on the given labels of left-out images is chosen, because correct
+    labels can be predicted and wrong labels cannot. Students are then trained on two more random splits.
 
     Args:
         items: with ``image`` (path), ``label`` (a class) and, where known, ``group``, which stays in one fold.
-        folds: in how many parts the items are dealt, 2 or more.
+        folds: number of parts into which the items are split, 2 or more.
         fitting: how each is trained.
         on_judged: called once for each item, in the order of ``items`` and ``further``.
-        further: items that no student trains on: judged by the mean of all students.
+        further: items on which no student trains. Their predictions are the mean of all students.
         twins: of each path, something equal for images that show the same, which stay in one fold.
-        always: items that every student trains on, and that are not judged: their labels are sure.
+        always: items with trusted labels, on which every student trains. They are not predicted.
 
     Returns:
-        How many epochs the students were trained that judge.
+        The chosen number of epochs.
 
     Raises:
         ConfigurationError: no number of folds.
@@ -135,13 +135,13 @@ def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, H
     Args:
         items: with ``image``, ``label`` and, where known, ``group``.
         folds: how many, 2 or more.
-        seed: deals equal groups in another order.
+        seed: order of groups of equal size.
         twins: of each path, something equal for images that show the same. Default: the path.
 
     Raises:
         ConfigurationError: no number of folds.
         DataError: too few images, patients or slides: a fold would stay empty, or a class stands in one fold alone, so
-            that the student that is to judge it has never seen it.
+            that the student that predicts it has never seen it.
     """
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
         raise ConfigurationError(f"folds: expected a whole number of at least 2, got {folds!r}.")

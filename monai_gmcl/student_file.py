@@ -165,5 +165,5 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     except Exception as error:
         raise CheckpointError(f"{path} is damaged ({textwrap.shorten(str(error), 200)}); {ACCEPTED}.") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} holds more than the weights of one network; {ACCEPTED}.")
+        raise CheckpointError(f"{path} has more than the weights of one network; {ACCEPTED}.")
     return dict(state)

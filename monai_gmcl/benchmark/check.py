@@ -72,11 +72,11 @@ class _Recorder(Hypergradient):
 
 
 def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
-    """Train a little, then let every estimator judge the same lesson; return a report for each, the exact one first.
+    """Train for some steps, then compare all estimators on the same lesson; the exact one is the first report.
 
     Args:
         trainer: not run yet, with a teacher that learns; its handlers see the iterations.
-        iterations: student steps before the lesson is judged, at least 2.
+        iterations: optimizer steps of the student before the comparison, at least 2.
         repeats: estimates to take the median time of.
 
     Raises:

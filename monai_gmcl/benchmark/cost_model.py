@@ -167,7 +167,7 @@ def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) ->
 def _count(
     trainer: GMCLTrainer, estimator: Hypergradient, meter: _PassMeter, iterations: int, report: CostReport
 ) -> None:
-    """Count the operations of the passes, or find that the estimator is not for this student."""
+    """Count the operations of the passes, or the reason why the estimator is not available."""
     meter.counter = FlopCounter()
     try:
         last = _rows_of(trainer, estimator, meter, iterations)[-1]

@@ -156,7 +156,7 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
         near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
     except (OSError, ValueError) as error:  # a name too long, a name that is no text
         return Fault("missing", str(path), "an image file", f"a path that cannot be opened ({error})", number)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; there is a file {near[0]!r}" if near else ""
     return Fault("missing", str(path), "an image file", f"no file {str(path.parent / written)!r}{hint}", number)
 
 

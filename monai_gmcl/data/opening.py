@@ -35,7 +35,7 @@ class LabeledData:
         class_names: in the order of the labels.
         spatial_dims: 2 or 3.
         channels: of 2-D images 1 where all are grey, or else 3; of volumes their own.
-        trusted: images whose labels are sure, in no other part: they judge lessons (``meta_data_loader``).
+        trusted: images whose labels are sure, in no other part, such as for ``meta_data_loader``.
         mask_values: where labels are paths of masks, the numbers in these that stand for the classes; else empty.
     """
 

@@ -42,7 +42,7 @@ def grouped_stratified_split(
     Args:
         items: with ``label`` and, where known, ``group``.
         fractions: share of each part, above 0, summing to 1.
-        seed: deals equal groups in another order.
+        seed: order of groups of equal size.
         group_key: key of the patient or slide.
         twins: of each path, something equal for images that show the same. Default: the path.
 
@@ -167,7 +167,7 @@ def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "grou
             if shared:
                 more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
                 raise DataError(
-                    f"Expected each {key} in one part only, found in {one} and in {other}: "
+                    f"Expected each {key} in only one part, but {one} and {other} share: "
                     f"{', '.join(shared[:SHOWN])}{more}."
                 )
 

@@ -171,7 +171,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         if not isinstance(made, Tensor) or tuple(made.shape) != (1, *shape) or not bool(made.isfinite().all()):
             found = f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
             raise TeacherError(
-                f"{type(self.teacher).__name__} must return one image of finite numbers of shape {(1, *shape)}, "
+                f"{type(self.teacher).__name__} must return one image with finite values of shape {(1, *shape)}, "
                 f"got {found}."
             )
         # cloned: at difficulty 0 it is the source itself

@@ -40,7 +40,7 @@ def unlabeled_datalist(folder: str | Path) -> list[Item]:
         raise DataError(f"Expected a folder of unlabeled images, found no folder {str(folder)!r}.")
     faults: list[Fault] = []
     files = list(folder_files(folder, faults.append))
-    faults += [foreign_fault(path, "among the unlabeled ones") for path in files if not is_image(path)]
+    faults += [foreign_fault(path, "among unlabeled images") for path in files if not is_image(path)]
     stop_at_errors(faults)
     if not files:
         raise DataError(f"Expected at least one unlabeled image in {str(folder)!r}, found none.")

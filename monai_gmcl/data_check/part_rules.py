@@ -42,7 +42,7 @@ def _twin_fault(part: str, item: Item, other_part: str, other: Item) -> Fault:
     if part != other_part:
         differ = "trusted" in (part, other_part) and item["label"] != other["label"]
         labels = f", with label {item['label']} instead of {other['label']}" if differ else ""
-        return Fault("leak", other["image"], f"images that are only in {other_part}", f"{what} in {part}{labels}")
+        return Fault("leak", other["image"], f"images that only the part {other_part} has", f"{what} in {part}{labels}")
     if item["label"] != other["label"]:
         labels = f"{what} labeled {item['label']} and {other['label']}"
         return Fault("two_labels", other["image"], "one label for an image", labels)
@@ -61,7 +61,9 @@ def group_faults(parts: Parts) -> list[Fault]:
                 continue
             told.add((group, part))
             found = f"{group!r} also in {first[group]}"
-            faults.append(Fault("group_leak", item["image"], f"a patient or slide that is only in {part}", found))
+            faults.append(
+                Fault("group_leak", item["image"], f"a patient or slide that only the part {part} has", found)
+            )
     return faults
 
 
@@ -89,13 +91,13 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
     for part, items in parts.items():
         counts: Counter[Any] = Counter(label for item in items for label in classes_of(item["label"]))
         for label, name in enumerate(class_names):
-            where = f"several images of {name!r} in {part}"
+            where = f"images of {name!r} in {part}"
             # a column of a multi-label task that has no name is no class that someone asked for
             asked = part in ("training", "trusted") and not (name == str(label) and _is_row(items))
             if counts[label] == 0:
                 faults.append(Fault("empty_class" if asked else "absent_class", source, where, "none"))
             elif counts[label] == 1:
-                faults.append(Fault("single_image", source, where, "one image"))
+                faults.append(Fault("single_image", source, f"several {where}", "one image"))
     groups = dict.fromkeys(item["group"] for items in parts.values() for item in items if "group" in item)
     for names in (class_names, groups):
         similar: dict[str, str] = {}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The gradient by which lessons are judged, and the weights that follow from it."""
+"""The look-ahead gradient, which updates the teacher, and the weights that follow from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LookAhead"]
 
 
 class LookAhead:
-    """The look-ahead gradient v: ∇θ of the student's loss on images that come after a lesson, by which it is judged.
+    """The look-ahead gradient v: ∇θ of the student's loss on images that come after a lesson.
 
     By default those are the real images of this iteration, whose gradient is there anyway. A loader of meta images,
     which the student does not train on, costs one more pass of the student each time that v is read.

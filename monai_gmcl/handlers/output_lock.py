@@ -58,7 +58,9 @@ class FolderLock:
         self._made = not self.path.parent.is_dir()
         make_folder(self.path.parent)
         if fcntl is None:
-            logger.warning("Folders cannot be locked here: let no other run write to %s.", self.path.parent)
+            logger.warning(
+                "This system cannot lock folders. Make sure that no other run writes to %s.", self.path.parent
+            )
             return
         try:
             while not self._taken():
@@ -86,7 +88,9 @@ class FolderLock:
             holder = os.read(file, 200).decode(errors="replace").strip()
             os.close(file)
             if error.errno in UNSUPPORTED:
-                logger.warning("%s cannot be locked (%s): let no other run write to it.", self.path.parent, error)
+                logger.warning(
+                    "%s cannot be locked (%s). Make sure that no other run writes to it.", self.path.parent, error
+                )
                 return True
             raise ConfigurationError(
                 f"Another run is writing to {self.path.parent} ({holder or 'it has just started'}). Use another folder "

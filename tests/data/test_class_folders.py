@@ -99,7 +99,7 @@ def test_folders_between_class_and_image_are_patients(tmp_path: Path, places: li
             ["set/train/cat/a.png", "set/test/cat/a.png"],
             r"the folders of parts in .*, found the parts test, train inside",
         ),
-        (["cat/train/a.png", "cat/Val/a.png", "dog/train/a.png"], r"found parts \(Val, train\) below"),
+        (["cat/train/a.png", "cat/Val/a.png", "dog/train/a.png"], r"found the parts Val, train inside"),
         (["cat/1.dcm", "dog/a.png"], "in class folders in .*1.dcm', found DICOM"),
         (["cat/p1/notes.txt", "cat/p1/a.png"], "only images .*notes.txt"),
     ],

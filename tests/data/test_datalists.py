@@ -127,7 +127,7 @@ def test_a_path_may_have_blanks_and_either_systems_separators(
 
 @pytest.mark.parametrize(
     ("written", "hint"),
-    [("images/a", "there is 'images/a.png'"), ("images\\b", "there is 'images/b.png'"), ("images/x", "")],
+    [("images/a", "there is a file 'images/a.png'"), ("images\\b", "there is a file 'images/b.png'"), ("images/x", "")],
 )
 def test_a_missing_file_says_what_is_near(table: Callable[[str], Path], written: str, hint: str) -> None:
     with pytest.raises(DataError, match=f"an image file in row 2 of .*, found no file .*{hint}"):

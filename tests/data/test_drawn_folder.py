@@ -55,7 +55,7 @@ def test_one_that_another_process_finished_meanwhile_is_taken(tmp_path: Path) ->
     ("content", "message"),
     [
         (None, "empty folder or the same set, found other files"),
-        ("no json", "found no JSON"),
+        ("no json", "found invalid JSON"),
         ("[]", r"found one with \[\]"),
         ('{"seed": 2, "kinds": [1]}', r"\{'seed': 1\}, in .* found one with \{'seed': 2\}"),
     ],

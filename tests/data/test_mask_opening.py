@@ -87,7 +87,7 @@ def test_trusted_images_come_into_no_other_part_and_have_each_class(tmp_path: Pa
     data = open_segmentation_data(folder, trusted_dir=sure / "train")
     assert len(data.trusted) == 3 and all(str(sure) in item["image"] for item in data.trusted)
     assert not any(str(sure) in item["image"] for item in (*data.training, *data.validation, *data.test))
-    with pytest.raises(DataError, match="trusted images and labels in .*nowhere', found no folder"):
+    with pytest.raises(DataError, match="trusted images and of labels in .*nowhere', found no folder"):
         open_segmentation_data(folder, trusted_dir=tmp_path / "nowhere")
     for path in (sure / "train" / "labels").iterdir():
         Image.new("L", (16, 16)).save(path)

@@ -106,7 +106,7 @@ def test_folds_are_not_read_and_that_is_told(datalist: Callable[..., Path], tmp_
     path = datalist(training=4)
     rows = json.loads(path.read_text())["training"]
     path.write_text(json.dumps({"training": [{**row, "fold": i % 2} for i, row in enumerate(rows)]}))
-    assert _faults(path)[1] == [("unread_column", "'fold'")]
+    assert _faults(path)[1] == [("unread_column", "the key 'fold' in 'training'")]
     (tmp_path / "t.csv").write_text("image,label,fold\n" + "".join(f"{r['image']},{r['label']},0\n" for r in rows))
     assert _faults(tmp_path / "t.csv")[1] == [("unread_column", "'0'")]
 

@@ -87,7 +87,10 @@ def test_a_column_that_says_no_everywhere_is_warned_of(
         ),
         (lambda row, index: {**row, "label": "a" if index < 6 else row["label"]}, "images of 'b' in trusted"),
         (lambda row, index: {**row, "trusted": "yes"}, "found none|not trusted"),
-        (lambda row, index: {**row, "group": f"patient {index % 7}"}, "a patient or slide that only trusted has"),
+        (
+            lambda row, index: {**row, "group": f"patient {index % 7}"},
+            "a patient or slide that only the part trusted has",
+        ),
     ],
     ids=["neither yes nor no", "a class missing", "nothing to train on", "a patient of training"],
 )
@@ -105,7 +108,7 @@ def test_a_trusted_image_that_stands_in_training_too_is_an_error(
     # Of a single color only the same file counts as the same image.
     for name in ("0.png", "copy.png"):
         Image.linear_gradient("L").save(tmp_path / "images" / name)
-    with pytest.raises(DataError, match="images that only trusted has") as error:
+    with pytest.raises(DataError, match="images that only the part trusted has") as error:
         opened([*rows, {"image": "images/copy.png", "label": label, "trusted": "no"}])
     assert ("label" in str(error.value).split("in training")[1].split(".")[0]) == (label == "b")
 

@@ -79,28 +79,33 @@ Case = tuple[str, Callable[[Path], object], str, str]
 # By what is wrong: the file's suffix, what spoils it, the kind of the fault, and what is told.
 ERRORS: dict[str, Case] = {
     "nothing": (".png", Path.touch, "empty_file", f"found an empty file; {READABLE}"),
-    "text": (".jpg", lambda p: p.write_text("an image, in words"), "not_an_image", f"something else; {READABLE}"),
+    "text": (".jpg", lambda p: p.write_text("an image, in words"), "not_an_image", f"an unknown format; {READABLE}"),
     "notes": (".txt", lambda p: p.write_text("notes"), "not_an_image", "found 'bad.txt'; expected only images (.png"),
     "subfolder": ("", Path.mkdir, "not_an_image", "found 'bad'; expected only images (.png, .jpg"),
     "folder": (".png", Path.mkdir, "not_an_image", f"found a folder; {READABLE}"),
-    "bmp": (".png", lambda p: _write(p, RGB, format="BMP"), "not_an_image", f"something else; {READABLE}"),
+    "bmp": (".png", lambda p: _write(p, RGB, format="BMP"), "not_an_image", f"an unknown format; {READABLE}"),
     "postscript": (".png", lambda p: p.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "not_an_image", READABLE),
-    "cut_png": (".png", lambda p: _cut(_write(p, NOISE_IMAGE)), "truncated", "found damage ("),
-    "cut_jpeg": (".jpg", lambda p: _cut(_write(p, NOISE_IMAGE)), "truncated", "found damage ("),
-    "cut_tiff": (".tif", lambda p: _cut(_write(p, RGB), 0.8), "truncated", "found damage ("),
-    "flipped_bit": (".png", lambda p: _with(p, _flip), "unreadable", "found damage ("),
+    "cut_png": (".png", lambda p: _cut(_write(p, NOISE_IMAGE)), "truncated", "found a damaged file ("),
+    "cut_jpeg": (".jpg", lambda p: _cut(_write(p, NOISE_IMAGE)), "truncated", "found a damaged file ("),
+    "cut_tiff": (".tif", lambda p: _cut(_write(p, RGB), 0.8), "truncated", "found a damaged file ("),
+    "flipped_bit": (".png", lambda p: _with(p, _flip), "unreadable", "found a damaged file ("),
     "bomb": (".png", lambda p: Image.new("1", (12000, 12000)).save(p), "pixel_limit", "at most 67,108,864 pixels"),
     "huge": (".png", lambda p: p.write_bytes(_png(2**31 - 1, 9, 8, 2)), "pixel_limit", "found 2,147,483,647 x 9"),
-    "bomb_of_words": (".png", lambda p: _with(p, _words), "unreadable", "found damage (ValueError"),
+    "bomb_of_words": (".png", lambda p: _with(p, _words), "unreadable", "found a damaged file (ValueError"),
     "floats": (
         ".tif",
         lambda p: _write(p, NOISE[..., 0, 0].astype(np.float32)),
         "pixel_type",
-        "found floating point; expected 8 or 16",
+        "found floating-point values; expected 8 or 16",
     ),
     "deep": (".tif", lambda p: _other_type(p, np.arange(144, dtype=np.int32) * 10**6), "pixel_type", "to 143000000"),
     "negative": (".tif", lambda p: _other_type(p, np.arange(144, dtype=np.int32) - 5), "pixel_type", "from -5 to 138"),
-    "lab": (".tif", lambda p: Image.new("LAB", (12, 12)).save(p), "pixel_type", "found the mode LAB; expected grey or"),
+    "lab": (
+        ".tif",
+        lambda p: Image.new("LAB", (12, 12)).save(p),
+        "pixel_type",
+        "found the image mode LAB; expected grey or",
+    ),
     "pages": (".tif", _several, "pages", "found several pages or frames; expected one image"),
     "frames": (".png", _several, "pages", "found several pages or frames; expected one image"),
     "link": (".png", lambda p: p.symlink_to(p.parent / "gone.png"), "not_an_image", f"a broken link; {READABLE}"),
@@ -122,9 +127,14 @@ WARNINGS: dict[str, Case] = {
     "cmyk": (".jpg", lambda p: _write(p, Image.fromarray(RGB).convert("CMYK")), "pixel_mix", "found CMYK"),
     "alpha": (".png", lambda p: _write(p, Image.fromarray(RGB).convert("RGBA")), "pixel_mix", "found RGB with alpha"),
     "see_through": (".png", lambda p: _write(p, RGB, transparency=(*map(int, RGB[3, 4]),)), "transparent", "opaque"),
-    "jpeg": (".png", lambda p: _write(p, RGB, format="JPEG"), "wrong_suffix", "found JPEG; expected PNG, as its name"),
+    "jpeg": (
+        ".png",
+        lambda p: _write(p, RGB, format="JPEG"),
+        "wrong_suffix",
+        "found JPEG; expected PNG, as its suffix",
+    ),
     "larger": (".png", lambda p: _write(p, np.tile(RGB, (8, 1, 1))), "size", "found 96 x 12; expected 12 x 12"),
-    "twice": (".png", lambda p: shutil.copy(p.parent / "1.png", p), "duplicate", "again; expected each image once"),
+    "twice": (".png", lambda p: shutil.copy(p.parent / "1.png", p), "duplicate", "twice; expected each image once"),
     "outside": (
         ".png",
         lambda p: p.symlink_to(_write(p.parents[3] / "x.png", RGB)),
@@ -192,10 +202,10 @@ def test_what_stands_beside_class_folders_and_single_images_are_warned_of(
         (folders / "valid" / "dog" / f"{index}.png").unlink()
     report = check_source(folders)
     assert [(fault.kind, fault.file, fault.found) for fault in report.faults] == [
-        ("single_image", str(folders), "a single one"),
+        ("single_image", str(folders), "one image"),
         ("stray", str(folders / "train" / "lost.png"), "an image outside of them"),
     ]
-    assert report.faults[0].expected == "images of 'dog' in validation"
+    assert report.faults[0].expected == "several images of 'dog' in validation"
 
 
 def test_all_faults_are_told_of_at_once_and_alike_ones_in_one_line(folders: Path) -> None:
@@ -268,10 +278,10 @@ def _volume(path: Path, values: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "kind", "told"),
     [
-        (np.where(NOISE[..., 0] > 1, np.nan, 0), "not_finite", "found NaN or infinity; expected numbers"),
-        (np.where(NOISE[..., 0] > 1, np.inf, 0), "not_finite", "found NaN or infinity; expected numbers"),
+        (np.where(NOISE[..., 0] > 1, np.nan, 0), "not_finite", "found NaN or infinity; expected finite values"),
+        (np.where(NOISE[..., 0] > 1, np.inf, 0), "not_finite", "found NaN or infinity; expected finite values"),
         (NOISE, "channels", "found 2; expected 1 channels, like most"),
-        (np.zeros((4, 5, 6)), "constant", "found the same value in every pixel; expected a picture"),
+        (np.zeros((4, 5, 6)), "constant", "found the same value in every pixel; expected different pixel values"),
         (np.tile(NOISE[..., 0], (9, 1, 1)), "size", "found 36 x 5 x 6; expected 4 x 5 x 6, like most"),
         (NOISE[:, :, 0, 0], "dimensions", "found shape (4, 5); expected 3 dimensions, or 4 with channels"),
     ],
@@ -365,7 +375,10 @@ def test_a_patient_in_two_parts_is_an_error(folders: Path) -> None:
     }
     (fault,) = check_parts(parts, data.class_names, folders).faults
     assert (fault.kind, fault.file) == ("group_leak", data.validation[0]["image"])
-    assert (fault.found, fault.expected) == ("'p2' in training too", "a patient or slide that only validation has")
+    assert (fault.found, fault.expected) == (
+        "'p2' also in training",
+        "a patient or slide that only the part validation has",
+    )
 
 
 def test_a_multi_label_task_counts_the_images_of_each_label(folders: Path) -> None:
@@ -374,5 +387,5 @@ def test_a_multi_label_task_counts_the_images_of_each_label(folders: Path) -> No
     report = check_parts({"training": training}, ["edema", "mass", "nodule"], folders)
     assert [(fault.kind, fault.expected, fault.found) for fault in report.faults] == [
         ("empty_class", "images of 'nodule' in training", "none"),
-        ("single_image", "images of 'mass' in training", "a single one"),
+        ("single_image", "several images of 'mass' in training", "one image"),
     ]

@@ -112,7 +112,7 @@ def test_a_label_outside_the_given_classes_is_an_error(rows: Rows, table: Callab
     assert fault.expected == "one of the classes cat, dog"
     report = check_source(table(rows))
     assert [(fault.kind, fault.expected) for fault in report.faults] == [
-        ("single_image", "images of 'horse' in training")
+        ("single_image", "several images of 'horse' in training")
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_file_listed_twice_is_a_warning_or_with_two_labels_an_error(
     rows: Rows, table: Callable[[Rows], Path]
 ) -> None:
     (fault,) = check_source(table([*rows, rows[2]])).faults
-    assert (fault.kind, fault.found) == ("duplicate", "the same file again")
+    assert (fault.kind, fault.found) == ("duplicate", "the same file twice")
     (fault,) = check_source(table([*rows, {**rows[2], "label": "dog"}])).faults
     assert (fault.kind, fault.found) == ("two_labels", "the same file labeled 0 and 1")
 
@@ -163,7 +163,7 @@ def test_a_path_that_climbs_out_of_the_tables_folder_is_warned_of(
     [
         (b"", "found none; expected a column 'image'"),
         (b"file,label\n", "found file, label; expected a column 'image'"),
-        (b"image,label,label\n", "found two of them; expected a column 'label'"),
+        (b"image,label,label\n", "found two such columns; expected a column 'label'"),
         (b"image,label\n", "found none; expected at least one image"),
         (b"image,label\n\xff\xfe\xfd,x\n", "expected a CSV table in UTF-8"),
         (b"image,label\n" + b"a" * 200000 + b",x\n", "found none: field larger than field limit"),
@@ -217,7 +217,7 @@ def test_lists_of_a_datalist_are_compared_with_each_other(
         ("leak", "copy.png"),
         ("group_leak", "7.png"),
     ]
-    assert report.faults[1].found == "'p2' in training too"
+    assert report.faults[1].found == "'p2' also in training"
 
 
 def test_a_class_that_validation_lacks_or_has_alone_is_told_of(rows: Rows, datalist: Callable[[Any], Path]) -> None:
@@ -233,5 +233,5 @@ def test_a_class_that_validation_lacks_or_has_alone_is_told_of(rows: Rows, datal
 def test_a_list_without_labels_is_not_read_and_that_is_told(rows: Rows, datalist: Callable[[Any], Path]) -> None:
     paths = [row["image"] for row in rows]
     report = check_source(datalist({"training": rows, "test": paths[:3], "name": "animals", "numTraining": 12}))
-    assert [(fault.kind, fault.found) for fault in report.faults] == [("unread_list", "3 images without")]
+    assert [(fault.kind, fault.found) for fault in report.faults] == [("unread_list", "3 images without labels")]
     assert report.faults[0].expected == "labels in the list 'test'"

@@ -33,7 +33,7 @@ CHANGES: dict[str, tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], Any,
     "float classes": (lambda x, y: (x, y.float()), LabelError, r"\(B, K\) from 0 to 1 for 2 outputs, got shape \(5,\)"),
     "float above 1": (lambda x, y: (x, 3.0 * y[:, None]), LabelError, r"got shape \(5, 1\) with values from 0 to 3"),
     "two columns": (lambda x, y: (x, torch.stack([y, y], 1)), LabelError, r"\(5, 2\) .*to be one-hot, got \[0, 0\]"),
-    "images of NaN": (lambda x, y: (x * float("nan"), y), DataError, "Image 0 of a batch holds NaN"),
+    "images of NaN": (lambda x, y: (x * float("nan"), y), DataError, "Image 0 of a batch has NaN"),
 }
 
 
@@ -48,7 +48,7 @@ def test_large_finite_images_are_no_error_and_infinities_that_cancel_are() -> No
     images = torch.full((2, 1, 8, 8), 60000.0, dtype=torch.float16)
     check_images(images)
     images[1, 0, 0, :2] = torch.tensor([float("inf"), float("-inf")])
-    with pytest.raises(DataError, match="Image 1 of a batch holds NaN or infinite"):
+    with pytest.raises(DataError, match="Image 1 of a batch has NaN or infinite"):
         check_images(images)
 
 

@@ -81,7 +81,7 @@ def in_hypergradient(spoil: Spoiling) -> dict[str, Any]:
 
 
 RAISING: dict[str, tuple[Callable[[Spoiling], dict[str, Any]], type[GMCLError], str]] = {
-    "image": (in_images, DataError, "Image 1 of a batch holds NaN or infinite"),
+    "image": (in_images, DataError, "Image 1 of a batch has NaN or infinite"),
     "weight": (in_weights, NonFiniteLossError, "weight of image 1 of the lesson is"),
     "student loss": (in_student_loss, NonFiniteLossError, "student's loss on real images is"),
     "lesson loss": (in_lesson_loss, NonFiniteLossError, "student's loss on image 0 of the lesson is"),
@@ -154,10 +154,10 @@ def test_an_image_that_is_not_finite_is_named_labeled_or_not(trainer: Build, ite
         images[3, 0, 0, 0] = math.nan
         return images, batch["label"]
 
-    with pytest.raises(DataError, match=r"Image 3 of a batch, 3.png, holds NaN"):
+    with pytest.raises(DataError, match=r"Image 3 of a batch, 3.png, has NaN"):
         trainer(prepare_batch=prepare).run()
     spoilt = [{**item, "image": item["image"] * math.nan} for item in items()]
-    with pytest.raises(DataError, match="Image 0 of a batch holds NaN"):
+    with pytest.raises(DataError, match="Image 0 of a batch has NaN"):
         trainer(unlabeled_data_loader=loader(spoilt)).run()
 
 
@@ -224,7 +224,7 @@ def test_without_a_keeper_what_the_last_step_of_an_epoch_has_left_is_seen(
 
     run.optimizer.register_step_post_hook(spoil)
     with pytest.raises(
-        NonFiniteLossError, match=rf"The student's {name} holds NaN or infinite .* iteration {2 * length}"
+        NonFiniteLossError, match=rf"The student's {name} has NaN or infinite .* iteration {2 * length}"
     ):
         run.run()
     # Before the epoch's handlers: none of them has written it. The mask, infinite on purpose, has not ended the first.
@@ -236,7 +236,7 @@ def test_a_teacher_that_is_not_finite_after_the_last_step_is_seen_and_a_student_
 ) -> None:
     run = trainer(max_epochs=1)
     run.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.teacher.gain.data.fill_(math.nan))
-    with pytest.raises(NonFiniteLossError, match="The teacher's gain holds NaN"):
+    with pytest.raises(NonFiniteLossError, match="The teacher's gain has NaN"):
         run.run()
     ended = build_normalized(trainer, max_epochs=1)
 

@@ -70,7 +70,7 @@ def check_finite(module: nn.Module, name: str) -> None:
     for key, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(
-                f"{name} is not saved: its {key} holds NaN or infinite values. Lower the learning rate, or continue "
+                f"{name} is not saved: its {key} has NaN or infinite values. Lower the learning rate, or continue "
                 "from the last checkpoint, which is valid."
             )
 

@@ -174,7 +174,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     def spoil() -> None:
         run.network[2].bias.data[0] = math.nan
 
-    with pytest.raises(CheckpointError, match=r"model is not saved: its 2.bias holds NaN"):
+    with pytest.raises(CheckpointError, match=r"model is not saved: its 2.bias has NaN"):
         run.run()
     assert iterations(tmp_path) == [1]
 

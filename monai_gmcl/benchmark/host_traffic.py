@@ -218,7 +218,10 @@ def _other() -> str:
         if code.co_name == "_fire_event":
             return "event handlers, including decollation (decollate=False switches it off)"
         path = Path(code.co_filename)
-        if path.is_relative_to(PACKAGE) and path.parent not in (Path(__file__).parent, PACKAGE / "handlers"):
+        # Modes that watch torch's functions wait for nothing of their own.
+        watches = code.co_name == "__torch_function__"
+        own = path.is_relative_to(PACKAGE) and path.parent not in (Path(__file__).parent, PACKAGE / "handlers")
+        if own and not watches:
             return ""
         frame = frame.f_back
     return ""

@@ -175,7 +175,7 @@ def test_what_updates_the_teacher_and_what_weighs_can_be_replaced(trainer: Build
 def test_what_belongs_to_a_built_trainer_cannot_be_replaced(name: str, value: Any, trainer: Build) -> None:
     run = trainer()
     before = getattr(run, name)
-    with pytest.raises(ConfigurationError, match=f"{name}: a built GMCLTrainer keeps the one .*Build another trainer"):
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be replaced in a GMCLTrainer.*Build another trainer"):
         setattr(run, name, value)
     assert getattr(run, name) is before
 

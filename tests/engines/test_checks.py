@@ -139,7 +139,7 @@ def test_a_teacher_that_returns_something_else_raises(
 @pytest.mark.parametrize(("channels", "dims"), [(1, 2), (3, 3)])
 def test_a_teacher_built_for_other_images_raises(channels: int, dims: int, trainer: Build) -> None:
     teacher = PolicyTeacher(spatial_dims=dims, in_channels=channels, num_classes=2)
-    with pytest.raises(ConfigurationError, match=rf"{channels} channels and {dims} spatial.*\(3, 8, 8\)"):
+    with pytest.raises(ConfigurationError, match=rf"{channels} channel\(s\) and {dims} spatial.*\(3, 8, 8\)"):
         trainer(teacher=teacher).run()
 
 

@@ -203,7 +203,7 @@ def test_a_loss_that_needs_more_than_one_image_is_refused_with_a_remedy(trainer:
     def needing(outputs: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(outputs, labels, reduction="none").topk(2)[0].mean()
 
-    with pytest.raises(ConfigurationError, match=r"needing fails on one image alone: .*reduction='none'"):
+    with pytest.raises(ConfigurationError, match=r"needing fails on a single image: .*reduction='none'"):
         trainer(loss_function=needing).run()
 
 

@@ -161,7 +161,7 @@ def test_a_run_that_an_error_ended_goes_on_with_the_next_batch(
         run.run()
     assert run.state.iteration == failing
     run.run()
-    assert f"An error ended this run in iteration {failing}: The run continues after it." in caplog.text
+    assert f"An error ended this run in iteration {failing}. The run continues after it." in caplog.text
     whole.run()
     assert (run.state.epoch, run.state.iteration) == (2, 10) and seen[run] == seen[whole]
 

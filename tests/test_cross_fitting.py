@@ -146,7 +146,7 @@ def test_what_is_no_number_of_folds_is_refused(folds: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "folds", "message"),
     [
-        (items(3), 5, "at least 5 groups"),
+        (items(3), 5, "at least 5 patients"),
         ([*items(12, classes=1), {"image": "12", "label": 1}], 3, "each class in two folds or more, found class 1"),
         (items(20, group_of=10), 3, "at least 3 patients, slides or images for 3 parts, found 2"),
     ],

@@ -70,8 +70,8 @@ def compare(
         device: device of the training, ``cpu`` or ``cuda``. Times are compared only between runs on the same kind of
             machine.
         intensity_range: the lowest and highest file value, which become 0 and 1, such as ``(0, 4095)``.
-        patch: with masks, the side of the patches on which the student is trained; whole images are then predicted with
-            a sliding window. Default: whole images, whose sides must be multiples of 4.
+        patch: with masks, the side of the patches on which the student is trained. Whole images are then predicted with
+            sliding windows. Without it, the student is trained on whole images, whose sides must be multiples of 4.
 
     Raises:
         ConfigurationError, DataError: an arm is unknown, ``n`` cannot be divided evenly by the number of classes, a

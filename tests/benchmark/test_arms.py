@@ -100,11 +100,11 @@ def test_arms_of_ones_own_are_known_by_module_and_name(own_module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("no_such_module:ARM", "got 'no_such_module:ARM': No module named"),
-        ("broken_arms:ARM", "got 'broken_arms:ARM': No module named 'no_such_package_at_all'"),
-        ("arms_of_somebody:YOURS", "got 'arms_of_somebody:YOURS': .*no attribute 'YOURS'"),
-        ("arms_of_somebody:", "got 'arms_of_somebody:'"),
-        (":MINE", "got ':MINE'"),
+        ("no_such_module:ARM", "'no_such_module:ARM' cannot be imported: No module named"),
+        ("broken_arms:ARM", "'broken_arms:ARM' cannot be imported: No module named 'no_such_package_at_all'"),
+        ("arms_of_somebody:YOURS", "'arms_of_somebody:YOURS' cannot be imported: .*no attribute 'YOURS'"),
+        ("arms_of_somebody:", "'arms_of_somebody:' cannot be imported"),
+        (":MINE", "':MINE' cannot be imported"),
         ("arms_of_somebody:SIZE", "to be a monai_gmcl.benchmark.arm.Arm, found int"),
     ],
 )

@@ -68,7 +68,7 @@ def test_warnings_do_not(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             "kind": "constant",
             "file": str(data / "cat" / "black.png"),
             "row": None,
-            "expected": "a picture",
+            "expected": "different pixel values",
             "found": "the same value in every pixel",
             "remedy": "check the image; remove it if it shows nothing",
         }

@@ -105,4 +105,4 @@ def test_a_missing_channel_and_other_channel_names_are_found(nnunet: Path) -> No
         open_segmentation_data(nnunet)
     (nnunet / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1", "1": "T2", "2": "FLAIR"}}))
     faults = [fault for fault in check_source(nnunet).faults if fault.kind == "channels"]
-    assert len(faults) >= 5 and "3 channels, the channel_names of dataset.json" in faults[0].expected
+    assert len(faults) >= 5 and "3 channels, as in the channel_names of dataset.json" in faults[0].expected

@@ -85,7 +85,7 @@ def test_a_series_alone_is_predicted_and_a_table_may_name_its_folder(tmp_path: P
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
-    "a slice lacks": (lambda slices: slices.pop(1), "at one distance"),
+    "a slice lacks": (lambda slices: slices.pop(1), "at equal distances"),
     "two series": (lambda slices: setattr(slices[0], "SeriesInstanceUID", "1.2"), "one series in a folder"),
     "no order": (lambda slices: delattr(slices[2], "InstanceNumber"), "InstanceNumber"),
     "no place": (lambda slices: delattr(slices[2], "ImagePositionPatient"), "ImagePositionPatient"),

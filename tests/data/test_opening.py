@@ -153,7 +153,7 @@ def test_warnings_are_logged_and_missing_files_take_one_line(
     rows = [f"{write_image(tmp_path / f'{i}.png', 9 * i).name},{'01' if i % 4 else 1}" for i in range(12)]
     (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
     open_data(tmp_path / "t.csv")
-    assert "found '1' and '01'. They are read as one" in caplog.text
+    assert "found '1' and '01'. They are read as the same name" in caplog.text
     (tmp_path / "t.csv").write_text("\n".join(["image,label", *(f"none{row}" for row in rows)]))
     with pytest.raises(
         DataError, match=r"row 2 of .*found no file .*Correct the path.* 11 more with the same problem\.$"

@@ -26,7 +26,7 @@ def _items(labels: list[int], groups: list[str] | None = None) -> list[dict[str,
 def test_every_image_is_in_one_part_and_no_group_in_two(rows: list[tuple[int, int]], seed: int) -> None:
     items = _items([label for label, _ in rows], [f"p{group}" for _, group in rows])
     if len({item["group"] for item in items}) < 3:
-        with pytest.raises(DataError, match="at least 3 groups"):
+        with pytest.raises(DataError, match="at least 3 patients"):
             grouped_stratified_split(items, (0.6, 0.2, 0.2), seed)
         return
     parts = grouped_stratified_split(items, (0.6, 0.2, 0.2), seed)

@@ -34,5 +34,5 @@ def test_headings_match_in_capitals_where_that_leaves_no_doubt(tmp_path: Path) -
     table = read_table(tmp_path / "t.csv", ["image", "label"])
     assert table is not None and (table.column("image"), table.column("label")) == ("IMAGE", "Label")
     (tmp_path / "t.csv").write_text("Image,IMAGE,label\na.png,b.png,1\n")
-    with pytest.raises(DataError, match="a column 'image' in .*found two of them"):
+    with pytest.raises(DataError, match="a column 'image' in .*found two such columns"):
         read_table(tmp_path / "t.csv", ["image"])

@@ -78,7 +78,7 @@ def test_what_is_left_out_of_a_folder_is_told(
         ("t.json", "[]", "a list 'training' in .*t.json', found list"),
         ("t.json", '{"test": [{"label": 1}]}', "the path of one image in row 1 of .*found None"),
         ("t.xlsx", "x", "an image to predict, found another file at .*t.xlsx"),
-        ("gone", False, "an image to predict, found nothing at .*gone"),
+        ("gone", False, "an image to predict, found no file at .*gone"),
     ],
 )
 def test_where_there_is_nothing_to_predict_that_is_an_error(

@@ -103,12 +103,12 @@ def test_the_page_shows_all_that_one_wants_to_look_at(shown: Path) -> None:
     assert "could not be made" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     found = pictures(page)
     assert [re.split("[:,]", alt)[0] for alt in found] == [
-        *("Confusion matrix", "Reliability", "Curves by epoch", "Epoch 1", "Epoch 2", "Validation images")
+        *("Confusion matrix", "Reliability diagram with the number of images in each bin. Expected calibration error", "Curves by epoch", "Epoch 1", "Epoch 2", "Validation images")
     ]
     assert all(min(picture.size) > 200 for picture in found.values())
     for told in (
         *("no &lt;change&gt;", "2 epochs of 3 iterations, seed 0", "AdamW, learning rate 0.001", "PolicyTeacher"),
-        *("drawn", "brightness", "Attach a PolicyLog", "with the last checkpoint. Not for diagnosis"),
+        *("drawn", "brightness", "Attach a PolicyLog", "Results of the last checkpoint on the"),
     ):
         assert told in page
 
@@ -120,7 +120,7 @@ def test_the_student_is_the_one_that_validation_chose(tmp_path: Path) -> None:
     sure[-1].bias.data = torch.tensor([5.0, -5.0])
     save_student(sure, tmp_path / "model.pt", StudentDescription(["a", "b"], 2, 1))
     page = run(tmp_path, labels, 2, model_file=tmp_path / "model.pt")
-    assert "with the best-validation checkpoint" in page
+    assert "Results of the best-validation checkpoint" in page
     # It takes all images for the first class.
     cells = re.findall(r'<th scope="row">([^<]+)</th><td>(\d+)</td><td>(\d+)</td><td>([^<]+)</td>', page)
     assert cells[:3] == [("0", "4", "8", "1.000"), ("1", "4", "0", "0.000"), ("all", "8", "8", "0.500")]
@@ -146,7 +146,7 @@ def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path: Path, capl
     assert "could not be made: Grad-CAM needs a convolution, and Sequential has none." in page
     assert "The teacher is a LatentTeacher, which has no policy." in page
     assert "Confusion matrix" in page
-    assert "Where the student looks: left out of the report" in caplog.text
+    assert "'Where the student looks' could not be made" in caplog.text
 
 
 def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_of_the_policy_it_tells_effects_the_course_and_what_was_turned_down(tmp_
         tmp_path, labels, 2, student=student, evaluator=evaluator, teacher=teacher, logs=logs, frozen=True, train=train
     )
     assert "could not be made" not in page
-    assert "flip was turned down, but RandFlipd flips the real images" in html.unescape(page)
+    assert "The teacher turned down flip, but the transform RandFlipd flips the real images" in html.unescape(page)
     assert "Turned down (share below 1/2): flip, gamma." in page
     (alt,) = [alt for alt in pictures(page) if alt.startswith("Share of each operation by epoch")]
     assert alt.endswith("Turned down in the last epoch: flip, gamma") and min(pictures(page)[alt].size) > 200

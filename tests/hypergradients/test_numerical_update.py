@@ -108,7 +108,7 @@ def test_it_is_said_once_that_it_is_slow(caplog: pytest.LogCaptureFixture) -> No
         after(optimizer, parameter, 1)
         update_derivative(optimizer, {parameter: "p"})
     assert caplog.text.count("No update rule is known for Adagrad") == 1
-    assert "Adam, AdamW, NAdam, RMSprop, SGD. To add one, call monai_gmcl.register_update_rule(Adagrad" in caplog.text
+    assert "Rules are known for Adam, AdamW" in caplog.text and "register_update_rule(Adagrad" in caplog.text
 
 
 def test_parameters_without_gradient_and_unnamed_ones_are_left_out() -> None:
@@ -139,6 +139,6 @@ def test_optimizers_that_cannot_be_asked_are_refused() -> None:
     optimizer = Failing([parameter], lr=0.1)
     parameter.grad = torch.ones(5, 4)
     with pytest.raises(
-        UnsupportedOptimizerError, match=r"a copy of it does not step: 'state'.*register_update_rule\(Fail"
+        UnsupportedOptimizerError, match=r"a copy of it cannot take a step: 'state'.*register_update_rule\(Fail"
     ):
         numerical_derivative(optimizer, {parameter: "p"})

@@ -52,7 +52,7 @@ Pairs = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 def _membranes(part: str, data_dir: Path) -> Pairs:
     def pixels(file: Path) -> NDArray[np.float32]:
-        return np.asarray(Image.open(file), dtype=np.float32) / np.float32(255)
+        return np.asarray(np.asarray(Image.open(file)) / 255, dtype=np.float32)
 
     files = sorted((data_dir / "membranes" / part / "images").glob("*.png"))
     return [(pixels(file), pixels(file.parents[1] / "labels" / file.name) > 0) for file in files]

@@ -103,7 +103,14 @@ def test_the_page_shows_all_that_one_wants_to_look_at(shown: Path) -> None:
     assert "could not be made" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     found = pictures(page)
     assert [re.split("[:,]", alt)[0] for alt in found] == [
-        *("Confusion matrix", "Reliability diagram with the number of images in each bin. Expected calibration error", "Curves by epoch", "Epoch 1", "Epoch 2", "Validation images")
+        *(
+            "Confusion matrix",
+            "Reliability diagram with the number of images in each bin. Expected calibration error",
+            "Curves by epoch",
+            "Epoch 1",
+            "Epoch 2",
+            "Validation images",
+        )
     ]
     assert all(min(picture.size) > 200 for picture in found.values())
     for told in (

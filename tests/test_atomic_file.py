@@ -106,12 +106,12 @@ def test_the_error_is_of_the_family_and_names_the_file(
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="the folder .*gone is not there"):
+    with pytest.raises(OutputError, match="the folder .*gone does not exist"):
         write_whole(tmp_path / "gone" / "a.csv", b"new")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="The folder .*file/out cannot be made"):
+    with pytest.raises(OutputError, match="The folder .*file/out cannot be created"):
         make_folder(tmp_path / "file" / "out")

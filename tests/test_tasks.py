@@ -104,7 +104,7 @@ def test_soft_labels_each_for_itself_are_accepted_and_said_once(caplog: pytest.L
     task = choose_task(nn.BCEWithLogitsLoss(), ONE_HOT, LOGITS)
     for _ in range(2):
         task.check(LOGITS, ONE_HOT * 0.9 + 0.05)
-    assert [record.message[:41] for record in caplog.records] == ["Labels between 0 and 1 are taken for soft"]
+    assert [record.message[:40] for record in caplog.records] == ["Labels between 0 and 1 are read as soft "]
     caplog.clear()
     choose_task(nn.CrossEntropyLoss(), ONE_HOT, LOGITS).check(LOGITS, ONE_HOT * 0.9 + 0.1 / 3)
     assert not caplog.records

@@ -105,7 +105,7 @@ def test_errors_of_an_engine_are_still_raised(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(OutputError, match="The folder .*out cannot be made"):
+    with pytest.raises(OutputError, match="The folder .*out cannot be created"):
         FolderLock(tmp_path / "out").acquire()
 
 

@@ -127,7 +127,7 @@ def test_a_folder_that_is_deleted_in_a_run_is_named(gone: str, make_trainer: Any
     folder = tmp_path / "out"
     trainer = make_trainer([CurriculumLog(folder), ImageGridHandler(folder)])
     trainer.add_event_handler(Events.ITERATION_STARTED(once=2), lambda: shutil.rmtree(folder / gone))
-    with pytest.raises(OutputError, match=rf"out.* cannot be written: the folder .*{gone.strip('.')} is not there"):
+    with pytest.raises(OutputError, match=rf"out.* cannot be written: the folder .*{gone.strip('.')} does not exist"):
         trainer.run()
 
 

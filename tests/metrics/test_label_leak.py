@@ -106,5 +106,5 @@ def test_a_teacher_that_changes_nothing_leaks_nothing():
 def test_a_teacher_or_a_class_without_sources_raises():
     with pytest.raises(ConfigurationError, match="LatentTeacher makes images from labels alone"):
         label_leak(LatentTeacher(2, 1, 2, image_size=8, channels=4), *sources())
-    with pytest.raises(LabelError, match="at least 4 sources .* 1 are with label 1"):
+    with pytest.raises(LabelError, match="at least 4 sources .* has 1 with label 1"):
         label_leak(Writing(), sources(40)[0], (torch.arange(40) < 2).long())

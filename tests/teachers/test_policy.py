@@ -218,12 +218,12 @@ def test_include_and_exclude_choose_operations():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"include": ["rotatoin"]}, "include names 'rotatoin'; known .* rotation, zoom"),
-        ({"exclude": ["flop"]}, "exclude names 'flop'"),
+        ({"include": ["rotatoin"]}, "include has 'rotatoin'; known .* rotation, zoom"),
+        ({"exclude": ["flop"]}, "exclude has 'flop'"),
         ({"exclude": "zoom"}, "exclude must be a list of names, got the string 'zoom'"),
-        ({"bounds": {"mirror": 1.0}}, "bounds names 'mirror'"),
+        ({"bounds": {"mirror": 1.0}}, "bounds has 'mirror'"),
         ({"bounds": {"shift": 0.0}}, "bound of 'shift' must be positive and finite, got 0.0"),
-        ({"include": ["saturation"]}, "include names 'saturation'; known operations for 1 channel"),
+        ({"include": ["saturation"]}, "include has 'saturation'; known operations for 1 channel"),
         ({"include": ["zoom"], "exclude": ["zoom"]}, "leave no operation"),
         ({"probability": 0.0}, "probability must be above 0 and at most 1, got 0.0"),
     ],

@@ -263,7 +263,7 @@ def test_the_affine_of_a_volume_does_not_matter():
 def test_what_is_left_out_is_named_in_list_log_and_file(caplog, tmp_path):
     policy = PolicyTeacher(2, 3, 2, value_range=(-1, 1)).to_monai((32, 32))
     assert policy.left_out == ["saturation"]
-    assert "MONAI has no counterpart of saturation: left out" in caplog.text
+    assert "MONAI has no counterpart of saturation. The exported policy does not include it" in caplog.text
     assert json.loads(policy.save(tmp_path / "policy.json").read_text())["policy_description"]["left_out"] == [
         "saturation"
     ]

@@ -194,7 +194,7 @@ def test_the_path_of_a_teacher_file_does_as_well(teacher, tmp_path):
     ("arguments", "error", "message"),
     [
         ({"teacher": {"weight": 1}}, ConfigurationError, "Teacher or the path of a teacher file, got a dict"),
-        ({"teacher": "nowhere.safetensors"}, CheckpointError, "no file nowhere.safetensors"),
+        ({"teacher": "nowhere.safetensors"}, CheckpointError, "no teacher file nowhere.safetensors"),
         ({"prob": 1.5}, ConfigurationError, "prob must be from 0 to 1, got 1.5"),
         ({"difficulty": -1.0}, ConfigurationError, "difficulty must be .* got -1.0"),
         ({"difficulty": (2.0, 1.0)}, ConfigurationError, r"difficulty must be .* got \(2.0, 1.0\)"),

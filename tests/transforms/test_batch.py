@@ -217,7 +217,7 @@ def test_images_without_labels_suffice_for_a_teacher_that_looks_at_none(teacher)
     batch = batch_of(4)
     images, labels = TeacherBatchAugment(teacher, 1.0, "append")(batch["image"])
     assert len(images) == 8 and labels is None
-    with pytest.raises(LabelError, match="ImageTeacher looks at labels"):
+    with pytest.raises(LabelError, match="ImageTeacher needs labels"):
         TeacherBatchAugment(ImageTeacher(2, 3, 4, condition_on_label=True), 1.0)(batch["image"])
 
 

@@ -133,9 +133,11 @@ def test_each_one_that_does_what_was_turned_down_is_told_once():
         ]
     )
     assert harmful_counterparts(Dataset(DATA, transform), ["brightness", "flip", "zoom"]) == [
-        "brightness was turned down, but RandScaleIntensityd changes the brightness of the real images: remove it.",
-        "brightness was turned down, but RandShiftIntensityd changes the brightness of the real images: remove it.",
-        "flip was turned down, but RandFlipd flips the real images: remove it.",
+        "The teacher turned down brightness, but the transform RandScaleIntensityd changes the brightness of the real "
+        "images. Remove RandScaleIntensityd.",
+        "The teacher turned down brightness, but the transform RandShiftIntensityd changes the brightness of the real "
+        "images. Remove RandShiftIntensityd.",
+        "The teacher turned down flip, but the transform RandFlipd flips the real images. Remove RandFlipd.",
     ]
     assert harmful_counterparts(Dataset(DATA, transform), []) == []
 

@@ -68,6 +68,6 @@ def test_weights_that_are_not_finite_never_replace_good_ones(tmp_path: Path) -> 
     saver = BestModelSaver(path, network, ONE, "auc")
     run(saver, network, [0.5])
     network.bias.data.fill_(math.inf)
-    with pytest.raises(CheckpointError, match="model is not saved: its bias holds"):
+    with pytest.raises(CheckpointError, match="model is not saved: its bias has NaN"):
         run(saver, network, [0.5, 0.6], first=1)
     assert saved(path) == 0

@@ -202,8 +202,8 @@ def test_a_new_run_replaces_the_checkpoints_of_the_old_one_and_says_so(
 @pytest.mark.parametrize(
     ("outputs", "also", "message"),
     [
-        (3, {}, r"checkpoint_00000006.pt does not fit: model: .*size mismatch"),
-        (2, {"ema": nn.Linear(1, 1)}, "has no ema; it holds model, optimizer, teacher"),
+        (3, {}, r"checkpoint_00000006.pt does not fit this run. model: .*size mismatch"),
+        (2, {"ema": nn.Linear(1, 1)}, "has no ema; found model, optimizer, teacher"),
     ],
 )
 def test_a_checkpoint_of_another_network_or_without_a_part_is_refused_by_name(

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
-__all__ = ["Job", "checked_names", "commit", "read_rows", "run_missing", "without_rows"]
+__all__ = ["Job", "checked_names", "commit", "facts_of", "read_rows", "run_missing", "without_rows"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,6 +77,16 @@ def read_rows(file: Path, needed: Iterable[str]) -> list[dict[str, Any]]:
             )
         rows.append(row)
     return rows
+
+
+def facts_of(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return how many runs there are, how long they took, and of which commits they are, for a report."""
+    commits = Counter(row["commit"] for row in rows)
+    return [
+        ("runs", [str(len(rows))]),
+        ("hours of one core", [f"{sum(row['seconds'] for row in rows) / 3600:.1f}"]),
+        ("commits", [f"{commit}: {count} runs" for commit, count in commits.most_common()]),
+    ]
 
 
 @contextmanager

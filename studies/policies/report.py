@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, short
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.reporting.page import Section, Table, markdown_page
-from studies.grid import read_rows
+from studies.grid import facts_of, read_rows
 from studies.policies.arms import ARMS
 from studies.policies.claims import claims, ends, harmful_auc
 from studies.policies.rows import NEEDED, WEIGHTS, Results
@@ -50,18 +49,11 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["settings"]["part"], row["settings"]["steps"]), []).append(row)
-    commits = Counter(row["commit"] for row in rows)
-    facts = [
-        ("runs", [str(len(rows))]),
-        ("hours of one core", [f"{sum(row['seconds'] for row in rows) / 3600:.1f}"]),
-        ("commits", [f"{commit}: {count} runs" for commit, count in commits.most_common()]),
-        *_not_run(rows),
-    ]
     sections = []
     # test before held_out.
     for part, steps in sorted(groups, key=lambda group: (group[0] != "test", -group[1])):
         sections += _chapter(Results(groups[part, steps]), f"{part}, {steps} steps")
-    return markdown_page("Operations that break labels", facts, sections)
+    return markdown_page("Operations that break labels", [*facts_of(rows), *_not_run(rows)], sections)
 
 
 def _not_run(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -25,7 +25,7 @@ from studies.grid import checked_names, commit, run_missing, without_rows
 from studies.policies.arms import ARMS
 from studies.policies.jobs import PARTS, Job, jobs_of
 from studies.policies.rows import NEEDED
-from studies.policies.tasks import TASKS, TaskData
+from studies.policies.tasks import TASKS, task_data
 
 __all__ = ["run"]
 
@@ -74,7 +74,7 @@ def run(
     with without_rows(jobs, Path(out), NEEDED) as missing:
         for job in missing:
             # Read before the processes split, so that they share it; errors come before the first run.
-            data = _data(job.task, str(data_dir))
+            data = task_data(job.task, str(data_dir))
             data.read(*(["test"] if part == "test" else []))
             data.draw(job.n, job.seed)
         run_missing(missing, partial(_run, str(data_dir)), workers, Path(out), _told)
@@ -86,7 +86,7 @@ def _told(job: Job) -> str:
 
 def _run(data_dir: str, job: Job) -> dict[str, Any]:
     began = time.perf_counter()
-    data = _data(job.task, data_dir)
+    data = task_data(job.task, data_dir)
     labeled, held_out = data.draw(job.n, job.seed)
     images, labels = held_out if job.part == "held_out" else data.test
     build, rate = ARMS[job.arm].build(data.task), data.task.learning_rate
@@ -148,11 +148,6 @@ def _strengths(trainer: Trainer, difficulty: float) -> dict[str, float]:
         return {}
     found = teacher.strengths(difficulty).tolist()
     return {operation.name: strength for operation, strength in zip(teacher.operations, found, strict=True)}
-
-
-@cache
-def _data(task: str, data_dir: str) -> TaskData:
-    return TaskData(task, data_dir)
 
 
 def _ratio(task: str, data_dir: str) -> float:

@@ -20,7 +20,7 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import combine_stains, separate_stains
 from studies.policies.students import pretrained_student
 
-__all__ = ["TASKS", "Task", "TaskData"]
+__all__ = ["TASKS", "Task", "TaskData", "task_data"]
 
 SIZE = 20
 CHOOSING = 300
@@ -248,6 +248,12 @@ class TaskData:
         normal = torch.randn(len(images), 2, generator=generator)
         changed = self.task.change(images, classes, normal)
         return functional.avg_pool2d(changed, 2), classes
+
+
+@cache
+def task_data(name: str, data_dir: str) -> TaskData:
+    """Return the images of a task, the same object each time."""
+    return TaskData(name, data_dir)
 
 
 @cache

@@ -10,11 +10,11 @@ import fire
 import pandas as pd
 
 from monai_gmcl.atomic_file import write_whole
-from monai_gmcl.benchmark.report.formats import difference_text, mean_text, signed
-from monai_gmcl.benchmark.report.paired_difference import pooled_difference
+from monai_gmcl.benchmark.report.formats import mean_text
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.reporting.page import Section, Table, markdown_page
 from studies.json_lines import read_rows
+from studies.paired_arms import paired_difference_text
 from studies.segmentation.arms import ARMS
 
 __all__ = ["page", "report"]
@@ -68,19 +68,8 @@ def _levels(own: pd.DataFrame) -> Table:
 def _differences(own: pd.DataFrame, ours: str) -> Table:
     """Ours minus each other arm, paired by seed, pooled over the numbers of images."""
     arms = [arm for arm in ARMS if arm in set(own["arm"]) and arm != ours]
-    rows = [[arm, *(_difference(own, ours, arm, which) for which in CHECKPOINTS)] for arm in arms]
+    rows = [[arm, *(paired_difference_text(own, "n", ours, arm, which) for which in CHECKPOINTS)] for arm in arms]
     return Table("Paired differences", [f"{ours} −", *CHECKPOINTS.values()], rows, "With 95 % intervals.")
-
-
-def _difference(own: pd.DataFrame, ours: str, theirs: str, which: str) -> str:
-    wide = own.pivot(index=["n", "seed"], columns="arm", values=which)
-    pairs = (wide[ours] - wide[theirs]).dropna() if ours in wide else pd.Series(dtype=float)
-    cells = [cell.droplevel("n") for _, cell in pairs.groupby("n")] if len(pairs) else []
-    if not cells:
-        return "–"
-    if min(map(len, cells)) < 2:
-        return f"{signed(sum(cell.mean() for cell in cells) / len(cells))} (1 seed)"
-    return difference_text(pooled_difference(cells))
 
 
 if __name__ == "__main__":

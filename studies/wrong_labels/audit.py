@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from monai_gmcl.cross_fitting import Fitting, cross_fit
 from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 from monai_gmcl.metrics.label_noise import false_label_share, normalized_margin
 from studies.grid import checked_names, commit, run_missing, without_rows
-from studies.policies.tasks import TaskData
+from studies.policies.tasks import task_data
 from studies.wrong_labels.noise import NOISES, draw
 from studies.wrong_labels.run import DATA
 
@@ -134,7 +134,7 @@ def audit(
     ]
     with without_rows(jobs, Path(out), NEEDED) as missing:
         for job in missing:
-            _data(job.data, str(data_dir)).read()
+            task_data(job.data, str(data_dir)).read()
         run_missing(missing, partial(_run, str(data_dir)), 1, Path(out), _told)
 
 
@@ -173,7 +173,7 @@ class _Judged:
 
 def _run(data_dir: str, job: Job) -> dict[str, Any]:
     began = time.perf_counter()
-    data, variant = _data(job.data, data_dir), VARIANTS[job.variant]
+    data, variant = task_data(job.data, data_dir), VARIANTS[job.variant]
     labeled, _ = draw(data, job.n, max(2, variant.trusted), job.noise, job.share, job.seed)
     images, labels = labeled.every
     items: list[Any] = [{"image": str(i), "label": int(label)} for i, label in enumerate(labels)]
@@ -195,11 +195,6 @@ def _run(data_dir: str, job: Job) -> dict[str, Any]:
         "auc": measures(torch.stack(judged.found), labeled.doubtful[1], labeled.right),
         "seconds": round(time.perf_counter() - began, 1),
     }
-
-
-@cache
-def _data(name: str, data_dir: str) -> TaskData:
-    return TaskData(name, data_dir)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import fire
 import pandas as pd
 
 from monai_gmcl.atomic_file import write_whole
-from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text, signed
-from monai_gmcl.benchmark.report.paired_difference import pooled_difference
+from monai_gmcl.benchmark.report.formats import mean_text
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.reporting.page import Section, Table, markdown_page
-from studies.grid import checked_names, read_rows
+from studies.grid import checked_names, facts_of, read_rows
+from studies.paired_arms import paired_difference_text
 from studies.policies.rows import WEIGHTS
 from studies.wrong_labels.arms import ARMS
 from studies.wrong_labels.run import NEEDED
@@ -67,12 +66,6 @@ def page(rows: Sequence[dict[str, Any]], ours: str = "ours") -> str:
     table = pd.DataFrame([{**row["settings"], **row["auc"]} for row in rows])
     if (twice := table.duplicated(RUN)).any():
         raise DataError(f"Expected one row of each run, found two of {table.loc[twice, RUN].iloc[0].to_dict()}.")
-    commits = Counter(row["commit"] for row in rows)
-    facts = [
-        ("runs", [str(len(rows))]),
-        ("hours of one core", [f"{sum(row['seconds'] for row in rows) / 3600:.1f}"]),
-        ("commits", [f"{commit}: {count} runs" for commit, count in commits.most_common()]),
-    ]
     sections = []
     for (part, steps, equal), chapter in table.groupby(CHAPTER, sort=False):
         tables = [
@@ -81,7 +74,7 @@ def page(rows: Sequence[dict[str, Any]], ours: str = "ours") -> str:
             for made in (_levels(cell, _name(problem)), _differences(cell, ours, _name(problem)))
         ]
         sections.append(Section(f"{part}, {steps} steps of ours, equal {equal}", tables=tables))
-    return markdown_page("Wrong labels", facts, sections)
+    return markdown_page("Wrong labels", facts_of(rows), sections)
 
 
 def _name(problem: Any) -> str:
@@ -108,25 +101,12 @@ def _differences(cell: pd.DataFrame, ours: str, name: str) -> Table:
     """Ours minus each other arm, paired by seed, pooled over the data sets."""
     columns = [f"{ARMS[ours].title} −", *WEIGHTS.values()]
     rows = [
-        [ARMS[arm].title, *(_difference(cell, ours, arm, weights) for weights in WEIGHTS)]
+        [ARMS[arm].title, *(paired_difference_text(cell, "data", ours, arm, weights) for weights in WEIGHTS)]
         for arm in _arms(cell)
         if arm != ours
     ]
     note = "Mean paired difference over data sets with its 95 % interval; without one where a data set has one seed."
     return Table(name, columns, rows, note)
-
-
-def _difference(cell: pd.DataFrame, ours: str, theirs: str, weights: str) -> str:
-    wide = cell.pivot(index=["data", "seed"], columns="arm", values=weights)
-    if ours not in wide:
-        return NONE
-    pairs = (wide[ours] - wide[theirs]).dropna()
-    cells = [own.droplevel("data") for _, own in pairs.groupby("data")]
-    if not cells:
-        return NONE
-    if min(map(len, cells)) < 2:
-        return f"{signed(sum(own.mean() for own in cells) / len(cells))} (1 seed)"
-    return difference_text(pooled_difference(cells))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import mean_auc
 from studies.grid import checked_names, commit, run_missing, without_rows
 from studies.policies.jobs import PARTS
-from studies.policies.tasks import TaskData
+from studies.policies.tasks import task_data
 from studies.wrong_labels.arms import ARMS, OURS_PASSES
 from studies.wrong_labels.noise import MOST_TRUSTED, NOISES, draw
 
@@ -129,7 +129,7 @@ def run(
     with without_rows(jobs, Path(out), NEEDED) as missing:
         for job in missing:
             # Read before the processes split, so that they share it.
-            _data(job.data, str(data_dir)).read(*(["test"] if measured == "test" else []))
+            task_data(job.data, str(data_dir)).read(*(["test"] if measured == "test" else []))
         run_missing(missing, partial(_run, str(data_dir)), workers, Path(out), _told)
 
 
@@ -154,7 +154,7 @@ def _told(job: Job) -> str:
 
 def _run(data_dir: str, job: Job) -> dict[str, Any]:
     began = time.perf_counter()
-    data, arm = _data(job.data, data_dir), ARMS[job.arm]
+    data, arm = task_data(job.data, data_dir), ARMS[job.arm]
     labeled, held_out = draw(data, job.n, job.trusted, job.noise, job.share, job.seed)
     images, labels = held_out if job.part == "held_out" else data.test
     student = StudentRun(
@@ -178,11 +178,6 @@ def _run(data_dir: str, job: Job) -> dict[str, Any]:
         "flops": student.cost["flops"],
         "seconds": round(time.perf_counter() - began, 1),
     }
-
-
-@cache
-def _data(name: str, data_dir: str) -> TaskData:
-    return TaskData(name, data_dir)
 
 
 if __name__ == "__main__":

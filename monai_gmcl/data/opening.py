@@ -118,9 +118,7 @@ def open_data(
     whole = split_off(parts, fractions, seed, twins)
     trusted = parts.get("trusted", [])
     check_no_leakage({**whole, "trusted": trusted})
-    unjudged = [name for label, name in enumerate(names) if label not in classes_in(trusted)] if trusted else []
-    if unjudged or (str(trusted_dir) and not trusted):
-        raise DataError(f"Expected trusted images of each class, found none of {', '.join(unjudged or names)}.")
+    _check_trusted(trusted, names, trusted_dir)
     known = classes_in(whole["training"])
     absent = [name for label, name in enumerate(names) if label not in known]
     if absent and len(whole["training"]) < len(parts["training"]):
@@ -130,6 +128,12 @@ def open_data(
         )
     dims, channels = image_kind(item["image"] for items in (*whole.values(), trusted) for item in items)
     return LabeledData(whole["training"], whole["validation"], whole["test"], names, dims, channels, trusted)
+
+
+def _check_trusted(trusted: list[Item], names: list[str], trusted_dir: str | Path) -> None:
+    missing = [name for label, name in enumerate(names) if label not in classes_in(trusted)]
+    if missing and (trusted or str(trusted_dir)):
+        raise DataError(f"Expected trusted images of each class, found none of {', '.join(missing)}.")
 
 
 def image_kind(paths: Iterable[str]) -> tuple[int, int]:

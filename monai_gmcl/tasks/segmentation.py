@@ -167,14 +167,15 @@ class Segmentation(Task):
         """Return what outputs say, bool ``(n, m, *spatial)``."""
         if self.overlapping:
             return _with_background(outputs > self.threshold)
-        return outputs.argmax(1, keepdim=True) == channel_numbers(outputs.shape[1], outputs)
+        # Not argmax, which takes 15 times as long on a CPU where dim is not the last.
+        return outputs.max(1, keepdim=True).indices == channel_numbers(outputs.shape[1], outputs)
 
     def _wanted(self, channels: int, labels: Tensor) -> Tensor:
         """Return what masks say where they are known, bool ``(n, m, *spatial)``."""
         if self.overlapping:
             wanted = _with_background(labels > 0.5)
         else:
-            indices = labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)
+            indices = labels if labels.shape[1] == 1 else labels.max(1, keepdim=True).indices
             wanted = indices == channel_numbers(channels, labels)
         return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 

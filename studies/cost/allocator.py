@@ -23,7 +23,7 @@ def allocator(kind: str = "head", network: str = "resnet18", batch: int = 16, si
 
     Args:
         kind: ``supervised``, on twice the images, or an estimator of ``studies.cost.cost``.
-        network: of MONAI, ``resnet18`` or ``densenet121``.
+        network: of MONAI, ``resnet18``, ``densenet121`` or ``unet``, which segments.
         batch: real images in a step.
         size: side of the images, in pixels.
         steps: that are timed, after two others.

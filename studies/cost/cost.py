@@ -23,8 +23,10 @@ import fire
 import torch
 from ignite.engine import Events
 from monai.engines.trainer import SupervisedTrainer, Trainer
+from monai.losses.dice import DiceCELoss
 from monai.networks.nets.densenet import DenseNet121
 from monai.networks.nets.resnet import resnet18
+from monai.networks.nets.unet import UNet
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -53,6 +55,7 @@ ESTIMATORS: dict[str, type[Hypergradient]] = {
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "resnet18": lambda dims, channels: resnet18(spatial_dims=dims, n_input_channels=channels, num_classes=2),
     "densenet121": lambda dims, channels: DenseNet121(dims, channels, 2),
+    "unet": lambda dims, channels: UNet(dims, channels, 2, (16, 32, 64), (2, 2), num_res_units=1),
 }
 COUNTED = 3
 """The iteration whose operations are counted: the first that is like those that follow."""
@@ -85,7 +88,7 @@ def cost(
         iterations: of each run; the first is not timed.
         runs: interleaved runs of each, of which the median counts.
         channels: of the images.
-        network: of MONAI, ``resnet18`` or ``densenet121``.
+        network: of MONAI, ``resnet18``, ``densenet121`` or ``unet``, which segments.
         spatial_dims: 2 or 3.
         out: folder for ``cost.csv`` and ``cost.png``.
 
@@ -137,7 +140,7 @@ def growth(network: str = "resnet18", iterations: int = 6, runs: int = 3, channe
     Each is fitted by a straight line; R² says how straight.
 
     Args:
-        network: of MONAI, ``resnet18`` or ``densenet121``.
+        network: of MONAI, ``resnet18``, ``densenet121`` or ``unet``, which segments.
         iterations: of each run; the first is not timed.
         runs: interleaved runs of each size, of which the median counts.
         channels: of the images.
@@ -169,7 +172,7 @@ def unlabeled(network: str = "resnet18", batch: int = 16, size: int = 64, iterat
     given and weights that are equal.
 
     Args:
-        network: of MONAI, ``resnet18`` or ``densenet121``.
+        network: of MONAI, ``resnet18``, ``densenet121`` or ``unet``, which segments.
         batch: B.
         size: side of the images.
         iterations: of each run; the first is not timed.
@@ -194,11 +197,13 @@ def _trainer(kind: str, settings: _Settings) -> Trainer:
         "epoch_length": iterations,
         "network": network,
         "optimizer": torch.optim.AdamW(network.parameters(), lr=1e-3),
-        "loss_function": nn.CrossEntropyLoss(),
+        "loss_function": DiceCELoss(to_onehot_y=True, softmax=True) if name == "unet" else nn.CrossEntropyLoss(),
         "decollate": False,
     }
     n = 2 * batch if kind == "supervised" else batch
     images, labels = torch.rand(n * 2, channels, *[size] * dims), torch.arange(n * 2) % 2
+    if name == "unet":
+        labels = (torch.rand(n * 2, 1, *[size] * dims) > 0.5).long()
     shared["train_data_loader"] = DataLoader(TensorDataset(images, labels), batch_size=n)
     if kind == "supervised":
         return SupervisedTrainer(**shared)

@@ -69,7 +69,7 @@ def _series_fault(slices: list[Any], path: str, limit: int | None) -> Fault | No
         if len(all_of(name)) > 1 or "none" in all_of(name):
             return Fault("series", path, f"one {name} in all slices", ", ".join(sorted(all_of(name))))
     if all_of("SamplesPerPixel") != {"1"} or not all_of("NumberOfFrames") <= {"none", "1"}:
-        return Fault("pixel_type", path, "grey slices of one frame", "color images or several frames")
+        return Fault("pixel_type", path, "gray slices of one frame", "color images or several frames")
     shape = (int(slices[0].Columns), int(slices[0].Rows), len(slices))
     if limit is not None and not 0 < int(np.prod(shape, dtype=object)) <= limit:
         return Fault("pixel_limit", path, f"1 to {limit:,} voxels", sides(shape))

@@ -141,7 +141,7 @@ def _header_fault(image: Image.Image, path: str, limit: int) -> Fault | None:
     if image.mode == "F":
         return Fault("pixel_type", path, "8 or 16 bits", "floating-point values")
     if image.mode not in MODES and not image.mode.startswith("I;16"):
-        return Fault("pixel_type", path, "grey or color", f"the image mode {image.mode}")
+        return Fault("pixel_type", path, "gray or color", f"the image mode {image.mode}")
     # phones store a preview with the photo (MPO); pages of TIFF and frames of PNG are separate images
     if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
         return Fault("pages", path, "one image", "several pages or frames")

@@ -18,7 +18,7 @@ from monai_gmcl.exceptions import ConfigurationError
 __all__ = ["check_intensity_range", "deep_range", "scaled_picture"]
 
 LEAST_SHARE = 0.3
-"""Of the numbers of 16 bits, what an image uses that has them: one of 14 bits uses a quarter."""
+"""Fraction of the 16-bit range below which an image gets its own range; a 14-bit image uses a quarter."""
 OUTSIDE = 0.5
 """Percent of the pixels of a 16-bit image that may be darker, and brighter, than its range."""
 

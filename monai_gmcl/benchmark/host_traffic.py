@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the host draws, copies and waits for, counted on a pretended device."""
+"""Counts of random numbers, copies and waiting of the host, on a simulated device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 __all__ = ["DEVICE", "HostTraffic"]
 
 DEVICE = torch.device("meta")
-"""What the pretended device is called. Tensors on it hold numbers all the same, in the memory of the CPU."""
+"""Name of the simulated device. Its tensors have values, which are in the memory of the CPU."""
 PACKAGE, TORCH = Path(__file__).parent.parent, Path(torch.__file__).parent
 DRAWS = (
     "rand randn randint randperm normal uniform bernoulli multinomial exponential cauchy log_normal geometric random"
@@ -30,7 +30,7 @@ WAITS = {
     *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
     *("_unique", "_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
 }
-"""Operations whose result, or whose size, the host must know."""
+"""Operations for which the host must read the result or its size."""
 
 
 @dataclass

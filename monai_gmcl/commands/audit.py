@@ -30,9 +30,9 @@ __all__ = ["audit"]
 READING = ("image_crop", "image_size", "spacing", "intensity_range")
 TRAINING = ("max_epochs", "batch_size", "learning_rate", "train")
 SETTINGS = (*READING, *TRAINING, "group_column", "class_names", "pixel_limit", "seed", "device", "network_def")
-"""Of the configuration that can be replaced: the others have no effect on an audit."""
+"""Entries of the configuration that can be replaced; other entries have no effect on an audit."""
 FRACTIONS = (0.6, 0.2, 0.2)
-"""Of the bundle's split."""
+"""Seed of the bundle's split."""
 
 
 def audit(

@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["CHANNEL", "files_of", "join_cases", "join_channels"]
 
 CHANNEL = re.compile(r"_\d{4}$")
-"""How nnU-Net ends the names of images: the number of the channel."""
+"""Suffix of image names in nnU-Net: the number of the channel."""
 NNUNET_FOLDERS = ("imagestr", "imagests", "imagesva", "imagesval")
 ENDINGS = (".nii.gz", ".nii")
 JOINED = re.compile(r"(.*)\{(.+,.+)\}(.*)", re.DOTALL)

@@ -19,7 +19,7 @@ from monai_gmcl.data.tables import Table, read_json, read_table
 __all__ = ["Row", "image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
 
 Row = tuple[int, Any]
-"""A number (line of a CSV table, entry of a JSON list) and what stands there."""
+"""The number of a row (line of a CSV table, entry of a JSON list) and its content."""
 
 
 def read_csv_datalist(

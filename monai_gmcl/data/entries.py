@@ -15,7 +15,7 @@ from monai_gmcl.data.listing import Item
 __all__ = ["Entry", "name_parts"]
 
 SHOWN = 3
-"""Names that are written in several ways, in a message."""
+"""Largest number of names with several spellings in a message."""
 
 
 class Entry(NamedTuple):

@@ -19,7 +19,7 @@ __all__ = ["IMAGE_SUFFIXES", "Item", "folder_entries", "folder_files", "foreign_
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
 
 Item = dict[str, Any]
-"""``image``: path; ``label``: class index or list of floats; ``group``, where known: patient or slide."""
+"""``image``: path; ``label``: class index or list of floats; ``group``, if known: patient or slide."""
 
 
 def is_image(path: Path) -> bool:

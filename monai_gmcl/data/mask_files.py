@@ -19,7 +19,7 @@ __all__ = ["Mask", "foreign_values", "mask_affine", "number_classes", "read_mask
 NUMBERS = ("1", "L", "P", "I")
 """Modes of pictures whose pixels are single numbers."""
 SHOWN = 5
-"""Values that a message names."""
+"""Largest number of values in a message."""
 
 
 class Mask(NamedTuple):

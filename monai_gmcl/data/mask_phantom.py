@@ -23,7 +23,7 @@ __all__ = ["make_mask_phantom", "make_volume_mask_phantom"]
 IMAGES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
 VOLUMES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
 VERSION = 1
-"""Goes up when the same seed draws other images."""
+"""Version of the drawing; increased if the same seed gives other images."""
 Draw = Callable[[np.random.Generator, int, Path, Path, str], None]
 
 

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 SHOWN = 5
-"""How many shared patients or files an error names."""
+"""Largest number of shared patients or files in an error message."""
 
 
 def grouped_stratified_split(

@@ -18,7 +18,7 @@ __all__ = ["foreign_image", "make_unlabeled_phantom"]
 
 IMAGES, RECORD = "images", "unlabeled_phantom.json"
 VERSION = 1
-"""Goes up when the same seed draws other images."""
+"""Version of the drawing; increased if the same seed gives other images."""
 KEY = int.from_bytes(b"unlabeled", "big")
 GRADES = 4
 

@@ -30,15 +30,15 @@ __all__ = ["HarmGuard"]
 logger = logging.getLogger(__name__)
 
 LESSONS = 32
-"""The agreement of a single lesson scatters by .2 and more around its mean."""
+"""Number of lessons that are averaged; the cosine of a single lesson has a standard deviation of .2 or more."""
 LEAST_LESSONS = 16
-"""Accuracy on fewer says too little."""
+"""Smallest number of lessons from which accuracy is used."""
 LEARNED = 0.1
-"""Accuracy above chance on real images from which the accuracy on lessons is checked, too."""
+"""Accuracy above chance on real images, from which on the accuracy on lessons is checked."""
 READABLE = 0.2
-"""Least ratio of the accuracies above chance on lessons and on real images."""
+"""Lowest accepted ratio of the accuracies above chance on lessons and on real images."""
 LEAST_SHARE = 0.01
-"""A smaller share of the lesson weight is set to 0, because such a lesson costs time without an effect."""
+"""A smaller factor of the lesson weight is set to 0, because such a lesson takes time without an effect."""
 
 
 class HarmGuard:

@@ -33,7 +33,7 @@ __all__ = ["HEADINGS", "TILE", "ImageGridHandler"]
 
 HEADINGS = ("real images", "the teacher's images")
 TILE = 160
-"""Pixels."""
+"""Side length of an image in the picture, in pixels."""
 
 
 class ImageGridHandler:

@@ -35,7 +35,7 @@ from monai_gmcl.tasks import Classification
 __all__ = ["LabelAudit"]
 
 MOST_ROWS = 20
-"""Of the contact sheet: pairs of given label and student's class."""
+"""Largest number of rows of the contact sheet, one for each pair of given label and predicted class."""
 Pair = tuple[int, int]
 
 

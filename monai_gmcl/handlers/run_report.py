@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 GRIDS = 4
 """Pictures of the teacher's images, from the first epoch to the last."""
 LOOKED_AT = 6
-"""Images on which the student's attention is shown."""
+"""Number of images for which Grad-CAM is shown."""
 TITLE = "A GMCL training run"
 
 

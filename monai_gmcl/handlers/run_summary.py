@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["RunSummary"]
 
 FILES = ("report.html", "curriculum.csv", "teacher.safetensors")
-"""Listed where they are in the folder."""
+"""Files that are listed if they exist in the folder."""
 
 
 class RunSummary:

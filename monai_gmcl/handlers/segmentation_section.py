@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SegmentedImage", "segment", "segmentation_section"]
 
 SHOWN = 5
-"""Images at either end."""
+"""Number of worst and of best images that are shown."""
 
 
 @dataclass(frozen=True)

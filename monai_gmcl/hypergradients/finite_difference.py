@@ -15,7 +15,7 @@ from monai_gmcl.lesson import Lesson
 __all__ = ["FiniteDifferenceHypergradient"]
 
 LONGEST = 0.02
-"""Relative step beyond which the student's curvature costs more than bfloat16's rounding: cosine .964 at .1."""
+"""Largest relative step; beyond it, curvature causes a larger error than rounding in bfloat16 (cosine .964 at .1)."""
 
 
 class FiniteDifferenceHypergradient(Hypergradient):

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SUREST_SHARE, LEAST_SUREST = 0.3, 10
-"""How many of the images that are labeled as a class are taken to be surely of it, and at the least."""
+"""Fraction, and lowest number, of the images with a label that are assumed to belong to its class."""
 
 
 class FalseLabelShare(NamedTuple):

@@ -16,9 +16,9 @@ from monai_gmcl.exceptions import ConfigurationError
 __all__ = ["Memorization", "memorization", "small_pixels"]
 
 SMALL_SIDE = {2: 32, 3: 16}
-"""Of the images that are compared, in pixels, by spatial dimensions."""
+"""Side length of the compared images in pixels, by spatial dimensions."""
 QUERIES = 2000
-"""Real images, evenly spaced, whose distance to the nearest other one is measured, at most."""
+"""Largest number of real images, evenly spaced, whose distance to the nearest other image is measured."""
 CHUNK = 256
 
 
@@ -121,8 +121,7 @@ def _flat(images: Tensor, features: Callable[[Tensor], Tensor] | None) -> Tensor
 
 
 def _nearest(queries: Tensor, references: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return distance and index of the nearest reference; ``own`` are the indices of the queries, which are
-    excluded."""
+    """Return distance and index of the nearest reference; the queries' own indices, ``own``, are excluded."""
     squares = references.square().sum(1)
     distances, positions = [], []
     for start in range(0, len(queries), CHUNK):

@@ -16,7 +16,7 @@ from monai_gmcl.tasks.segmentation import channel_numbers
 __all__ = ["OperationEffects", "operation_effects", "prediction_error"]
 
 LEAST_IMAGES = 2
-"""On which an operation must act, and on which not: of fewer a scatter is not known."""
+"""Smallest number of images with, and without, an operation for which a variance is known."""
 
 
 class OperationEffects(NamedTuple):

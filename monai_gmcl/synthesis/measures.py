@@ -19,7 +19,7 @@ from monai_gmcl.teachers.base import Teacher, draw_latents
 __all__ = ["Measures", "looks_at_labels", "measure"]
 
 SOURCES_FOR_DIVERSITY, SOURCES_FOR_LEAK, IMAGES_FOR_DIVERSITY = 16, 512, 200
-"""At most, evenly spaced."""
+"""Largest number of images, evenly spaced, for each measurement."""
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,19 @@ __all__ = [
 ]
 
 RECORD = "synthesis.json"
-"""What the set is made from. Written first: a folder with it is ours."""
+"""File with the arguments of the set. It is written first, and marks the folder as a synthetic data set."""
 CARD = "README.md"
-"""Written last: a folder with it is finished."""
+"""The data card. It is written last, and marks the set as finished."""
 IMAGES = "images"
-"""Folder of the images, one folder a class, or all of those with masks."""
+"""Folder of the images, with one folder for each class, or without class folders for images with masks."""
 LABELS = "labels"
-"""Folder of the masks, where there are any."""
+"""Folder of the masks, if there are masks."""
 DATALIST = "datalist.json"
 """The images and labels, for a MONAI loader."""
 MANIFEST = "manifest.csv"
-"""A line for each image: what it was made from."""
+"""Table of the inputs of each image."""
 CONTACT_SHEET = "contact_sheet.png"
-"""A few images of each class, in one picture."""
+"""Picture with a few images of each class."""
 PART = ".part"
 
 

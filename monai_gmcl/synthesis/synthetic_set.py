@@ -35,7 +35,7 @@ __all__ = ["SyntheticSet"]
 
 NOTE = "synthetic, not for diagnosis"
 WITH_MASKS = "with masks"
-"""What images with masks share: they are of no single class."""
+"""Name of the only group of images with masks, which belong to no single class."""
 
 
 class SyntheticSet:

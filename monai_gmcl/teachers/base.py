@@ -21,7 +21,7 @@ __all__ = ["Teacher", "draw_latents"]
 
 PLAIN_LATENT_SIZE = 64
 MOST = 10**6
-"""Of channels, classes and the like: more is a mistake, or a file that was tampered with."""
+"""Upper limit of numbers of channels, classes and similar counts; larger numbers are errors."""
 
 TeacherT = TypeVar("TeacherT", bound="Teacher")
 
@@ -46,12 +46,13 @@ class Teacher(nn.Module, ABC):
 
     needs_images: bool = True
     masks_cannot_follow: ClassVar[str] = ""
-    """Why a mask cannot be moved with its image, such as "warps images"; empty where it can, or stays as it is."""
+    """Reason why the teacher cannot move masks, such as "warps images"; empty if it can, or if masks need not move."""
     mean: Tensor
     std: Tensor
     __signature__: ClassVar[inspect.Signature]
     config: dict[str, Any]
-    """The constructor's arguments, recorded by themselves; ``type(teacher)(**teacher.config)`` builds an equal one."""
+    """The constructor's arguments, recorded automatically; ``type(teacher)(**teacher.config)`` builds an equal
+    teacher."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

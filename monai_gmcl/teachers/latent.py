@@ -20,7 +20,7 @@ from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 __all__ = ["LatentTeacher"]
 
 LARGEST_START = 8
-"""Side, in pixels, from which the generator starts."""
+"""Side length in pixels with which the generator starts."""
 
 
 class LatentTeacher(Teacher):

@@ -54,7 +54,8 @@ COUNTERPARTS: dict[str, tuple[str, ...]] = {
     "RandWeightedCrop": ("shift",),
     "RandZoom": ("zoom",),
 }
-"""By class, without the d of dictionaries; some do more, by their settings (:func:`operations_of`)."""
+"""Operations by class name without the suffix ``d``; some classes have further ones by settings
+(:func:`operations_of`)."""
 OF_AFFINE = {"rotate_range": "rotation", "shear_range": "shear", "translate_range": "shift", "scale_range": "zoom"}
 OF_CROP = {"random_center": "shift", "random_size": "zoom"}
 DOES = {

@@ -22,7 +22,7 @@ from monai_gmcl.teachers.base import draw_latents
 __all__ = ["FrozenTeacher", "check_difficulty", "label_rows"]
 
 UNKNOWN = -1
-"""Class of an image without a label: teachers that look at labels raise at it."""
+"""Class index of an image without a label; teachers that use labels raise an error for it."""
 
 
 class FrozenTeacher:

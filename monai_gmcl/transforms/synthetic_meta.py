@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["GEOMETRY", "mixed_batch", "synthetic_image"]
 
 GEOMETRY = ("affine", "space")
-"""What a change of a source keeps of its meta. All else stays behind: names, header, how the file is stored."""
+"""Meta data of a source that its synthetic image keeps. All other meta data, such as names and headers, are removed."""
 
 
 def synthetic_image(

@@ -16,7 +16,7 @@ from monai_gmcl.weighting.average_momentum import average_momentum
 __all__ = ["DistributionAlignment"]
 
 LEAST = 1e-6
-"""Of a running mean that is divided by."""
+"""Lower bound of a running mean that is used as a divisor."""
 
 
 class DistributionAlignment:

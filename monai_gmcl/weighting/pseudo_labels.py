@@ -23,7 +23,8 @@ from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
 __all__ = ["LabelProposal", "PseudoLabeler"]
 
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
-"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and their confidence, 0 to 1 ``(B,)``.
+"""A function from images ``(B, C, ...)`` to labels (int64 ``(B,)``, float ``(B, K)`` or masks) and their confidence, 0
+to 1 ``(B,)``.
 
 For masks the confidence may be that of each pixel, ``(B, 1, *spatial)`` or ``(B, K, *spatial)``. A pixel with the
 confidence 0 is left out: it gets the ``ignore_index`` of the loss or, if the loss has none or masks have several

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The runs of a comparison as they lie on disk, and what can be asked of them."""
+"""The runs of a comparison on disk, and queries of their results."""
 
 from __future__ import annotations
 

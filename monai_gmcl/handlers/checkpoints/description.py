@@ -19,10 +19,10 @@ from torch import Tensor, nn
 __all__ = ["array_digest", "described", "items_digest"]
 
 SAMPLE = 2**16
-"""Numbers of an array that are read at most."""
+"""Largest number of values that are read from an array."""
 DEPTH = 6
 MOST = 64
-"""Values of a list that are kept one by one."""
+"""Largest number of list entries that are stored individually."""
 
 
 def described(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> Any:

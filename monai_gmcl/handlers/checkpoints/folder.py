@@ -25,7 +25,7 @@ __all__ = ["CheckpointFolder", "newest_checkpoint", "write_atomically"]
 logger = logging.getLogger(__name__)
 
 OWN_FILES = re.compile(r"checkpoint_\d{8}(-\d+)?\.pt")
-"""Only files of this name are listed, read and removed: a folder may hold the user's own beside them."""
+"""Only files with such names are listed, read and removed, because the folder may contain other files of the user."""
 TEMPORARY = re.compile(r"\.(checkpoint_\d{8}(-\d+)?\.pt|manifest\.json)\.\d+\.tmp")
 
 
@@ -39,9 +39,9 @@ class Entry:
     iteration: int
     epoch: int
     planned: bool = True
-    """False: written because the run was stopped; it goes with the next one."""
+    """False: the checkpoint was written because the run was stopped; the next one removes it."""
     completed: int | None = None
-    """How many epochs were asked for, where the run has come to its end and all handlers have seen it."""
+    """``max_epochs`` of a finished run whose handlers have all been called."""
 
 
 class CheckpointFolder:

@@ -22,7 +22,7 @@ OF_ENGINE = {
     "teacher_optimizer": "teacher_optimizer",
     "scaler": "scaler",
 }
-"""Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
+"""Keys of a checkpoint, and the attributes of the engine that are saved under them, if it has them."""
 
 
 def check_parts(save_dict: Mapping[str, Any]) -> None:

@@ -29,10 +29,10 @@ __all__ = ["RunSettings"]
 logger = logging.getLogger(__name__)
 
 NAMED = 10
-"""Changes that are named one by one."""
+"""Largest number of changes that are named individually."""
 
 TAKES_EFFECT = ("loss_function", "inferer", "curriculum", "hypergradient", "weighting", "teacher", "teacher_interval")
-"""Attributes of the engine of which a resumed run takes the new value."""
+"""Attributes of the engine for which a resumed run uses the new value."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The cost of an iteration of GMCLTrainer by pass: counted operations, and measured time."""
+"""The cost of an iteration of GMCLTrainer by pass: FLOPs, and measured time."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class Teacher(nn.Module, ABC):
         """Make a lesson: labeled synthetic images.
 
         Args:
-            images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None where ``needs_images`` is False.
+            images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None if ``needs_images`` is False.
             labels: labels of the sources: ``(B,)`` int64 classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``.
             latents: ``(B, L)`` from :meth:`draw_latents`.
             difficulty: strength of the change, at least 0; 1 is the usual strength.

@@ -16,17 +16,17 @@ __all__ = ["make_folder", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | None = None) -> None:
-    r"""Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
+    r"""Write a file atomically: it has either the complete old content or the complete new content.
 
-    What a process that was killed has left beside the file goes.
+    Temporary files of killed processes are removed.
 
     Args:
-        path: of the file; its folder must exist.
-        content: all of it. Texts are written as UTF-8; what is none (names of files may hold any bytes) as ``\udcff``.
-        beside: where it is written first. Default: a hidden file of this process, in the same folder.
+        path: path of the file; its folder must exist.
+        content: the content. Strings are written as UTF-8; bytes of file names that are not UTF-8 as ``\udcff``.
+        beside: the temporary file. Default: a hidden file of this process, in the same folder.
 
     Raises:
-        OutputError: the disk is full or cannot be written to: path, bytes needed, bytes free. What was there still is.
+        OutputError: the disk is full or cannot be written to. The old file is kept.
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")
@@ -46,10 +46,10 @@ def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | No
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it is in, if there is none.
+    """Create a folder and its parents, if they do not exist.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: the folder cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -60,9 +60,9 @@ def make_folder(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed processes have left of a file, as far as they are known to be dead."""
+    """Remove temporary files of processes that are known to have ended."""
     if os.name != "posix":
-        # Elsewhere a process cannot be asked whether it lives without harm.
+        # On other systems, there is no safe way to test whether a process is alive.
         return
     own = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
     for other in os.listdir(path.parent):

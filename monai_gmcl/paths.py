@@ -15,15 +15,15 @@ __all__ = ["check_paths", "common_folder"]
 
 
 def check_paths(**paths: Any) -> None:
-    """Raise where a path of a bundle's configuration is no text.
+    """Raise if a path in a bundle's configuration is not a string.
 
-    The command line takes a folder named 2024 or 2024.10 for a number, and 2024.10 for 2024.1: what was meant is lost.
+    The command line converts names such as 2024 or 2024.10 to numbers, and 2024.10 to 2024.1, so that the name is lost.
 
     Args:
-        paths: by the name of the setting.
+        paths: paths by the name of the setting.
 
     Raises:
-        ConfigurationError: naming the setting.
+        ConfigurationError: a path is not a string; the message names the setting.
     """
     for name, path in paths.items():
         if not isinstance(path, str | Path):
@@ -34,5 +34,5 @@ def check_paths(**paths: Any) -> None:
 
 
 def common_folder(files: Iterable[str | Path]) -> str:
-    """Return the deepest folder that holds all of the files."""
+    """Return the deepest common folder of the files."""
     return os.path.commonpath([Path(file).parent for file in files])

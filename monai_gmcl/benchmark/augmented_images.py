@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images in memory that are changed anew whenever they are read."""
+"""Images in memory that are augmented at each access."""
 
 from __future__ import annotations
 

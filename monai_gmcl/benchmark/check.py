@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cosine, time and memory of each hypergradient estimator, on a user's own student and data."""
+"""Cosine, time and memory of each hypergradient estimator on a user's student and data."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["EstimatorReport", "check_estimators"]
 
 @dataclass(frozen=True)
 class EstimatorReport:
-    """What one estimator did on one lesson.
+    """Results of one estimator on one lesson.
 
     Attributes:
-        name: the estimator.
-        cosine: of its hypergradient to the exact one, -1 to 1.
-        milliseconds: median time of one estimate, the lesson's own pass not included.
-        passes: the same in units of the student's forward and backward pass over as many images.
-        mebibytes: peak memory beyond what stood before the estimate.
-        failure: why it cannot be used with this student, or "".
+        name: name of the estimator.
+        cosine: cosine of its hypergradient and the exact hypergradient, -1 to 1.
+        milliseconds: median time of one estimate, without the lesson's own pass.
+        passes: the same time in units of the student's forward and backward pass on the same number of images.
+        mebibytes: additional peak memory of the estimate.
+        failure: reason why the estimator cannot be used with this student, or "".
     """
 
     name: str
@@ -47,7 +47,7 @@ class EstimatorReport:
 
 
 class _Recorder(Hypergradient):
-    """Hears as the trainer would, by the head, and keeps what every estimator needs."""
+    """Records the data that every estimator needs, in a trainer with the head estimator."""
 
     needs_real_step = True
 
@@ -75,9 +75,9 @@ def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3
     """Train for some steps, then compare all estimators on the same lesson; the exact one is the first report.
 
     Args:
-        trainer: not run yet, with a teacher that learns; its handlers see the iterations.
+        trainer: a trainer that has not run yet, with a teacher that is trained; its handlers are called.
         iterations: optimizer steps of the student before the comparison, at least 2.
-        repeats: estimates to take the median time of.
+        repeats: number of estimates for the median time.
 
     Raises:
         ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
@@ -138,7 +138,7 @@ def _wait() -> None:
 
 
 def _peak_bytes(work: Callable[[], Any]) -> int:
-    """Return the most memory that ``work`` held at once, by torch's own allocators."""
+    """Return the peak memory of ``work`` in torch's allocators."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

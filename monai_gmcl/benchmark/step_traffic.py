@@ -35,7 +35,7 @@ class StepTraffic:
 
 
 def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepTraffic:
-    """Train a few steps on a pretended device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
+    """Train a few steps on a simulated device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
 
     Args:
         build: builds a trainer with all of its networks on that device; it is called where the device computes. What

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders that operating systems and network drives leave behind; they are no part of a data set."""
+"""Files and folders of operating systems and network drives, which do not belong to a data set."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LITTER = {
     "@recently-snapshot",
     "__pycache__",
 }
-"""Names, in small letters, that operating systems and network drives leave in folders."""
+"""Names of files and folders of operating systems and network drives, in lower case."""
 
 
 def is_litter(name: str) -> bool:
-    """Whether an operating system left a file or folder of this name: hidden ones, ``Thumbs.db``, ``__MACOSX``, ..."""
+    """Whether a file or folder of this name belongs to an operating system: hidden files, ``Thumbs.db`` and others."""
     return name.startswith((".", "~$")) or name.lower() in LITTER

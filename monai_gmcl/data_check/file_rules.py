@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of files beside each other: names, kinds of pixels, sizes, links."""
+"""Faults that are found by comparing files: names, kinds of pixels, sizes, links."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SUFFIXES = {
     ".tiff": ("TIFF",),
 }
 USUAL_SHARE = 0.9
-"""Where so many files have one size, every other size stands out."""
+"""Fraction of files with one size above which every other size is reported."""
 MOST_TIMES = 4
-"""Elsewhere, a side so many times as long or as short as the median does."""
+"""Otherwise, the ratio of a side to the median above which (or below the inverse of which) a size is reported."""
 
 
 def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
@@ -42,9 +42,9 @@ def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
 
 
 def link_faults(paths: Iterable[str], folder: Path) -> list[Fault]:
-    """Find files of a data set that a link, or ``..`` in a table, fetches from outside of its folder.
+    """Find files outside the folder of a data set that are included by links, or by ``..`` in a table.
 
-    Absolute paths in tables are meant: they are left alone.
+    Absolute paths in tables are accepted.
     """
     root = os.path.realpath(folder)
     faults = []

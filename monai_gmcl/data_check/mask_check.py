@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A look at every image and every mask of a data set: for ``validate``, and before a training opens it."""
+"""The check of every image and mask of a data set, for ``validate`` and before training."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Parts = Mapping[str, Sequence[Item]]
 
 
 class MaskDataSet(NamedTuple):
-    """A data set of images with masks as it stands on disk, looked at.
+    """A data set of images with masks on disk, with the results of the check.
 
     Attributes:
-        parts: items by part, with ``image``, ``label`` (the mask's path) and, where known, ``group``.
-        class_names: in the order of the labels; the first is the background.
-        mask_values: the numbers in the masks that stand for them.
+        parts: items by split, with ``image``, ``label`` (the mask's path) and, if known, ``group``.
+        class_names: class names in the order of the labels; the first is the background.
+        mask_values: values of the classes in the masks.
         report: all faults.
-        twins: of each image's path, something equal for files that show the same.
-        classes: of each mask's path, 1 for each class that it has, else 0.
+        twins: a key for each image path that is equal for identical images.
+        classes: for each mask path, 1 for each class in the mask, otherwise 0.
     """
 
     parts: Mapping[str, list[Item]]
@@ -59,14 +59,14 @@ def look_over_masks(
     whole: bool = True,
     trusted_dir: str | Path = "",
 ) -> MaskDataSet:
-    """List a data set of images with masks and look at every file.
+    """List a data set of images with masks, and check every file.
 
-    Masks are checked and, with ``whole``, images, with the ``intensity_range`` by which they will be read. None may
-    have more pixels or voxels than ``pixel_limit``. A progress bar appears after ``bar_after`` seconds. The other
-    arguments are those of :func:`monai_gmcl.open_segmentation_data`.
+    Masks are checked and, with ``whole``, images, with the ``intensity_range`` of the training. Files with more than
+    ``pixel_limit`` pixels or voxels are faults. A progress bar appears after ``bar_after`` seconds. The other arguments
+    are those of :func:`monai_gmcl.open_segmentation_data`.
 
     Raises:
-        ConfigurationError: an invalid limit, range or value, or other numbers of names and of values.
+        ConfigurationError: an invalid limit, range or value, or different numbers of names and values.
     """
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)
@@ -105,7 +105,7 @@ def look_over_masks(
 def _classes(
     training: Sequence[MaskLook], class_names: Sequence[str] | None, mask_values: Sequence[int] | None
 ) -> tuple[list[str], list[int]]:
-    """The names of the classes and the numbers that stand for them."""
+    """Return the names of the classes and their values in masks."""
     if mask_values is not None:
         numbers = check_mask_values(mask_values)
     else:
@@ -122,7 +122,7 @@ def _classes(
 
 
 def _labeled_by_twins(parts: Parts, masks: Mapping[str, MaskLook]) -> dict[str, list[Item]]:
-    """Items whose label is the first path of a mask that is equal to theirs."""
+    """Return items whose label is the first path of an equal mask."""
     first: dict[bytes, str] = {}
     return {
         part: [
@@ -135,7 +135,7 @@ def _labeled_by_twins(parts: Parts, masks: Mapping[str, MaskLook]) -> dict[str, 
 
 
 def _labeled_by_classes(parts: Parts, classes: Mapping[str, list[float]]) -> dict[str, list[Item]]:
-    """Items whose label says of each class whether their mask has it."""
+    """Return items whose label is 1 for each class in the mask, otherwise 0."""
     return {
         part: [{**item, "label": classes[item["label"]]} for item in items if item["label"] in classes]
         for part, items in parts.items()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What one look at a mask finds, and which of its numbers stand for classes."""
+"""Reading a mask for the check, and the values of its classes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from monai_gmcl.data.mask_files import mask_affine, read_mask
 __all__ = ["MaskLook", "class_numbers", "look_at_mask"]
 
 WHITE = [0, 255]
-"""How many programs write masks of one class: black and white."""
+"""Values of masks with one class in many programs: black and white."""
 
 
 @dataclass(frozen=True)
 class MaskLook:
-    """What one look at a mask found.
+    """The properties of a mask that the check needs.
 
     Attributes:
         shape: height and width, or the three sides of a volume.
-        values: the numbers in it, sorted.
-        digest: equal for equal masks.
-        affine: of a volume that is turned to RAS, row by row; of a picture empty.
-        palette: whether the numbers are those of a palette's colors.
+        values: sorted values of the mask.
+        digest: digest that is equal for equal masks.
+        affine: rows of the affine of a volume in RAS orientation; empty for a picture.
+        palette: whether the values are palette indices.
     """
 
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class MaskLook:
 
 
 def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
-    """Read a mask whole, as training will, and keep what the check needs of it."""
+    """Read a complete mask as in training, and return the properties that the check needs."""
     mask = read_mask(path, pixel_limit)
     if isinstance(mask, Fault):
         return mask
@@ -56,10 +56,9 @@ def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
 
 
 def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None) -> list[int]:
-    """Return the numbers that stand for classes, in their order: 0, 1, 2, ..., or 0 and 255.
+    """Return the values of the classes in their order: 0, 1, 2, ..., or 0 and 255.
 
-    Found are those in the masks of the training part. Without names, there are as many classes as numbers follow each
-    other from 0.
+    Values are those in the training masks. Without class names, the classes are the consecutive values from 0.
     """
     values = set(found)
     if values <= set(WHITE) and 255 in values and (class_names is None or len(class_names) == 2):

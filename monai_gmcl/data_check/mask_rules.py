@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a mask, alone and beside its image."""
+"""Faults of masks, alone and compared with their images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from monai_gmcl.data_check.mask_looks import MaskLook
 __all__ = ["mask_faults", "pair_faults"]
 
 MOST_MOVED = 0.5
-"""Voxels by which a corner of a mask may lie beside its image's."""
+"""Accepted distance of corresponding corners of a mask and its image, in voxels."""
 
 
 def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[Fault]:
-    """Find masks with numbers that stand for no class, with the first class alone, with a palette."""
+    """Find masks with values that belong to no class, masks with the first class only, and masks with a palette."""
     faults = []
     for path, mask in masks.items():
         unknown = foreign_values(path, mask.values, numbers)
@@ -36,7 +36,7 @@ def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[F
 
 
 def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping[str, MaskLook]) -> list[Fault]:
-    """Find masks that do not lie on their images: of another size, or at another place."""
+    """Find masks that differ from their images in size or position."""
     faults = []
     for item in items:
         image, mask = looks.get(item["image"]), masks.get(item["label"])
@@ -54,7 +54,7 @@ def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping
 
 
 def _moved(one: Sequence[float], other: Sequence[float], shape: Sequence[int]) -> float:
-    """How many voxels the corner that lies furthest away lies beside its own place."""
+    """Return the largest distance of corresponding corners, in voxels."""
     corners = np.stack(np.meshgrid(*[(0, side - 1) for side in shape], indexing="ij"), -1).reshape(-1, 3)
     first, second = (np.reshape(affine, (4, 4)) for affine in (one, other))
     apart = corners @ (first - second)[:3, :3].T + (first - second)[:3, 3]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The former grid of real and synthetic images, for one version; :mod:`monai_gmcl.reporting.image_sheet` draws it."""
+"""Deprecated grid of real and synthetic images, kept for one version; use :mod:`monai_gmcl.reporting.image_sheet`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["GridRow", "display_pixels", "draw_grid", "unnormalized"]
 
 
 class GridRow(NamedTuple):
-    """Images of one class, ``(n, C, H, W)`` or ``(n, C, D, H, W)``, real ones and as many synthetic ones."""
+    """Real images of one class, ``(n, C, H, W)`` or ``(n, C, D, H, W)``, and the same number of synthetic images."""
 
     name: str
     real: Tensor
@@ -26,7 +26,7 @@ class GridRow(NamedTuple):
 
 
 def draw_grid(path: Path, rows: Sequence[GridRow], title: str, value_range: tuple[float, float] | None) -> None:
-    """Write a PNG, or OutputError: a row for each class, real images on the left, synthetic ones on the right."""
+    """Write a PNG with one row per class, real images left, synthetic images right; OutputError on failure."""
     warnings.warn("draw_grid has moved: use monai_gmcl.reporting.image_sheet.", DeprecationWarning, stacklevel=2)
     sheet = [SheetRow(row.name, [list(row.real), list(row.synthetic)]) for row in rows]
     write_whole(path, image_sheet(sheet, title, ("real", "synthetic"), value_range))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A report as one HTML file that needs nothing else, and as Markdown."""
+"""A report as one self-contained HTML file, and as Markdown."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from monai_gmcl.reporting.templates import render
 __all__ = ["Facts", "Picture", "Section", "Table", "html_page", "markdown_page"]
 
 Facts = Sequence[tuple[str, Sequence[str]]]
-"""Names and what is known of each, one line or several."""
+"""Names and their values, one or several lines each."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a page shows in rows and columns.
+    """A table of a page.
 
     Attributes:
-        title: above it.
-        columns: headings; the first is of the row names.
-        rows: as many texts each as there are columns.
-        note: below it.
+        title: title above the table.
+        columns: headings; the first is the heading of the row names.
+        rows: rows of strings, one for each column.
+        note: note below the table.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG of the report: the name of its file, what it shows in words, the file."""
+    """A PNG of the report: file name, description, content."""
 
     name: str
     alt: str
@@ -43,7 +43,7 @@ class Picture:
 
     @property
     def base64(self) -> str:
-        """The file as text."""
+        """The content in base64."""
         return base64.b64encode(self.png).decode()
 
 
@@ -52,12 +52,12 @@ class Section:
     """A part of the report.
 
     Attributes:
-        title: of the section.
-        text: first paragraphs.
-        tables: those that everyone reads.
+        title: title of the section.
+        text: paragraphs at the start.
+        tables: tables that are always shown.
         pictures: figures.
         photos: pictures of images; not in Markdown.
-        folded: further tables, behind a line to open; not in Markdown.
+        folded: further tables, collapsed; not in Markdown.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Section:
 
 
 def html_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
-    """Return a page that needs no network: style and pictures are in it."""
+    """Return a self-contained page with style and pictures, which needs no network."""
     return render("page.html", title=title, facts=facts, sections=sections)
 
 

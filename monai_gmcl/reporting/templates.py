@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The templates of all pages, by jinja2: HTML is escaped, Markdown is not."""
+"""The jinja2 templates of all pages; HTML is escaped, Markdown is not."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from monai_gmcl.names import markdown_code, markdown_text
 __all__ = ["render"]
 
 LONG_TEXT = 45
-"""Letters from which a cell of a table may break into lines."""
+"""Number of characters above which a table cell may have line breaks."""
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page: a template of this package with values in it."""
+    """Return a page: a template of this package, rendered with values."""
     return _ENVIRONMENT.get_template(template).render(**values)
 
 
@@ -31,7 +31,7 @@ def _cell_class(text: str) -> str:
 
 
 def _markdown_table(rows: Sequence[Sequence[str]], columns: Sequence[str], escaped: bool = False) -> str:
-    """Lines of a table; of escaped cells the bars are taken for part of the text already."""
+    """Return the lines of a table; bars in the cells must be escaped."""
     lines = (columns, ["---"] * len(columns), *rows)
     cells = [[" ".join(cell.split()) if escaped else cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -10,22 +10,22 @@ from torch import Tensor
 __all__ = ["MOST_GAIN", "learned_gain", "squash"]
 
 MOST_GAIN = 1.7
-"""A learned magnitude stays between 1 / 1.7 = .59 and 1.7 times its start.
+"""Bound of learned magnitudes: between 1 / 1.7 = .59 and 1.7 times the initial value.
 
-Why not a half and two: behind the magnitude come an exponential or a clamp, and what is left of the spread of the
-*images* must still be half.
+The bound is less than 2, so that the diversity of the *images*, after an exponential or a clamp, is still at least half
+of the initial diversity.
 """
 
 
 def learned_gain(logit: Tensor) -> Tensor:
-    """Positive factor ``1.7 ** tanh(logit)``: 1 at logit 0, never so small that draws become alike.
+    """Return the factor ``1.7 ** tanh(logit)``, from 1/1.7 to 1.7: 1 at logit 0.
 
-    A teacher whose random amounts are ``gain * latent`` cannot trade its diversity for any gain, however long it is
-    trained: the spread of the amounts stays at least .59 of the untrained one.
+    If the random amounts of a teacher are ``gain * latent``, their spread is at least .59 of the initial spread, even
+    after long training.
     """
     return torch.pow(MOST_GAIN, torch.tanh(logit))
 
 
 def squash(amount: Tensor, bound: float) -> Tensor:
-    """Amounts that grow straight at first and never pass the bound: ``bound * tanh(amount / bound)``."""
+    """Return ``bound * tanh(amount / bound)``: linear for small amounts, and bounded."""
     return bound * torch.tanh(amount / bound)

@@ -16,7 +16,7 @@ from monai_gmcl.weighting.average_momentum import average_momentum
 __all__ = ["DistributionAlignment"]
 
 LEAST = 1e-6
-"""Of a running mean that is divided by."""
+"""Lower bound of a running mean that is used as a divisor."""
 
 
 class DistributionAlignment:
@@ -49,19 +49,19 @@ class DistributionAlignment:
         """Count the labels of real images.
 
         Args:
-            rows: ``(B, K)`` from 0 to 1: classes one-hot, several labels as they are; 0 where there is none.
-            known: bool ``(B,)``, which have one.
+            rows: ``(B, K)`` from 0 to 1: one-hot classes or multi-label rows; 0 for images without a label.
+            known: bool ``(B,)``, whether an image has a label.
         """
         total = Ranks().all_gather(torch.cat([rows, known[:, None].to(rows)], 1)).float().sum(0)
         self._given = total[:-1] if self._given is None else self._given.to(total) + total[:-1]
         self._images = total[-1] + self._images
 
     def __call__(self, logits: Tensor, binary: bool) -> Tensor:
-        """Take a batch of proposals into the running mean, and align it.
+        """Update the running mean with a batch of proposals, and align the batch.
 
         Args:
-            logits: ``(B, K)``, of unlabeled images.
-            binary: whether each is a label of its own, yes or no, rather than one of K classes.
+            logits: logits ``(B, K)`` of unlabeled images.
+            binary: whether the K logits are independent labels (sigmoid) instead of classes (softmax).
 
         Returns:
             Logits ``(B, K)`` of the aligned proposals.

@@ -13,7 +13,7 @@ from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 __all__ = ["NONE", "difference_text", "mean_text", "short", "signed", "sized"]
 
 NONE = "–"
-"""In place of a number that is not there."""
+"""Replaces a missing number."""
 
 
 def short(value: float, decimals: int = 3) -> str:

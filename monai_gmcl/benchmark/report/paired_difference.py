@@ -18,7 +18,7 @@ __all__ = ["PairedDifference", "pooled_difference"]
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of paired differences and what it is worth.
+    """Mean of paired differences with its interval.
 
     Attributes:
         mean: of ours minus theirs.

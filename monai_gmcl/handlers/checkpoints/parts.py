@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint holds: parts of the engine, and what else belongs to the run."""
+"""The content of a checkpoint: parts of the engine, and further objects of the run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OF_ENGINE = {
     "teacher_optimizer": "teacher_optimizer",
     "scaler": "scaler",
 }
-"""Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
+"""Keys of a checkpoint, and the attributes of the engine that are saved under them, if it has them."""
 
 
 def check_parts(save_dict: Mapping[str, Any]) -> None:
-    """Raise where something cannot be saved beside the parts of the engine.
+    """Raise if an object cannot be saved together with the parts of the engine.
 
     Raises:
-        ConfigurationError: a key that is the engine's, or an object without ``state_dict`` and ``load_state_dict``.
+        ConfigurationError: a key of the engine is used, or an object has no ``state_dict`` and ``load_state_dict``.
     """
     for key, part in save_dict.items():
         if key in (*OF_ENGINE, "trainer", "random"):
@@ -44,7 +44,7 @@ def check_parts(save_dict: Mapping[str, Any]) -> None:
 
 
 def parts_of(engine: Engine, save_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is saved, by key, networks unwrapped."""
+    """Return the saved objects by key, with networks without wrappers."""
     found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
     parts = {**{key: part for key, part in found.items() if part is not None}, **save_dict, "trainer": engine}
     return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Distribution alignment: proposed classes with the frequencies of the labeled images."""
+"""Distribution alignment: proposed classes with the frequencies of the labeled images; running averages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.weighting.average_momentum import average_momentum
 
-__all__ = ["DistributionAlignment"]
+__all__ = ["DistributionAlignment", "average_momentum"]
 
 LEAST = 1e-6
 """Of a running mean that is divided by."""
+
+
+def average_momentum(momentum: float, step: int) -> float:
+    """Return the share of the current weights in an average at a step, from 1: ``momentum``, or ``9 / (step + 8)``.
+
+    The average must forget the first weights soon. With ``1 / step``, a plain mean, running variances that begin at 1
+    still ruled it after 200 steps on PCam: AUC of the average .58 where the student itself had .80. The rule is that of
+    TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, a step later: the first share is 1, because the
+    average may have been made of weights that differ from rank to rank, or before others were loaded.
+    """
+    return max(momentum, 9 / (step + 8))
 
 
 class DistributionAlignment:

@@ -19,8 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.handlers.checkpoints.folder import CheckpointFolder, Entry
-from monai_gmcl.handlers.checkpoints.handler_states import HandlerStates
-from monai_gmcl.handlers.checkpoints.parts import check_parts, parts_of
+from monai_gmcl.handlers.checkpoints.handler_states import HandlerStates, check_parts, parts_of
 from monai_gmcl.handlers.checkpoints.plain_state import check_finite, plain, random_state, set_random_state
 from monai_gmcl.handlers.checkpoints.schedules import check_length, merged_plan
 from monai_gmcl.handlers.checkpoints.settings import RunSettings

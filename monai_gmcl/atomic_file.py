@@ -18,15 +18,9 @@ __all__ = ["make_folder", "write_whole"]
 def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | None = None) -> None:
     r"""Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
 
-    What a process that was killed has left beside the file goes.
-
-    Args:
-        path: of the file; its folder must exist.
-        content: all of it. Texts are written as UTF-8; what is none (names of files may hold any bytes) as ``\udcff``.
-        beside: where it is written first. Default: a hidden file of this process, in the same folder.
-
-    Raises:
-        OutputError: the disk is full or cannot be written to: path, bytes needed, bytes free. What was there still is.
+    It is written ``beside`` its place first, by default in a hidden file of this process; what killed processes left
+    there goes. Texts are UTF-8; what is none (names of files may hold any bytes) is written as ``\udcff``. OutputError,
+    with path, bytes needed and bytes free, where the disk is full or cannot be written to; what was there still is.
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")
@@ -46,11 +40,7 @@ def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | No
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it is in, if there is none.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
+    """Make a folder, and those that it is in, if there is none; OutputError where it cannot be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -16,11 +16,9 @@ __all__ = ["content_hash"]
 
 
 def content_hash(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of a description and of the tensors beside it: name, type, shape and bytes of each.
+    """Return the SHA-256 of a description and of the tensors (CPU) beside it: name, type, shape and bytes.
 
-    Args:
-        told: plain numbers, strings and containers of them; its own key ``sha256`` is left out.
-        tensors: on the CPU.
+    The description, without its own key ``sha256``, is plain numbers, strings and containers of them.
     """
     described = {key: value for key, value in told.items() if key != "sha256"}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())

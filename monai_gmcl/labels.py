@@ -39,10 +39,7 @@ def ignore_index_of(loss_function: Any) -> int:
 
 
 def labels_for_loss(loss_function: Any, labels: Tensor) -> Tensor:
-    """Return class indices as torch's cross-entropy takes them, int64 ``(B,)`` or ``(B, *spatial)``.
-
-    For any other loss labels stay as they came.
-    """
+    """Return class indices as torch's cross-entropy takes them, int64 ``(B,)`` or ``(B, *spatial)``, else as given."""
     if is_cross_entropy(loss_function) and are_masks(labels):
         return labels.squeeze(1).long() if labels.shape[1] == 1 else labels.float()
     if not is_cross_entropy(loss_function) or labels.is_floating_point():
@@ -60,18 +57,9 @@ def labels_for_teacher(labels: Tensor) -> Tensor:
 
 
 def label_vectors(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Labels as a network takes them: classes one-hot, multi-label rows as they are.
+    """Return labels as a network takes them, ``(B, num_classes)``: classes one-hot, multi-label rows as they are.
 
-    Args:
-        labels: int64 classes ``(B,)``, or float ``(B, num_classes)``.
-        num_classes: number of classes, or of labels.
-        dtype: of the result.
-
-    Returns:
-        Tensor ``(B, num_classes)``.
-
-    Raises:
-        LabelError: another shape or type, or a class outside 0 to ``num_classes - 1``.
+    Labels are int64 classes ``(B,)`` from 0 to ``num_classes - 1``, or float ``(B, num_classes)``; else LabelError.
     """
     if labels.ndim == 1 and not labels.is_floating_point():
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
@@ -105,13 +93,10 @@ def is_multi_label(labels: Tensor) -> bool:
 
 
 def known_label_vectors(labels: Tensor, columns: int) -> tuple[Tensor, Tensor]:
-    """Return the labels of real images as rows ``(n, columns)`` from 0 to 1, and which are known, bool ``(n,)``.
+    """Return labels of real images as rows ``(n, columns)`` from 0 to 1, and which are known, bool ``(n,)``.
 
-    The row of an image without a class is 0. The host does not wait for either.
-
-    Args:
-        labels: as they came.
-        columns: how many outputs the student has; 1 for one logit.
+    There are as many columns as outputs of the student, 1 for one logit. The row of an image without a class is 0. The
+    host does not wait for either.
     """
     labels = labels_for_teacher(labels)
     if labels.is_floating_point() or columns == 1:
@@ -127,11 +112,7 @@ def is_cross_entropy(loss_function: Any) -> bool:
 
 
 def checked_for_teacher(labels: Tensor, num_classes: int | None) -> Tensor:
-    """Return a user's labels as teachers take them: classes ``(B,)`` int64, or float ``(B, K)``.
-
-    Raises:
-        LabelError: classes outside 0 to ``num_classes - 1``, floats outside 0 to 1, another shape.
-    """
+    """Return labels as teachers take them: int64 classes ``(B,)``, or float ``(B, K)`` from 0 to 1; else LabelError."""
     if labels.is_floating_point():
         fits = labels.ndim == 2 and (num_classes is None or labels.shape[1] in (1, num_classes))
         if not fits or not _within(labels, 0, 1):

@@ -76,11 +76,7 @@ class LateReading:
         self._iteration = iteration
 
     def end_step(self, ends_epoch: bool) -> None:
-        """Read, and let the observers act, if it is time.
-
-        Raises:
-            GMCLError: a check failed.
-        """
+        """Read, and let the observers act, if it is time; GMCLError where a check failed."""
         self.has_read = self._iteration == 1 or self._iteration % self.every == 0 or ends_epoch
         if self.has_read:
             self.read()
@@ -91,8 +87,7 @@ class LateReading:
     def read(self) -> None:
         """Read all that the device has kept; observers do not act yet.
 
-        Raises:
-            GMCLError: a check failed; again at each reading, until :meth:`forget`.
+        GMCLError where a check failed, again at each reading, until :meth:`forget`.
         """
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
@@ -117,11 +112,7 @@ class LateReading:
         self._checks, self._observed, self._failure = [], [], None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is observed but has not acted yet.
-
-        Raises:
-            GMCLError: a check failed.
-        """
+        """Return what is observed but has not acted yet; GMCLError where a check failed."""
         self.read()
         return {"observed": [[name, values.clone()] for name, values in self._observed]}
 

@@ -15,15 +15,9 @@ __all__ = ["check_paths", "common_folder"]
 
 
 def check_paths(**paths: Any) -> None:
-    """Raise where a path of a bundle's configuration is no text.
+    """Raise ConfigurationError, which names the setting, where a path of a bundle's configuration is no text.
 
     The command line takes a folder named 2024 or 2024.10 for a number, and 2024.10 for 2024.1: what was meant is lost.
-
-    Args:
-        paths: by the name of the setting.
-
-    Raises:
-        ConfigurationError: naming the setting.
     """
     for name, path in paths.items():
         if not isinstance(path, str | Path):

@@ -20,21 +20,14 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 
 def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the loss of each image, such that their mean is ``loss_function(outputs, labels).mean()``.
+    """Return the loss of each image ``(B,)``, such that their mean is ``loss_function(outputs, labels).mean()``.
 
-    A loss with a ``reduction`` (torch's, MONAI's) is called once without it, and cross-entropy with class weights is
-    normalized as torch does it, by the batch's sum of weights. Another callable, and a loss that gives no row for each
-    image without its reduction, is called image by image; it must be a mean over images, or a weighted one with weights
-    by label, which are found out. So is a loss of masks that pools images or holds other losses; where it is no mean
-    over images (``batch=True``), each image's own loss is what a lesson takes.
-
-    Args:
-        loss_function: the user's.
-        outputs: ``(B, K)`` or ``(B, K, *spatial)`` of the student.
-        labels: ``(B, ...)``.
-
-    Returns:
-        ``(B,)``.
+    Outputs are ``(B, K)`` or ``(B, K, *spatial)``. A loss with a ``reduction`` (torch's, MONAI's) is called once
+    without it, and cross-entropy with class weights is normalized as torch does it, by the batch's sum of weights.
+    Another callable, and a loss that gives no row for each image without its reduction, is called image by image; it
+    must be a mean over images, or a weighted one with weights by label, which are found out. So is a loss of masks that
+    pools images or holds other losses; where it is no mean over images (``batch=True``), each image's own loss is what
+    a lesson takes.
     """
     reduction = getattr(loss_function, "reduction", None)
     if reduction not in ("mean", "none", "sum"):

@@ -72,15 +72,10 @@ class _Recorder(Hypergradient):
 
 
 def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
-    """Train for some steps, then compare all estimators on the same lesson; the exact one is the first report.
+    """Train for some iterations, 2 or more, then compare all estimators on the same lesson, the exact one first.
 
-    Args:
-        trainer: not run yet, with a teacher that learns; its handlers see the iterations.
-        iterations: optimizer steps of the student before the comparison, at least 2.
-        repeats: estimates to take the median time of.
-
-    Raises:
-        ConfigurationError: the trainer has no teacher optimizer, or too few iterations.
+    The trainer, with a teacher that learns, has not run yet; its handlers see the iterations. Times are medians of so
+    many ``repeats``. ConfigurationError for a frozen teacher or too few iterations.
     """
     if trainer.teacher_step is None:
         raise ConfigurationError("check: the teacher is frozen. Expected a trainer with a teacher_optimizer.")

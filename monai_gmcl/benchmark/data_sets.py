@@ -33,21 +33,14 @@ HELD_OUT = 2000
 class DataOptions:
     """How to read a folder with ``train``, ``valid`` and, to measure at the end, ``test`` class folders.
 
-    Other usual names of these parts are as good; see :func:`part_folder`.
+    Other usual names of these parts are as good; see :func:`part_folder`. What is not said here is as for ``compare``.
 
     Attributes:
         folder: path of the data set; its last part names it in the report.
-        channels: 1 or 3.
-        crop: centre to keep, pixels.
-        size: to resize to, pixels.
         upright: the images have an up and a down (X-rays): no flips, no quarter turns, small rotations and shifts
             instead. Otherwise (microscopy) any of the eight orientations is as good.
-        centered: the centre makes the label (PCam): nothing may shift, zoom or hide it much.
-        spatial_dims: 2, or 3 for NIfTI volumes.
         classes: number of class folders, or of the classes of masks with the background.
-        intensity_range: the files' numbers that become 0 and 1; see :func:`~monai_gmcl.data.image_transforms`.
         masks: whether labels are masks.
-        patch: side of the patches that a student of masks learns from. Default: whole images.
     """
 
     folder: str
@@ -90,12 +83,8 @@ class DataOptions:
 def part_folder(folder: str | Path, name: str) -> Path:
     """Return the folder of a part of a data set: of that name, or of another usual one (``val`` for ``valid``).
 
-    Args:
-        folder: of the data set.
-        name: ``train``, ``valid``, ``test``, or the name of a folder with further images to measure on.
-
-    Raises:
-        DataError: no such folder, or several.
+    ``name`` is ``train``, ``valid``, ``test`` or that of a folder to measure on. DataError for no such folder, or
+    several.
     """
     place = Path(folder)
     if (place / name).is_dir():

@@ -37,10 +37,8 @@ class StepTraffic:
 def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepTraffic:
     """Train a few steps on a pretended device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
 
-    Args:
-        build: builds a trainer with all of its networks on that device; it is called where the device computes. What
-            the loader of real images does is not counted.
-        steps: how many to count, the first ten not among them; the last one ends an epoch.
+    ``build``, which is called where the device computes, builds a trainer with all of its networks on it. What the
+    loader of real images does is not counted, nor are the first ten steps; the last one ends an epoch.
     """
     traffic, total = HostTraffic(), HostTraffic()
     images = without_waiting = 0

@@ -55,8 +55,7 @@ def look_over(
 ) -> DataSet:
     """List a data set and look at every file: what ``validate`` reports and what :func:`open_data` opens.
 
-    Arguments are those of :func:`check_source`, a folder of trusted images, and the seconds until there is a progress
-    bar: a small data set needs none.
+    Arguments are those of :func:`check_source`, a folder of trusted images, and the seconds until a progress bar.
     """
     listed: list[Fault] = []
     parts, names = list_parts(source, group_column, class_names, listed.append, trusted_dir)

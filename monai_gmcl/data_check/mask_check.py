@@ -27,14 +27,11 @@ Parts = Mapping[str, Sequence[Item]]
 
 
 class MaskDataSet(NamedTuple):
-    """A data set of images with masks as it stands on disk, looked at.
+    """A data set of images with masks as it stands on disk, looked at: as ``DataSet``, with paths of masks as labels.
 
     Attributes:
-        parts: items by part, with ``image``, ``label`` (the mask's path) and, where known, ``group``.
         class_names: in the order of the labels; the first is the background.
         mask_values: the numbers in the masks that stand for them.
-        report: all faults.
-        twins: of each image's path, something equal for files that show the same.
         classes: of each mask's path, 1 for each class that it has, else 0.
     """
 
@@ -57,14 +54,9 @@ def look_over_masks(
     whole: bool = True,
     trusted_dir: str | Path = "",
 ) -> MaskDataSet:
-    """List a data set of images with masks and look at every file.
+    """List a data set of images with masks and look at every file, of images only ``whole``; as :func:`look_over`.
 
-    Masks are checked and, with ``whole``, images, with the ``intensity_range`` by which they will be read. None may
-    have more pixels or voxels than ``pixel_limit``. A progress bar appears after ``bar_after`` seconds. The other
-    arguments are those of :func:`monai_gmcl.open_segmentation_data`.
-
-    Raises:
-        ConfigurationError: an invalid limit, range or value, or other numbers of names and of values.
+    ConfigurationError for an invalid limit, range or value, or other numbers of names and of values.
     """
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)

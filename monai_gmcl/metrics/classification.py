@@ -107,11 +107,10 @@ def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[
 
 
 def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return accuracy, precision and AUC, for each class and for all.
+    """Return accuracy (sensitivity), precision and AUC (one against the rest) for each class, and for all.
 
-    For a class: ``accuracy`` is the share of its images that are predicted as it (sensitivity), ``precision`` the share
-    of images predicted as it that are, ``auc`` the area under the ROC curve of it against the rest. For all: the share
-    of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is nothing to count.
+    For all: the share of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is
+    nothing to count.
     """
     predicted = probabilities.argmax(1)
     rows: list[dict[str, Any]] = []

@@ -95,20 +95,11 @@ def false_label_share(
 ) -> FalseLabelShare:
     """Estimate the share of labels that are false: 1 minus the diagonal of :func:`label_joint`.
 
-    The interval is that of a percentile bootstrap over the images of each given label. It says how much the estimate
-    would differ for other images; it does not say how far a student that knows the classes badly misleads it: an image
-    that is among those it is surest of, and is of another class, counts as a wrong label. Labels that are false on hard
-    images alone are missed, since the surest images are easy ones.
-
-    Args:
-        probabilities: of the classes, ``(N, K)``.
-        labels: as given, ``(N,)``.
-        resamples: number of bootstrap samples, 1 or more.
-        level: of the interval, between 0 and 1.
-        seed: of the samples.
-
-    Raises:
-        ConfigurationError: other shapes or values.
+    The interval of a ``level`` between 0 and 1 is that of a percentile bootstrap with ``resamples``, 1 or more, over
+    the images of each given label. It says how much the estimate would differ for other images; it does not say how far
+    a student that knows the classes badly misleads it: an image that is among those it is surest of, and is of another
+    class, counts as a wrong label. Labels that are false on hard images alone are missed, since the surest images are
+    easy ones.
     """
     check_probabilities(probabilities, labels)
     if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:

@@ -48,13 +48,10 @@ class AskedLoss:
         return _same(at(0.4, 0.1), at(0.9, 0.6)) and _same(at(0.1, 0.4), at(0.6, 0.9))
 
     def leaves_out(self, ignored: int, shape: Sequence[int]) -> bool | None:
-        """Whether pixels that have the value ``ignored`` in a mask of class indices have no part in the loss.
+        """Whether pixels with the value ``ignored`` in a mask of classes have no part in the loss; None: no answer.
 
-        Asked on the CPU, because a class that a loss does not know ends all use of a GPU. None: it has no answer there.
-
-        Args:
-            ignored: the value.
-            shape: of the outputs for one image.
+        Asked on the CPU, because a class that a loss does not know ends all use of a GPU. The shape is of one image's
+        outputs.
         """
         function = self.function
         asked = AskedLoss(copy.deepcopy(function).cpu() if isinstance(function, nn.Module) else function)

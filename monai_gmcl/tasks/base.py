@@ -100,14 +100,7 @@ class Task(ABC):
     def _read_extremes(
         self, labels: Tensor, are_indices: bool, read: Read, refuse: Callable[[float, float], None]
     ) -> None:
-        """Let ``refuse`` see the lowest and highest label, unless all are ignored.
-
-        Args:
-            labels: of a batch.
-            are_indices: whether they are class indices, of which one is ignored.
-            read: lets the host see both, now or later.
-            refuse: raises LabelError.
-        """
+        """Let ``refuse`` see the lowest and highest label, unless all are ignored."""
         lowest = highest = labels if labels.is_floating_point() else labels.long()
         if are_indices:
             ignored = lowest == self.ignored

@@ -53,18 +53,13 @@ class FrozenTeacher:
         return self
 
     def __call__(self, images: Tensor, labels: Tensor | None, seed: int, difficulty: float) -> Tensor:
-        """Make synthetic images.
+        """Make synthetic images, of the same shape, type and device, with no autograd graph.
 
-        Images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device that is to do the work; labels
-        ``(B,)`` or ``(B, 1)`` integer classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``, see
+        Images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type are on the device that is to do the work; labels
+        are ``(B,)`` or ``(B, 1)`` integer classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``, see
         :meth:`change_masks`; None where the teacher looks at none. The seed decides the latents: the same one gives the
-        same images on one kind of device, of the same shape, type and device, with no autograd graph.
-
-        Raises:
-            ConfigurationError: images of other channels or dimensions.
-            ImageRangeError: values outside the teacher's ``value_range``.
-            LabelError: labels of another type or shape, outside the teacher's classes, or missing.
-            TeacherError: the teacher returned images of another shape.
+        same images on one kind of device. ConfigurationError, ImageRangeError and LabelError for what the teacher does
+        not take, TeacherError where it returns images of another shape.
         """
         images = images.detach()
         if isinstance(self.module, Teacher):

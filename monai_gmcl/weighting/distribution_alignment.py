@@ -38,14 +38,10 @@ class DistributionAlignment:
         p'_c ∝ p_c · share_c / mean_c
 
     share_c is the share of class c among the labeled images so far. One image is added to the count of each class, so
-    that a class without an image can still be proposed. mean_c is the running mean of p_c over the unlabeled images. As
-    ``log p'_c = log p_c + log(share_c / mean_c) + const``, alignment adds one number for each class to the logits. With
-    one logit, or several labels, the presence and the absence of each label are aligned in the same way. Berthelot et
-    al. 2020 (ReMixMatch), arXiv 1911.09785.
-
-    Args:
-        momentum: share of the newest batch in the running mean, above 0 and below 1. In the t-th batch at least
-            9/(t + 8), because proposals change from step to step early in training: see :func:`average_momentum`.
+    that a class without an image can still be proposed. mean_c is the running mean of p_c over the unlabeled images
+    (:func:`average_momentum`). As ``log p'_c = log p_c + log(share_c / mean_c) + const``, alignment adds one number for
+    each class to the logits. With one logit, or several labels, the presence and the absence of each label are aligned
+    in the same way. Berthelot et al. 2020 (ReMixMatch), arXiv 1911.09785.
     """
 
     def __init__(self, momentum: float) -> None:
@@ -56,25 +52,15 @@ class DistributionAlignment:
         self._batches = 0
 
     def observe(self, rows: Tensor, known: Tensor) -> None:
-        """Count the labels of real images.
-
-        Args:
-            rows: ``(B, K)`` from 0 to 1: classes one-hot, several labels as they are; 0 where there is none.
-            known: bool ``(B,)``, which have one.
-        """
+        """Count labels of real images ``(B, K)`` from 0 to 1, 0 where they are not ``known``, bool ``(B,)``."""
         total = Ranks().all_gather(torch.cat([rows, known[:, None].to(rows)], 1)).float().sum(0)
         self._given = total[:-1] if self._given is None else self._given.to(total) + total[:-1]
         self._images = total[-1] + self._images
 
     def __call__(self, logits: Tensor, binary: bool) -> Tensor:
-        """Take a batch of proposals into the running mean, and align it.
+        """Take logits ``(B, K)`` of unlabeled images into the running mean, and return those of the aligned proposals.
 
-        Args:
-            logits: ``(B, K)``, of unlabeled images.
-            binary: whether each is a label of its own, yes or no, rather than one of K classes.
-
-        Returns:
-            Logits ``(B, K)`` of the aligned proposals.
+        ``binary`` says that each is a label of its own, yes or no, rather than one of K classes.
         """
         proposals = logits.float().sigmoid() if binary else logits.float().softmax(1)
         mean = Ranks().all_gather(proposals).mean(0)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from monai.data.meta_obj import set_track_meta
+from torch import nn
 
 from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.benchmark.arm import Arm
@@ -102,15 +103,16 @@ class Job:
         return json.loads(file.read_text(encoding="utf-8")).get(self.measure) is not None
 
 
-def equal_compute_ratio(options: DataOptions) -> float:
+def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] | None = None) -> float:
     """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
 
-    Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
+    Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher; the
+    student is by default that of the kind of labels.
     """
     options, labeled = kind_of(options).example(options)
     counted = {}
     for arm in ("standard", "gmcl"):
-        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4)
+        run = StudentRun(ARMS[arm].build, options, labeled, labeled, 0, 4, make_network=make_network)
         run.run()
         counted[arm] = run.flops_per_step
     return counted["gmcl"] / counted["standard"]

@@ -115,15 +115,3 @@ def test_mixed_labels_follow_the_mixed_images() -> None:
         else:
             # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
             assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
-
-
-VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)
-
-
-@pytest.mark.parametrize("name", [name for name in OWN if not name.endswith(("_start", "_only", "_true"))])
-def test_every_arm_trains_on_volumes_of_three_classes(name: str) -> None:
-    images = torch.rand(24, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
-    run = StudentRun(ARMS[name].build, VOLUMES, images, images, seed=0, steps=3, unlabeled=images)
-    run.run()
-    probabilities = run.probabilities("final", images[0])
-    assert probabilities.shape == (24, 3) and probabilities.isfinite().all()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the host reads from the device some steps late, in one copy, so that it need not wait in each of them."""
+"""Reads values from the device some steps late, in one copy, so that the host does not wait in every step."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from monai_gmcl.exceptions import GMCLError
 __all__ = ["LateReading", "Read", "at_once", "on_host"]
 
 STEPS = 10
-"""After how many steps a device is read."""
+"""Number of steps between two readings of a device."""
 Read = Callable[[Tensor, Callable[[Tensor], None]], None]
-"""``(values, verdict)``: lets ``verdict`` see the values on the CPU, now or later."""
+"""``(values, verdict)``: calls ``verdict`` with the values on the CPU, now or later."""
 
 
 def at_once(values: Tensor, verdict: Callable[[Tensor], None]) -> None:
-    """Let ``verdict`` see the values now."""
+    """Call ``verdict`` with the values now."""
     verdict(values.detach().cpu())
 
 
 class LateReading:
-    """A log of small tensors, kept on the device and read by the host in one copy.
+    """Small tensors that stay on the device until the host reads them in one copy.
 
-    On the CPU all is read at once. Elsewhere the host reads after the first step, after every tenth, at the end of an
-    epoch, and before the state of the trainer or of a network is taken. What is *checked* may raise then, and names its
-    iteration. What is *observed* acts at those steps and at the end of an epoch alone, so that a run trains the same
-    whether it is saved or not.
+    On the CPU, values are read immediately. On other devices, the host reads after the first step, after every tenth
+    step, at the end of an epoch, and before the state of the trainer or of a network is saved. A *check* may raise an
+    error at these times; the message names the iteration. *Observers* are called only at these steps and at the end of
+    an epoch, not before a state is saved, so that saving does not change the training.
 
     Args:
         device: where the steps are computed.
 
     Attributes:
-        every: number of steps between two readings; 1: all is read at once.
-        observers: what each name's observations are given to, on the CPU.
-        has_read: whether the last step that ended was one in which the device is read.
+        every: number of steps between two readings; 1: values are read immediately.
+        observers: the function that gets the values of each name, on the CPU.
+        has_read: whether the device was read at the end of the last step.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -54,29 +54,29 @@ class LateReading:
 
     @property
     def is_at_once(self) -> bool:
-        """Whether nothing is late."""
+        """Whether values are read immediately."""
         return self.every == 1
 
     def check(self, values: Tensor, verdict: Callable[[Tensor], None]) -> None:
-        """Let ``verdict`` see the values, and raise, when they are read."""
+        """Call ``verdict``, which may raise an error, with the values when they are read."""
         if self.is_at_once:
             at_once(values, verdict)
         else:
             self._checks.append((self._iteration, values.detach(), verdict))
 
     def observe(self, name: str, values: Tensor) -> None:
-        """Give the values to their observer at the end of a step in which the device is read."""
+        """Pass the values to their observer at the end of the next step in which the device is read."""
         if self.is_at_once:
             at_once(values, self.observers[name])
         else:
             self._observed.append((name, values.detach()))
 
     def begin_step(self, iteration: int) -> None:
-        """Note to which iteration belongs what comes."""
+        """Record the iteration of the values that follow."""
         self._iteration = iteration
 
     def end_step(self, ends_epoch: bool) -> None:
-        """Read, and let the observers act, if it is time; GMCLError where a check failed."""
+        """Read and call the observers if the device is read in this step; GMCLError where a check failed."""
         self.has_read = self._iteration == 1 or self._iteration % self.every == 0 or ends_epoch
         if self.has_read:
             self.read()
@@ -85,9 +85,9 @@ class LateReading:
                 self.observers[name](values)
 
     def read(self) -> None:
-        """Read all that the device has kept; observers do not act yet.
+        """Read all values without calling the observers.
 
-        GMCLError where a check failed, again at each reading, until :meth:`forget`.
+        GMCLError where a check failed; it is raised again at each reading until :meth:`forget`.
         """
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
@@ -103,16 +103,16 @@ class LateReading:
                 raise self._failure from None
 
     def read_before_state_of(self, network: nn.Module) -> None:
-        """Read whenever the network's state is taken: what failed a check must not reach a disk."""
+        """Read before the network's state is saved, so that no state after a failed check is saved."""
         if not isinstance(network, torch.jit.ScriptModule):
             network.register_state_dict_pre_hook(_ReadFirst(self))  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
-        """Forget what was not read, and a check that failed."""
+        """Delete unread values and the error of a failed check."""
         self._checks, self._observed, self._failure = [], [], None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is observed but has not acted yet; GMCLError where a check failed."""
+        """Return the values that were not yet passed to observers; GMCLError where a check failed."""
         self.read()
         return {"observed": [[name, values.clone()] for name, values in self._observed]}
 
@@ -123,7 +123,7 @@ class LateReading:
 
 
 def on_host(all_values: Sequence[Tensor]) -> list[Tensor]:
-    """Return the tensors on the CPU, by one copy of all that are not there."""
+    """Return the tensors on the CPU; tensors on the device are copied together."""
     away = [values for values in all_values if values.device.type != "cpu"]
     if not away:
         return list(all_values)
@@ -136,7 +136,7 @@ def on_host(all_values: Sequence[Tensor]) -> list[Tensor]:
 
 
 class _ReadFirst:
-    """Reads before a network's state is taken; a copy of the network, or a file with all of it, has none to read."""
+    """Reads the device before a network's state is saved; does nothing in a copy or a file of the network."""
 
     def __init__(self, late: LateReading | None = None) -> None:
         self._late = None if late is None else weakref.ref(late)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One synthetic batch: the record that a checkpoint keeps, and the graph of the student's pass on it."""
+"""A lesson (one synthetic batch): the record that checkpoints store, and the graph of the student's pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["HeadActivation", "Lesson", "LessonGraph", "RealStep"]
 
 @dataclass
 class HeadActivation:
-    """What entered and left the head, the student's last layer, while the student took a lesson.
+    """Input and output of the head, the student's last layer, in the pass on a lesson.
 
     Attributes:
         name: dotted name of the head in the student.
@@ -38,7 +38,7 @@ class HeadActivation:
 
 @dataclass
 class RealStep:
-    """The rest of the student's step, for estimators that differentiate through more than one.
+    """The data of a student's step, for estimators that differentiate through several steps.
 
     Attributes:
         images: real images ``(B, C, ...)`` of the step.
@@ -67,14 +67,14 @@ class RealStep:
 
 @dataclass
 class LessonGraph:
-    """What the passes of teacher and student on a lesson left: tensors with a graph.
+    """Tensors with autograd graph from the passes of teacher and student on a lesson.
 
     Attributes:
         generated: the teacher's images, with the teacher's graph.
-        images: the same images as a leaf, to which hypergradients lead.
+        images: the same images as a leaf; hypergradients are gradients with respect to this leaf.
         outputs: the student's outputs on them.
         losses: the student's loss on each ``(n,)``, with a graph to the lesson's parameters and ``images``.
-        head: what the head saw, where an estimator asks for it.
+        head: input and output of the head, if an estimator needs them.
         student: ``(parameters, buffers, images, labels, seed, args, kwargs) -> (n,)``, the losses of another pass.
     """
 
@@ -88,18 +88,18 @@ class LessonGraph:
 
 @dataclass
 class Lesson:
-    """One synthetic batch, with all that is needed to know later what it was worth.
+    """One synthetic batch, with the data from which the worth of its images is computed later.
 
     All attributes but ``graph`` are the *record*: tensors and numbers from which the graph can be rebuilt bit for bit.
-    A lesson so outlives its epoch and its process.
+    Lessons are therefore kept across epochs and in checkpoints.
 
     Attributes:
         sources: real images ``(n, C, H, W)`` or ``(n, C, D, H, W)`` that the teacher changed; None if it needs none.
         labels: ``(n,)``, ``(n, 1)`` or ``(n, K)``, as they came with the real images; or masks ``(n, K, *spatial)``,
             moved as the teacher moved the images.
-        sure_share: share of the pixels of each image's proposed mask that count ``(n,)``, a factor of its weight; None
-            if all count, or the others are marked in the mask.
-        source_labels: those masks as they came; None where labels are of whole images.
+        sure_share: fraction of the pixels of each proposed mask that are used ``(n,)``, a factor of the image's weight;
+            None if all are used, or if the unused pixels are marked in the mask.
+        source_labels: the masks of the source images; None if labels are not masks.
         latents: the teacher's randomness ``(n, ...)``.
         image_shape: ``(n, C, H, W)`` or ``(n, C, D, H, W)`` of the batch.
         difficulty: strength of the change.
@@ -107,17 +107,17 @@ class Lesson:
         parameters: the student's trained parameters before the step, by name.
         buffers: the student's buffers before the step, by name.
         seed: seed of the student's pass (its dropout masks).
-        num_pseudo_labeled: how many images, the last ones, come from unlabeled sources with proposed labels.
-        unlabeled_difficulty: strength of the change of those, in units of ``difficulty``.
-        args: further arguments of the student: its sources' extra inputs, from ``prepare_batch``.
-        kwargs: further keyword arguments of the student, likewise.
+        num_pseudo_labeled: number of images from unlabeled sources with proposed labels; these images come last.
+        unlabeled_difficulty: strength of the change of these images, in units of ``difficulty``.
+        args: extra arguments of the student: the extra inputs of the sources, from ``prepare_batch``.
+        kwargs: extra keyword arguments of the student.
         confidence: confidence of each image's label, 0 to 1 ``(n,)``; 1 for given labels. None: all were given.
         weights: weight of each image ω ``(n,)``, detached; 1 until the lesson has been weighted.
-        update: A, the derivative of the optimizer's step by its gradient, by parameter name.
-        image_gradient: gradient of the weighted loss by the images, where hardness asks for it.
-        real_step: the rest of the step, kept for estimators that ask for it.
-        rank_weight: images of this lesson, as a multiple of the mean over all ranks; 1 alone.
-        graph: what teacher and student have made of it; None for a record that was loaded.
+        update: A, the derivative of the optimizer's step with respect to its gradient, by parameter name.
+        image_gradient: gradient of the weighted loss with respect to the images, if hardness is not 0.
+        real_step: further data of the step, for estimators that need them.
+        rank_weight: number of images of this lesson, as a multiple of the mean over all ranks; 1 for one rank.
+        graph: tensors with autograd graph; None for a lesson loaded from a checkpoint.
     """
 
     sources: Tensor | None
@@ -157,7 +157,7 @@ class Lesson:
 
     @property
     def num_labeled(self) -> int:
-        """How many images, the first ones, have labels that were given, not proposed."""
+        """Number of images with given labels; these images come first."""
         return len(self) - self.num_pseudo_labeled
 
     @property
@@ -167,7 +167,7 @@ class Lesson:
 
     @property
     def images(self) -> Tensor:
-        """The teacher's images as a leaf, to which hypergradients lead."""
+        """The teacher's images as a leaf; hypergradients are gradients with respect to this leaf."""
         return self._graph().images
 
     @property
@@ -182,7 +182,7 @@ class Lesson:
 
     @property
     def head(self) -> HeadActivation:
-        """What the student's head saw, where an estimator asks for it (``Hypergradient.record_head``)."""
+        """Input and output of the student's head, if an estimator needs them (``Hypergradient.record_head``)."""
         head = self._graph().head
         if head is None:
             raise ConfigurationError(
@@ -200,28 +200,28 @@ class Lesson:
         return self.graph
 
     def replay(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        """Return the losses ``(n,)`` of the student's pass once more, with the same seed and buffers."""
+        """Repeat the student's pass with the same seed and buffers, and return the losses ``(n,)``."""
         rest = (self.labels, self.seed, self.args, self.kwargs)
         return self._graph().student(parameters, self.buffers, images, *rest)
 
     def replay_real(self, step: RealStep, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Return the losses ``(B,)`` of the pass on the step's real images once more, with other parameters."""
+        """Repeat the pass on the step's real images with other parameters, and return the losses ``(B,)``."""
         rest = (step.images, step.labels, step.seed, step.args, step.kwargs)
         return self._graph().student(parameters, self.buffers, *rest)
 
     def parts(self) -> list[tuple[slice, float]]:
-        """Return which images the teacher makes at once, and their difficulty."""
+        """Return the groups of images that the teacher makes in one call, with the difficulty of each group."""
         if self.num_pseudo_labeled == 0 or self.unlabeled_difficulty == 1:
             return [(slice(None), self.difficulty)]
         own = slice(self.num_labeled), self.difficulty
         return [own, (slice(self.num_labeled, None), self.difficulty * self.unlabeled_difficulty)]
 
     def update_direction(self, look_ahead: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return A·v, by parameter name: how far the step moves for each unit of gradient along v."""
+        """Return A·v, by parameter name."""
         return {name: self.update[name] * look_ahead[name] for name in self.update if name in look_ahead}
 
     def record(self) -> dict[str, Any]:
-        """Return the lesson without its graph: tensors and numbers only, safe for ``torch.load(weights_only=True)``."""
+        """Return the lesson without its graph: tensors and numbers, loadable with ``torch.load(weights_only=True)``."""
         unkept = {"graph", "real_step", "rank_weight"}
         kept = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in unkept}
         if self.real_step is not None:
@@ -230,7 +230,7 @@ class Lesson:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], device: torch.device) -> Lesson:
-        """Return the recorded lesson on ``device``, its graph still to be rebuilt."""
+        """Return the recorded lesson on ``device``, without a graph."""
         values = {RENAMED.get(name, name): _moved(value, device) for name, value in record.items()}
         for parameter in values["parameters"].values():
             parameter.requires_grad_()
@@ -240,7 +240,7 @@ class Lesson:
 
 
 RENAMED = {"proposed": "num_pseudo_labeled"}
-"""Names in records of version 0.1, and what they are now."""
+"""Names in records of version 0.1, and their current names."""
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A volume whose channels are files of their own, written as one path: ``case_{0000,0001}.nii.gz``."""
+"""Volumes with one file for each channel, written as one path: ``case_{0000,0001}.nii.gz``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ JOINED = re.compile(r"(.*)\{(.+,.+)\}(.*)", re.DOTALL)
 
 
 def join_channels(paths: Sequence[str]) -> str | None:
-    """Return the one path of a volume's channels, in their order; None where files do not make one volume.
+    """Return one path for the channel files of a volume, in their order; None if the files cannot form one volume.
 
-    They are NIfTI files with one ending, and braces or commas are not among what tells them apart.
+    The files must be NIfTI files with the same suffix, and the parts of their names that differ must not contain braces
+    or commas.
     """
     ending = next((each for each in ENDINGS if all(path.lower().endswith(each) for path in paths)), None)
     if ending is None or len(set(paths)) < len(paths):
@@ -34,7 +35,7 @@ def join_channels(paths: Sequence[str]) -> str | None:
 
 
 def files_of(path: str | os.PathLike[str]) -> list[str]:
-    """Return the files of a path: those of its channels, or the path alone."""
+    """Return the channel files of a path, or the path itself."""
     match = JOINED.fullmatch(str(path))
     if match is None or os.path.lexists(path):
         return [str(path)]
@@ -43,7 +44,7 @@ def files_of(path: str | os.PathLike[str]) -> list[str]:
 
 
 def join_cases(paths: Iterable[str]) -> list[str]:
-    """Join the channels of the cases in nnU-Net's folders, such as ``imagesTs``; other files stay as they are."""
+    """Join the channel files of each case in nnU-Net's folders, such as ``imagesTs``; other files are not changed."""
     cases: dict[str, list[str]] = {}
     for path in map(Path, paths):
         ending = next((each for each in ENDINGS if path.name.lower().endswith(each)), "")

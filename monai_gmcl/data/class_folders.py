@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets in folders: one for each class, and in it, where they are known, one for each patient or slide."""
+"""Data sets with one folder for each class and, optionally, a subfolder for each patient or slide."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ __all__ = ["class_folder_datalist", "class_folder_entries"]
 def class_folder_datalist(
     folder: str | Path, class_names: Sequence[str] | None = None, on_fault: OnFault = stop
 ) -> tuple[list[Item], list[str]]:
-    """List the images of a folder that has a folder for each class.
+    """List the images of a folder that contains one folder for each class.
 
     Args:
-        folder: with one folder of PNG, JPEG, TIFF or NIfTI images per class, or of one folder per patient, whose name
-            is then the images' ``group``.
-        class_names: the classes in the order of their labels. Default: the folders' names, numbers first, as numbers.
+        folder: folder with one folder for each class. A class folder contains PNG, JPEG, TIFF or NIfTI images, or one
+            folder for each patient, whose name is the ``group`` of the images.
+        class_names: the classes in the order of their labels. Default: the sorted names of the folders; names that are
+            numbers come first and are sorted by value.
         on_fault: called with each fault. Default: errors raise.
 
     Returns:
         Items sorted by class and file name, and the class names.
 
     Raises:
-        DataError: no folder, no classes, other classes than ``class_names``, an empty class, a file that is no image.
+        DataError: the folder does not exist or has no classes, a class is not in ``class_names`` or is empty, or a file
+            is not an image.
     """
     entries, names = class_folder_entries(Path(folder), class_names, on_fault)
     parts, names = name_parts({"training": entries}, names, Path(folder), on_fault)
@@ -41,7 +43,7 @@ def class_folder_datalist(
 def class_folder_entries(
     folder: Path, class_names: Sequence[str] | None, on_fault: OnFault
 ) -> tuple[list[Entry], list[str]]:
-    """List the images of class folders as they are named, and the class names; see :func:`class_folder_datalist`."""
+    """List the images of class folders with unchanged names, and the class names; see :func:`class_folder_datalist`."""
     names = list(class_names or [])
     if not folder.is_dir():
         on_fault(Fault("missing", str(folder), "a folder of class folders", "no folder"))
@@ -88,7 +90,7 @@ def _class_images(folder: Path, on_fault: OnFault) -> list[Path]:
 
 
 def _groups(places: list[tuple[str, ...]], folder: Path, on_fault: OnFault) -> list[str] | None:
-    """Return the patient or slide of each image: the first folder between class and image that tells them apart."""
+    """Return the patient or slide of each image: the first folder level below the class on which names differ."""
     between = {place[0] for place in places if place}
     if between and all(part_name(name) for name in between):
         found = f"the parts {', '.join(sorted(between))} inside of class folders"

@@ -33,18 +33,18 @@ def read_csv_datalist(
     """List the images of a CSV table with a header.
 
     Args:
-        path: the table; image paths in it are relative to its folder, or absolute.
+        path: path of the table; image paths in the table are absolute, or relative to its folder.
         image_column: column of the image paths.
         label_column: column of the class (a name or a number), or several columns of 0/1 for multi-label tasks.
-        group_column: column of the patient or slide. Default: ``group``, where there is one.
-        class_names: the classes in the order of their labels. Default: those found, sorted (numbers as numbers).
+        group_column: column of the patient or slide. Default: ``group``, if the table has this column.
+        class_names: the classes in the order of their labels. Default: the sorted classes of the table.
         on_fault: called with each fault. Default: errors raise.
 
     Returns:
         Items in the table's order, and the class names (the label columns for multi-label tasks).
 
     Raises:
-        DataError: naming the file and the row (as a line of the file; the header is row 1).
+        DataError: a row is wrong. The message names the file and the row (the header is row 1).
     """
     path = Path(path)
     multi = not isinstance(label_column, str)
@@ -66,16 +66,16 @@ def read_json_datalist(
     """List the images of a MONAI JSON datalist: ``{"training": [{"image": ..., "label": ...}, ...]}``.
 
     Args:
-        path: the file; image paths in it are relative to its folder, or absolute.
-        section: which list of the file.
-        class_names: the classes in the order of their labels. Default: those found, sorted.
+        path: path of the file; image paths in the file are absolute, or relative to its folder.
+        section: name of the list in the file.
+        class_names: the classes in the order of their labels. Default: the sorted classes of the list.
         on_fault: called with each fault. Default: errors raise.
 
     Returns:
-        Items (``group`` is kept where it is given) and the class names.
+        Items, with ``group`` if the entry has it, and the class names.
 
     Raises:
-        DataError: naming the file and the entry (from 1).
+        DataError: an entry is wrong. The message names the file and the entry (counted from 1).
     """
     path = Path(path)
     content = read_json(path, on_fault)
@@ -90,7 +90,7 @@ def read_json_datalist(
 def table_rows(
     table: Table, image_column: str = "image", label_column: str | Sequence[str] = "label", group: str | None = None
 ) -> list[Row]:
-    """Return the rows of a table as mappings with ``image``, ``label`` and, where there is one, ``group``."""
+    """Return the rows of a table as mappings with ``image``, ``label`` and, if the table has it, ``group``."""
     image, place = table.column(image_column), table.column(group or "group")
     columns = [label_column] if isinstance(label_column, str) else list(label_column)
     found = [table.column(column) or column for column in columns]
@@ -102,7 +102,7 @@ def table_rows(
 
 
 def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None = None) -> Entry | Fault:
-    """Return the image of a row, with its label and group as they are written, or say what is wrong with the row."""
+    """Return the image of a row with its unchanged label and group, or report what is wrong with the row."""
 
     def fault(kind: str, expected: str, found: str) -> Fault:
         return Fault(kind, str(path), expected, found, number)
@@ -123,7 +123,7 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
     item: Item = {"image": image, "label": label if isinstance(label, bool) else read}
     if "group" in row:
         group = group_name(row["group"])
-        # Without one, images of the same patient could come to stand in two parts unnoticed.
+        # Without a group, images of one patient could be in two splits.
         if group is None:
             return fault("group", "a group (patient or slide)", "none")
         item["group"] = group
@@ -131,7 +131,7 @@ def _entry(row: Any, path: Path, number: int, class_names: Sequence[str] | None 
 
 
 def image_path(written: Any, path: Path, number: int) -> str | Fault:
-    """Return the path of a row's image: relative to the list's folder, with either system's separators.
+    """Return the path of a row's image. Paths are relative to the list's folder; both kinds of separators are accepted.
 
     Several files are the channels of a volume and get one path (:mod:`monai_gmcl.data.channel_files`).
     """
@@ -147,14 +147,14 @@ def image_path(written: Any, path: Path, number: int) -> str | Fault:
     if not isinstance(written, str):
         return Fault("row", str(path), "the path of one image", repr(written), number)
     slashed = written.strip().replace("\\", "/")
-    # what leaves the folder is followed only as it stands
+    # a path that leaves the folder is not resolved further
     ways = [written, written.strip()] if ".." in slashed.split("/") else [written, written.strip(), slashed]
     try:
         for way in ways:
             if (path.parent / way).is_file() or is_series(path.parent / way):
                 return str(path.parent / way)
         near = [slashed + suffix for suffix in ("", *IMAGE_SUFFIXES) if (path.parent / (slashed + suffix)).is_file()]
-    except (OSError, ValueError) as error:  # a name too long, a name that is no text
+    except (OSError, ValueError) as error:  # the name is too long or is not a string
         return Fault("missing", str(path), "an image file", f"a path that cannot be opened ({error})", number)
     hint = f"; there is a file {near[0]!r}" if near else ""
     return Fault("missing", str(path), "an image file", f"no file {str(path.parent / written)!r}{hint}", number)
@@ -171,7 +171,7 @@ def _items(
 
 
 def row_entries(rows: Sequence[Row], path: Path, class_names: Sequence[str] | None, on_fault: OnFault) -> list[Entry]:
-    """Return what can be read of rows; each fault is told of."""
+    """Return the readable entries of rows; report each fault."""
     if not rows:
         on_fault(Fault("table", str(path), "at least one image", "none"))
     entries = []

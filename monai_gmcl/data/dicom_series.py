@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of DICOM slices is a volume: MONAI's PydicomReader reads it, where pydicom is installed."""
+"""Folders of DICOM slices as volumes, read by MONAI's PydicomReader if pydicom is installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNEVEN = 0.01
 
 
 def is_series(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds two DICOM files or more and nothing else, and pydicom, which reads them, is installed."""
+    """Whether a folder contains at least two DICOM files and no other files, and pydicom is installed."""
     if not os.path.isdir(path) or find_spec("pydicom") is None:
         return False
     slices = _slices(path)
@@ -33,10 +33,10 @@ def is_series(path: str | os.PathLike[str]) -> bool:
 
 
 def read_series(path: str | os.PathLike[str], limit: int | None = None) -> Any | Fault:
-    """Read the series in a folder for which :func:`is_series` holds, or say what is wrong with it.
+    """Read the series in a folder for which :func:`is_series` is true, or report what is wrong with it.
 
-    Of at most ``limit`` voxels, as a ``nibabel.Nifti1Image`` ``(W, H, D)`` of float32, by ``RescaleSlope`` and
-    ``RescaleIntercept``, with its affine (RAS, millimeters).
+    The result is a ``nibabel.Nifti1Image`` ``(W, H, D)`` of float32 with at most ``limit`` voxels. Values are scaled by
+    ``RescaleSlope`` and ``RescaleIntercept``; the affine is in millimeters (RAS).
     """
     import pydicom
 
@@ -46,7 +46,7 @@ def read_series(path: str | os.PathLike[str], limit: int | None = None) -> Any |
     if unfit is not None:
         return unfit
     reader: Any = PydicomReader()
-    # What reader.read leaves behind for a folder; it would leave out files that it cannot read.
+    # The same steps as in reader.read, which would silently skip unreadable files.
     reader.has_series, reader.filenames = True, [files]
     array, meta = reader.get_data(slices)
     return NIBABEL.Nifti1Image(np.asarray(array, dtype=np.float32), meta["affine"])
@@ -56,7 +56,7 @@ def _slices(path: str | os.PathLike[str]) -> list[str]:
     try:
         return sorted(str(file) for file in Path(path).iterdir() if not is_litter(file.name))
     except OSError:
-        return []  # a locked folder is told of where its files are listed
+        return []  # an unreadable folder is reported when its files are listed
 
 
 def _series_fault(slices: list[Any], path: str, limit: int | None) -> Fault | None:
@@ -69,7 +69,7 @@ def _series_fault(slices: list[Any], path: str, limit: int | None) -> Fault | No
         if len(all_of(name)) > 1 or "none" in all_of(name):
             return Fault("series", path, f"one {name} in all slices", ", ".join(sorted(all_of(name))))
     if all_of("SamplesPerPixel") != {"1"} or not all_of("NumberOfFrames") <= {"none", "1"}:
-        return Fault("pixel_type", path, "grey slices of one frame", "color images or several frames")
+        return Fault("pixel_type", path, "gray slices of one frame", "color images or several frames")
     shape = (int(slices[0].Columns), int(slices[0].Rows), len(slices))
     if limit is not None and not 0 < int(np.prod(shape, dtype=object)) <= limit:
         return Fault("pixel_limit", path, f"1 to {limit:,} voxels", sides(shape))
@@ -77,7 +77,7 @@ def _series_fault(slices: list[Any], path: str, limit: int | None) -> Fault | No
 
 
 def _order_fault(slices: list[Any], path: str) -> Fault | None:
-    """The reader sorts by InstanceNumber; slices must then follow each other at one distance."""
+    """Report a fault if slices, which the reader sorts by InstanceNumber, are not equidistant."""
     numbers = {getattr(one, "InstanceNumber", None) for one in slices}
     if None in numbers or len(numbers) < len(slices):
         return Fault(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets that are drawn into a folder once."""
+"""Phantoms: data sets that are drawn on first use and written to a folder."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ def draw_once(
     draw: Callable[[Path], None],
     told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Draw a data set into a folder, or take the one that stands there already; DataError where it holds another.
+    """Draw a data set into a folder, or use the existing one; DataError if the folder contains something else.
 
-    The JSON file ``record`` in it says what was drawn: the parameters, all that the images depend on, and what else is
-    to be told.
+    The JSON file ``record`` in the folder contains all parameters on which the images depend, and further information.
     """
     whole = {**parameters, **(told or {})}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         _check_same(folder / record, what, parameters, whole)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Drawn beside and moved in one step: a run that was cut off, or a second one, leaves no half of it.
+    # Drawn in a temporary folder and then moved, so that an interrupted or a second run leaves no incomplete data set.
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
         drawn = Path(beside) / folder.name
         drawn.mkdir()
@@ -44,7 +43,7 @@ def draw_once(
         try:
             drawn.replace(folder)
         except OSError:
-            # Unless another process finished it meanwhile, the move itself went wrong.
+            # Either another process has finished first, or the move has failed.
             if not (folder / record).is_file():
                 raise
             _check_same(folder / record, what, parameters, whole)
@@ -57,9 +56,9 @@ def draw_classes(
     seed: int,
     draw: Callable[[int, np.random.Generator, Path], None],
 ) -> None:
-    """Draw so many files of each class in each split; a file depends on (seed, split, class, index) alone.
+    """Draw the files of each class in each split; a file depends only on (seed, split, class, index).
 
-    Drawn is the number of the class, by a generator, into ``<split>/<class>/<index>``, a path without its ending.
+    The drawing function gets the class index, a generator and the path ``<split>/<class>/<index>`` without suffix.
     """
     for split, count in counts.items():
         split_key = int.from_bytes(split.encode(), "big")

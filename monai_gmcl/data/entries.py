@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From what is written to classes, patients and slides: one name for each in all parts of a data set."""
+"""Consistent names of classes, patients and slides in all splits of a data set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = 3
 
 
 class Entry(NamedTuple):
-    """An image as a folder, table or list gives it.
+    """An image as it is written in a folder, table or list.
 
     Attributes:
-        item: its path; its label, by the class's name or as a list of 0 and 1; its group, as it is written.
-        row: of the table or list; None in folders.
+        item: path, label (class name, or list of 0 and 1) and group, as written.
+        row: row of the table or list; None in folders.
     """
 
     item: Item
@@ -33,10 +33,10 @@ class Entry(NamedTuple):
 def name_parts(
     parts: Mapping[str, Sequence[Entry]], class_names: Sequence[str] | None, source: Path, on_fault: OnFault
 ) -> tuple[dict[str, list[Item]], list[str]]:
-    """Number the classes, and give each class, patient and slide one name in all parts.
+    """Number the classes, and use one name for each class, patient and slide in all splits.
 
-    Return the items of each part, without the faulty ones, and the class names: those that are given in the order of
-    their labels, or those of the first part, numbers first, as numbers.
+    Return the items of each split without faulty items, and the class names: the given names in the order of their
+    labels, or the sorted names of the first split; names that are numbers come first and are sorted by value.
     """
     entries = [entry for part in parts.values() for entry in part]
     labels = [entry.item["label"] for entry in entries]

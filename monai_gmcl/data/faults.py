@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a user's data, in words: one vocabulary for the readers' errors and the data check's table."""
+"""Kinds of faults in a user's data, for the errors of readers and for the table of the data check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
-    """A kind of fault: whether it stops a training, what to do about it, whether one line tells of all files alike."""
+    """A kind of fault: whether it is an error, the remedy, and whether one line can report several files."""
 
     is_error: bool
     remedy: str
@@ -88,14 +88,14 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one file, row or folder.
+    """A fault of one file, row or folder.
 
     Attributes:
         kind: a key of :data:`KINDS`.
         file: path of the file or folder.
-        expected: what would have been right.
-        found: what is there.
-        row: of the table ``file``; lines of a CSV table (the header is 1), entries of a JSON list (from 1).
+        expected: the expected content.
+        found: the actual content.
+        row: row of the table ``file``: line of a CSV table (the header is 1), or entry of a JSON list (from 1).
     """
 
     kind: str
@@ -106,16 +106,16 @@ class Fault:
 
     @property
     def is_error(self) -> bool:
-        """Whether it stops a training."""
+        """Whether the fault is an error, which stops a training run."""
         return KINDS[self.kind].is_error
 
     @property
     def remedy(self) -> str:
-        """What to do."""
+        """The remedy."""
         return KINDS[self.kind].remedy
 
     def error(self) -> DataError:
-        """Return the error that tells of it, in one line."""
+        """Return an error with a message of one line."""
         if self.kind == "missing" and self.row is None:
             return DataError(f"Expected {self.expected}, found {self.found} {self.file!r}.")
         place = repr(self.file) if self.row is None else f"row {self.row} of {self.file!r}"
@@ -127,13 +127,13 @@ OnFault = Callable[[Fault], None]
 
 
 def stop(fault: Fault) -> None:
-    """Raise at an error, go on at a warning."""
+    """Raise if the fault is an error; ignore warnings."""
     if fault.is_error:
         raise fault.error()
 
 
 def alike(faults: Iterable[Fault]) -> list[list[Fault]]:
-    """Put together what one line can tell of: the same found in several files, or several files that are missing."""
+    """Group faults that one line can report: the same content in several files, or several missing files."""
     groups: dict[tuple[str, ...], list[Fault]] = {}
     for fault in faults:
         found = () if KINDS[fault.kind].in_one_line else (fault.found,)
@@ -142,14 +142,14 @@ def alike(faults: Iterable[Fault]) -> list[list[Fault]]:
 
 
 def tell(same: Sequence[Fault]) -> str:
-    """Return in one line the first of what is :func:`alike`, what to do, and how many there are."""
+    """Return one line with the first of the faults that are :func:`alike`, the remedy and the number of faults."""
     first, *more = same
     told = f"{first.error()} {first.remedy[0].upper()}{first.remedy[1:]}."
     return told + (f" {len(more):,} more with the same problem." if more else "")
 
 
 def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
-    """Raise the first error, with how many there are; ``validate`` can tell more of a source. Warnings do not count."""
+    """Raise the first error, with the number of errors; ignore warnings. ``validate`` reports all faults."""
     errors = alike(fault for fault in faults if fault.is_error)
     if not errors:
         return
@@ -161,7 +161,7 @@ def stop_at_errors(faults: Sequence[Fault], source: str | Path = "") -> None:
 
 
 def stop_or_warn(faults: Sequence[Fault], source: str | Path = "") -> None:
-    """Raise the first error as :func:`stop_at_errors` does; without errors, the first rank logs the warnings."""
+    """Raise the first error as in :func:`stop_at_errors`; without errors, the first rank logs the warnings."""
     stop_at_errors(faults, source)
     if faults and Ranks().index == 0:
         for same in alike(faults):

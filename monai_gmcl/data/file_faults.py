@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a file before or while it is decoded."""
+"""Faults of files that are found before or during decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["decoding_fault", "file_fault", "is_dicom", "sides", "unknown_fault"]
 
 
 def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
-    """Look at what can be known without opening: a pipe or a device would never come to an end."""
+    """Check a file without opening it, because reading a pipe or a device would never end."""
     file = Path(path)
     try:
         if not os.path.lexists(file):
@@ -29,7 +29,7 @@ def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
 
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is DICOM: by its first bytes, or by its name where it has none."""
+    """Whether a file is a DICOM file, by its first bytes or, for an empty file, by its name."""
     try:
         with open(path, "rb") as file:
             if file.read(132)[128:] == b"DICM":
@@ -40,7 +40,7 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
 
 
 def unknown_fault(path: str | os.PathLike[str], expected: str) -> Fault:
-    """Tell of a file whose first bytes are none that are read."""
+    """Report a file whose first bytes belong to no supported format."""
     if is_dicom(path):
         return Fault("dicom", str(path), expected, "DICOM")
     return Fault("not_an_image", str(path), expected, "an unknown format")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Image files, read whole and checked as their header is read: PNG, JPEG, TIFF and NIfTI."""
+"""Image files (PNG, JPEG, TIFF and NIfTI): the header is checked first, then the whole file is read."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ DEEPEST = 65535
 
 
 def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -> Image.Image | Fault:
-    """Read a PNG, JPEG or TIFF image whole and upright (EXIF), or say what is wrong with it.
+    """Read a PNG, JPEG or TIFF image in the orientation of its EXIF tag, or report what is wrong with it.
 
-    The header is looked at before anything is decoded: an image over the limit of pixels costs no memory. The mode is
-    the file's own, one that :func:`picture_array` takes.
+    The header is checked before decoding, so that an image above the pixel limit uses no memory. The mode of the result
+    is that of the file, and is accepted by :func:`picture_array`.
     """
     limit = PIXEL_LIMITS[2] if pixel_limit is None else pixel_limit
 
@@ -66,17 +66,17 @@ def read_picture(path: str | os.PathLike[str], pixel_limit: int | None = None) -
 
 
 def is_volume(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is that of a volume: a NIfTI file by its name, or a DICOM series."""
+    """Whether a path is a volume: a NIfTI file (by its name) or a DICOM series."""
     return str(path).lower().endswith((".nii", ".nii.gz")) or is_series(path)
 
 
 def picture_channels(path: str | os.PathLike[str]) -> int | Fault:
-    """Return 1 for a grey image and 3 for one with colors, by its header, or say what is wrong with it."""
+    """Return 1 for a gray image and 3 for a color image, by its header, or report what is wrong with it."""
     return _look(path, lambda image: 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3)
 
 
 def _look(path: str | os.PathLike[str], look: Callable[[Image.Image], Seen | Fault]) -> Seen | Fault:
-    """Return what ``look`` makes of an opened picture, or say why there is none."""
+    """Return the result of ``look`` for an opened picture, or report why it cannot be opened."""
     unfit = file_fault(path, PICTURES)
     if unfit is not None:
         return unfit
@@ -90,11 +90,12 @@ def _look(path: str | os.PathLike[str], look: Callable[[Image.Image], Seen | Fau
 
 
 def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:
-    """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` grey or ``(3, H, W)`` RGB.
+    """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` gray or ``(3, H, W)`` RGB.
 
-    Grey of 16 bits is divided by 257 and keeps its depth; of color of 16 bits Pillow keeps the upper 8. Transparent
-    pixels are seen as on white paper. Palettes are looked up, one bit is 0 or 255, CMYK and YCbCr are converted by
-    Pillow's formulas without a color profile, and color becomes grey by the luma of ITU-R 601.
+    16-bit gray values are divided by 257, without rounding. Of 16-bit colors, Pillow keeps the upper 8 bits.
+    Transparent pixels are blended with white. Palette indices are replaced by their colors, and 1-bit values by 0 and
+    255. CMYK and YCbCr are converted by Pillow's formulas without a color profile. Color is converted to gray by the
+    luma of ITU-R 601.
     """
     if image.mode.startswith("I"):
         grey = np.asarray(image, dtype=np.float32) / np.float32(257.0)
@@ -104,7 +105,7 @@ def picture_array(image: Image.Image, channels: int) -> NDArray[np.float32]:
 
 
 def flat_picture(image: Image.Image, channels: int) -> Image.Image:
-    """Convert a picture of at most 8 bits to grey (1) or RGB (3), as :func:`picture_array` says."""
+    """Convert a picture of at most 8 bits to gray (1) or RGB (3), as in :func:`picture_array`."""
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha)
@@ -112,7 +113,7 @@ def flat_picture(image: Image.Image, channels: int) -> Image.Image:
 
 
 def check_pixel_limit(pixel_limit: Any) -> None:
-    """Raise ConfigurationError where a limit is neither None nor a whole number from 1."""
+    """Raise ConfigurationError unless a limit is None or an integer of at least 1."""
     whole = isinstance(pixel_limit, int) and not isinstance(pixel_limit, bool)
     if pixel_limit is not None and (not whole or pixel_limit < 1):
         raise ConfigurationError(f"pixel_limit must be a whole number of at least 1, got {pixel_limit!r}.")
@@ -121,7 +122,7 @@ def check_pixel_limit(pixel_limit: Any) -> None:
 def _opened(file: BinaryIO, path: str) -> Image.Image | None:
     """Read an image's header.
 
-    Not by ``Image.open``: it knows formats that run other programs, and its limit on pixels is one for the process.
+    ``Image.open`` is not used: some of its formats run other programs, and its pixel limit is global for the process.
     """
     magic = file.read(8)
     file.seek(0)
@@ -140,8 +141,8 @@ def _header_fault(image: Image.Image, path: str, limit: int) -> Fault | None:
     if image.mode == "F":
         return Fault("pixel_type", path, "8 or 16 bits", "floating-point values")
     if image.mode not in MODES and not image.mode.startswith("I;16"):
-        return Fault("pixel_type", path, "grey or color", f"the image mode {image.mode}")
-    # phones store a preview beside the photo (MPO); pages of TIFF and frames of PNG are images of their own
+        return Fault("pixel_type", path, "gray or color", f"the image mode {image.mode}")
+    # phones store a preview with the photo (MPO); pages of TIFF and frames of PNG are separate images
     if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
         return Fault("pages", path, "one image", "several pages or frames")
     return None
@@ -159,12 +160,12 @@ def _depth_fault(image: Image.Image, path: str) -> Fault | None:
 def read_volume(
     path: str | os.PathLike[str], pixel_limit: int | None = None
 ) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read a NIfTI volume or a DICOM series of at most so many voxels, channels included, or say what is wrong with it.
+    """Read a NIfTI volume or a DICOM series with a limit on voxels times channels, or report what is wrong with it.
 
     Returns:
-        The numbers as stored, scaled by the file's slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data;
-        axes of length 1 after the first three are left out. Axes go to the right, to the front and up (RAS), as near as
-        turning and flipping brings them; the affine follows.
+        The values of the file, scaled by its slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data. Axes of
+        length 1 after the first three are removed. Axes are permuted and flipped to the nearest RAS orientation; the
+        affine is updated.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
     files = files_of(path)
@@ -173,7 +174,7 @@ def read_volume(
 
     def whole(reader: NibabelReader, volume: Any) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
         array, meta = reader.get_data(volume)
-        # the file's own, as original_affine: what is written back with both has its file's axes again
+        # the affine of the file, as original_affine: a volume written with both affines has the axes of its file
         meta[MetaKeys.SPATIAL_SHAPE] = np.asarray(volume.shape[:3])
         array = np.asarray(array, dtype=np.float32)
         if not np.isfinite(array).all():
@@ -184,7 +185,7 @@ def read_volume(
 
 
 def _joined_volume(files: Sequence[str], limit: int) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
-    """Read files of one channel each as one volume ``(D, H, W, C)`` with the meta data of the first."""
+    """Read files with one channel each as one volume ``(D, H, W, C)`` with the meta data of the first file."""
     volumes: list[tuple[NDArray[np.float32], dict[str, Any]]] = []
     for file in files:
         read = read_volume(file, limit // len(files))
@@ -202,7 +203,7 @@ def _joined_volume(files: Sequence[str], limit: int) -> tuple[NDArray[np.float32
 
 
 def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
-    """Return the channels of a volume by its header, or say what is wrong with it. A DICOM series has one."""
+    """Return the number of channels of a volume by its header (1 for DICOM), or report what is wrong with it."""
     files = files_of(path)
     if len(files) > 1:
         counts = [volume_channels(file) for file in files]
@@ -215,7 +216,7 @@ def volume_channels(path: str | os.PathLike[str]) -> int | Fault:
 def _look_at_volume(
     path: str | os.PathLike[str], look: Callable[[NibabelReader, Any], Seen | Fault], limit: int | None = None
 ) -> Seen | Fault:
-    """Return what ``look`` makes of an opened volume of at most so many voxels, or say why there is none."""
+    """Return the result of ``look`` for an opened volume within the voxel limit, or report what is wrong with it."""
     series = is_series(path)
     unfit = None if series else file_fault(path, VOLUMES)
     if unfit is not None:
@@ -233,7 +234,7 @@ def _look_at_volume(
 
 
 def _channels(shape: Sequence[int]) -> list[int]:
-    """Axes after the first three; those of length 1 (a single point in time) say nothing."""
+    """The axes after the first three, without axes of length 1 (such as a single point in time)."""
     return [side for side in shape[3:] if side != 1]
 
 

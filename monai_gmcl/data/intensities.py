@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which numbers of a file become black and white."""
+"""Intensity ranges: the file values that are mapped to 0 and 1."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from monai_gmcl.exceptions import ConfigurationError
 __all__ = ["check_intensity_range", "deep_range", "scaled_picture"]
 
 LEAST_SHARE = 0.3
-"""Of the numbers of 16 bits, what an image uses that has them: one of 14 bits uses a quarter."""
+"""Fraction of the 16-bit range below which an image gets its own range; a 14-bit image uses a quarter."""
 OUTSIDE = 0.5
 """Percent of the pixels of a 16-bit image that may be darker, and brighter, than its range."""
 
 
 def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:
-    """Return a range as two finite numbers, the first below the second, or None for none; else ConfigurationError."""
+    """Return a range as two finite numbers, the first below the second, or None; raise ConfigurationError otherwise."""
     if intensity_range is None:
         return None
     pair = isinstance(intensity_range, Sequence) and not isinstance(intensity_range, str) and len(intensity_range) == 2
@@ -38,11 +38,11 @@ def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:
 
 
 def deep_range(grey: NDArray[Any]) -> tuple[float, float]:
-    """Return the range of a grey image that is stored in 16 bits: what becomes 0 and 1.
+    """Return the range of a 16-bit gray image that is mapped to 0 and 1.
 
-    0 to 65,535 where the image uses it. Often it does not: X-rays have 10 to 14 bits, CT stored in PNG a few thousand
-    values far from 0. Then, all but half a percent of its pixels at either end, so that no single pixel matters. An
-    image that is almost constant has the whole range.
+    The range is 0 to 65,535 if the image uses at least .3 of it. X-rays often have 10 to 14 bits, and CT stored in PNG
+    a few thousand values far from 0. For these images, the range is from the .5 % to the 99.5 % quantile of the pixels,
+    so that single pixels have no effect. The range of a nearly constant image is 0 to 65,535.
     """
     low = float(np.percentile(grey, OUTSIDE, method="higher"))
     high = float(np.percentile(grey, 100 - OUTSIDE, method="lower"))
@@ -54,7 +54,7 @@ def scaled_picture(
 ) -> NDArray[np.float32]:
     """Convert a picture to numbers from 0 to 255, ``(1, H, W)`` or ``(3, H, W)``.
 
-    The file's numbers that become 0 and 255 are by default these, or :func:`deep_range` for grey of 16 bits.
+    By default, the values 0 and 255 are kept; for 16-bit gray images, :func:`deep_range` is mapped to 0 and 255.
     """
     deep = image.mode.startswith("I")
     if intensity_range is None and not deep:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of classes, patients and slides, however they are written."""
+"""Names of classes, patients and slides, independent of how they are written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WHOLE = re.compile(r"([+-]?)(\d+)(\.0*)?")
 
 
 def class_name(label: Any, class_names: Sequence[str] | None = None) -> str | None:
-    """Return the name of a class without the blanks around it, or None where it can be no class.
+    """Return the name of a class without surrounding blanks, or None if it cannot be a class.
 
-    Negative numbers, fractions, NaN and infinity are labels gone wrong, unless they stand in ``class_names``.
+    Negative numbers, fractions, NaN and infinity are not accepted, unless they are in ``class_names``.
     """
     if not isinstance(label, str | int | float):
         return None
@@ -35,27 +35,27 @@ def class_name(label: Any, class_names: Sequence[str] | None = None) -> str | No
 
 
 def group_name(group: Any) -> str | None:
-    """Return the name of a patient or slide without the blanks around it, or None where there is none (empty, NaN)."""
+    """Return the name of a patient or slide without surrounding blanks, or None if it is missing (empty, NaN)."""
     name = str(group).strip() if isinstance(group, str | int | float) else ""
     return None if name.lower() in ("", "nan") else name
 
 
 def joined_names(written: Iterable[str]) -> tuple[dict[str, str], list[list[str]]]:
-    """Give what is written in several ways one name: the rule for classes, patients and slides alike.
+    """Return one name for different spellings of it. The same rule is used for classes, patients and slides.
 
-    A whole number is the same however it is written (``7``, ``07``, ``7.0``: tables with gaps write whole numbers so),
-    ``True`` is ``TRUE``, and neither blanks around or doubled nor the way in which an accent is stored make a
-    difference. Small and capital letters do.
+    Spellings of one integer are equal (``7``, ``07``, ``7.0``; tables with missing values write integers as floats),
+    and ``True`` equals ``TRUE``. Surrounding and repeated blanks and the Unicode form of accents are ignored.
+    Otherwise, upper and lower case differ.
 
     Returns:
-        The name of each way of writing, and the ways that came to share one.
+        The name for each spelling, and the spellings that have a common name.
     """
     ways: dict[str, list[str]] = {}
     for way in dict.fromkeys(written):
         ways.setdefault(_key(way), []).append(way)
     names = {}
     for key, alike in ways.items():
-        # leading zeros are kept where everyone writes them
+        # leading zeros are kept if all spellings have them
         spelled = {key if "." in way else _spelled(way) for way in alike}
         name = spelled.pop() if len(spelled) == 1 else key
         names.update(dict.fromkeys(alike, name))
@@ -63,14 +63,14 @@ def joined_names(written: Iterable[str]) -> tuple[dict[str, str], list[list[str]
 
 
 def match_name(way: str, names: Sequence[str] | Mapping[str, Any]) -> str | None:
-    """Return which of the names is meant by what is written, or None."""
+    """Return the name that a spelling matches, or None."""
     if way in names:
         return way
     return next((name for name in names if _key(name) == _key(way)), None)
 
 
 def multi_label(values: Sequence[Any]) -> list[float] | None:
-    """Return labels of a multi-label task as numbers, or None where they are not all 0 or 1."""
+    """Return labels of a multi-label task as numbers, or None if not all of them are 0 or 1."""
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError, OverflowError):
@@ -79,7 +79,7 @@ def multi_label(values: Sequence[Any]) -> list[float] | None:
 
 
 def sorted_names(names: Iterable[Any]) -> list[str]:
-    """Return the distinct names in the order of their labels, everywhere: numbers first, as numbers, then the rest."""
+    """Return the distinct names in the order of their labels: numbers first, sorted by value, then other names."""
     return sorted({str(name) for name in names}, key=_order)
 
 
@@ -93,7 +93,7 @@ def _spelled(way: str) -> str:
 
 
 def _key(way: str) -> str:
-    """Equal for ways of writing one name."""
+    """Return a key that is equal for all spellings of one name."""
     name = _spelled(way)
     whole = WHOLE.fullmatch(name)
     if whole is not None and len(whole[2]) <= LONGEST_NUMBER:

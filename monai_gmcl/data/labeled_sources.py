@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Real images that a teacher changes, found by their label."""
+"""Real images that a teacher changes, indexed by label."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class LabeledSources:
     """A data set of labeled images, sorted by label.
 
     Attributes:
-        by_label: positions of the images of each label; all images with masks share the label 0.
+        by_label: indices of the images of each label; all images with masks have the label 0.
         of_masks: whether labels are masks ``(K, *spatial)``.
-        tensor_labels: whether the data set holds its labels as tensors.
+        tensor_labels: whether the labels of the data set are tensors.
 
     Args:
         data: a map-style data set, or sequence, of dicts or of pairs (image, label), or a pair of tensors
             ``(N, C, ...)`` and ``(N,)``, ``(N, K)`` or ``(N, K, *spatial)``. Without random transforms.
-        image_key: of the dicts.
-        label_key: of the dicts.
+        image_key: key of the image in the dicts.
+        label_key: key of the label in the dicts.
 
     Raises:
-        ConfigurationError: random transforms.
-        DataError: no images, or other items.
-        LabelError: labels that are neither all classes nor all rows of labels nor all masks.
+        ConfigurationError: the data set has random transforms.
+        DataError: the data set is empty, or has items of another kind.
+        LabelError: labels are not of one kind (classes, rows of labels, or masks).
     """
 
     def __init__(self, data: Any, image_key: str = "image", label_key: str = "label") -> None:
@@ -56,7 +56,7 @@ class LabeledSources:
         if self.of_masks:
             self.by_label[0] = list(range(len(self.data)))
             return
-        # reading a label in a list is cheap, reading the image beside it is not; but a transform may change labels
+        # reading only the labels of a list is cheap, but a transform may change labels
         listed = getattr(self.data, "data", None)
         if not (isinstance(listed, Sequence) and len(listed) == len(self.data) and self._same(listed[0], first)):
             listed = self.data
@@ -67,10 +67,10 @@ class LabeledSources:
             raise LabelError("Expected sources with classes or sources with rows of labels, found both.")
 
     def read(self, position: int, label: Label) -> tuple[Tensor, Tensor | None]:
-        """Return an image, which must have the label that it had, and its mask, where labels are masks.
+        """Return an image, and its mask if labels are masks.
 
         Raises:
-            LabelError: it has another label now, or a mask of another size than the image.
+            LabelError: the label has changed since the first reading, or the mask differs from the image in size.
         """
         image, found = self._parts(self.data[position])
         original = torch.as_tensor(image)
@@ -88,12 +88,12 @@ class LabeledSources:
         return original, None
 
     def name(self, position: int, image: Tensor) -> str:
-        """Return how to call an image in a message."""
+        """Return the name of an image for messages."""
         file = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
         return f"source {position}" + (f" ({file})" if file else "")
 
     def _parts(self, item: Any) -> tuple[Any, Any]:
-        """Image and label of an item."""
+        """Return image and label of an item."""
         if isinstance(item, Mapping):
             for key in (self.image_key, self.label_key):
                 if key not in item:
@@ -116,7 +116,7 @@ def _is_mask(label: Any) -> bool:
 
 
 def read_label(label: Any) -> Label:
-    """Return a label as an int, or a row of labels as finite floats; LabelError for anything else."""
+    """Return a label as an int, or a row of labels as finite floats; raise LabelError otherwise."""
     try:
         values = np.asarray(label.cpu() if isinstance(label, Tensor) else label)
         if values.ndim == 0 and np.issubdtype(values.dtype, np.integer):
@@ -129,7 +129,7 @@ def read_label(label: Any) -> Label:
 
 
 def _check_fixed(data: Any) -> None:
-    """Raise where the images of a data set are drawn anew each time."""
+    """Raise if the data set has random transforms."""
     for inner in (getattr(data, "dataset", None), *(getattr(data, "datasets", None) or ())):
         if inner is not None:
             _check_fixed(inner)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in a folder, without what operating systems leave there."""
+"""Listing of folders without files of operating systems."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Item = dict[str, Any]
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file's name ends like an image that can be read, or a folder is a DICOM series."""
+    """Whether a path is a file with the suffix of a supported image format, or a folder with a DICOM series."""
     return path.name.lower().endswith(IMAGE_SUFFIXES) or is_series(path)
 
 
 def folder_entries(folder: Path, on_fault: OnFault) -> list[Path]:
-    """What stands in a folder, sorted, without what operating systems left there."""
+    """Return the sorted entries of a folder, without files of operating systems."""
     try:
         return sorted(path for path in folder.iterdir() if not is_litter(path.name))
     except OSError as error:
@@ -37,10 +37,10 @@ def folder_entries(folder: Path, on_fault: OnFault) -> list[Path]:
 
 
 def folder_files(folder: Path, on_fault: OnFault) -> Iterator[Path]:
-    """Every file of a folder and of the folders in it, by path, without what operating systems left there.
+    """Return all files of a folder and its subfolders, sorted by path, without files of operating systems.
 
-    A DICOM series counts as a file, and so does a folder that is named like an image: reading it is the error that
-    names it. A folder that a link leads back to is looked at once.
+    A DICOM series is returned as one file. A folder that is named like an image is also returned as a file, so that
+    reading it raises an error with its name. Folders that symbolic links lead to repeatedly are listed once.
     """
     yield from sorted(_files(folder, on_fault, set()))
 
@@ -58,7 +58,7 @@ def _files(folder: Path, on_fault: OnFault, seen: set[str]) -> Iterator[Path]:
 
 
 def foreign_fault(path: Path, where: str) -> Fault:
-    """Tell of a file that is no image: single DICOM files by their name, with what reads or converts them."""
+    """Report a file that is not an image; for single DICOM files, name packages that read or convert them."""
     if is_dicom(path):
         return Fault("dicom", str(path), f"PNG, JPEG, TIFF or NIfTI {where}", f"DICOM ({path.name!r})")
     return Fault("not_an_image", str(path), f"only images ({', '.join(IMAGE_SUFFIXES)}) {where}", f"{str(path.name)!r}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders that operating systems and network drives leave behind; they are no part of a data set."""
+"""Files and folders of operating systems and network drives, which do not belong to a data set."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ LITTER = {
 
 
 def is_litter(name: str) -> bool:
-    """Whether an operating system left a file or folder of this name: hidden ones, ``Thumbs.db``, ``__MACOSX``, ..."""
+    """Whether a file or folder of this name belongs to an operating system: hidden files, ``Thumbs.db`` and others."""
     return name.startswith((".", "~$")) or name.lower() in LITTER

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From the path of an image to a tensor from 0 to 1."""
+"""Transforms that read images as tensors from 0 to 1."""
 
 from __future__ import annotations
 
@@ -36,39 +36,40 @@ logger = logging.getLogger(__name__)
 
 
 class ReadImaged(MapTransform):
-    """Read an image as float ``(C, H, W)``, as a person sees it, or a volume as ``(C, D, H, W)``.
+    """Read an image as float ``(C, H, W)``, or a volume as ``(C, D, H, W)``.
 
-    PNG, JPEG and TIFF come out from 0 to 255, upright where the file says how it was held (EXIF), whatever their mode:
+    PNG, JPEG and TIFF images are read with values from 0 to 255, in the orientation of their EXIF tag:
 
     ============================  ====================================================================================
-    grey, RGB                     as they are; grey becomes three equal channels, RGB the luma of ITU-R 601
+    gray, RGB                     unchanged; gray to RGB by three equal channels, RGB to gray by the luma of ITU-R 601
     1 bit                         0 and 255
-    palette                       looked up
-    grey of 16 bits               with its depth, by the range that shows the image: see ``intensity_range``
-    RGB of 16 bits                the upper 8 (Pillow's reading)
-    alpha, transparent color      as on white paper
-    CMYK, YCbCr                   by Pillow's formulas, without a color profile
-    floating point, 32 bits, LAB  refused
-    several pages or frames       refused; of a phone's photo with a preview (MPO) the photo is read
+    palette                       colors of the palette
+    16-bit gray                   scaled without rounding: see ``intensity_range``
+    16-bit RGB                    the upper 8 bits, as read by Pillow
+    alpha, transparent color      blended with white
+    CMYK, YCbCr                   converted by Pillow without a color profile
+    floating point, 32 bits, LAB  error
+    several pages or frames       error, except a phone's photo with a preview (MPO): the photo is read
     ============================  ====================================================================================
 
-    NIfTI comes out with axes to the right, to the front and up (RAS), however it is stored, and so does a DICOM series,
-    a folder of slices, which ``pip install "monai_gmcl[dicom]"`` reads. Channels in files of their own are one volume
-    (``case_{0000,0001}.nii.gz``). NaN and infinity are refused, and what is
-    larger than the limit, before it is decoded.
+    NIfTI volumes and DICOM series (folders of slices; install ``monai_gmcl[dicom]``) are reoriented to RAS. Several
+    files with one channel each are one volume (``case_{0000,0001}.nii.gz``). NaN and infinity raise an error. Images
+    above the pixel limit raise an error before decoding.
 
     Args:
-        keys: of the paths.
+        keys: keys of the paths.
         spatial_dims: 2 for PNG, JPEG and TIFF, 3 for NIfTI and DICOM series.
-        channels: 1 (grey) or 3 (RGB) for images; converted where the file differs. The file's own for volumes.
-        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26 (8,192 x 8,192); 2**29 for volumes.
-        intensity_range: of images, the file's numbers that come out as 0 and 255; what is outside is clipped. Default:
-            0 and 255 of 8 bits; 0 and 65,535 of grey of 16 bits, or, of an image that uses less than .3 of them, its
-            own range without half a percent of its pixels at either end. (Volumes come out as stored.)
+        channels: 1 (gray) or 3 (RGB) for images; files with another number are converted. For volumes, the number of
+            channels of the files.
+        pixel_limit: largest number of pixels of an image, or of voxels of a volume. Default: 2**26 (8,192 x 8,192) for
+            images, 2**29 for volumes.
+        intensity_range: for images, the file values that are mapped to 0 and 255; values outside are clipped. Default:
+            0 and 255 for 8-bit images. For 16-bit gray images 0 and 65,535 or, if an image uses less than .3 of this
+            range, its .5 % and 99.5 % quantiles. Values of volumes are not scaled.
 
     Raises:
-        ConfigurationError: other dims, channels or limit, a range that is none, a range for volumes.
-        DataError: in one line that names the file that cannot be read.
+        ConfigurationError: wrong dimensions, channels, limit or range, or a range for volumes.
+        DataError: a file cannot be read; the message of one line names the file.
     """
 
     def __init__(
@@ -119,14 +120,14 @@ class ReadImaged(MapTransform):
 
 
 def _with_meta(array: NDArray[np.float32], meta: dict[str, Any], path: Any) -> Tensor:
-    """Return the array as MONAI's readers do: with its meta data, where they are switched on."""
+    """Return the array as MONAI's readers do: with its meta data, if MONAI tracks them."""
     meta = {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: 0, ImageMetaKey.FILENAME_OR_OBJ: files_of(path)[0]}
     tensor: Tensor = MetaTensor.ensure_torch_and_prune_meta(array, meta)
     return tensor
 
 
 class _NamingCompose(Compose):
-    """Compose whose last word on a bad file is the error that names it, not MONAI's "applying transform"."""
+    """A Compose that raises the DataError with the file name instead of MONAI's "applying transform" error."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -149,27 +150,29 @@ def image_transforms(
     mask_key: str | None = None,
     mask_values: Sequence[int] = (0, 1),
 ) -> Compose:
-    """Return the transforms that read an image to float ``(C, ...)`` with values from 0 to 1, and its mask beside it.
+    """Return transforms that read an image as float ``(C, ...)`` with values from 0 to 1 and, optionally, its mask.
 
     Args:
         spatial_dims: 2 for PNG, JPEG, TIFF; 3 for NIfTI.
-        channels: 1 or 3 for 2-D images; the volume's for 3-D.
-        crop: centre to keep, in pixels, after the spacing.
-        size: to resize to after the crop (area interpolation). The first image that changes is logged.
-        intensity_range: the files' numbers that become 0 and 1; what is outside is clipped. Default: 0 and 255 of
-            images of 8 bits; of 16 bits see :class:`ReadImaged`; each volume's own least and most.
-        key: of the path, then of the image.
-        pixel_limit: most pixels of an image, or voxels of a volume. Default: see :class:`ReadImaged`.
-        spacing: of NIfTI voxels, millimeters, to resample to (linear interpolation). Default: each volume's own.
-        mask_key: of the path of the image's mask, then of its classes, uint8 ``(1, ...)``. Spacing, crop and size are
-            the image's, by the nearest pixel. Default: no mask.
+        channels: 1 or 3 for 2-D images; the number of channels of the volumes for 3-D.
+        crop: size of the center crop in pixels, applied after resampling. Default: no crop.
+        size: size to which images are resized after the crop (area interpolation). The first resized image is logged.
+            Default: no resizing.
+        intensity_range: the file values that are mapped to 0 and 1; values outside are clipped. Default: 0 and 255 for
+            8-bit images; see :class:`ReadImaged` for 16-bit images; the minimum and maximum of each volume.
+        key: key of the path, and of the image that replaces it.
+        pixel_limit: largest number of pixels of an image, or of voxels of a volume. Default: see :class:`ReadImaged`.
+        spacing: voxel spacing in millimeters to which NIfTI volumes are resampled (linear interpolation). Default: no
+            resampling.
+        mask_key: key of the path of the mask, and of the class indices, uint8 ``(1, ...)``, that replace it. Spacing,
+            crop and size are those of the image, with nearest-neighbor interpolation. Default: no mask.
         mask_values: see :class:`~monai_gmcl.data.ReadMaskd`.
 
     Raises:
-        ConfigurationError: other dims, channels, limit, range or values, a spacing of 2-D images or one that is not
-            above 0; when called, a spacing while MONAI's meta data are switched off.
-        DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
-            RuntimeError whose cause it is.)
+        ConfigurationError: wrong dimensions, channels, limit, range or mask values, or a spacing that is not above 0 or
+            is for 2-D images; when called, a spacing while MONAI does not track meta data.
+        DataError: when called, a file cannot be read; the message names the file. (Inside another Compose, MONAI raises
+            a RuntimeError with this error as its cause.)
     """
     intensity_range = check_intensity_range(intensity_range)
     own_range = intensity_range if spatial_dims == 2 else None
@@ -193,7 +196,7 @@ def image_transforms(
 
 
 class _Respaced(Spacingd):
-    """Spacingd that does not take every volume for one of 1 mm when there are no meta data."""
+    """Spacingd that raises an error without meta data; Spacingd itself would assume a spacing of 1 mm."""
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         if not get_track_meta():
@@ -205,7 +208,7 @@ class _Respaced(Spacingd):
 
 
 class _ToldResize(Resized):
-    """Resized that logs, once, that it changes images."""
+    """Resized that logs once that images are resized."""
 
     told = False
 

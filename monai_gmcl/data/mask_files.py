@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks as files: a whole number for each pixel, which image formats can spoil in ways that are told apart here."""
+"""Files of masks with one integer for each pixel, and their faults."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SHOWN = 5
 
 
 class Mask(NamedTuple):
-    """A mask as its file has it.
+    """The content of a mask file.
 
     Attributes:
-        values: whole numbers, int32 ``(H, W)`` or ``(D, H, W)``; axes of volumes go right, front, up (RAS).
-        meta: of a volume, MONAI's, with the affine; of a picture empty.
-        palette: whether the numbers are those of a palette's colors.
+        values: integers, int32 ``(H, W)`` or ``(D, H, W)``; volumes are in RAS orientation.
+        meta: MONAI's meta data of a volume, with the affine; empty for a picture.
+        palette: whether the values are palette indices.
     """
 
     values: NDArray[np.int32]
@@ -37,14 +37,14 @@ class Mask(NamedTuple):
 
 
 def read_mask(path: str, pixel_limit: int | None = None) -> Mask | Fault:
-    """Read a PNG, TIFF or NIfTI mask, or say what is wrong with it.
+    """Read a PNG, TIFF or NIfTI mask, or report what is wrong with it.
 
-    Numbers come as the file has them: 0 and 1 of one bit, the numbers of a palette's colors, grey of 8 and 16 bits,
-    volumes scaled by the file's slope. JPEG, colors, transparency and fractions are refused.
+    Values are those of the file: 0 and 1 for 1-bit images, palette indices, 8-bit and 16-bit gray values, and values of
+    volumes scaled by the slope of the file. JPEG, colors, transparency and fractions are faults.
 
     Args:
-        path: of the file.
-        pixel_limit: most pixels, or voxels. Default: as for images.
+        path: path of the file.
+        pixel_limit: largest number of pixels or voxels. Default: as for images.
     """
     if path.lower().endswith((".nii", ".nii.gz")):
         return _volume_mask(path, pixel_limit)
@@ -76,11 +76,11 @@ def _volume_mask(path: str, pixel_limit: int | None) -> Mask | Fault:
 
 
 def number_classes(values: NDArray[np.int32], numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """Return the classes of pixels, uint8 from 0: the places that their numbers have among ``numbers``.
+    """Return the class indices of pixels, uint8: the position of each value in ``numbers``.
 
     Args:
-        values: of a mask, all of them among the numbers.
-        numbers: distinct, in the order of the classes.
+        values: values of a mask; all of them are in ``numbers``.
+        numbers: distinct values in the order of the classes.
     """
     order = np.argsort(numbers)
     classes: NDArray[np.uint8] = order[np.searchsorted(np.asarray(numbers)[order], values)].astype(np.uint8)
@@ -88,7 +88,7 @@ def number_classes(values: NDArray[np.int32], numbers: Sequence[int]) -> NDArray
 
 
 def foreign_values(path: str, found: Sequence[int], numbers: Sequence[int]) -> Fault | None:
-    """Tell of values of a mask that stand for no class."""
+    """Report values of a mask that belong to no class."""
     unknown = [value for value in found if value not in numbers]
     if not unknown:
         return None
@@ -102,6 +102,6 @@ def foreign_values(path: str, found: Sequence[int], numbers: Sequence[int]) -> F
 
 
 def mask_affine(mask: Mask) -> NDArray[np.float64] | None:
-    """Return the affine ``(4, 4)`` of a volume's mask, or None of a picture's."""
+    """Return the affine ``(4, 4)`` of a volume's mask, or None for a picture."""
     affine = mask.meta.get(MetaKeys.AFFINE)
     return None if affine is None else np.asarray(affine, dtype=np.float64)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of images beside folders of masks: which are which, and which mask belongs to which image."""
+"""Folders of images and of masks, and the assignment of masks to images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MASK_WORDS = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|gt|annotation)$
 
 
 class MaskFolders(NamedTuple):
-    """A part of a data set: where its images and its masks are."""
+    """The folders of the images and masks of a split."""
 
     part: str
     images: Path
@@ -32,10 +32,10 @@ class MaskFolders(NamedTuple):
 
 
 def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
-    """Find the folders of images and masks of each part; none where the folder is something else.
+    """Find the folders of images and masks of each split; return none for folders of another kind.
 
-    ``images`` and ``labels`` (or ``masks``) stand in the folder, or in each of its parts, or hold the parts
-    themselves; or ``imagesTr``, ``labelsTr`` and, where there are any, ``imagesTs`` and ``labelsTs`` stand in it.
+    Accepted layouts: ``images`` and ``labels`` (or ``masks``) in the folder or in each split's folder, or with a
+    subfolder for each split; or ``imagesTr``, ``labelsTr`` and, optionally, ``imagesTs`` and ``labelsTs``.
     """
     found = _pairs(folder, on_fault)
     if not found:
@@ -51,7 +51,7 @@ def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
 
 
 def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
-    """The folders of images and masks that stand side by side in one folder."""
+    """Return the folders of images and masks with a common parent folder."""
     children = _folders(folder, on_fault)
     images = {part: path for path in children for part in _parts(path, IMAGES)}
     masks = {part: path for path in children for part in _parts(path, MASKS)}
@@ -75,7 +75,7 @@ def _folders(folder: Path, on_fault: OnFault) -> list[Path]:
 
 
 def _parts(folder: Path, names: tuple[str, ...]) -> list[str]:
-    """The part that a folder's name means, if it is one of these names: ``imagesTr``, ``Masks``, ``images_test``."""
+    """Return the split that a folder's name denotes, such as ``imagesTr``, ``Masks`` or ``images_test``."""
     letters = "".join(letter for letter in folder.name.casefold() if letter.isalnum())
     for name in names:
         if letters.startswith(name):
@@ -87,15 +87,15 @@ def _parts(folder: Path, names: tuple[str, ...]) -> list[str]:
 
 
 def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
-    """List the images of a part with their masks.
+    """List the images of a split with their masks.
 
-    A mask has its image's name, whatever its suffix, in the same folder below the one of masks; it may end in ``_mask``
-    or ``_seg``, and its image in ``_0000``. NIfTI files that end in ``_0000``, ``_0001``, ... are the channels of one
-    image. A folder between is the images' ``group``, where all images are in one.
+    A mask has the name of its image, in the same subfolder. File suffixes may differ, the name of the mask may end in
+    ``_mask`` or ``_seg``, and that of the image in ``_0000``. NIfTI files that end in ``_0000``, ``_0001``, ... are the
+    channels of one image. If all images are in subfolders, the subfolder is the ``group``.
 
     Returns:
-        Items with ``image`` (of channels their one path, see :mod:`monai_gmcl.data.channel_files`), ``label`` (path of
-        the mask) and, where known, ``group``, by the images' names.
+        Items with ``image`` (for channel files one path, see :mod:`monai_gmcl.data.channel_files`), ``label`` (path of
+        the mask) and, if known, ``group``, sorted by the names of the images.
     """
     images, masks = (_by_name(place, on_fault) for place in (folders.images, folders.masks))
     items: list[Item] = []
@@ -125,7 +125,7 @@ def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
 
 
 def _by_name(folder: Path, on_fault: OnFault) -> dict[str, Path]:
-    """Files by the folder below and the name without suffix; of masks also without ``_mask``."""
+    """Return files by subfolder and name without suffix; for masks, also without ``_mask``."""
     named: dict[str, Path] = {}
     for path in folder_files(folder, on_fault):
         if not is_image(path):

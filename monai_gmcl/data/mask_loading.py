@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a mask as a transform: class numbers with the geometry of the image that they label."""
+"""A transform that reads masks as class indices, with the geometry of their image."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ MOST_CLASSES = 256
 
 
 class ReadMaskd(MapTransform):
-    """Read a mask as classes from 0, uint8 ``(1, H, W)``, or ``(1, D, H, W)`` of a NIfTI volume, turned to RAS.
+    """Read a mask as class indices, uint8 ``(1, H, W)``, or ``(1, D, H, W)`` for a NIfTI volume, reoriented to RAS.
 
     Args:
-        keys: of the paths.
-        mask_values: the numbers in the files that stand for the classes, in the order of the classes.
-        pixel_limit: most pixels, or voxels. Default: as :class:`~monai_gmcl.data.ReadImaged`'s.
+        keys: keys of the paths.
+        mask_values: the file values of the classes, in the order of the classes.
+        pixel_limit: largest number of pixels or voxels. Default: as for :class:`~monai_gmcl.data.ReadImaged`.
 
     Raises:
-        ConfigurationError: values that are not distinct whole numbers, or more than 256.
-        DataError: when called, naming a mask that cannot be read, or that has another number.
+        ConfigurationError: the values are not distinct integers, or more than 256.
+        DataError: when called, a mask cannot be read or has another value; the message names the file.
     """
 
     def __init__(self, keys: KeysCollection, mask_values: Sequence[int], pixel_limit: int | None = None) -> None:
@@ -66,10 +66,10 @@ class ReadMaskd(MapTransform):
 
 
 def check_mask_values(mask_values: Sequence[int]) -> list[int]:
-    """Return the numbers that stand for classes as a list.
+    """Return the file values of the classes as a list.
 
     Raises:
-        ConfigurationError: they are not distinct whole numbers, or not from 2 to 256 of them.
+        ConfigurationError: the values are not distinct integers, or fewer than 2 or more than 256.
     """
     values = list(mask_values) if isinstance(mask_values, list | tuple) else []
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)

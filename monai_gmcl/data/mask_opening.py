@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Opening a data set of images with masks in three parts."""
+"""Opening a data set of images with masks in three splits."""
 
 from __future__ import annotations
 
@@ -31,43 +31,43 @@ def open_segmentation_data(
     intensity_range: tuple[float, float] | None = None,
     trusted_dir: str | Path = "",
 ) -> LabeledData:
-    """Open images with masks that the user has, or the phantom with masks.
+    """Open a data set of images with masks, or the phantom with masks.
 
-    Masks are PNG, TIFF or NIfTI with a whole number for each pixel. Every file is looked at first, by the code of
-    ``python -m monai_gmcl validate``: what has errors there is refused here, and warnings are logged. Parts that are
-    given are kept; what is missing of validation and test is split off training by seed, with the classes shared out
-    evenly, and never images of one patient or slide, or that show the same, into two parts.
+    Masks are PNG, TIFF or NIfTI files with one integer for each pixel. Every file is checked first, as in ``python -m
+    monai_gmcl validate``. Errors are raised, and warnings are logged. Existing splits are kept. Missing validation and
+    test images are drawn at random from the training images, by seed and with similar class frequencies. Images of one
+    patient or slide, and identical images, are always in one split.
 
     Args:
-        dataset_dir: empty for the phantom; a folder with ``images`` and ``labels`` (or ``masks``), or with ``train``,
-            ``valid`` and ``test``, each of these two; a folder with ``imagesTr`` and ``labelsTr``, as the Medical
-            Segmentation Decathlon and nnU-Net have it; a CSV table or a MONAI JSON datalist whose column, or key,
-            ``label`` has the paths of masks.
-        phantom_dir: where the phantom is generated on first use.
-        seed: of the split.
-        group_column: the table's column of the patient or slide. Default: ``group``, where there is one. In folders,
-            those among the images.
-        fractions: shares of training, validation and test, where the data are split here.
-        class_names: the classes, the background first, in the order of ``mask_values``. Default: those of
-            ``dataset.json``, where there is one, or names made of the numbers.
-        mask_values: the numbers in the masks that stand for the classes. Default: 0 and 255 where there are no others,
-            or 0, 1, 2, ...
-        check: whether to look at every image. Masks are looked at in any case: they say which classes there are.
-        pixel_limit: most pixels of an image, or voxels of a volume; see :func:`image_transforms`.
-        intensity_range: with which the images will be read: the check compares their values with it.
-        trusted_dir: a folder of images and masks that are sure, with each class in one of them at least; tables and
-            lists can say so of training images by ``yes`` in a column, or key, ``trusted``. They come into no other
-            part, as in :func:`monai_gmcl.data.open_data`.
+        dataset_dir: a folder with ``images`` and ``labels`` (or ``masks``); a folder with ``train``, ``valid`` and
+            ``test``, each with these two folders; a folder with ``imagesTr`` and ``labelsTr``, as in the Medical
+            Segmentation Decathlon and nnU-Net; a CSV table or a MONAI JSON datalist whose column, or key, ``label`` has
+            the paths of masks. Empty: the phantom.
+        phantom_dir: folder in which the phantom is drawn on first use.
+        seed: seed of the split.
+        group_column: column of the table with the patient or slide. Default: ``group``, if the table has this column.
+            In folders, subfolders are patients.
+        fractions: fractions of training, validation and test images, if splits are missing.
+        class_names: the classes, the background first, in the order of ``mask_values``. Default: the classes in
+            ``dataset.json``, if it exists, or names made from the numbers.
+        mask_values: the values of the classes in the masks. Default: 0 and 255 if there are no other values, otherwise
+            0, 1, 2, ...
+        check: whether to check every image. Masks are always checked, because they determine the classes.
+        pixel_limit: largest number of pixels of an image, or of voxels of a volume; see :func:`image_transforms`.
+        intensity_range: range with which the images will be read; the check compares the values of images with it.
+        trusted_dir: a folder of images with checked masks; each class must occur in at least one mask. Alternatively,
+            training images in tables and lists are marked by ``yes`` in the column, or key, ``trusted``. Trusted images
+            are in no other split, as in :func:`monai_gmcl.data.open_data`.
 
     Returns:
-        Items have ``image`` and ``label``, the paths of image and mask, as ``image_transforms(mask_key="label")`` takes
-        them.
+        Data whose items have ``image`` and ``label``, the paths of image and mask, for
+        ``image_transforms(mask_key="label")``.
 
     Raises:
-        ConfigurationError: a limit, a range or values that are none.
-        DataError: naming what was found instead.
+        ConfigurationError: a wrong limit, range or list of values.
+        DataError: the data set has errors; the message names the first one.
     """
-    # Here: data_check reads files through this package.
+    # Imported here, because data_check imports this package.
     from monai_gmcl.data_check.looks import find_twins
     from monai_gmcl.data_check.mask_check import look_over_masks
 
@@ -95,7 +95,7 @@ def open_segmentation_data(
 
 
 def _with_classes(items: Sequence[Item], classes: Mapping[str, Any]) -> list[Item]:
-    """Items labeled with the classes that their masks have, by which a split shares them out."""
+    """Return items with the classes in their masks as labels, for a split with similar class frequencies."""
     return [{**item, "label": classes[item["label"]], "mask": item["label"]} for item in items]
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A data set of images with masks by its parts, whatever form it has on disk."""
+"""A data set of images with masks by split, for all layouts on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORD = "dataset.json"
 
 
 def has_masks(source: str | Path) -> bool:
-    """Whether a data set is one of images with masks, by its folders' names or by the labels in its table or list."""
+    """Whether a data set has masks, by the names of its folders or the labels in its table or list."""
     path = Path(str(source))
     if path.is_dir():
         return bool(find_mask_folders(path, _ignore))
@@ -38,22 +38,22 @@ def has_masks(source: str | Path) -> bool:
 def list_mask_parts(
     path: str | Path, group_column: str | None = None, on_fault: OnFault = stop, trusted_dir: str | Path = ""
 ) -> tuple[dict[str, list[Item]], list[str] | None]:
-    """List a data set of images with masks by its parts, as it stands.
+    """List a data set of images with masks by its existing splits.
 
     Args:
-        path: a folder with ``images`` and ``labels`` (or ``masks``), or one whose parts have them, or with ``imagesTr``
-            and ``labelsTr``; a CSV table or a MONAI JSON datalist whose labels are the paths of masks, such as the
-            ``dataset.json`` of the Medical Segmentation Decathlon.
-        group_column: the table's column, or the list's key, of the patient or slide. Default: ``group``.
-        on_fault: called with each fault. Default: errors raise.
-        trusted_dir: a folder of images and masks, further ones of the part ``trusted``. Empty: none.
+        path: a folder with ``images`` and ``labels`` (or ``masks``), a folder whose splits have these folders, or a
+            folder with ``imagesTr`` and ``labelsTr``; a CSV table or a MONAI JSON datalist whose labels are the paths
+            of masks, such as the ``dataset.json`` of the Medical Segmentation Decathlon.
+        group_column: column of the table, or key of the list, with the patient or slide. Default: ``group``.
+        on_fault: called with each fault. Default: errors are raised.
+        trusted_dir: a folder with further trusted images and masks. Empty: none.
 
     Returns:
-        Items of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``, with ``image``,
-        ``label`` (the mask's path) and, where known, ``group``; and the class names of a ``dataset.json``, else None.
+        Items of ``training`` and, if they exist, ``validation``, ``test`` and ``trusted``, with ``image``, ``label``
+        (path of the mask) and, if known, ``group``; and the class names of ``dataset.json``, or None.
 
     Raises:
-        DataError: naming what was found instead.
+        DataError: the data set has another layout; the message describes it.
     """
     path = Path(str(path))
     parts: dict[str, list[Item]] = {"training": []}
@@ -125,7 +125,7 @@ def _row_item(row: Any, path: Path, number: int) -> Item | Fault:
 
 
 def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
-    """The classes of a ``dataset.json`` in the order of their numbers: ``{"0": "background"}`` or the other way."""
+    """The classes of a ``dataset.json`` in the order of their numbers; keys may be the numbers or the names."""
     content = read_json(record, on_fault)
     labels = None if content is None else content.get("labels")
     if not isinstance(labels, Mapping):
@@ -145,7 +145,7 @@ def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
 
 
 def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault: OnFault) -> None:
-    """Compare the channels that are files of their own with nnU-Net's ``channel_names``."""
+    """Compare the channel files of the images with nnU-Net's ``channel_names``."""
     named = (read_json(record, _ignore) or {}).get("channel_names")
     for item in (item for items in parts.values() for item in items):
         channels = len(files_of(item["image"]))
@@ -155,7 +155,7 @@ def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault:
 
 
 def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) -> dict[str, list[Item]]:
-    """Give each patient and slide one name in all parts."""
+    """Use one name for each patient and slide in all splits."""
     written = [item["group"] for items in parts.values() for item in items if "group" in item]
     names, joined = joined_names(written)
     if joined:
@@ -168,4 +168,4 @@ def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) 
 
 
 def _ignore(fault: Fault) -> None:
-    """Looking at what a data set is tells of no faults."""
+    """Ignore a fault while the kind of a data set is determined."""

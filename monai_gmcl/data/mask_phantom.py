@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The phantoms with a mask beside each image, for segmentation: nuclei in images, lesions in volumes."""
+"""Phantoms with masks, for segmentation: nuclei in images, lesions in volumes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Draw = Callable[[np.random.Generator, int, Path, Path, str], None]
 def make_mask_phantom(
     folder: str | Path, images: Mapping[str, int] | None = None, size: int = 96, seed: int = 0
 ) -> Path:
-    """Generate images of drawn epithelium with masks of their nuclei, or take those that stand there already.
+    """Draw images of epithelium with masks of the nuclei, or use existing ones.
 
-    Each image is one of :func:`phantom_image`, grade after grade in turn; masks have 0 and, in nuclei, 1. Each depends
-    on (seed, part, index) alone, so a larger set of the same seed holds the smaller one.
+    Images are drawn by :func:`phantom_image`, with the four grades in turn. A mask is 1 in nuclei and 0 elsewhere. An
+    image depends only on (seed, split, index). A larger data set with the same seed therefore contains the smaller one.
 
     Args:
-        folder: gets ``<part>/images/<index>.png``, ``<part>/labels/<index>.png``, ``dataset.json``, which names the
-            classes, and ``mask_phantom.json``, which records the parameters.
-        images: by part. Default: 12 for training, 8 for validation, 20 for test.
-        size: pixels a side, at least 16.
-        seed: of all images, at least 0.
+        folder: folder of the files ``<split>/images/<index>.png``, ``<split>/labels/<index>.png``, ``dataset.json``
+            (class names) and ``mask_phantom.json`` (parameters).
+        images: number of images by split. Default: 12 for training, 8 for validation, 20 for test.
+        size: side length in pixels, at least 16.
+        seed: seed of all images, at least 0.
 
     Returns:
         The folder.
@@ -62,16 +62,16 @@ def make_mask_phantom(
 
 
 def make_volume_mask_phantom(folder: str | Path, volumes: Mapping[str, int] | None = None, seed: int = 0) -> Path:
-    """Generate NIfTI volumes with masks of their lesions, or take those that stand there already.
+    """Draw NIfTI volumes with masks of the lesions, or use existing ones.
 
-    Each volume is one of :func:`make_volume_phantom`'s kind, shape after shape in turn; a mask has its volume's
-    geometry, 0 and, in the lesion, 1.
+    Volumes are drawn as by :func:`make_volume_phantom`, with the four shapes in turn. A mask has the geometry of its
+    volume. It is 1 in the lesion and 0 elsewhere.
 
     Args:
-        folder: gets ``<part>/images/<index>.nii.gz``, ``<part>/labels/<index>.nii.gz``, ``dataset.json``, which names
-            the classes, and ``volume_mask_phantom.json``, which records the parameters.
-        volumes: by part. Default: 12 for training, 8 for validation, 20 for test.
-        seed: of all volumes, at least 0.
+        folder: folder of the files ``<split>/images/<index>.nii.gz``, ``<split>/labels/<index>.nii.gz``,
+            ``dataset.json`` (class names) and ``volume_mask_phantom.json`` (parameters).
+        volumes: number of volumes by split. Default: 12 for training, 8 for validation, 20 for test.
+        seed: seed of all volumes, at least 0.
 
     Returns:
         The folder.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A labeled data set in three parts, whatever the user has."""
+"""Opening a labeled data set in three splits."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabeledData:
-    """A labeled data set in three parts.
+    """A labeled data set in three splits.
 
     Attributes:
         training: items with ``image`` (path) and ``label`` (a class, a list of 0 and 1, or the path of a mask).
-        validation: to choose weights with.
-        test: read once, at the end.
-        class_names: in the order of the labels.
+        validation: items for choosing settings and the best epoch.
+        test: items that should be used once, at the end.
+        class_names: class names in the order of the labels.
         spatial_dims: 2 or 3.
-        channels: of 2-D images 1 where all are grey, or else 3; of volumes their own.
-        trusted: images whose labels are sure, in no other part, such as for ``meta_data_loader``.
-        mask_values: where labels are paths of masks, the numbers in these that stand for the classes; else empty.
+        channels: number of channels. 2-D images have 1 channel if all are gray, otherwise 3.
+        trusted: items with checked labels, such as for ``meta_data_loader``; they are in no other split.
+        mask_values: if labels are masks, the values of the classes in the masks; otherwise empty.
     """
 
     training: list[Item]
@@ -66,35 +66,37 @@ def open_data(
     intensity_range: tuple[float, float] | None = None,
     trusted_dir: str | Path = "",
 ) -> LabeledData:
-    """Open what the user has, or the phantom.
+    """Open a labeled data set, or the phantom.
 
-    Every file is looked at first, by the code of ``python -m monai_gmcl validate``: what has errors there is refused
-    here, and warnings are logged. Parts that are given are kept; what is missing of validation and test is split off
-    training by seed and, where they are known, by patient or slide. Images that show the same come into one part.
+    Every file is checked first, as in ``python -m monai_gmcl validate``. Errors are raised, and warnings are logged.
+    Existing splits are kept. Missing validation and test images are drawn at random from the training images, by seed
+    and, if known, by patient or slide. Identical images are in one split.
 
     Args:
-        dataset_dir: empty for the phantom; a folder with ``train``, ``valid`` and ``test``, each of class folders; a
-            folder of class folders; a CSV table, with a column ``split`` where it has parts; or a MONAI JSON datalist
-            with ``training`` and, where there are any, ``validation`` and ``test``.
-        phantom_dir: where the phantom is generated on first use.
-        seed: of the split.
-        group_column: the table's column of the patient or slide. Default: ``group``, where there is one. In folders,
-            those between class and image.
-        fractions: shares of training, validation and test, where the data are split here.
-        class_names: the classes in the order of their labels. Default: those found, numbers first, as numbers.
-        check: whether to look at every file. Without, only headers are read, and what is split here, to keep images
-            that show the same together.
-        pixel_limit: most pixels of an image, or voxels of a volume; see :func:`image_transforms`.
-        intensity_range: with which the images will be read: the check compares their values with it.
-        trusted_dir: a folder of class folders with images whose labels are sure, of each class at least one; tables and
-            lists can say so of training images by ``yes`` in a column, or key, ``trusted``. They come into no other
-            part; images or patients that stand in another part, too, are errors (without a check: files and patients).
+        dataset_dir: a folder with ``train``, ``valid`` and ``test``, each with class folders; a folder of class
+            folders; a CSV table, optionally with a column ``split``; or a MONAI JSON datalist with ``training`` and,
+            optionally, ``validation`` and ``test``. Empty: the phantom.
+        phantom_dir: folder in which the phantom is drawn on first use.
+        seed: seed of the split.
+        group_column: column of the table with the patient or slide. Default: ``group``, if the table has this column.
+            In folders, the folders between class and image are patients.
+        fractions: fractions of training, validation and test images, if splits are missing.
+        class_names: the classes in the order of their labels. Default: the sorted classes of the data; names that are
+            numbers come first and are sorted by value.
+        check: whether to check every file. Without the check, only headers are read, and images that have to be split,
+            so that identical images are in one split.
+        pixel_limit: largest number of pixels of an image, or of voxels of a volume; see :func:`image_transforms`.
+        intensity_range: range with which the images will be read; the check compares the values of images with it.
+        trusted_dir: a folder of class folders of images with checked labels, at least one of each class. Alternatively,
+            training images in tables and lists are marked by ``yes`` in the column, or key, ``trusted``. Trusted images
+            are in no other split. If an image or patient is also in another split, an error is raised (without the
+            check: if a file or patient is).
 
     Raises:
-        ConfigurationError: a limit or a range that is none.
-        DataError: naming what was found instead.
+        ConfigurationError: a wrong limit or range.
+        DataError: the data set has errors; the message names the first one.
     """
-    # Here: data_check reads files through this package.
+    # Imported here, because data_check imports this package.
     from monai_gmcl.data_check.check import look_over
     from monai_gmcl.data_check.looks import find_twins
 
@@ -111,7 +113,7 @@ def open_data(
     else:
         listed: list[Fault] = []
         parts, names = list_parts(path, group_column, class_names, listed.append, trusted_dir)
-        # Which images show the same must be known where a split could put them into two parts.
+        # Identical images must be known if the data are split.
         split = [] if str(dataset_dir) == "" or all(map(parts.get, PARTS)) else parts["training"]
         twins, faults = find_twins([item["image"] for item in split], pixel_limit), tuple(listed)
     stop_or_warn(faults, path)
@@ -133,10 +135,10 @@ def open_data(
 
 
 def image_kind(paths: Iterable[str]) -> tuple[int, int]:
-    """Return the dimensions and the channels of all images by their headers: 3 where one image has colors.
+    """Return the dimensions and the number of channels of all images by their headers: 3 if any image has colors.
 
     Raises:
-        DataError: a header that cannot be read, images and volumes, volumes of different channels.
+        DataError: a header cannot be read, the data set has images and volumes, or volumes differ in their channels.
     """
     first: tuple[str, int, int] | None = None
     most = 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of a CSV table or a JSON datalist by the part that they belong to, before their labels are read."""
+"""The rows of a CSV table or a JSON datalist by split, before labels are read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Rows = dict[str, list[Row]]
 
 
 def list_rows(path: Path, group_column: str | None, on_fault: OnFault) -> Rows:
-    """Return the rows of ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``.
+    """Return the rows of ``training`` and, if they exist, ``validation``, ``test`` and ``trusted``.
 
-    The path is a CSV table, with a column ``split`` where it has parts, or a MONAI JSON datalist; ``group_column``
-    (default ``group``) is the column, or the key, of the patient or slide.
+    The path is a CSV table, optionally with a column ``split``, or a MONAI JSON datalist. ``group_column`` (default:
+    ``group``) is the column, or the key, of the patient or slide.
     """
     read = _json_rows_by_part if path.suffix.lower() == ".json" else _table_rows_by_part
     return read(path, group_column, on_fault)
@@ -55,7 +55,7 @@ def _table_rows_by_part(path: Path, group_column: str | None, on_fault: OnFault)
 
 
 def _part_column(table: Table, path: Path, on_fault: OnFault) -> str | None:
-    """The column that says which part an image belongs to, where there is one."""
+    """The column with the split of an image, if the table has one."""
     for name in (*PART_COLUMNS, "fold"):
         column = table.column(name)
         values = [row[column] for _, row in table.rows] if column else []
@@ -108,7 +108,7 @@ def _marked(row: Any, part: str, path: Path, number: int, on_fault: OnFault) -> 
 
 
 def _json_rows(rows: Sequence[Any], group_key: str | None) -> list[Row]:
-    """Number the entries; what they give as the patient or slide is their ``group``."""
+    """Number the entries, and store their patient or slide as ``group``."""
     if group_key is None:
         return list(enumerate(rows, 1))
     return [

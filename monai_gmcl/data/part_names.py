@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of a data set is meant: by the names of folders, lists and tables, or by a row that says it is trusted."""
+"""The split of a data set by names of folders, lists and tables; rows that are marked as trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO = ("", "0", "0.0", "false", "no", "none")
 
 
 def part_name(name: str) -> str | None:
-    """Return which part is meant by a name, in small or capital letters, or None: ``Train``, ``val``, ``Test_set``."""
+    """Return the split that a name such as ``Train``, ``val`` or ``Test_set`` denotes, ignoring case, or None."""
     letters = "".join(letter for letter in name.casefold() if letter.isalnum())
     for ending in ENDINGS:
         letters = letters.removesuffix(ending)
@@ -31,10 +31,10 @@ def part_name(name: str) -> str | None:
 
 
 def is_trusted(written: Any, part: str, path: Path, number: int, on_fault: OnFault) -> bool:
-    """Return whether a row of a table or list says in its column ``trusted`` that its label is sure.
+    """Return whether a row of a table or list is marked as trusted in its column ``trusted``.
 
-    Yes, true or 1; no, false, 0 or nothing; in small or capital letters. Something else is a fault, and so is yes in
-    another part than training: images of validation and test are measured with.
+    Accepted values are yes, true, 1, no, false, 0 and empty, ignoring case. Other values are faults. A trusted row in
+    the validation or test images is a fault, too, because these images are used for evaluation.
     """
     text = str(written).strip().casefold()
     if text not in (*YES, *NO):
@@ -49,5 +49,5 @@ def is_trusted(written: Any, part: str, path: Path, number: int, on_fault: OnFau
 
 
 def no_trusted(path: Path) -> Fault:
-    """Return the warning that no row is trusted though there is a column for it."""
+    """Return the warning that the column ``trusted`` exists, but no row is marked as trusted."""
     return Fault("unread_column", str(path), "at least one yes in the column 'trusted'", "no in every row")

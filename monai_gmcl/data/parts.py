@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A data set by its parts, as it stands in folders, a table or a list."""
+"""A data set by its existing splits in folders, a table or a list."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ def list_parts(
     on_fault: OnFault = stop,
     trusted_dir: str | Path = "",
 ) -> tuple[dict[str, list[Item]], list[str]]:
-    """Return the items of a data set by part, as it stands, and its class names; raise DataError for what it is not.
+    """Return the items of a data set by its existing splits, and the class names; DataError if it cannot be read.
 
-    The parts are ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``, by their usual names
-    in small or capital letters (``train``, ``Training``, ``val``, ``valid``, ``Testing``, ...). Images of the training
-    part whose row says yes in the column, or key, ``trusted`` are a part of their own; ``trusted_dir``, a folder of
-    class folders, has more of them.
+    The splits are ``training`` and, if they exist, ``validation``, ``test`` and ``trusted``. Their usual names are
+    recognized, ignoring case (``train``, ``Training``, ``val``, ``valid``, ``Testing``, ...). Training images with yes
+    in the column, or key, ``trusted`` are in the split ``trusted``. ``trusted_dir``, a folder of class folders,
+    contains further trusted images.
 
-    The path is a folder of parts, each of class folders; a folder of class folders; a CSV table, with a column
-    ``split`` where it has parts; or a MONAI JSON datalist. ``group_column`` (default ``group``) has the patient or
-    slide. The classes, in the order of their labels, are by default those of the training part, numbers first, as
-    numbers.
+    The path is a folder of splits with class folders; a folder of class folders; a CSV table, optionally with a column
+    ``split``; or a MONAI JSON datalist. ``group_column`` (default: ``group``) has the patient or slide. By default, the
+    classes are the sorted classes of the training images; names that are numbers come first and are sorted by value.
     """
     path = Path(str(path))
     names = None if class_names is None else list(map(str, class_names))
@@ -71,7 +70,7 @@ def _folder_parts(folder: Path, class_names: list[str] | None, on_fault: OnFault
     places: dict[str, list[Path]] = {}
     for path in folders:
         part = part_name(path.name)
-        # a class may be named so, too: it holds images, a part holds folders
+        # a class may have the name of a split, too: a class folder contains images, a split contains folders
         inner = folder_entries(path, on_fault)
         if part is not None and (any(map(Path.is_dir, inner)) or not any(map(is_image, inner))):
             places.setdefault(part, []).append(path)

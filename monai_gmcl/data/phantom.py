@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The phantom: tissue of four grades that shows no patient."""
+"""The phantom: drawn images of tissue in four grades, without data of patients."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ def make_phantom(
     size: int = 64,
     seed: int = 0,
 ) -> Path:
-    """Generate the phantom data set, or take the one that stands there already.
+    """Draw the phantom data set, or use the existing one.
 
-    H&E-like cervical epithelium in four grades, drawn by :func:`phantom_image`; it shows no patient. Each image depends
-    on (seed, split, class, index) alone, so a larger set of the same seed holds the smaller one.
+    The images show H&E-like cervical epithelium in four grades, drawn by :func:`phantom_image`, and no patient. An
+    image depends only on (seed, split, class, index). A larger data set with the same seed therefore contains the
+    smaller one.
 
     Args:
-        folder: gets ``<split>/<class>/<index>.png`` and ``phantom.json``, which records the parameters.
-        images_per_class: images of each class, by split. Default: :data:`PHANTOM_IMAGES_PER_CLASS`.
-        size: pixels a side, at least 16.
-        seed: of all images, at least 0.
+        folder: folder of the files ``<split>/<class>/<index>.png`` and ``phantom.json`` (parameters).
+        images_per_class: number of images of each class, by split. Default: :data:`PHANTOM_IMAGES_PER_CLASS`.
+        size: side length in pixels, at least 16.
+        seed: seed of all images, at least 0.
 
     Returns:
         The folder.
 
     Raises:
         ConfigurationError: no images, a size below 16, or a negative seed.
-        DataError: the folder holds something else, or a phantom with other parameters.
+        DataError: the folder contains something else, or a phantom with other parameters.
     """
     counts = dict(PHANTOM_IMAGES_PER_CLASS if images_per_class is None else images_per_class)
     if size < 16 or seed < 0 or not counts or min(counts.values()) < 1:

@@ -30,7 +30,7 @@ DYSPLASTIC_SHARE = ((0.0, 0.0), (0.22, 0.44), (0.56, 0.78), (0.9, 1.1))
 
 @dataclass(frozen=True)
 class _Section:
-    """One cut through the phantom. Lengths are in units of 1/64 of the image's side, at magnification 1."""
+    """A section through the phantom. Lengths are in units of 1/64 of the image's side, at magnification 1."""
 
     magnification: float
     angle: float
@@ -56,7 +56,7 @@ class _Section:
             angle=generator.normal(0, 0.2),
             base=-thickness / 2 - between(-3, 6),
             thickness=thickness,
-            # amplitude, wavelength and phase of the membrane's two waves and of the surface's one
+            # amplitude, wavelength and phase of the two waves of the membrane and the one wave of the surface
             waves=np.stack((between(0.5, (5, 1.5, 2)), between((40, 12, 30), (90, 20, 80)), between(0, 2 * np.pi, 3))),
             dysplastic=between(low, high),
             atypia=between(0.25, 0.88),
@@ -79,7 +79,7 @@ class _Section:
 
 @dataclass(frozen=True)
 class _Nuclei:
-    """Ellipses with a wavy rim. Every array is ``(N,)``, ``rim`` is ``(N, 4)``; long and short are half axes."""
+    """Ellipses with a wavy rim. Arrays are ``(N,)``, ``rim`` is ``(N, 4)``; ``long`` and ``short`` are semi-axes."""
 
     u: Array
     v: Array
@@ -96,11 +96,11 @@ class _Nuclei:
 def phantom_image(grade: int, generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
     """Draw one H&E-like patch of phantom epithelium, RGB ``(size, size, 3)``.
 
-    Stroma lies at the bottom, a crowded basal layer on it; above, cells mature: nuclei grow sparser, smaller and
-    flatter up to the surface. Below the grade's share of the thickness the cells are dysplastic: nuclei larger, darker,
-    crowded and irregular; of grade 0 (normal) to 3 (CIN3) these are none, the lower third, two thirds, all. Amounts of
-    hematoxylin and eosin are drawn, and become light as in a microscope: the stain vectors of Ruifrok and Johnston
-    (2001), absorption (Beer-Lambert), focus, sensor noise.
+    The stroma is at the bottom, with a crowded basal layer above it. Towards the surface, nuclei become sparser,
+    smaller and flatter. In the lower part of the epithelium, cells are dysplastic: nuclei are larger, darker, crowded
+    and irregular. This part is empty for grade 0 (normal), the lower third for grade 1, two thirds for grade 2, and the
+    whole epithelium for grade 3 (CIN3). The amounts of hematoxylin and eosin are converted to RGB with the stain
+    vectors of Ruifrok and Johnston (2001), absorption (Beer-Lambert), defocus and sensor noise.
     """
     return phantom_image_with_mask(grade, generator, size)[0]
 
@@ -110,7 +110,7 @@ def phantom_image_with_mask(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw the patch of :func:`phantom_image` and the mask ``(size, size)`` of its nuclei.
 
-    The mask is 1 where a nucleus of any cell covers the pixel's center, else 0.
+    The mask is 1 if a nucleus of any cell covers the pixel's center, otherwise 0.
     """
     section = _Section.draw(grade, generator)
     pixels = size / 64 * section.magnification
@@ -145,7 +145,7 @@ def _epithelial_nuclei(section: _Section, generator: np.random.Generator) -> _Nu
     mature_spacing = 3.4 + 5.2 * np.clip(depth, 0, 1) ** 0.6 * (1 - 0.5 * basal)
     crowded_spacing = np.maximum(mature_spacing * (1 - 0.5 * ill), 1.8 * radius)
     stretch = 1.15 + 0.35 * basal + 1.8 * np.clip(depth - 0.6, 0, 1) * (ill == 0) + 0.35 * ill * generator.random(count)
-    # upright at the membrane, lying flat at the surface; dysplastic nuclei have lost their direction
+    # nuclei are upright at the membrane and flat at the surface; dysplastic nuclei have random directions
     angle = np.where(depth < 0.45, np.pi / 2, 0.0) + generator.normal(0, 0.25 + 0.6 * ill)
     nuclei = _Nuclei(
         u,
@@ -161,7 +161,7 @@ def _epithelial_nuclei(section: _Section, generator: np.random.Generator) -> _Nu
 
 
 def _other_nuclei(section: _Section, generator: np.random.Generator) -> _Nuclei:
-    """Fibroblasts and lymphocytes of the stroma, and some lymphocytes that strayed into the epithelium."""
+    """Fibroblasts and lymphocytes of the stroma, and some lymphocytes in the epithelium."""
     count = 160
     reach = 45 / section.magnification
     u = generator.uniform(-reach, reach, count)
@@ -183,7 +183,7 @@ def _other_nuclei(section: _Section, generator: np.random.Generator) -> _Nuclei:
 
 
 def _apart(u: Array, v: Array, spacing: Array) -> NDArray[np.bool_]:
-    """Keep points in their order, unless one kept before is nearer than the mean of the two spacings."""
+    """Keep points in their order, except points that are nearer to a kept point than the mean of the two spacings."""
     kept = np.ones(len(u), dtype=bool)
     for i in range(len(u)):
         if kept[i]:
@@ -194,9 +194,9 @@ def _apart(u: Array, v: Array, spacing: Array) -> NDArray[np.bool_]:
 
 
 def _cover(nuclei: _Nuclei, tilt: float, side: int, pixels: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Hematoxylin ``(side, side)`` of the nuclei, and where they are.
+    """Return the hematoxylin ``(side, side)`` of the nuclei, and their mask.
 
-    Rims are one pixel soft; the darker nucleus wins where two overlap.
+    Rims are blurred by one pixel. If two nuclei overlap, the darker one is drawn.
     """
     amount, covered = np.zeros((side, side)), np.zeros((side, side), dtype=bool)
     if not len(nuclei.u):
@@ -228,7 +228,7 @@ def _cover(nuclei: _Nuclei, tilt: float, side: int, pixels: float) -> tuple[Arra
 def _ground(
     section: _Section, u: Array, v: Array, cells: _Nuclei, generator: np.random.Generator, pixels: float
 ) -> Array:
-    """Hematoxylin and eosin ``(2, side, side)`` of cytoplasm, stroma and the empty space above."""
+    """Return hematoxylin and eosin ``(2, side, side)`` of cytoplasm, stroma and the empty space above."""
     side = len(u)
     depth = section.depth(u, v)
     epithelium = _step(depth * section.thickness) * _step((1 - depth) * section.thickness)
@@ -247,7 +247,7 @@ def _ground(
 
 
 def _step(units: Array) -> Array:
-    """From 0 below to 1 above, within one unit."""
+    """Return a smooth step from 0 to 1 over one unit."""
     return np.clip(units + 0.5, 0, 1)
 
 
@@ -260,7 +260,7 @@ def _gaussian(side: int, along: float, across: float, angle: float = 0.0) -> Arr
 
 
 def _smooth_noise(generator: np.random.Generator, side: int, along: float, across: float, angle: float = 0.0) -> Array:
-    """Gaussian noise ``(side, side)`` of mean 0 and variance 1, smooth over so many pixels in two directions."""
+    """Return Gaussian noise ``(side, side)`` with mean 0 and variance 1, and correlation lengths in two directions."""
     spectrum = np.fft.rfft2(generator.normal(size=(side, side))) * _gaussian(side, along, across, angle)
     spectrum[0, 0] = 0
     noise = np.fft.irfft2(spectrum, (side, side))
@@ -269,7 +269,7 @@ def _smooth_noise(generator: np.random.Generator, side: int, along: float, acros
 
 
 def _light(stains: Array, generator: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """What the camera sees of the stains ``(3, side, side)``: RGB ``(size, size, 3)``."""
+    """Return the camera image of the stains ``(3, side, side)``: RGB ``(size, size, 3)``."""
     side = stains.shape[-1]
     amounts = stains * np.exp(generator.normal(0, (0.2, 0.3, 0.0)))[:, None, None]
     vectors = HEMATOXYLIN_EOSIN.numpy() + generator.normal(0, 0.05, (3, 3))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Splits by patient and slide that keep the shares of classes, and small labeled sets by seed."""
+"""Splits by patient and slide with similar class frequencies, and small labeled sets by seed."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def grouped_stratified_split(
     group_key: str = "group",
     twins: Mapping[str, Hashable] | None = None,
 ) -> list[list[Item]]:
-    """Split so that no patient, slide or image stands in two parts, and classes keep their shares as groups allow.
+    """Split so that no patient, slide or image is in two parts, with class frequencies as similar as groups allow.
 
-    Groups are dealt out from the largest to the smallest, each to the part that its classes are most wanted in. An item
-    without a group is a group of its own, with what lists the same image again.
+    Groups are assigned from the largest to the smallest, each to the part that lacks its classes most. An item without
+    a group forms its own group, together with other items of the same image.
 
     Args:
-        items: with ``label`` and, where known, ``group``.
-        fractions: share of each part, above 0, summing to 1.
-        seed: order of groups of equal size.
+        items: items with ``label`` and, if known, ``group``.
+        fractions: fraction of each part, above 0, with sum 1.
+        seed: seed of the order of groups of equal size.
         group_key: key of the patient or slide.
-        twins: of each path, something equal for images that show the same. Default: the path.
+        twins: a key for each path that is equal for identical images. Default: the path.
 
     Returns:
         The parts, each in the order of ``items``.
 
     Raises:
-        DataError: impossible fractions, or a part that would stay empty.
+        DataError: wrong fractions, or a part that would be empty.
     """
     if min(fractions, default=0.0) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"Expected fractions above 0 that sum to 1, got {list(fractions)}.")
@@ -77,7 +77,7 @@ def _dealt(
     names.sort(key=lambda name: -len(groups[name]))
     parts: list[list[int]] = [[] for _ in fractions]
     for dealt, name in enumerate(names):
-        # What is still missing of the group's classes, each part by its own size.
+        # The number of images of the group's classes that each part still lacks, relative to its size.
         need = (np.maximum(wanted, 0) @ counts[name]) / np.asarray(fractions)
         empty = np.array([not part for part in parts])
         if len(names) - dealt <= empty.sum():
@@ -91,7 +91,7 @@ def _dealt(
 def groups_of(
     items: Sequence[Item], group_key: str = "group", twins: Mapping[str, Hashable] | None = None
 ) -> dict[Hashable, list[int]]:
-    """Return the positions of what must stay together: images of a patient or slide, and the same image again."""
+    """Return the indices of items that must stay together: images of one patient or slide, and identical images."""
     above: dict[Hashable, Hashable] = {}
 
     def top(key: Hashable) -> Hashable:
@@ -118,7 +118,7 @@ def split_off(
     seed: int,
     twins: Mapping[str, Hashable] | None = None,
 ) -> dict[str, list[Item]]:
-    """Split what is missing of training, validation and test off the training part; what is given stays."""
+    """Draw missing validation and test images from the training images; existing splits are kept."""
     wanted = dict(zip(("training", "validation", "test"), fractions, strict=True))
     missing = [name for name in wanted if name == "training" or not parts.get(name)]
     if missing == ["training"]:
@@ -131,7 +131,7 @@ def split_off(
 
 
 def _complete(parts: dict[str, list[Item]], twins: Mapping[str, Hashable] | None) -> None:
-    """Move groups to training, where a rare class came to stand in another part alone."""
+    """Move groups to training if a rare class is in another split only."""
     known = classes_in(parts["training"])
     for name in [name for name in parts if name != "training" and not classes_in(parts[name]) <= known]:
         items, moved = parts[name], set[int]()
@@ -145,20 +145,20 @@ def _complete(parts: dict[str, list[Item]], twins: Mapping[str, Hashable] | None
 
 
 def classes_of(label: int | list[float]) -> list[int]:
-    """Return the classes of an image: its own, or those of its labels that are 1."""
+    """Return the classes of an image: its class, or the labels that are 1."""
     return [index for index, value in enumerate(label) if value] if isinstance(label, list) else [label]
 
 
 def classes_in(items: Iterable[Item]) -> set[int]:
-    """Return the classes of which there is an image."""
+    """Return the classes that have at least one image."""
     return {label for item in items for label in classes_of(item["label"])}
 
 
 def check_no_leakage(parts: Mapping[str, Sequence[Item]], group_key: str = "group") -> None:
-    """Raise where a patient, slide or file stands in two parts.
+    """Raise if a patient, slide or file is in two splits.
 
     Raises:
-        DataError: naming the parts and what they share.
+        DataError: the message names the splits and what they share.
     """
     for key in (group_key, "image"):
         values = {part: {item[key] for item in items if key in item} for part, items in parts.items()}
@@ -179,7 +179,7 @@ def draw_labeled(items: Sequence[Item], per_class: int, seed: int) -> tuple[list
         The drawn items and the rest, each in the order of ``items``.
 
     Raises:
-        DataError: a class has fewer items, or the labels are no class indices (multi-label tasks).
+        DataError: a class has fewer items, or the labels are not class indices (multi-label tasks).
     """
     unfit = [item["label"] for item in items if not isinstance(item["label"], int)]
     if unfit:

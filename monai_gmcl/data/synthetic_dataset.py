@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A data set of images that a teacher makes when they are asked for."""
+"""A data set whose synthetic images are made when they are accessed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _one_at_a_time = threading.RLock()
 
 
 class SyntheticPlan(NamedTuple):
-    """What an image will be made from.
+    """The inputs of a synthetic image.
 
     Attributes:
-        label: its class, or row of labels.
-        number: its number among the images of this label, from 0.
-        seed: of its latents.
-        source: position of its source in the data set of sources; None without sources.
+        label: class, or row of labels, of the image.
+        number: index of the image among the images of this label.
+        seed: seed of the latents.
+        source: index of the source image; None without sources.
     """
 
     label: Label
@@ -45,42 +45,43 @@ class SyntheticPlan(NamedTuple):
 
 
 class SyntheticDataset(Dataset[dict[str, Any]]):
-    """``per_class`` labeled images of each class, made by a teacher when they are asked for.
+    """``per_class`` labeled synthetic images of each class, which a teacher makes when they are accessed.
 
-    Map-style, for ``DataLoader``, ``CacheDataset`` and, beside real data, ``ConcatDataset``. An image depends on
-    (teacher, difficulty, seed, label, number, source) alone: on the same machine it has the same bits in whatever
-    order, worker or batch it is made, and a larger set holds the smaller one of the same seed. The first ``per_class``
-    images are of the first class, and so on. Every source of a class is used before one is used twice.
+    This is a map-style data set for ``DataLoader``, ``CacheDataset`` and, together with real data, ``ConcatDataset``.
+    An image depends only on (teacher, difficulty, seed, label, number, source). On the same machine, it is therefore
+    equal bit for bit for every order, worker and batch, and a larger data set with the same seed contains the smaller
+    one. The first ``per_class`` images belong to the first class, and so on. All sources of a class are used before one
+    is used again.
 
-    Items are dicts. ``image``: a MetaTensor ``(C, H, W)`` or ``(C, D, H, W)``, shaped and normalized as the sources.
-    Its meta is its own: ``synthetic`` (True), ``teacher``, ``label``, ``seed``, ``difficulty`` and ``geometry``, which
-    is "source" where affine and space are copied from a source, else "none"; nothing else of a source is kept.
-    ``label``: an int, or a tensor where the sources have tensors; of multi-label tasks a float tensor ``(K,)``; of
-    sources with masks the mask, moved as its image was, of the same type, with the image's affine.
+    Items are dicts. ``image`` is a MetaTensor ``(C, H, W)`` or ``(C, D, H, W)`` with the shape and normalization of the
+    sources. Its meta data are ``synthetic`` (True), ``teacher``, ``label``, ``seed``, ``difficulty`` and ``geometry``.
+    ``geometry`` is "source" if affine and space are copied from a source, otherwise "none"; no other meta data of a
+    source are copied. ``label`` is an int (a tensor if the sources have tensors), or a float tensor ``(K,)`` for
+    multi-label tasks. For sources with masks, it is the mask, moved together with its image, with the image's affine.
 
-    The teacher is copied, in evaluation mode and to the CPU: training it further changes nothing here.
+    The data set uses a copy of the teacher, in evaluation mode on the CPU. Later training does not change the copy.
 
     Args:
-        teacher: the teacher; a plain module that is called as a :class:`~monai_gmcl.Teacher` will do.
-        per_class: images of each class. A class of a multi-label task is a combination of labels; sources with masks
-            are one class, 0.
-        sources: real images for a teacher that changes images, as :class:`LabeledSources` takes them.
-        classes: the classes, or rows of labels, to make images of. Default: all of the teacher's, or with sources of a
-            multi-label task all combinations among them.
+        teacher: the teacher, or a plain module with the same call signature.
+        per_class: number of images of each class. In multi-label tasks, a class is a combination of labels. All sources
+            with masks belong to class 0.
+        sources: real images for a teacher that changes images, in a form that :class:`LabeledSources` accepts.
+        classes: the classes, or rows of labels, of the images. Default: all classes of the teacher; in multi-label
+            tasks, all combinations of labels in the sources.
         difficulty: strength of the teacher's change, at least 0.
-        seed: of all images.
-        image_key: key of the image, in sources and here.
-        label_key: key of the label, in sources and here.
-        teacher_name: what the meta say. Default: the class's name.
+        seed: seed of all images.
+        image_key: key of the image in sources and items.
+        label_key: key of the label in sources and items.
+        teacher_name: name of the teacher in the meta data. Default: the name of its class.
 
     Raises:
-        ConfigurationError: no or needless sources, sources with random transforms, ``per_class`` below 1, a negative
-            difficulty, a teacher without sources whose image size is not known.
-        LabelError: labels that are not the teacher's, or a class without a source.
-        DataError: when an image is made, a source of other channels or dimensions than the teacher's, or one that it
-            cannot change, as one that is too small for it.
-        ImageRangeError: when an image is made, a source outside the teacher's value range.
-        TeacherError: the teacher returned something else than one finite image of the source's shape.
+        ConfigurationError: missing or unnecessary sources, sources with random transforms, ``per_class`` below 1, a
+            negative difficulty, or a teacher that needs no sources and has no known image size.
+        LabelError: labels that do not fit the teacher's classes, or a class without a source.
+        DataError: when an image is made: a source with other channels or dimensions than the teacher's, or a source
+            that is too small for the teacher.
+        ImageRangeError: when an image is made: a source with values outside the teacher's value range.
+        TeacherError: the teacher returned something other than one finite image of the source's shape.
     """
 
     def __init__(
@@ -118,10 +119,10 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return self.per_class * len(self.classes)
 
     def plan(self, index: int) -> SyntheticPlan:
-        """Return what image ``index`` is made from, without making it.
+        """Return the inputs of image ``index`` without making the image.
 
         Raises:
-            IndexError: beyond the last image.
+            IndexError: ``index`` is beyond the last image.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
@@ -154,7 +155,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         try:
             made = self._make(plan, image, tuple(image.shape), mask)
         except RuntimeError as error:
-            # GMCLErrors are no RuntimeErrors: this is torch's own, of a layer that the image does not fit
+            # this is an error of torch, not a GMCLError: the image does not fit a layer
             raise DataError(
                 f"{type(self.teacher).__name__} cannot change {name} of shape {tuple(image.shape)}, which may be "
                 f"too small for it: {error}"
@@ -174,7 +175,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
                 f"{type(self.teacher).__name__} must return one image with finite values of shape {(1, *shape)}, "
                 f"got {found}."
             )
-        # cloned: at difficulty 0 it is the source itself
+        # cloned, because at difficulty 0 the image is the source itself
         plain: Tensor = convert_to_tensor(made, track_meta=False)
         return plain[0].clone()
 
@@ -183,7 +184,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return draw_latents(self.teacher, 1, shape, _generator(plan.seed)).to(dtype)
 
     def _moved(self, plan: SyntheticPlan, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The mask, moved as the image of the same latents; a plain module leaves it as it is."""
+        """Return the mask, moved as the image with the same latents; a plain module does not move masks."""
         plain: Tensor = convert_to_tensor(mask, track_meta=False)
         change = getattr(self.teacher, "change_labels", None)
         if change is None:
@@ -197,7 +198,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return moved[0].clone().to(plain.dtype)
 
     def _described(self, image: Tensor, source: Tensor | None, plan: SyntheticPlan) -> Tensor:
-        """The image with meta of its own, where MONAI tracks meta at all."""
+        """Return the image with its meta data, if MONAI tracks meta data."""
         if not get_track_meta():
             return image
         meta: dict[Any, Any] = {
@@ -216,7 +217,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return MetaTensor(image, affine=affine, meta=meta)
 
     def _order(self, members: Sequence[int], label: Label) -> list[int]:
-        """Sources of a label in the order in which they are used."""
+        """Return the sources of a label in the order in which they are used."""
         order = torch.randperm(len(members), generator=_generator(_derive(self.seed, "sources", label)))
         return [members[i] for i in order.tolist()]
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""CSV tables and JSON files as programs and offices write them."""
+"""Reading of CSV tables and JSON files from different programs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Table:
-    """A CSV table with a header, as programs and offices write it.
+    """A CSV table with a header.
 
-    Commas, semicolons, tabs or bars between values, as the header has them; UTF-8, or
-    UTF-16 with its mark. Blanks around headings mean nothing, and rows without any value are none.
+    Values are separated by commas, semicolons, tabs or bars, as in the header. The encoding is UTF-8, or UTF-16 with a
+    byte order mark. Blanks around headings, and empty rows, are ignored.
 
     Attributes:
         columns: the headings.
-        rows: the line of the file (the header is 1) and the values by heading.
+        rows: for each row, its line in the file (the header is 1) and its values by heading.
     """
 
     def __init__(self, columns: list[str], rows: list[tuple[int, dict[str, str]]]) -> None:
         self.columns, self.rows = columns, rows
 
     def column(self, name: str) -> str | None:
-        """Return the heading that is meant, in small or capital letters, or None where there is none or several."""
+        """Return the heading with this name, ignoring case; None if there is none or more than one."""
         if name in self.columns:
             return name if self.columns.count(name) == 1 else None
         found = [column for column in self.columns if column.casefold() == name.strip().casefold()]
@@ -43,7 +43,7 @@ class Table:
 
 
 def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop) -> Table | None:
-    """Read a CSV table as it stands; None after a fault. The headings that are wanted must be there, each once."""
+    """Read a CSV table, in which each required heading must occur once; return None after a fault."""
     text = _text(path, "a CSV table in UTF-8", on_fault)
     if text is None:
         return None
@@ -75,7 +75,7 @@ def read_table(path: Path, wanted: Sequence[str] = (), on_fault: OnFault = stop)
 
 
 def _delimiter(text: str, wanted: Sequence[str]) -> str:
-    """What stands between values: what makes the wanted headings, or else the most of them."""
+    """Return the delimiter that gives the required headings or, if there is none, the most headings."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     makes = {mark: [name.strip(' "').casefold() for name in header.split(mark)] for mark in DELIMITERS}
     fits = [mark for mark in DELIMITERS if all(name.strip().casefold() in makes[mark] for name in wanted)]
@@ -83,13 +83,13 @@ def _delimiter(text: str, wanted: Sequence[str]) -> str:
 
 
 def read_json(path: Path, on_fault: OnFault = stop) -> dict[str, Any] | None:
-    """Read a JSON datalist as it stands; None after a fault."""
+    """Read a JSON datalist; return None after a fault."""
     text = _text(path, "JSON", on_fault)
     if text is None:
         return None
     try:
         content = json.loads(text)
-    # JSONDecodeError is a ValueError, and so is a number of thousands of digits
+    # JSONDecodeError is a ValueError; numbers with thousands of digits also raise ValueError
     except (ValueError, RecursionError) as error:
         on_fault(Fault("table", str(path), "JSON", f"none: {error}"))
         return None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images that are read without labels: to train on beside labeled ones, or to predict."""
+"""Lists of images without labels, for training with unlabeled images and for prediction."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ logger = logging.getLogger(__name__)
 
 
 def unlabeled_datalist(folder: str | Path) -> list[Item]:
-    """List the images of a folder and of the folders in it, without labels.
+    """List the images of a folder and its subfolders, without labels.
 
     Args:
-        folder: PNG, JPEG, TIFF or NIfTI images; names of folders mean nothing; what operating systems leave there is
-            left out.
+        folder: folder of PNG, JPEG, TIFF or NIfTI images. Names of subfolders have no meaning. Files of operating
+            systems are ignored.
 
     Returns:
         Items ``{"image": path}``, sorted by path.
 
     Raises:
-        DataError: no folder, no images, a file that is no image.
+        DataError: the folder does not exist or has no images, or a file is not an image.
     """
     folder = Path(str(folder))
     if not folder.is_dir():
@@ -48,18 +48,18 @@ def unlabeled_datalist(folder: str | Path) -> list[Item]:
 
 
 def prediction_datalist(source: str | Path) -> list[Item]:
-    """List the images to predict, with or without labels, from any source that training takes.
+    """List the images to predict, from any source that training accepts. Labels are optional.
 
     Args:
-        source: a folder, with all folders in it, but without those of masks beside images; a CSV table with a column
-            ``image``; a MONAI JSON datalist, of which all lists count; or one image. What operating systems leave in
-            folders is left out; other files that are no images are left out with a warning.
+        source: a folder with its subfolders, except folders of masks; a CSV table with a column ``image``; a MONAI JSON
+            datalist, of which all lists are used; or one image. Files of operating systems are ignored. Other files
+            that are not images are skipped with a warning.
 
     Returns:
-        Items ``{"image": path}``, each file once: sorted by path, or in the order of the table or the lists.
+        Items ``{"image": path}``, without duplicates, sorted by path or in the order of the table or the lists.
 
     Raises:
-        DataError: nothing there, nothing to predict, a file of the table or list that is missing.
+        DataError: the source does not exist or has no images, or a file of the table or list is missing.
     """
     path = Path(str(source))
     faults: list[Fault] = []
@@ -100,7 +100,7 @@ def _folder_images(folder: Path, faults: list[Fault]) -> list[str]:
 
 
 def _listed(content: dict[str, Any]) -> list[tuple[int, Any]]:
-    """The images of all lists; an entry is a path or has one."""
+    """Return the images of all lists. An entry is a path, or a mapping with a path."""
     listed = []
     for rows in content.values():
         for number, row in enumerate(rows if isinstance(rows, list) else [], 1):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images without labels beside the phantom, some of them foreign."""
+"""Unlabeled images for the phantom, some of them out-of-distribution."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ GRADES = 4
 def make_unlabeled_phantom(
     folder: str | Path, count: int = 400, foreign_share: float = 0.2, size: int = 64, seed: int = 0
 ) -> Path:
-    """Generate unlabeled images beside the phantom, some of them out-of-distribution, or take existing ones.
+    """Draw unlabeled images for the phantom, some of them out-of-distribution, or use existing ones.
 
-    Grades come as often as each other, in random order. Out-of-distribution images are :func:`foreign_image`. What each
-    image is stands in ``unlabeled_phantom.json``, for those who measure; training does not read it.
+    All grades are equally frequent, in random order. Out-of-distribution images are drawn by :func:`foreign_image`.
+    ``unlabeled_phantom.json`` contains the true class of each image, for evaluation; training does not read it.
 
     Args:
-        folder: gets ``images/<index>.png`` and the record.
-        count: images in all, at least 1.
-        foreign_share: of them, 0 to 1.
-        size: pixels a side, at least 16.
-        seed: of all images, at least 0.
+        folder: folder of the files ``images/<index>.png`` and ``unlabeled_phantom.json``.
+        count: number of images, at least 1.
+        foreign_share: fraction of out-of-distribution images, 0 to 1.
+        size: side length in pixels, at least 16.
+        seed: seed of all images, at least 0.
 
     Returns:
         The folder of the images.
 
     Raises:
-        ConfigurationError: an argument out of its range.
-        DataError: the folder holds something else, or other images.
+        ConfigurationError: an argument is out of range.
+        DataError: the folder contains something else, or images with other parameters.
     """
     if count < 1 or not 0 <= foreign_share <= 1 or size < 16 or seed < 0:
         raise ConfigurationError(
@@ -68,7 +68,7 @@ def make_unlabeled_phantom(
 
 
 def foreign_image(generator: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
-    """Draw a grey image, RGB ``(size, size, 3)``, that is no epithelium: bright bands, as in a misfiled radiograph."""
+    """Draw an out-of-distribution image, RGB ``(size, size, 3)``: gray with bright bands, like a radiograph."""
     x, y = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
     slope, bend, phase, count = generator.uniform([-0.3, 0.2, 0, 2], [0.3, 0.8, 2 * np.pi, 5])
     bands = np.cos(np.pi * count * (y + bend * x**2 + slope * x) + phase)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The phantom in 3-D: volumes with a lesion of four shapes, stored as several scanners would."""
+"""The phantom in 3-D: volumes with a lesion in four shapes, stored with the geometries of several scanners."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ AXES = ("RAS", "LPS", "LAS", "SRA", "PIR", "ALI")
 
 
 def make_volume_phantom(folder: str | Path, volumes_per_class: Mapping[str, int] | None = None, seed: int = 0) -> Path:
-    """Generate a data set of NIfTI volumes, or take the one that stands there already.
+    """Draw a data set of NIfTI volumes, or use the existing one.
 
-    Four classes, the shape of one bright lesion in grey tissue with vessels and noise, drawn by :func:`phantom_volume`.
-    Files differ in voxel spacing, in the order and direction of their axes, in origin and in tilt, as those of several
-    scanners do. Each volume depends on (seed, split, class, index) alone.
+    The four classes are the shapes of a bright lesion in gray tissue with vessels and noise, drawn by
+    :func:`phantom_volume`. Like files of several scanners, the volumes differ in voxel spacing, order and direction of
+    the axes, origin and tilt. A volume depends only on (seed, split, class, index).
 
     Args:
-        folder: gets ``<split>/<class>/<index>.nii.gz`` and ``volume_phantom.json``, which records the parameters.
-        volumes_per_class: volumes of each class, by split. Default: 20 for training, 20 for validation, 40 for test.
-        seed: of all volumes, at least 0.
+        folder: folder of the files ``<split>/<class>/<index>.nii.gz`` and ``volume_phantom.json`` (parameters).
+        volumes_per_class: number of volumes of each class, by split. Default: 20 for training, 20 for validation, 40
+            for test.
+        seed: seed of all volumes, at least 0.
 
     Returns:
         The folder.
 
     Raises:
         ConfigurationError: no volumes, or a negative seed.
-        DataError: the folder holds something else, or a phantom with other parameters.
+        DataError: the folder contains something else, or a phantom with other parameters.
     """
     counts = dict(VOLUMES_PER_CLASS if volumes_per_class is None else volumes_per_class)
     if seed < 0 or not counts or min(counts.values()) < 1:
@@ -71,10 +72,10 @@ def _draw(shape: int, generator: np.random.Generator, path: Path) -> None:
 
 
 def drawn_volume(shape: int, generator: np.random.Generator) -> tuple[Any, Any]:
-    """Draw a volume as some scanner would store it, and the mask of its lesion with the same geometry.
+    """Draw a volume with a random scanner geometry, and the mask of its lesion with the same geometry.
 
-    The shape is an index of :data:`LESION_SHAPES`; random are also voxel spacing and order and direction of the axes.
-    Returns NIfTI images: int16, about 0 to 1,200; uint8, 1 in the lesion, else 0.
+    The shape is an index of :data:`LESION_SHAPES`. Voxel spacing, and order and direction of the axes, are random. The
+    results are NIfTI images: the volume, int16, about 0 to 1,200; the mask, uint8, 1 in the lesion and 0 elsewhere.
     """
     spacing = generator.choice(SPACINGS, 3)
     values, lesion = _volume_and_lesion(shape, generator, tuple(spacing))
@@ -88,8 +89,8 @@ def phantom_volume(
 ) -> NDArray[np.int16]:
     """Draw one volume of 48 millimeters a side, int16 ``(48 / spacing)``, about 0 to 1,200, with a lesion.
 
-    The shape is an index of :data:`LESION_SHAPES`, spacing the millimeters a voxel along each axis; random are place,
-    size, rotation and brightness of the lesion, tissue, vessels, noise.
+    The shape is an index of :data:`LESION_SHAPES`; spacing is in millimeters for each axis. Position, size, rotation
+    and brightness of the lesion, tissue, vessels and noise are random.
     """
     return _volume_and_lesion(shape, generator, spacing)[0]
 
@@ -117,7 +118,7 @@ def _volume_and_lesion(
 
 
 def _depth(shape: int, places: Array, radius: float) -> Array:
-    """How far inside the surface of a lesion about the origin places ``(..., 3)`` lie, millimeters."""
+    """Return the depth of points ``(..., 3)`` below the surface of a lesion at the origin, in millimeters."""
     distance = np.linalg.norm(places, axis=-1)
     depths: Array
     if shape == 0:
@@ -125,7 +126,7 @@ def _depth(shape: int, places: Array, radius: float) -> Array:
     elif shape == 1:
         depths = 0.25 * radius - np.abs(distance - radius)
     elif shape == 2:
-        # Three bars: near one axis, not further out than the bar is long.
+        # Three bars: points near an axis, within the length of the bar.
         across = np.stack([np.linalg.norm(np.delete(places, axis, -1), axis=-1) for axis in range(3)])
         along = np.abs(np.moveaxis(places, -1, 0))
         depths = np.minimum(0.3 * radius - across, 1.3 * radius - along).max(0)
@@ -136,19 +137,19 @@ def _depth(shape: int, places: Array, radius: float) -> Array:
 
 
 def _rotation(generator: np.random.Generator, degrees: float) -> Array:
-    """About each axis by up to so many degrees, either way."""
+    """Return a rotation about each axis by a random angle up to a number of degrees."""
     rotation: Array = np.asarray(create_rotate(3, np.deg2rad(generator.uniform(-degrees, degrees, 3)).tolist()))[:3, :3]
     return rotation
 
 
 def _soft(depth: Array) -> Array:
-    """From 0 outside to 1 inside, over about a millimeter on either side of the surface."""
+    """Return a smooth step from 0 outside to 1 inside, over about a millimeter on each side of the surface."""
     soft: Array = 1 / (1 + np.exp(-np.clip(2 * depth, -30, 30)))
     return soft
 
 
 def _geometry(spacing: Array, generator: np.random.Generator) -> tuple[Array, Any]:
-    """Affine of a volume that is tilted by a few degrees, and the turn that brings its axes into some order."""
+    """Return the affine of a slightly tilted volume, and a random permutation and direction of its axes."""
     affine = np.eye(4)
     affine[:3, :3] = _rotation(generator, 6) @ np.diag(spacing)
     affine[:3, 3] = generator.uniform(-100, 100, 3)

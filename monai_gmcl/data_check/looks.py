@@ -28,12 +28,12 @@ AT_ONCE = 32
 THREADS = 4
 MODES = {
     "1": "1 bit",
-    "L": "grey",
-    "LA": "grey with alpha",
+    "L": "gray",
+    "LA": "gray with alpha",
     "P": "palette",
     "PA": "palette with alpha",
     "RGBA": "RGB with alpha",
-    "I": "grey of 16 bits",
+    "I": "16-bit gray",
 }
 
 

@@ -20,12 +20,12 @@ __all__ = ["StudentAccuracy"]
 
 
 class StudentAccuracy:
-    """The student's accuracy: read when the device is, and then passed to the curriculum and its class sampler.
+    """Computes the student's accuracy, and passes it to the curriculum and its class sampler when the device is read.
 
     Args:
-        curriculum: returns the trainer's.
-        ranks: over whose images accuracies are taken.
-        late: tells when the host reads.
+        curriculum: returns the trainer's curriculum.
+        ranks: the processes whose images are included.
+        late: determines when the host reads the device.
     """
 
     def __init__(self, curriculum: Callable[[], Curriculum], ranks: Ranks, late: LateReading) -> None:
@@ -37,7 +37,7 @@ class StudentAccuracy:
         late.observers |= {"real": self._hear_real, "lesson": self._hear_lesson}
 
     def see_real(self, real: RealBatch, task: Task, outputs: Tensor) -> int:
-        """Note the classes of real images and the correctness of each; return how many images all ranks have."""
+        """Record the class and the correctness of each real image; return the number of images of all ranks."""
         classes, by_class, correct = task.answers(outputs, real.labels)
         on_host = classes if classes.device.type == "cpu" else task.classes_of(real.labels_on_host, outputs.shape[1:])
         real.classes = on_host.tolist()
@@ -49,9 +49,9 @@ class StudentAccuracy:
         return len(seen)
 
     def see_lesson(self, lesson: Lesson, task: Task) -> int:
-        """Note the correctness on a lesson; return how many images all ranks' lessons have.
+        """Record the correctness of each image of a lesson; return the number of images in the lessons of all ranks.
 
-        Accuracy is of given labels only: proposed ones say what the student thinks already.
+        Only images with given labels are included, because proposed labels are the student's own predictions.
         """
         correct = task.correctness(lesson.outputs, lesson.labels)
         given = (torch.arange(len(lesson), device=correct.device) < lesson.num_labeled).to(correct)
@@ -62,9 +62,9 @@ class StudentAccuracy:
         return len(seen)
 
     def as_dict(self) -> dict[str, float | Tensor]:
-        """Return both accuracies, 0 to 1; one that no image tells is left out.
+        """Return both accuracies, 0 to 1. An accuracy without any image is left out.
 
-        Those that are read late are tensors on the device, and NaN where no image tells.
+        If the device is read late, accuracies are tensors on the device, and NaN without any image.
         """
         return {name: accuracy for name, accuracy in self._reported.items() if accuracy is not None}
 

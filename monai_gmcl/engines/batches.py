@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Batches as the trainer takes them: plain tensors, in an order that follows from a seed, with further inputs."""
+"""Batches of the trainer: plain tensors with extra inputs, in an order that depends on a seed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RealBatch:
-    """A prepared batch as plain tensors; what MONAI knows about them is put aside and given back.
+    """A prepared batch as plain tensors; the meta data of MetaTensors are stored and restored in the output.
 
-    Derivatives of MetaTensors are MetaTensors: slow, and carried into optimizers and checkpoints.
+    Gradients of MetaTensors are MetaTensors, too. They are slow, and would be stored in optimizers and checkpoints.
 
     Attributes:
         images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
@@ -40,10 +40,10 @@ class RealBatch:
         seed: seed of the student's pass on the batch.
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
-        metas: the MetaTensors that came, by key.
-        images_before: the images on the CPU, before ``prepare_batch`` moved them to the device; None where unknown.
+        metas: the MetaTensors of the batch, by key.
+        images_before: the images on the CPU, before ``prepare_batch`` moved them to the device; None if unknown.
         labels_before: the labels on the CPU, likewise.
-        classes: the classes of each image, below 0 in the place of those that it does not have.
+        classes: the classes of each image, padded with numbers below 0.
     """
 
     images: Tensor
@@ -58,12 +58,12 @@ class RealBatch:
 
     @classmethod
     def of(cls, prepared: Any, seed: int, moves: Moves | None = None) -> RealBatch:
-        """Return the batch of ``prepare_batch``'s answer: ``(image, label)`` or ``(image, label, args, kwargs)``.
+        """Return the batch from a result of ``prepare_batch``: ``(image, label)`` or ``(image, label, args, kwargs)``.
 
         Args:
-            prepared: the answer.
-            seed: of the student's pass.
-            moves: what ``prepare_batch`` moved to the device.
+            prepared: the result of ``prepare_batch``.
+            seed: seed of the student's pass.
+            moves: records which tensors ``prepare_batch`` moved to the device.
         """
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
         metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
@@ -75,9 +75,9 @@ class RealBatch:
 
     @cached_property
     def labels_on_host(self) -> Any:
-        """The labels on the CPU, for checks and classes: as they were before they were moved or, if unknown, copied.
+        """The labels on the CPU, for checks and classes: the tensor before it was moved or, if unknown, a copy.
 
-        For a copy the host waits.
+        The host waits for a copy.
         """
         if not isinstance(self.labels, Tensor) or self.labels.device.type == "cpu":
             return self.labels
@@ -85,16 +85,16 @@ class RealBatch:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What MONAI knows about the images, such as their files."""
+        """The meta data of the images, such as their file names."""
         image = self.metas.get(str(Keys.IMAGE))
         return {} if image is None else dict(image.meta)
 
     def restore(self, output: dict[str, Any]) -> None:
-        """Give images, predictions and labels in the engine's output their meta data back."""
+        """Restore the meta data of images, predictions and labels in the engine's output."""
         for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):
             meta = self.metas.get(str(source))
             if meta is not None and isinstance(output[key], Tensor):
-                # Not through MetaTensor's arguments: these take the meta data of one image, not of a batch.
+                # MetaTensor's arguments are not used: they accept the meta data of one image, not of a batch.
                 output[key] = MetaTensor(output[key]).copy_meta_from(meta)  # type: ignore[no-untyped-call]
 
 
@@ -103,9 +103,9 @@ def _plain(value: Any) -> Any:
 
 
 class Moves(TorchFunctionMode):
-    """Notes which tensors of the CPU ``to`` or ``cuda`` move to a device: what is known already need not be read.
+    """Records which CPU tensors ``to`` or ``cuda`` move to a device, so that they need not be read back.
 
-    A tensor that was changed in place since, or made from others on the device, is not known.
+    A tensor that was changed in place afterwards, or computed on the device, has no record.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class Moves(TorchFunctionMode):
         return result
 
     def source_of(self, tensor: Any) -> Tensor | None:
-        """Return the tensor of the CPU that was moved, in the type that it has now; None if it is not known."""
+        """Return the CPU tensor that was moved, in its current type; None if there is no record."""
         pair, versions = self._moved.get(id(tensor), (None, []))
         if pair is None or _versions(pair) != versions:
             return None
@@ -130,7 +130,7 @@ class Moves(TorchFunctionMode):
 
 
 def _versions(tensors: Iterable[Tensor]) -> list[int]:
-    """Return how often each was changed in place; -1 of those made in inference mode, which cannot tell."""
+    """Return how often each tensor was changed in place; -1 for tensors from inference mode, which have no count."""
     return [-1 if one.is_inference() else one._version for one in map(_plain, tensors)]
 
 
@@ -140,7 +140,7 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def warn_of_persistent_workers(loader: Any, name: str) -> None:
-    """Log where a resumed run could not repeat the random transforms."""
+    """Log a warning if a resumed run could not repeat the random transforms."""
     if getattr(loader, "persistent_workers", False):
         logger.warning(
             "%s has persistent_workers=True. The workers keep the state of random transforms, so a resumed run differs "
@@ -154,7 +154,7 @@ def seed_loader(loader: Any, seed: int) -> None:
     torch.manual_seed(seed)
     sampler = getattr(loader, "sampler", None)
     if isinstance(sampler, RandomSampler) and sampler.generator is None:
-        # One that draws from the global generator does so sooner where workers fetch ahead.
+        # A sampler that uses the global generator draws earlier if workers prefetch.
         sampler.generator = torch.Generator()
     for owner in (loader, getattr(loader, "sampler", None)):
         generator = getattr(owner, "generator", None)
@@ -168,11 +168,12 @@ class SeededLoader:
     """The training batches, their order and random transforms derived from (seed, iteration at which a pass begins).
 
     A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen. Workers that
-    outlive a pass (``persistent_workers=True``) keep their random state, which cannot be repeated: that is logged.
+    outlive a pass (``persistent_workers=True``) keep their random state, which cannot be repeated. A warning is
+    logged.
 
     Args:
-        loader: the user's loader; its attributes show through.
-        engine: its ``state.iteration`` tells where a pass begins.
+        loader: the user's loader; its attributes are also attributes of this loader.
+        engine: ``state.iteration`` of this engine gives the iteration at which a pass begins.
         seed: seed of the run.
     """
 
@@ -192,7 +193,7 @@ class SeededLoader:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        # Handlers ask whether engine.state.dataloader is a DataLoader.
+        # Handlers test whether engine.state.dataloader is a DataLoader.
         return type(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
@@ -204,7 +205,8 @@ class SeededLoader:
 
     def _after(self, batches: Iterator[Any], skipped: int) -> Iterator[Any]:
         for index in itertools.count():
-            # Samplers and transforms that draw from torch's own generator do so here, whatever was drawn before.
+            # Samplers and transforms may draw from torch's global generator. The seed makes them independent of
+            # earlier draws.
             torch.manual_seed(derive_seed(self.seed, "batch", self.began + index))
             try:
                 batch = next(batches)
@@ -222,7 +224,7 @@ class CyclingLoader:
     Args:
         loader: a loader that can be iterated again and again.
         seed: seed of the order and the random transforms.
-        name: how error messages call the loader.
+        name: name of the loader in error messages.
     """
 
     def __init__(self, loader: Iterable[Any], seed: int, name: str) -> None:
@@ -253,15 +255,15 @@ class CyclingLoader:
         self._batches = iter(self.loader)
         for position in range(self.position):
             torch.manual_seed(derive_seed(self.seed, self.name, self.passes, position))
-            # Of several ranks' loaders one may be shorter than that of the first, whose place was saved.
+            # The first rank saved its position. The loader of another rank may be shorter.
             next(self._batches, None)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the place in the data."""
+        """Return the position in the data."""
         return {"passes": self.passes, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a place in the data."""
+        """Continue from a position in the data."""
         self.passes, self.position, self._batches = state["passes"], state["position"], None
 
 
@@ -270,22 +272,22 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 class ExtraInputs:
-    """The student's inputs beside the images, from ``prepare_batch``'s ``args`` and ``kwargs``.
+    """The student's inputs in addition to the images, from the ``args`` and ``kwargs`` of ``prepare_batch``.
 
-    A lesson's images have the extra inputs of their sources. So it must be known which of them come one for each image:
-    on the first batch of B images, those are tensors ``(B, ...)`` and lists of B numbers or strings. The others are the
-    same for all images, and are those of the newest batch. Tensors, numbers, strings, None, and lists, tuples and
-    dictionaries of them are accepted, as deep as they go.
+    The images of a lesson have the extra inputs of their sources. In the first batch of B images, tensors ``(B, ...)``
+    and lists of B numbers or strings are inputs per image. All other inputs are shared by all images, and are taken
+    from the newest batch. Accepted are tensors, numbers, strings, None, and nested lists, tuples and dictionaries of
+    them.
     """
 
     def __init__(self) -> None:
         self._form: Any = None
 
     def split(self, args: Sequence[Any], kwargs: Mapping[str, Any], n: int) -> list[Any]:
-        """Return what comes one for each image of a batch, each a tensor or a list of length ``n``.
+        """Return the inputs per image of a batch, each as a tensor or a list of length ``n``.
 
         Raises:
-            DataError: something of another type; inputs of another form than in the first batch.
+            DataError: an input of another type, or inputs with another structure than in the first batch.
         """
         leaves: list[Any] = []
         form = _form((tuple(args), dict(kwargs)), n, leaves, self._form, "prepare_batch's extra inputs")
@@ -300,7 +302,7 @@ class ExtraInputs:
         return inputs
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which come one for each image, and the others as they are."""
+        """Return which inputs are per image, and the shared inputs."""
         return {"form": self._form}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -309,7 +311,7 @@ class ExtraInputs:
 
 
 def _form(value: Any, n: int, leaves: list[Any], known: Any, name: str) -> Any:
-    """Take a value apart; a form is a tagged tree, so that a checkpoint can hold it."""
+    """Split a value into leaves and a form. The form is a tagged tree, so that a checkpoint can store it."""
     value = value.as_tensor() if isinstance(value, MetaTensor) else value
     each = _is_one_each(value, n) if known is None else known["kind"] == "each"
     if each:
@@ -341,7 +343,7 @@ def _form(value: Any, n: int, leaves: list[Any], known: Any, name: str) -> Any:
 def _is_one_each(value: Any, n: int) -> bool:
     if isinstance(value, Tensor):
         return value.ndim > 0 and len(value) == n
-    # A list of tensors is what collating makes of tuples.
+    # Collating tuples gives a list of tensors.
     return isinstance(value, list) and len(value) == n and all(isinstance(item, PLAIN) for item in value)
 
 
@@ -357,5 +359,5 @@ def _filled(form: Any, leaves: Sequence[Any]) -> Any:
 
 
 def stacked(parts: Sequence[Any], device: torch.device) -> Any:
-    """Return one leaf of several images from that of each: a tensor on the device, or a list."""
+    """Join the leaf of each image to one leaf for several images: a tensor on the device, or a list."""
     return torch.stack(list(parts)).to(device) if isinstance(parts[0], Tensor) else list(parts)

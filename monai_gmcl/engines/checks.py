@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is refused, each with one message: arguments, images, labels, outputs, numbers that are not finite."""
+"""Checks of arguments, images, labels, outputs and finite numbers; each raises one error."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ logger = logging.getLogger(__name__)
 
 
 def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
-    """Raise where ``torch.compile`` would be in a lesson's way.
+    """Raise if a network was compiled in a way that lessons cannot use.
 
     Args:
-        student: without wrappers.
-        teacher: as the user gave it.
+        student: the student, without wrappers.
+        teacher: the teacher, as the user passed it.
 
     Raises:
-        ConfigurationError: a student, or a part of one, that was compiled in place; a compiled teacher.
+        ConfigurationError: the student, or one of its modules, was compiled in place, or the teacher was compiled.
     """
     # In place: nn.Module.compile; as a wrapper: torch.compile.
     if any(getattr(module, "_compiled_call_impl", None) for module in student.modules()):
@@ -75,8 +75,8 @@ def check_device(module: nn.Module, device: torch.device, role: str = "teacher")
 
     Args:
         module: the teacher, or a first student.
-        device: the trainer's.
-        role: the argument's name.
+        device: the trainer's device.
+        role: name of the argument, for the message.
 
     Raises:
         ConfigurationError: naming both devices.
@@ -94,11 +94,11 @@ def check_images(images: Tensor, meta: Mapping[str, Any] | None = None, read: Re
 
     Args:
         images: the batch.
-        meta: what MONAI knows about it; names the file.
-        read: lets the host see what the device found, now or later.
+        meta: meta data of the batch, for the file name in the message.
+        read: passes values from the device to a function on the host, now or later.
 
     Raises:
-        DataError: with the first image that is not.
+        DataError: an image is not finite; the message names the first such image.
     """
     read(_finite(images), partial(_refuse_images, meta=meta))
 
@@ -114,7 +114,7 @@ def _refuse_images(finite: Tensor, meta: Mapping[str, Any] | None) -> None:
 
 
 def image_name(index: int, meta: Mapping[str, Any] | None) -> str:
-    """Return the file of an image of a batch for a message, between commas, as far as MONAI knows it."""
+    """Return the file name of an image for a message, between commas; empty if the meta data have no file name."""
     names = (meta or {}).get("filename_or_obj", ())
     return f", {names[index]}," if isinstance(names, list | tuple) and index < len(names) else ""
 
@@ -124,12 +124,12 @@ def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED, read: Read 
 
     Args:
         loss: on real images.
-        labels: of those images, on the CPU.
+        labels: the labels of these images, on the CPU.
         ignored: the class index that the loss ignores.
-        read: lets the host see the loss, now or later.
+        read: passes the loss from the device to a function on the host, now or later.
 
     Raises:
-        NonFiniteLossError: with the value.
+        NonFiniteLossError: the loss is NaN or infinite.
     """
     read(loss, partial(_refuse_loss, labels=labels, ignored=ignored))
 
@@ -153,10 +153,10 @@ def check_lesson(losses: Tensor, weights: Tensor, read: Read = at_once) -> None:
     Args:
         losses: of each image.
         weights: of each image.
-        read: lets the host see both, now or later.
+        read: passes both from the device to a function on the host, now or later.
 
     Raises:
-        NonFiniteLossError: with the first image of which one is not.
+        NonFiniteLossError: a loss or a weight is not finite; the message names the first such image.
     """
     read(torch.stack([losses, weights.to(losses)]), _refuse_lesson)
 
@@ -175,16 +175,16 @@ def _refuse_lesson(losses_and_weights: Tensor) -> None:
 
 
 def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int], read: Read = at_once) -> None:
-    """Raise unless the teacher gave a finite float batch of images shaped as expected.
+    """Raise unless the teacher returned a finite float batch of the expected shape.
 
     Args:
-        generated: what it gave.
-        teacher: is named.
-        shape: that is expected.
-        read: lets the host see whether all is finite, now or later.
+        generated: the result of the teacher.
+        teacher: the teacher, for the message.
+        shape: the expected shape.
+        read: passes values from the device to a function on the host, now or later.
 
     Raises:
-        TeacherError: with what it gave.
+        TeacherError: the teacher returned something else; the message describes it.
     """
     name = type(teacher).__name__
     if not isinstance(generated, Tensor) or not generated.is_floating_point():
@@ -208,9 +208,10 @@ def _finite(images: Tensor) -> Tensor:
     """Return whether each image ``(B, ...)`` is finite, bool ``(B,)``."""
     flat = images.detach().flatten(1)
     if images.device.type != "cpu":
-        # NaN and infinity are passed on by both, and no finite number is taken for one.
+        # Both preserve NaN and infinity, and no finite number becomes NaN or infinite.
         return torch.isfinite(torch.stack([flat.amin(1), flat.amax(1)])).all(0)
-    # A sum passes them on, in a third of the time; where finite numbers overflow it, each is looked at.
+    # A sum preserves NaN and infinity, in a third of the time. If a sum of finite numbers overflows, each number is
+    # checked.
     finite = torch.isfinite(flat.sum(1))
     return finite if finite.all() else torch.isfinite(flat).all(1)
 
@@ -220,11 +221,11 @@ OVERSHOOT = 0.1
 
 
 class RangeCheck:
-    """Looks at every batch that lessons are made from, whether it lies in the teacher's ``value_range``.
+    """Checks that every batch from which lessons are made is within the teacher's ``value_range``.
 
     Args:
-        teacher: a plain module has no range, and is not asked.
-        read: lets the host see the images' lowest and highest values, now or later.
+        teacher: the teacher. For a plain module, which has no range, nothing is checked.
+        read: passes values from the device to a function on the host, now or later.
     """
 
     def __init__(self, teacher: nn.Module, read: Read = at_once) -> None:
@@ -233,14 +234,14 @@ class RangeCheck:
         self._said = False
 
     def __call__(self, images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
-        """Raise for images ``(B, C, ...)`` that are scaled otherwise; say once where some go a little beyond.
+        """Raise if images ``(B, C, ...)`` have another scale; warn once if values are slightly outside the range.
 
         Args:
             images: the batch.
             meta: what MONAI knows about it; names the file.
 
         Raises:
-            ImageRangeError: an image is further outside than a tenth of the range.
+            ImageRangeError: a value is outside the range by more than a tenth of the range.
         """
         if isinstance(self.teacher, Teacher):
             self.read(self.teacher.extremes_of_each(images), partial(self._judge, meta=meta))
@@ -270,16 +271,16 @@ class RangeCheck:
 
 
 def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: str = "optimizer") -> None:
-    """Raise where an optimizer trains nothing of its network, such as after one of both was replaced.
+    """Raise if an optimizer has no parameter of its network, for example after the network was replaced.
 
     Args:
-        names: those of the network's parameters that the optimizer trains.
-        optimizer: the student's, or the teacher's.
-        network: the student, or the teacher.
-        role: the argument's name.
+        names: names of the network's parameters that the optimizer trains.
+        optimizer: the optimizer of the student or of the teacher.
+        network: the student or the teacher.
+        role: name of the argument, for the message.
 
     Raises:
-        ConfigurationError: naming both.
+        ConfigurationError: the optimizer has no parameter of the network.
     """
     if len(names) == 0:
         raise ConfigurationError(
@@ -289,10 +290,10 @@ def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: 
 
 
 def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
-    """Raise where the student needs inputs beside the images, and lessons have no sources to take them from.
+    """Raise if the student needs extra inputs, and lessons have no source images from which to take them.
 
     Raises:
-        ConfigurationError: ``prepare_batch`` gives args or kwargs, and the teacher makes images from nothing.
+        ConfigurationError: ``prepare_batch`` returns args or kwargs, and the teacher needs no images.
     """
     if (real.args or real.kwargs) and not getattr(teacher, "needs_images", True):
         names = ", ".join([*(f"args[{i}]" for i in range(len(real.args))), *real.kwargs])
@@ -304,7 +305,7 @@ def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
 
 
 def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
-    """Raise where the estimator could not read lessons that are set as often as this.
+    """Raise if the estimator cannot be used with these intervals.
 
     Args:
         hypergradient: the teacher's estimator.
@@ -313,7 +314,7 @@ def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumul
         amp: whether the student trains with mixed precision.
 
     Raises:
-        ConfigurationError: arguments that do not go together, or are less than 1.
+        ConfigurationError: arguments that cannot be combined, or are less than 1.
     """
     for argument, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
         if value < 1:
@@ -338,17 +339,17 @@ def check_ranks(
     hypergradient: Hypergradient | None,
     weighing: Hypergradient | None,
 ) -> None:
-    """Raise where several ranks would not train what one process trains.
+    """Raise if the result of several ranks would differ from the result of one process.
 
     Args:
         ranks: the processes.
         student: as the user gave it.
         teacher: as the user gave it.
         hypergradient: the estimator that updates the teacher, if it learns.
-        weighing: the estimator of the lessons' weights, if there is one.
+        weighing: the estimator that computes the image weights, if there is one.
 
     Raises:
-        ConfigurationError: a wrapped teacher, or an estimator that cannot look into other ranks.
+        ConfigurationError: a wrapped teacher, or an estimator that does not support several ranks.
     """
     if ranks.alone:
         return
@@ -378,10 +379,10 @@ def check_ranks(
 
 
 def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
-    """Raise unless all ranks have as many batches in an epoch: they would wait for each other for ever.
+    """Raise unless all ranks have the same number of batches per epoch; otherwise they would wait forever.
 
     Raises:
-        ConfigurationError: with the number of each rank.
+        ConfigurationError: the numbers differ; the message lists them by rank.
     """
     lengths = ranks.all_gather(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
     if len(set(lengths)) > 1:

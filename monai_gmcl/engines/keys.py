@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keys of the output and events that GMCLTrainer has beside MONAI's."""
+"""Keys of the output, and events, that GMCLTrainer adds to those of MONAI."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["GMCLEvents", "GMCLKeys"]
 
 
 class GMCLKeys(StrEnum):
-    """Keys that GMCLTrainer adds to ``engine.state.output``: as many items as the real batch, or a number.
+    """Keys that GMCLTrainer adds to ``engine.state.output``. A value has one item for each real image, or is a number.
 
-    Where there is no lesson, there are no synthetic images, labels and predictions, and ``SYNTHETIC_LOSS`` is 0.
+    In an iteration without a lesson, synthetic images, labels and predictions are missing, and ``SYNTHETIC_LOSS`` is
+    0.
     """
 
     SYNTHETIC_IMAGE = "synthetic_image"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What lessons are made from: the latest real images of each class, and images without labels."""
+"""The sources of lessons: the latest real images of each class, and unlabeled images."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = ["LessonSources", "SourceBuffer", "Sources", "UnlabeledSources"]
 
 
 class Sources(NamedTuple):
-    """What one lesson is made from.
+    """The sources of one lesson.
 
     Attributes:
-        images: ``(n + U, C, ...)``, real ones and unlabeled ones.
+        images: ``(n + U, C, ...)``, n real images, then U unlabeled images.
         labels: their labels.
         confidence: confidence of the labels, 0 to 1 ``(n + U,)``; None if all labels were given.
-        sure_share: share of the pixels of each mask that count, ``(n + U,)``; None if all count, or the others are
-            marked in the mask.
-        args: the student's further arguments for these images.
-        kwargs: its further keyword arguments.
+        sure_share: fraction of the pixels of each mask that are used, ``(n + U,)``; None if all are used, or if the
+            unused pixels are marked in the mask.
+        args: the student's extra arguments for these images.
+        kwargs: the student's extra keyword arguments for these images.
     """
 
     images: Tensor
@@ -47,12 +47,12 @@ class Sources(NamedTuple):
 
 
 class LessonSources:
-    """What lessons are made from: the latest real images of each class and, where there are any, unlabeled ones.
+    """Draws the sources of lessons: the latest real images of each class and, if there are any, unlabeled images.
 
     Args:
         buffer: the latest real images.
         unlabeled: images with proposed labels.
-        device: where lessons live.
+        device: device of the lessons.
     """
 
     def __init__(self, buffer: SourceBuffer, unlabeled: UnlabeledSources | None, device: torch.device) -> None:
@@ -63,7 +63,7 @@ class LessonSources:
 
     @contextmanager
     def keeping(self, real: RealBatch, for_later: bool) -> Iterator[None]:
-        """Keep a real batch for lessons: for that which is drawn inside already or, ``for_later``, from the next on."""
+        """Keep a real batch for lessons that are drawn in this context or, with ``for_later``, after this context."""
         if not for_later:
             self._keep(real)
         yield
@@ -76,7 +76,7 @@ class LessonSources:
         self.buffer.add(real.images, real.labels_on_host, real.classes, extra, real.images_before)
 
     def draw(self, n: int, class_sampler: ClassSampler, generator: torch.Generator, task: Task) -> Sources:
-        """Draw ``n`` real images, and join the next unlabeled ones to them.
+        """Draw ``n`` real images, and append the next batch of unlabeled images.
 
         Raises:
             DataError: unlabeled images of another size.
@@ -103,12 +103,12 @@ class LessonSources:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the buffer, the form of extra inputs, and the place in the unlabeled images."""
+        """Return the buffer, the structure of extra inputs, and the position in the unlabeled images."""
         unlabeled = None if self.unlabeled is None else self.unlabeled.state_dict()
         return {"buffer": self.buffer.state_dict(), "extra": self.extra.state_dict(), "unlabeled": unlabeled}
 
     def load_state_dict(self, state: Mapping[str, Any], seed: int, alone: bool = True) -> None:
-        """Restore a saved state; of several ranks, each fills its own buffer anew."""
+        """Restore a saved state. With several ranks, each rank starts with an empty buffer."""
         if alone:
             self.buffer.load_state_dict(state["buffer"])
             self.extra.load_state_dict(state["extra"])
@@ -133,14 +133,14 @@ USUAL_SIZE, MOST_PATCHES, PATCH_BYTES = 16, 256, 2**28
 class SourceBuffer:
     """The latest real images of each class, from which lessons are made.
 
-    Rare classes can so be drawn more often than they come. Multi-label images count as one class; an image with a
-    mask counts for each class of which that has a pixel, and is kept once. Images stay on the device they came on, and
-    cost no copy, as long as all that may be kept takes 1 GiB at most; beyond it, and in a state, they are on the CPU,
-    fewer of each class where they would take more than 4 GiB. Masks of class indices are kept as uint8 or int16.
+    With the buffer, rare classes can be drawn more often than they occur. Multi-label images belong to one class. An
+    image with a mask belongs to each class in its mask, and is kept once. If the full buffer takes at most 1 GiB,
+    images stay on their device without a copy. Otherwise, and in a saved state, they are on the CPU, and if they would
+    take more than 4 GiB, fewer images of each class are kept. Masks of class indices are kept as uint8 or int16.
 
     Args:
-        size: how many images to keep for each class. Default: 16; of images with masks, which usually are patches that
-            never come again, up to 256, as many as take 256 MiB.
+        size: number of images to keep for each class. Default: 16. For images with masks, which are usually random
+            patches: up to 256, within 256 MiB.
     """
 
     def __init__(self, size: int | None = None) -> None:
@@ -156,15 +156,15 @@ class SourceBuffer:
         extra: Sequence[Any] = (),
         images_before: Tensor | None = None,
     ) -> None:
-        """Keep real images ``(B, C, ...)`` with their labels, the oldest of each class give way.
+        """Keep real images ``(B, C, ...)`` with their labels; they replace the oldest images of each class.
 
         Args:
             images: the batch.
             labels: of the batch, ``(B, ...)``.
-            classes: those of each image; one below 0 is none, and an image of which all are is not kept. Default:
-                ``class_ids(labels)``.
-            extra: what else belongs to each image, each a tensor ``(B, ...)`` or a list of length B.
-            images_before: the images on the CPU, if they are there, too.
+            classes: classes of each image. Numbers below 0 are padding; an image without any class is not kept.
+                Default: ``class_ids(labels)``.
+            extra: extra inputs of the images, each a tensor ``(B, ...)`` or a list of length B.
+            images_before: the same images on the CPU, if they are available there.
         """
         size = self.size or self._usual_size(images, labels)
         latest: dict[int, deque[int]] = {}
@@ -183,10 +183,10 @@ class SourceBuffer:
         keep = images.device if size * in_bytes <= MOST_BYTES else torch.device("cpu")
         if keep.type == "cpu" and images_before is not None:
             images = images_before
-        # Of a large batch, only what is kept is copied.
+        # Only the images that are kept are copied.
         places = list(dict.fromkeys(place for kept in latest.values() for place in kept))
         own_images, own_labels = (_taken(values, places) for values in (images, labels))
-        # Clones: a view would keep its whole batch alive.
+        # Clones, because a view would keep the memory of its whole batch.
         entries = {
             place: (image.clone(), label.clone(), tuple(_own(values[place], keep) for values in extra))
             for place, image, label in zip(places, own_images.to(keep), own_labels.cpu(), strict=True)
@@ -212,17 +212,18 @@ class SourceBuffer:
     def draw(
         self, classes: Tensor, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor, list[Any]]:
-        """Draw one image of each wanted class, with replacement; all of one size.
+        """Draw one image for each entry of ``classes``, with replacement. All images have the same size.
 
-        The first one's size is that of all. A class that has no image of that size gives way to the first one's.
+        The first image determines the size. A class without an image of this size is replaced by the class of the
+        first image.
 
         Args:
             classes: ``(n,)``, each of :attr:`classes`.
             generator: source of the random numbers.
-            device: where the images are wanted.
+            device: device of the returned images.
 
         Returns:
-            Images ``(n, C, ...)``, their labels, and what else belongs to each.
+            Images ``(n, C, ...)``, their labels, and their extra inputs.
         """
         numbers = torch.rand(len(classes), generator=generator)
         chosen: list[tuple[int, int]] = []
@@ -235,12 +236,12 @@ class SourceBuffer:
                     (class_id, i) for i, one in enumerate(self._by_class[class_id]) if one[0].shape == shape
                 ]
             chosen.append(places[int(number * len(places))])
-        # Each goes to the device once, however often it was drawn.
+        # Each image is moved to the device once, even if it was drawn several times.
         order = {one: i for i, one in enumerate(dict.fromkeys(chosen))}
         images, labels, extra = zip(*(self._by_class[class_id][i] for class_id, i in order), strict=True)
         places_in_order = [order[one] for one in chosen]
         found = [stacked([extra[order[one]][k] for one in chosen], device) for k in range(len(extra[0]))]
-        # After a load some may still be on the CPU.
+        # After loading a state, some images may still be on the CPU.
         moved = torch.stack([image.to(device, non_blocking=True) for image in images])
         kind = reduce(torch.promote_types, (label.dtype for label in labels))
         of_all = torch.stack([label.to(kind) for label in labels])[places_in_order].to(device, non_blocking=True)
@@ -251,7 +252,7 @@ class SourceBuffer:
         return self._by_class[class_id][i][0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all images and labels with what else belongs to them, and which of them each class has."""
+        """Return all images with their labels and extra inputs, and which images belong to each class."""
         entries = {id(one): one for kept in self._by_class.values() for one in kept}
         order = {one: i for i, one in enumerate(entries)}
         columns = zip(*entries.values(), strict=True) if entries else ((), (), ())
@@ -264,7 +265,7 @@ class SourceBuffer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state."""
         if "images" not in state:
-            # Before there were masks, each class had its own images.
+            # In states of versions without masks, each class has its own images.
             kept = state["drawers"].items()
             entries = {class_id: zip(*(of_one[name] for name in KEPT), strict=True) for class_id, of_one in kept}
             self._by_class = {class_id: deque(of_one) for class_id, of_one in entries.items()}
@@ -281,7 +282,7 @@ KEPT = ("images", "labels", "extra")
 
 
 def _compact(masks: Tensor) -> Tensor:
-    """Return masks of whole numbers in the smallest of uint8 and int16 that holds them; others as they are."""
+    """Return integer masks as uint8 or, if necessary, int16; other masks unchanged."""
     if masks.is_floating_point() and not torch.equal(masks, masks.round()):
         return masks
     least, most = (int(end) for end in masks.aminmax())
@@ -292,14 +293,14 @@ def _compact(masks: Tensor) -> Tensor:
 
 
 def _packed(of_all: Sequence[Any]) -> Any:
-    """Return tensors of one size and type as one, others as a list."""
+    """Stack tensors of one size and type; return others as a list."""
     of_all = [one.cpu() if isinstance(one, Tensor) else one for one in of_all]
     one_size = bool(of_all) and isinstance(of_all[0], Tensor) and len({(one.shape, one.dtype) for one in of_all}) == 1
     return torch.stack(of_all) if one_size else of_all
 
 
 def _taken(values: Tensor, places: Sequence[int]) -> Tensor:
-    """Return these rows; the host does not wait until the device knows which."""
+    """Return the rows without making the host wait for the indices on the device."""
     return values.detach()[torch.tensor(places).to(values.device, non_blocking=True)]
 
 
@@ -308,15 +309,15 @@ def _own(value: Any, device: torch.device) -> Any:
 
 
 class UnlabeledSources:
-    """Images without labels that lessons are made from, each with a proposed label.
+    """Unlabeled images from which lessons are made, each with a proposed label.
 
     Args:
-        loader: gives batches of images; labels that come with them are not looked at.
-        propose: images to labels and their confidence.
-        teacher: changes the images; may know how many classes there are, and their range of values.
-        seed: of the loader's order and transforms.
-        prepare: the trainer's ``prepare_batch``, to ``(images, labels or None)``.
-        read: lets the host see whether images are finite and in range, now or later.
+        loader: loader of batches of images; labels in the batches are ignored.
+        propose: function from images to labels and their confidence.
+        teacher: changes the images; may have ``num_classes`` and ``value_range``.
+        seed: seed of the loader's order and transforms.
+        prepare: the trainer's ``prepare_batch``; it returns ``(images, labels or None)``.
+        read: passes values from the device to a function on the host, now or later.
     """
 
     def __init__(
@@ -338,14 +339,15 @@ class UnlabeledSources:
     def draw(self, like: Tensor, task: Task) -> tuple[RealBatch, Tensor, Tensor, Tensor | None]:
         """Return the next batch of images ``(U, C, ...)``, their proposed labels and the confidence of each ``(U,)``.
 
-        Last comes a factor of each image's weight ``(U,)``, or None: see :meth:`Task.leave_out_unsure`.
+        The last result is a factor of each image's weight ``(U,)``, or None: see :meth:`Task.leave_out_unsure`.
 
         Args:
-            like: labels of real images, whose shape and type proposals must have; ``(U,)`` stands for ``(U, 1)``.
+            like: labels of real images. Proposed labels must have their shape and type; ``(U,)`` is accepted for ``(U,
+                1)``.
             task: what labels mean.
 
         Raises:
-            LabelError: they have another, or are not among the classes.
+            LabelError: proposed labels have another shape or type, or are not among the classes.
             DataError, ImageRangeError: images that are not finite, or outside the teacher's range.
         """
         batch = RealBatch.of(self.prepare(next(self.batches)), seed=0)
@@ -353,13 +355,14 @@ class UnlabeledSources:
         check_images(images, batch.meta, self.read)
         self.check_range(images, batch.meta)
         proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
-        # The student's own average knows no other classes. Of others', a GPU would break down on one before it is read.
+        # The average of the student predicts valid classes only. Other proposals are checked at once: on a GPU, an
+        # invalid class index would end the process before the host reads the labels.
         read = self.read if isinstance(self.propose, PseudoLabeler) and self.propose.averages else at_once
         labels = task.check_proposals(proposals, len(images), like, self.num_classes, read)
         return batch, *task.leave_out_unsure(labels, confidence.to(images.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place in the loader, and the average of a :class:`PseudoLabeler`."""
+        """Return the position in the loader, and the averaged weights of a :class:`PseudoLabeler`."""
         labeler = self.propose.state_dict() if isinstance(self.propose, PseudoLabeler) else {}
         return {"batches": self.batches.state_dict(), "labeler": labeler}
 

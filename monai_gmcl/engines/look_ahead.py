@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The look-ahead gradient, which updates the teacher, and the weights that follow from it."""
+"""The look-ahead gradient, which updates the teacher, and the image weights that are computed from it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["LookAhead"]
 
 
 class LookAhead:
-    """The look-ahead gradient v: ∇θ of the student's loss on images that come after a lesson.
+    """Computes the look-ahead gradient v: ∇θ of the student's loss on real images after a lesson.
 
-    By default those are the real images of this iteration, whose gradient is there anyway. A loader of meta images,
-    which the student does not train on, costs one more pass of the student each time that v is read.
+    By default, these are the real images of the current iteration, whose gradient the student's step needs anyway. With
+    a loader of meta images, on which the student is not trained, v costs one additional pass of the student.
 
     Args:
-        weighting: gives weights to the images of a lesson, by v if it needs it.
-        student: passes meta images.
-        student_step: has the real gradient.
-        meta_batches: labeled images for v; None for the real ones.
-        prepare: the trainer's, from one of those batches to its images and labels.
-        read: lets the host see whether weights and losses are finite, now or later.
+        weighting: computes the weights of the images of a lesson.
+        student: the student's pass, for meta images.
+        student_step: has the gradient on real images.
+        meta_batches: labeled images for v; None for the real images.
+        prepare: the trainer's function that prepares a batch of meta images.
+        read: passes values from the device to a function on the host, now or later.
 
     Attributes:
         gradient: v, unscaled, by parameter name; empty after the student's step.
@@ -62,11 +62,11 @@ class LookAhead:
         return self.weighting.hypergradient is not None and self.meta_batches is None
 
     def compute(self, updates_teacher: bool) -> None:
-        """Find v; after the student has looked at real images, before its step.
+        """Compute v, after the student's pass on real images and before its step.
 
         Args:
-            updates_teacher: whether the teacher steps by v. If nothing depends on v, no meta images are drawn, and
-                ranks do not share.
+            updates_teacher: whether v updates the teacher. If v is not needed, no meta images are drawn and ranks
+                exchange nothing.
         """
         if not updates_teacher and self.weighting.hypergradient is None:
             self.gradient = self.student_step.real_gradient()
@@ -89,8 +89,8 @@ class LookAhead:
         """Return the weight of each image of a lesson ``(n,)``.
 
         Args:
-            lesson: with its graph.
-            unlabeled_weight: factor of images whose label is proposed.
+            lesson: the lesson with its graph.
+            unlabeled_weight: factor of images with proposed labels.
 
         Raises:
             NonFiniteLossError: a weight, or a loss of the lesson, is not finite.
@@ -103,11 +103,11 @@ class LookAhead:
         return weights
 
     def forget(self) -> None:
-        """Let v go: the student's step changes the tensors that it is read from."""
+        """Delete v, because the student's step changes the tensors from which v is read."""
         self.gradient = {}
 
     def state_dict(self) -> dict[str, int] | None:
-        """Return the place in the meta images."""
+        """Return the position in the meta images."""
         return None if self.meta_batches is None else self.meta_batches.state_dict()
 
     def load_state_dict(self, state: Mapping[str, int] | None, seed: int) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The student's pass as a function: of its parameters, its buffers, its images and a seed; and its loss."""
+"""The student's pass as a function of parameters, buffers, images and a seed; the student's loss."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Result = TypeVar("Result")
 
 
 class StudentPass:
-    """The student as a function of parameters, buffers and images: nothing that it does reaches the student itself.
+    """The student as a function of parameters, buffers and images, without side effects on the student.
 
-    Batch normalization updates clones of its running statistics; dropout draws from a seed of the pass's own.
+    Batch normalization updates clones of the running statistics; dropout uses the seed of the pass.
 
     Args:
-        network: the student; wrappers of ``torch.compile`` and ``DistributedDataParallel`` are taken off.
-        inferer: the trainer's.
-        loss_function: the trainer's.
-        autocast: makes the context for mixed precision.
-        task: what labels mean, if it is known.
+        network: the student, without wrappers of ``torch.compile`` and ``DistributedDataParallel``.
+        inferer: the trainer's inferer.
+        loss_function: the trainer's loss function.
+        autocast: returns the context for mixed precision.
+        task: the task, which defines the meaning of labels, if it is known.
 
     Attributes:
         loss: the loss of a batch and of each image.
-        recomputes: whether the student computes parts of its pass again on the way back (activation checkpointing);
-            known after the first lesson.
+        recomputes: whether the backward pass recomputes parts of the forward pass (activation checkpointing); known
+            after the first lesson.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class StudentPass:
         """Return outputs ``(n, ...)`` and the loss of each image ``(n,)``.
 
         Args:
-            parameters: the student's, by name.
-            buffers: the student's, by name.
+            parameters: the student's parameters, by name.
+            buffers: the student's buffers, by name.
             images: ``(n, C, ...)``.
-            labels: of the images.
-            seed: of the pass (its dropout masks).
-            args: further arguments of the student.
-            kwargs: further keyword arguments of the student.
+            labels: labels of the images.
+            seed: seed of the pass (dropout masks).
+            args: extra arguments of the student.
+            kwargs: extra keyword arguments of the student.
         """
         state = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
 
@@ -90,7 +90,7 @@ class StudentPass:
         return outputs, losses.float() if losses.dtype in (torch.float16, torch.bfloat16) else losses
 
     def copy_parameters(self, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-        """Return clones of the named parameters as leaves: the optimizer's in-place step must not break their graph."""
+        """Return clones of the named parameters as leaves: the optimizer's in-place step would break their graph."""
         return {name: p.detach().clone().requires_grad_() for p, name in names.items() if p.requires_grad}
 
     def copy_buffers(self) -> dict[str, Tensor]:
@@ -98,12 +98,12 @@ class StudentPass:
         return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
 
     def forward_lesson(self, lesson: Lesson, generated: Tensor, estimators: Sequence[Hypergradient]) -> LessonGraph:
-        """Let the student look at the teacher's images, at the lesson's parameters.
+        """Run the student on the teacher's images, with the lesson's parameters.
 
         Args:
-            lesson: what the images were made from.
+            lesson: the lesson of the images.
             generated: the teacher's images ``(n, C, ...)``, with the teacher's graph.
-            estimators: those that will read the lesson, and may record the student's head in the pass.
+            estimators: the estimators that will use the lesson; they may record the student's head in the pass.
         """
         images = generated.detach().requires_grad_()
         with ExitStack() as stack:
@@ -122,7 +122,7 @@ class StudentPass:
         return LessonGraph(generated, images, outputs, losses, head, partial(self._again, passing))
 
     def _again(self, estimators: str, *inputs: Any) -> Tensor:
-        """Return the losses of a pass that an estimator makes of its own."""
+        """Return the losses of an additional pass, for an estimator."""
         if self.recomputes and torch.is_grad_enabled():
             raise ConfigurationError(
                 f"{estimators} passes images through the student with other parameters, which activation "
@@ -132,17 +132,17 @@ class StudentPass:
         return self(*inputs)[1]
 
     def at_lesson_weights(self, lesson: Lesson, action: Callable[[], Result]) -> Result:
-        """Do what goes back through a lesson's pass, with the student as it was in it.
+        """Call a function that backpropagates through a lesson's pass, with the student's parameters of that pass.
 
-        Activation checkpointing computes parts of a pass again, with the parameters that the modules have by then:
-        after the student's step those are others, and gradients would be wrong without any error.
+        Activation checkpointing recomputes parts of a pass with the current parameters of the modules. After the
+        student's step, these have changed, and gradients would be wrong without any error.
         """
         return self._as_in(lesson.parameters, lesson.buffers, action) if self.recomputes else action()
 
     def gradient(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], loss: Tensor
     ) -> dict[str, Tensor]:
-        """Return a loss's gradient by those parameters of its pass on which it depends."""
+        """Return the gradient of a loss with respect to the parameters on which it depends."""
 
         def by_parameters() -> tuple[Tensor | None, ...]:
             return torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
@@ -160,7 +160,7 @@ class StudentPass:
         return result
 
     def _notice_recomputation(self, lesson: Lesson, losses: Tensor) -> bool:
-        """Go back through the first lesson once more than is needed, and see whether a module is called."""
+        """Backpropagate through the first lesson once more, and detect whether this calls a module."""
         calls: list[nn.Module] = []
         hooks = [m.register_forward_pre_hook(lambda module, _: calls.append(module)) for m in self.network.modules()]
         parameters = list(lesson.parameters.values())
@@ -178,7 +178,7 @@ class StudentPass:
 
 
 class _Holder(nn.Module):
-    """Lets ``torch.func.functional_call`` replace the student's tensors while something else than its pass is done."""
+    """Lets ``torch.func.functional_call`` replace the student's tensors while another function runs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators inside the context and leave them as they were after it."""
+    """Seed torch's generators inside the context, and restore their state after it."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -209,11 +209,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class StudentLoss:
-    """The student's loss: of a batch of real images, of each image of a lesson, and what it takes labels to mean.
+    """The student's loss on a batch of real images and on each image of a lesson, with the task.
 
     Args:
-        function: the user's, ``(outputs, labels) -> loss``; another one may be set at any time.
-        task: the user's; None: chosen by the first batch.
+        function: the user's loss function ``(outputs, labels) -> loss``; it can be replaced at any time.
+        task: the user's task. None: the first batch determines the task.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
@@ -233,7 +233,7 @@ class StudentLoss:
 
     @property
     def task(self) -> Task | None:
-        """What labels mean; None before the first batch, unless it was given."""
+        """The task; None before the first batch, unless the user passed one."""
         return self._task
 
     @task.setter
@@ -243,11 +243,11 @@ class StudentLoss:
             task.follow(self.function)
 
     def task_of(self, labels: object, outputs: Tensor | None = None) -> Task:
-        """Return what labels mean: the task that was given, or is chosen by the first batch with outputs.
+        """Return the task: the one that the user passed, or the one that the first batch with outputs determines.
 
         Args:
-            labels: of a batch.
-            outputs: of the student; without them, before the first batch, the task is good for checks alone.
+            labels: labels of a batch.
+            outputs: outputs of the student. Before the first batch, a task without outputs is only used for checks.
         """
         if self._task is not None:
             return self._task
@@ -257,7 +257,7 @@ class StudentLoss:
         return task
 
     def checked_task(self, outputs: Any, real: RealBatch, num_classes: int | None) -> Task:
-        """Return what labels mean, once they and the student's outputs are known to fit."""
+        """Return the task after checking that labels and the student's outputs are compatible."""
         self.task_of(real.labels).check_outputs(outputs, real.labels_on_host, num_classes)
         return self.task_of(real.labels, outputs)
 
@@ -271,9 +271,9 @@ class StudentLoss:
 
     @torch.no_grad()
     def compare(self, losses: Tensor, outputs: Tensor, labels: Tensor) -> None:
-        """Say once where the mean over single images is not the loss of them all together, as of weighted losses.
+        """Warn once if the mean of the single losses differs from the loss of the batch, as for weighted losses.
 
-        Looked at on the first lesson of more than one class: of one class all weights are the same.
+        The first lesson with more than one class is checked. With one class, all weights are equal.
         """
         if self._compared or len(torch.unique(labels, dim=0)) < 2:
             return
@@ -296,5 +296,5 @@ class StudentLoss:
 
 
 def _is_stock(function: Any) -> bool:
-    """Whether it is a loss of torch itself that takes each image for itself: there is nothing to compare."""
+    """Whether the loss is one of torch's losses that are means over images, so that no comparison is needed."""
     return type(function).__module__ == "torch.nn.modules.loss"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The student's step on real images and lessons together, in mixed precision if it is wanted."""
+"""The student's step on real images and lessons, optionally with mixed precision."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ __all__ = ["FiniteWeights", "Precision", "StudentStep", "not_finite"]
 
 
 class StudentStep:
-    """The student's step on ``r · g_real + w · g_lesson``, gathered over the micro-batches of a window.
+    """The student's step on ``r · g_real + w · g_lesson``, accumulated over the micro-batches of a window.
 
-    The real gradient of the window stands in ``p.grad``, the lessons' gradient apart from it until both are combined.
+    ``p.grad`` holds the real gradient of the window. The gradient of the lessons is stored separately until both are
+    combined.
 
     Args:
-        network: the student, unwrapped.
-        optimizer: the student's.
-        precision: for the loss scale.
+        network: the student, without wrappers.
+        optimizer: the student's optimizer.
+        precision: has the loss scale.
         accumulation_steps: micro-batches in a window; the last window of an epoch may be shorter.
-        set_to_none: how gradients are cleared.
+        set_to_none: whether gradients are set to None instead of 0.
         ranks: the processes that train this student.
-        read: lets the host see whether the gradient is finite, now or later.
+        read: passes values from the device to a function on the host, now or later.
 
     Attributes:
         names: name of each parameter that the optimizer trains.
@@ -69,17 +70,17 @@ class StudentStep:
         self.read_names()
 
     def read_names(self) -> None:
-        """See which parameters the optimizer trains: groups may be added at any time, or the optimizer replaced."""
+        """Find the parameters that the optimizer trains; groups may be added and the optimizer replaced at any time."""
         trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         self.names = {p: name for name, p in self.network.named_parameters() if id(p) in trained}
 
     def changed(self) -> set[str]:
-        """Return the names of the parameters that the coming step changes."""
+        """Return the names of the parameters that the next step changes."""
         self.read_names()
         return {name for p, name in self.names.items() if p.grad is not None}
 
     def forget(self) -> None:
-        """Forget what belongs to another network: A of its last step, and its lessons' gradient."""
+        """Delete A of the last step and the gradient of lessons, which belong to another network."""
         self.update, self._lesson_gradient = {}, {}
 
     def window_begins(self, state: State) -> bool:
@@ -104,13 +105,13 @@ class StudentStep:
         """Add the gradient of a real micro-batch's mean loss.
 
         Args:
-            loss: of this rank's images.
-            rank_weight: their number, as a multiple of the mean over all ranks.
+            loss: loss on this rank's images.
+            rank_weight: number of these images, as a multiple of the mean over all ranks.
         """
         torch.autograd.backward(self.precision.scaler.scale(loss * rank_weight / self.accumulation_steps))
 
     def share_look_ahead(self) -> None:
-        """Make the real gradient that of all ranks' images, for those parameters that estimators read."""
+        """Average the real gradient over the images of all ranks, for the parameters that estimators use."""
         self.ranks.average([p.grad for p, name in self.names.items() if name in self.update and p.grad is not None])
 
     def real_gradient(self) -> dict[str, Tensor]:
@@ -119,7 +120,7 @@ class StudentStep:
         return self.precision.unscaled(gradients)
 
     def add_lesson(self, lesson: Lesson, keep_graph: bool, hard: bool) -> None:
-        """Add the gradient of a lesson's weighted loss; with ``hard``, keep its gradient by the images too."""
+        """Add the gradient of a lesson's weighted loss; with ``hard``, also keep the gradient of the images."""
         inputs = [*lesson.parameters.values(), *([lesson.images] if keep_graph and hard else [])]
         loss = self.precision.scaler.scale(
             (lesson.weights * lesson.losses).mean() * lesson.rank_weight / self.accumulation_steps
@@ -133,13 +134,13 @@ class StudentStep:
             lesson.image_gradient = gradients[-1]
 
     def lesson_gradient(self) -> dict[str, Tensor]:
-        """Return the window's gradient of lessons so far, by parameter name, times the loss scale."""
+        """Return the gradient of the window's lessons so far, by parameter name, multiplied by the loss scale."""
         return dict(self._lesson_gradient)
 
     def combine(self, real_weight: float, lesson_weight: float) -> None:
-        """Put ``r · g_real + w · g_lesson`` of all ranks into ``p.grad``, without the loss scale.
+        """Write ``r · g_real + w · g_lesson`` of all ranks to ``p.grad``, without the loss scale.
 
-        The running statistics become the mean of those of all ranks.
+        Running statistics are averaged over all ranks.
         """
         self.read_names()
         own = {name: p.grad for p, name in self.names.items() if p.grad is not None}
@@ -160,20 +161,20 @@ class StudentStep:
         self.precision.scaler.unscale_(self.optimizer)
 
     def derive_update(self, read: Collection[str]) -> None:
-        """Note A of the step that is about to be taken, for the parameters to be read later."""
+        """Compute A of the next step for the parameters that will be needed."""
         self.update = update_derivative(self.optimizer, {p: name for p, name in self.names.items() if name in read})
 
     def optimizer_step(self, hear_skipped: Callable[[Tensor], None]) -> bool:
-        """Step; return False where the loss scale's overflow forbids it.
+        """Step; return False if the step is skipped because of an overflow of the loss scale.
 
-        An optimizer with ``fused=True`` skips such a step on the device, and the host does not wait to know: A is 0
-        then, and the lesson teaches nothing.
+        An optimizer with ``fused=True`` skips such a step on the device, and the host does not wait for the result. A
+        is then 0, so that the lesson does not update the teacher.
 
         Args:
-            hear_skipped: is told later whether that was so.
+            hear_skipped: is called later with whether the step was skipped.
 
         Raises:
-            NonFiniteLossError: the gradient is not finite, and there is no loss scale that may be too large.
+            NonFiniteLossError: the gradient is not finite, and no loss scale is used.
         """
         if not self.precision.scaler.is_enabled():
             self._check_gradient()
@@ -193,7 +194,7 @@ class StudentStep:
             self.read(together, partial(_refuse_gradient, names=list(gradients)))
 
     def remember(self, real: RealBatch, real_weight: float) -> RealStep:
-        """Return what is needed to take the coming step once more; before :meth:`combine`."""
+        """Return what is needed to repeat the next step; call this before :meth:`combine`."""
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         state = self.optimizer.state
         return RealStep(
@@ -250,12 +251,12 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Precision:
-    """Mixed precision through ``torch.amp``: bfloat16 on the CPU, float16 with a loss scale on CUDA, by default.
+    """Mixed precision with ``torch.amp``; by default bfloat16 on the CPU, and float16 with a loss scale on CUDA.
 
     Args:
-        enabled: the trainer's ``amp``.
-        device: the trainer's.
-        options: the trainer's ``amp_kwargs``, handed to ``torch.autocast``; ``dtype`` chooses another precision.
+        enabled: ``amp`` of the trainer.
+        device: device of the trainer.
+        options: ``amp_kwargs`` of the trainer, arguments of ``torch.autocast``; ``dtype`` sets another precision.
     """
 
     def __init__(self, enabled: bool, device: torch.device, options: dict[str, Any]) -> None:
@@ -265,7 +266,7 @@ class Precision:
 
     @property
     def enabled(self) -> bool:
-        """Whether the student trains with mixed precision; once changed, the loss scale begins anew."""
+        """Whether the student is trained with mixed precision; a change resets the loss scale."""
         return self._enabled
 
     @enabled.setter
@@ -276,7 +277,7 @@ class Precision:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of ``torch.autocast``; once changed, the loss scale begins anew."""
+        """Options of ``torch.autocast``; a change resets the loss scale."""
         return self._options
 
     @options.setter
@@ -296,10 +297,10 @@ class Precision:
         return torch.autocast(self.device_type, **self.options) if self.enabled else nullcontext()
 
     def step(self, optimizer: Optimizer) -> bool | Tensor:
-        """Let the optimizer step unless scaled gradients overflowed; return whether it stepped.
+        """Call the optimizer's step unless scaled gradients have overflowed; return whether it stepped.
 
-        torch's ``GradScaler`` waits for that, unless the optimizer itself looks at ``found_inf`` on the device
-        (``fused=True``): then the answer is there.
+        For this, torch's ``GradScaler`` waits for the device, unless the optimizer itself reads ``found_inf`` on the
+        device (``fused=True``).
         """
         if not self.scaler.is_enabled():
             optimizer.step()
@@ -315,7 +316,7 @@ class Precision:
         return bool(stepped) if stepped.device.type == "cpu" else stepped
 
     def unscaled(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return gradients of a scaled loss without the scale; the host does not wait for it."""
+        """Return gradients of a scaled loss without the scale; the host does not wait."""
         if not self.scaler.is_enabled():
             return gradients
         scale = self._scale_on_device()
@@ -327,12 +328,12 @@ class Precision:
 
 
 class FiniteWeights:
-    """Finds weights and running statistics that have become NaN or infinite, which no loss may ever show.
+    """Finds weights and running statistics that have become NaN or infinite. The loss may not show them.
 
-    A running statistic is not read in training, and after the last step no loss is taken.
+    Training does not use running statistics, and after the last step no loss is computed.
 
     Args:
-        networks: by what error messages call them.
+        networks: the networks, by their names in error messages.
     """
 
     def __init__(self, **networks: nn.Module) -> None:
@@ -340,17 +341,17 @@ class FiniteWeights:
         self._as_built: dict[str, set[str]] = {}
 
     def begin(self) -> None:
-        """Note what is not finite on purpose, such as a mask."""
+        """Record values that are not finite at the start, such as a mask, and are accepted."""
         self._as_built = {name: set(not_finite(network)) for name, network in self.networks.items()}
 
     def check(self, iteration: int) -> None:
-        """Raise unless all else is finite.
+        """Raise unless all other values are finite.
 
         Args:
-            iteration: after which it is looked at.
+            iteration: the current iteration, for the message.
 
         Raises:
-            NonFiniteLossError: with the first weight or statistic that is not.
+            NonFiniteLossError: a value is not finite; the message names the first weight or statistic.
         """
         for name, network in self.networks.items():
             found = next((key for key in not_finite(network) if key not in self._as_built.get(name, set())), None)
@@ -368,6 +369,6 @@ def not_finite(network: nn.Module) -> Iterator[str]:
     floats = {key: tensor for key, tensor in named if not is_lazy(tensor) and tensor.is_floating_point()}
     if floats:
         device = next(iter(floats.values())).device
-        # Read at once: each answer alone would let the host wait for the device.
+        # Read together, because the host would wait for the device once for each value.
         finite = torch.stack([torch.isfinite(tensor).all().to(device) for tensor in floats.values()]).tolist()
         yield from (key for key, is_finite in zip(floats, finite, strict=True) if not is_finite)

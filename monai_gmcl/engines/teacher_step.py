@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher's side: it makes the images of a lesson and, later, is updated by what they were worth."""
+"""The teacher's part of a step: making the images of a lesson, and the update for earlier lessons."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ logger = logging.getLogger(__name__)
 
 
 class TeacherStep:
-    """One step of the teacher, by what its last lessons were worth to the student.
+    """One step of the teacher, for its last lessons.
 
-    The gradient on the images is the hypergradient divided by its norm, less β times the gradient of the student's
-    loss divided by its norm: raw values fall below Adam's ε once the student has fitted its images. A term whose norm
-    is 0 is left out.
+    The gradient with respect to the images is the hypergradient divided by its norm, minus β times the gradient of the
+    student's loss divided by its norm. Without this division, gradients would be smaller than Adam's ε after the
+    student has fitted its images. A term with norm 0 is left out.
 
     Args:
         teacher: the teacher.
-        optimizer: the teacher's.
-        ranks: the processes that train this teacher, each with lessons of its own.
-        late: tells when the host reads whether the gradient is finite. Default: at once.
+        optimizer: the teacher's optimizer.
+        ranks: the processes that train this teacher, each with its own lessons.
+        late: determines when the host reads whether the gradient is finite. Default: immediately.
 
     Attributes:
-        skipped: how many steps a non-finite gradient has cost so far.
-        gradient_norm: norm of the last finite gradient of the teacher's parameters; where it is read late, on the
-            device.
+        skipped: number of steps skipped because of a non-finite gradient.
+        gradient_norm: norm of the last finite gradient of the teacher's parameters; a tensor on the device if the
+            device is read late.
 
     Raises:
-        ConfigurationError: the optimizer trains nothing of the teacher.
+        ConfigurationError: the optimizer has no parameter of the teacher.
     """
 
     def __init__(self, teacher: nn.Module, optimizer: Optimizer, ranks: Ranks, late: LateReading | None = None) -> None:
@@ -63,30 +63,31 @@ class TeacherStep:
     def __call__(
         self, hypergradient: Hypergradient, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
     ) -> bool:
-        """Step on the lessons; return False where a non-finite gradient, or none at all, forbids it.
+        """Step on the lessons; return False if the gradient is not finite or missing.
 
-        Where the host learns late that a gradient is not finite, the optimizer has stepped on zeros in its place.
+        If the device is read late, a non-finite gradient is replaced by zeros.
 
         Args:
             hypergradient: the estimator.
-            lessons: as many as it looks back over, oldest first.
+            lessons: as many lessons as the estimator needs, oldest first.
             look_ahead: v by parameter name.
             hardness: β.
         """
         generated = [lesson.generated for lesson in lessons]
         if not all(images.requires_grad for images in generated):
-            # At difficulty 0 the images are the sources themselves.
+            # At difficulty 0, the images equal the sources.
             return False
         signal, scores = self._signal(hypergradient, lessons, look_ahead, hardness)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
         gradients: list[Tensor | None] = [None] * len(parameters)
-        # Lesson by lesson: autograd would add up in the order in which graphs were built; a resumed run builds late.
+        # One lesson after the other: autograd adds gradients in the order of graph construction, which differs in a
+        # resumed run.
         for images, part in zip(generated, torch.split(signal, [len(g) for g in generated]), strict=True):
             _accumulate(gradients, torch.autograd.grad(images, parameters, part, allow_unused=True))
         self._add_choices(gradients, parameters, lessons, scores)
         self.ranks.all_reduce([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None], signal)
-        # The signal, too: a clamp in the teacher stops NaN on its way to the parameters.
+        # The gradient of the images is checked, too, because a clamp in the teacher stops NaN.
         finite = self.ranks.all_gather(torch.isfinite(signal).all()[None]).all() & torch.isfinite(norm)
         self.late.check(finite, self._count_skipped)
         if not self.late.is_at_once:
@@ -108,7 +109,7 @@ class TeacherStep:
             logger.warning("The teacher's gradient is not finite. Its step was skipped (%d so far).", self.skipped)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is counted and logged; the optimizer is saved beside it."""
+        """Return counters and logged values; the optimizer is saved separately."""
         return {"skipped": self.skipped, "gradient_norm": float(self.gradient_norm)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -118,9 +119,9 @@ class TeacherStep:
     def _add_choices(
         self, gradients: list[Tensor | None], parameters: list[Tensor], lessons: Sequence[Lesson], scores: Tensor
     ) -> None:
-        """Add the gradient by the probabilities of choices, such as flips: ``-Σ sᵢ ∂ log p(choices of image i)``.
+        """Add the gradient of the probabilities of choices, such as flips: ``-Σ sᵢ ∂ log p(choices of image i)``.
 
-        sᵢ is less its mean, which changes nothing on average and takes noise away, and divided by its norm.
+        The mean of sᵢ is subtracted, which reduces the variance without a bias. Then sᵢ is divided by its norm.
         """
         log_probability = getattr(self.teacher, "choice_log_probability", None)
         if log_probability is None:
@@ -132,7 +133,7 @@ class TeacherStep:
             for part, difficulty in lesson.parts():
                 chosen = log_probability(lesson.latents[part], lesson.image_shape[1:], difficulty)
                 if not chosen.requires_grad:
-                    # Nothing is chosen by learned probabilities.
+                    # The teacher has no learned probabilities.
                     return
                 _accumulate(gradients, torch.autograd.grad(chosen, parameters, -own[part], allow_unused=True))
 
@@ -150,9 +151,9 @@ class TeacherStep:
         return signal, scores
 
     def _unit(self, gradient: Tensor) -> Tensor:
-        """Divide by the norm over the images of all ranks."""
+        """Divide by the norm, computed over the images of all ranks."""
         norm = self.ranks.all_gather(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
-        # Chosen on the device: the host does not wait for the norm.
+        # Decided on the device, so that the host does not wait for the norm.
         return torch.where(norm == 0, torch.zeros_like(gradient), gradient / norm)
 
 
@@ -171,14 +172,14 @@ def _norm(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
 
 
 class TeacherPass:
-    """The teacher makes the images of a lesson, and moves their masks.
+    """Calls the teacher to make the images of a lesson and to move their masks.
 
     Args:
-        teacher: a module ``(images | None, labels, latents, difficulty) -> images``. Where it has ``change_labels``,
-            masks are what that makes of them; otherwise they stay as they are.
-        learns: whether its derivatives are wanted.
-        device: where lessons live.
-        read: lets the host see whether images are finite, now or later.
+        teacher: a module ``(images | None, labels, latents, difficulty) -> images``. If it has ``change_labels``, this
+            method moves masks; otherwise masks do not change.
+        learns: whether the teacher is trained.
+        device: device of the lessons.
+        read: passes values from the device to a function on the host, now or later.
     """
 
     def __init__(self, teacher: nn.Module, learns: bool, device: torch.device, read: Read = at_once) -> None:
@@ -188,15 +189,15 @@ class TeacherPass:
         self.read = read
 
     def generate(self, lesson: Lesson) -> Tensor:
-        """Return the images ``(n, C, ...)``. A teacher that does not learn keeps its running statistics, too.
+        """Return the images ``(n, C, ...)``. The running statistics of a frozen teacher do not change.
 
         Raises:
-            TeacherError: the teacher changes the shape, or gives numbers that are not finite.
+            TeacherError: the teacher changed the shape, or returned numbers that are not finite.
         """
         return self._make(lesson, self.teacher) if self.learns else self.generate_again(lesson)
 
     def generate_again(self, lesson: Lesson) -> Tensor:
-        """Return the same bits once more; the teacher's running statistics do not count the lesson again."""
+        """Return the same images again, bit for bit, without another update of the teacher's running statistics."""
         buffers = {name: buffer.clone() for name, buffer in self.teacher.named_buffers()}
         return self._make(lesson, lambda *args: torch.func.functional_call(self.teacher, buffers, args))
 
@@ -230,18 +231,18 @@ class TeacherPass:
 
 
 class PendingLessons:
-    """The lessons that the teacher has yet to learn from: they outlive the epoch and, as records, the process.
+    """The lessons for which the teacher has not been updated yet. They are kept across epochs and in checkpoints.
 
     Args:
-        hypergradient: how the teacher learns from them; None for the default.
+        hypergradient: the estimator of the teacher's gradient; None for the default.
         interval: student steps per teacher step.
-        teacher: makes their images.
-        teach: gives a lesson its graph: the teacher's images and the student's pass on them.
-        device: where lessons live.
+        teacher: the teacher.
+        teach: computes the graph of a lesson: the teacher's images and the student's pass on them.
+        device: device of the lessons.
 
     Attributes:
-        is_default: whether nobody has chosen the estimator.
-        dropped: how many lessons the teacher did not learn from, because they had lost their meaning.
+        is_default: whether the estimator is the default.
+        dropped: number of lessons that were dropped without an update of the teacher.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ class PendingLessons:
 
     @property
     def hypergradient(self) -> Hypergradient:
-        """The estimator. Set another one, and the lessons are dropped: they kept what the first one reads."""
+        """The estimator. Setting another estimator drops the pending lessons, because they lack its data."""
         return self._hypergradient
 
     @hypergradient.setter
@@ -272,15 +273,15 @@ class PendingLessons:
         self.drop()
 
     def are_due(self, steps: int) -> bool:
-        """Whether the teacher learns now, after so many steps of the student."""
+        """Whether the teacher is updated after this number of student steps."""
         return len(self._lessons) > 0 and steps % self.interval == 0
 
     def would_keep(self, steps: int) -> bool:
-        """Whether the teacher learns from a lesson set now: its next step comes within the estimator's lookback."""
+        """Whether a lesson made now will update the teacher: the next step is within the estimator's lookback."""
         return self.interval - steps % self.interval <= self.hypergradient.lookback
 
     def add(self, lesson: Lesson) -> None:
-        """Keep a lesson; the oldest gives way, and so do those in which the student trained other parameters."""
+        """Keep a lesson. Remove the oldest lesson, and lessons in which the student trained other parameters."""
         alike = [one for one in self._lessons if one.parameters.keys() == lesson.parameters.keys()]
         self._lessons = [*alike, lesson][-self.hypergradient.lookback :]
 
@@ -289,7 +290,7 @@ class PendingLessons:
         self._lessons = []
 
     def drop(self) -> None:
-        """Forget all, and count them."""
+        """Remove all lessons, and count them as dropped."""
         self.dropped += len(self._lessons)
         self.clear()
 
@@ -300,7 +301,7 @@ class PendingLessons:
         """Return the lessons, oldest first, each with its graph."""
         for lesson in self._lessons:
             if lesson.graph is None:
-                # Loaded: the teacher has not moved since, so the same graph comes out.
+                # A loaded lesson: the teacher has not changed since, so that the graph is the same.
                 self.teach(lesson)
         return self._lessons
 
@@ -317,21 +318,21 @@ class PendingLessons:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], alone: bool) -> None:
-        """Restore a saved state; graphs are rebuilt when they are needed, when student and teacher are loaded too.
+        """Restore a saved state. Graphs are computed again when they are needed, after student and teacher are loaded.
 
-        Lessons are dropped, with a warning, whose latents are not of the teacher's size: an earlier version or another
-        teacher drew them, and no image could be made of them again.
+        Lessons with latents of another size are dropped with a warning: they belong to an earlier version or another
+        teacher, and their images cannot be made again.
 
         Args:
-            state: what was saved.
-            alone: whether there is one rank: what was saved is the first one's own.
+            state: the saved state.
+            alone: whether there is only one rank. The saved lessons are those of the first rank.
         """
         self.dropped = state["dropped_lessons"]
         if self.is_default and state["hypergradient"] == [ExactHypergradient.__name__, 1]:
-            # The student has no head to learn by.
+            # The student has no head.
             self.hypergradient = ExactHypergradient()
         if not alone or state["hypergradient"] != self._estimator:
-            # Another estimator would read what these lessons have not kept.
+            # The estimator has changed, and these lessons lack the data that it needs.
             return
         self._lessons = [Lesson.from_record(record, self.device) for record in state["pending"]["lessons"]]
         for lesson in self._lessons:
@@ -345,5 +346,5 @@ class PendingLessons:
                 return self.drop()
 
     def _latent_shape(self, lesson: Lesson) -> tuple[int, ...]:
-        # A generator of its own: the run's random numbers stay as they are.
+        # A separate generator, so that the random numbers of the run do not change.
         return tuple(draw_latents(self.teacher, len(lesson), lesson.image_shape[1:], torch.Generator()).shape)

@@ -91,69 +91,70 @@ class GMCLTrainer(SupervisedTrainer):
 
     Args:
         device: as in ``SupervisedTrainer``, like all arguments that are not listed here.
-        network: the student, images ``(B, C, ...)`` to logits ``(B, K)``.
-        optimizer: the student's. SGD, Adam, AdamW, NAdam and RMSprop have a rule for the derivative of their step. For
-            another optimizer the derivative is computed numerically, which is slow, unless you register a rule
-            (:func:`monai_gmcl.register_update_rule`).
-        loss_function: the student's, a mean over images.
+        network: the student, which maps images ``(B, C, ...)`` to logits ``(B, K)``.
+        optimizer: the student's optimizer. SGD, Adam, AdamW, NAdam and RMSprop have a rule for the derivative of their
+            step. For another optimizer, the derivative is computed numerically, which is slow, unless you register a
+            rule (:func:`monai_gmcl.register_update_rule`).
+        loss_function: the student's loss, a mean over images.
         teacher: a module ``(images | None, labels, latents, difficulty) -> images`` on the trainer's device, see
             :class:`monai_gmcl.teachers.Teacher`.
-        teacher_optimizer: the teacher's, such as ``teacher.optimizer()``. None: a frozen teacher, which is not trained.
-        curriculum: weights of real images and lessons, hardness, difficulty, classes.
+        teacher_optimizer: the teacher's optimizer, such as ``teacher.optimizer()``. None: a frozen teacher, which is
+            not trained.
+        curriculum: weights of real images and lessons, hardness, difficulty and class sampling.
         hypergradient: estimator of the teacher's gradient. Default: :class:`HeadHypergradient`, through the student's
             last linear layer only. If no such layer is trained: :class:`ExactHypergradient`, through the whole
             student, with one log message.
-        weighting: weight of each image of a lesson. Default: :class:`monai_gmcl.LookAheadWeighting` if some labels are
-            proposed, otherwise all weights are 1.
+        weighting: weight of each image of a lesson. Default: :class:`monai_gmcl.LookAheadWeighting` with
+            ``unlabeled_data_loader``, otherwise all weights are 1.
         meta_data_loader: labeled images for the look-ahead instead of the next training batch, such as images of
             patients that the student is not trained on. Costs one more student pass per teacher step.
-        unlabeled_data_loader: images without labels. Each lesson is then made from a batch of them, too.
-        label_proposal: proposes labels for the unlabeled images: images ``(B, C, ...)`` to labels and their confidence
-            ``(B,)``, 0 to 1. Default: :class:`monai_gmcl.PseudoLabeler`.
+        unlabeled_data_loader: unlabeled images. Each lesson then also contains synthetic images of one unlabeled batch.
+        label_proposal: predicts labels for the unlabeled images. It maps images ``(B, C, ...)`` to labels and their
+            confidence ``(B,)``, 0 to 1. Default: :class:`monai_gmcl.PseudoLabeler`.
         teacher_interval: student steps per teacher step.
-        source_buffer: number of real images of each class, the latest ones, from which lessons are sampled. Default:
-            16; of images with masks, up to 256, as many as take 256 MiB.
+        source_buffer: number of the latest real images of each class, from which the sources of lessons are sampled.
+            Default: 16; for images with masks up to 256, within 256 MiB.
         seed: seed of lessons, data order and random transforms. Default: ``torch.initial_seed()``, which
             ``monai.utils.set_determinism`` and ``torch.manual_seed`` set.
-        task: what labels mean: :class:`monai_gmcl.tasks.Classification`, :class:`monai_gmcl.tasks.MultiLabel` or
-            :class:`monai_gmcl.tasks.Segmentation`. Default: :func:`monai_gmcl.tasks.choose_task` chooses it on the
-            first batch.
-        compile: compiles the student's pass on real images. Lessons pass through the plain network, because compiled
-            graphs lose the derivatives that hypergradients need.
+        task: the task, which defines the meaning of labels: :class:`monai_gmcl.tasks.Classification`,
+            :class:`monai_gmcl.tasks.MultiLabel` or :class:`monai_gmcl.tasks.Segmentation`. Default:
+            :func:`monai_gmcl.tasks.choose_task` determines it on the first batch.
+        compile: compiles the student's pass on real images. Lessons use the uncompiled network, because compiled graphs
+            do not have the derivatives that hypergradients need.
         accumulation_steps: micro-batches per student step. Each has a lesson; the last one updates the teacher.
 
     What differs from SupervisedTrainer:
         Attributes that are set on a trainer take effect at the next step, for real images and lessons. Setting
         ``teacher``, ``teacher_optimizer``, ``device``, ``compile`` or ``seed`` raises ConfigurationError.
 
-        On a device that is not the CPU, the host reads it after the first step, after every tenth, at the end of an
-        epoch and before a state is taken (``trainer.late_reading``), so that it need not wait in the others. Errors
-        that a batch shows on the device come then and name their iteration; accuracies in ``state.curriculum`` and
-        ``teacher_grad_norm`` are tensors there; :class:`monai_gmcl.Competence` and :class:`monai_gmcl.ClassSampler`
-        follow up to ten steps late. The
-        host waits for labels that ``prepare_batch`` makes on the device, instead of moving them there by ``to``.
+        On a GPU, the host reads values from the device only after the first step, after every tenth step, at the end of
+        an epoch and before a state is saved (``trainer.late_reading``). In all other steps, the host does not wait.
+        Errors in a batch are raised at these steps, and name their iteration. Accuracies in ``state.curriculum`` and
+        ``teacher_grad_norm`` are tensors on the device. :class:`monai_gmcl.Competence` and
+        :class:`monai_gmcl.ClassSampler` use values that are up to ten steps old. If ``prepare_batch`` computes labels
+        on the device, instead of moving them there with ``to``, the host waits for these labels.
 
-        The output has further keys. A loss or gradient that is not finite raises NonFiniteLossError before any handler
-        could stop the run. After an error, the first call of ``run()`` continues with the next batch
-        (``SupervisedTrainer``: the second call); an accumulated gradient and the last lesson are dropped. The optimizer
-        steps on ``r · g_real + w · g_lesson``; parameters of the loss function get gradients from real images only.
-        ``CrossEntropyLoss`` accepts class indices of shape ``(B, 1)`` and of any integer type.
+        The output has additional keys. A loss or gradient that is not finite raises NonFiniteLossError before any
+        handler can stop the run. After an error, the first call of ``run()`` continues with the next batch
+        (``SupervisedTrainer``: the second call); an accumulated gradient and the last lesson are dropped. The
+        optimizer's gradient is ``r · g_real + w · g_lesson``; parameters of the loss function get gradients from real
+        images only. ``CrossEntropyLoss`` accepts class indices of shape ``(B, 1)`` and of any integer type.
 
         ``SupervisedTrainer`` accepts the following; ``GMCLTrainer`` raises an error:
 
-        - labels outside 0 to 1 (regression), and labels between 0 and 1 with a loss of differences: LabelError. A class
-          index that ``ignore_index`` (or -100) marks counts as unlabeled and is accepted;
+        - labels outside 0 to 1 (regression), and labels between 0 and 1 with a regression loss such as L1 or MSE:
+          LabelError. A class index that ``ignore_index`` (or -100) marks counts as unlabeled and is accepted;
         - images that exceed the teacher's ``value_range`` by more than a tenth of it: ImageRangeError;
         - a network that returns a tuple or a dictionary, unless an inferer selects the logits: StudentOutputError;
         - a number of logits other than the teacher's ``num_classes``: StudentOutputError;
-        - masks with a network of deep supervision, unless an inferer selects one output: StudentOutputError; masks with
-          a teacher that moves pixels of images but not of their masks: ConfigurationError;
+        - masks with a network with deep supervision, unless an inferer selects one output: StudentOutputError;
+        - masks with a teacher that moves the pixels of images but not of masks: ConfigurationError;
         - a loss that fails on a single image: ConfigurationError. A loss that is not a mean over images, and not
           weighted by label, gives a warning;
         - extra inputs of ``prepare_batch`` other than tensors, numbers, strings, None, lists, tuples or dictionaries,
           or whose structure changes between batches: DataError;
         - any extra inputs with a teacher that needs no images: ConfigurationError;
-        - an optimizer that holds no parameter of the network: ConfigurationError;
+        - an optimizer without parameters of the network: ConfigurationError;
         - a network that was compiled in place: ConfigurationError (``compile=True`` is accepted);
         - the saved state of a SupervisedTrainer, to resume from: CheckpointError. Its network and optimizer can be
           loaded.
@@ -165,7 +166,7 @@ class GMCLTrainer(SupervisedTrainer):
             while running, on the first batch that has the problem.
     """
 
-    # Each has one owner, the part that reads it at each step; what a teacher has learned belongs to the fixed ones.
+    # Each attribute is stored in the part that reads it in each step. The attributes in the last line cannot be set.
     loss_function = Kept("student.loss.function")
     inferer = Kept("student.inferer")
     optimizer = Kept("student_step.optimizer", lambda trainer, optimizer: check_optimizer(optimizer))
@@ -223,7 +224,7 @@ class GMCLTrainer(SupervisedTrainer):
         seed: int | None = None,
         task: Task | None = None,
     ) -> None:
-        # Handlers attach inside super().__init__ and may want to see any of these.
+        # Handlers attach inside super().__init__ and may use any of these attributes.
         self.device = torch.device(device)
         self._network: nn.Module = network
         if compile:
@@ -296,7 +297,7 @@ class GMCLTrainer(SupervisedTrainer):
 
     @property
     def network(self) -> nn.Module:
-        """The student, as it was given. Set another one, and the last lesson is dropped: it belonged to the first."""
+        """The student, as the user passed it. Setting another student drops the last lesson."""
         return self._network
 
     @network.setter
@@ -326,12 +327,12 @@ class GMCLTrainer(SupervisedTrainer):
 
     @scaler.setter
     def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
-        # MONAI's constructor says None, for "no run yet".
+        # MONAI's constructor sets None before the first run.
         if scaler is not None:
             self.precision.scaler = scaler
 
     def _check(self, weighting: LessonWeighting | None = None, **changed: Any) -> None:
-        """Raise where arguments, some of them set on the built trainer, do not go together."""
+        """Raise if arguments, including those that were set after construction, cannot be combined."""
         names = ("hypergradient", "teacher_interval", "accumulation_steps", "amp")
         check_intervals(**{name: getattr(self, name) for name in names} | changed)
         updating = None if self.teacher_step is None else changed.get("hypergradient", self.hypergradient)
@@ -339,13 +340,13 @@ class GMCLTrainer(SupervisedTrainer):
         check_ranks(self.ranks, self.network, self.teacher, updating, weighing)
 
     def set_data(self, data: Any) -> None:
-        """Continue with other data from the next batch on, in an order that the seed determines."""
+        """Use other data from the next batch on, in an order that the seed determines."""
         self.data_loader = data
         super().set_data(self.seeded_loader)
 
     @property
     def rank_seed(self) -> int:
-        """Seed of all that differs between ranks: order of images, transforms, lessons, dropout."""
+        """Seed of the random numbers that differ between ranks: order of images, transforms, lessons, dropout."""
         return self.seed if self.ranks.index == 0 else derive_seed(self.seed, "rank", self.ranks.index)
 
     def _unlabeled_sources(self, loader: Any, propose: LabelProposal | None) -> UnlabeledSources | None:
@@ -366,7 +367,7 @@ class GMCLTrainer(SupervisedTrainer):
 
         Raises:
             ConfigurationError: ranks have different numbers of batches.
-            DataError: a loader without a length gives no batch.
+            DataError: a loader without a length returned no batch.
         """
         check_epoch_lengths(self.ranks, self.state.epoch_length)
         if self.state.epoch_length == 0:
@@ -378,13 +379,14 @@ class GMCLTrainer(SupervisedTrainer):
         run = self._internal_run_generator
         if run is not None and inspect.getgeneratorstate(run) == inspect.GEN_CLOSED:
             self._go_on_after_an_error()
-        # Not Trainer.run: it makes a CUDA-only gradient scaler, and Workflow.run would pass the loader unseeded.
+        # Trainer.run is not used: it creates a CUDA-only gradient scaler, and Workflow.run would pass the unseeded
+        # loader.
         Engine.run(self, data=self.seeded_loader, max_epochs=self.state.max_epochs)
         self.late_reading.read()
         self.finite_weights.check(self.state.iteration)
 
     def _go_on_after_an_error(self) -> None:
-        """Let ignite begin anew in the middle of the epoch: it would return at once and say nothing."""
+        """Reset ignite's state, so that a run continues within the epoch; otherwise ignite would return at once."""
         length = self.state.epoch_length
         epochs = self.state.iteration // length if length else self.state.epoch - 1
         if epochs >= self.state.max_epochs:
@@ -393,7 +395,7 @@ class GMCLTrainer(SupervisedTrainer):
         self.state.epoch = epochs
         self._internal_run_generator = self._dataloader_iter = self._init_iter = None
         self.seeded_loader.resuming = True
-        # Half of an iteration is not to be trusted.
+        # The interrupted iteration is discarded.
         self.late_reading.forget()
         self.pending_lessons.drop()
         self.student_step.begin_window()
@@ -416,7 +418,7 @@ class GMCLTrainer(SupervisedTrainer):
         return output
 
     def _look_at_real_images(self, batchdata: Any) -> RealBatch:
-        """The student's pass on real images: leaves the real gradient of the window in ``p.grad``."""
+        """Run the student on real images; the real gradient of the window is then in ``p.grad``."""
         real = self._prepare(batchdata, "real")
         self._check_range(real.images, real.meta)
         check_extra_inputs(real, self.teacher)
@@ -441,7 +443,7 @@ class GMCLTrainer(SupervisedTrainer):
         return real
 
     def _update_the_teacher(self, values: CurriculumValues) -> None:
-        """The look-ahead: the real gradient, taken anyway, tells what the last lesson was worth."""
+        """Update the teacher by the look-ahead: the real gradient evaluates the last lesson."""
         window_ends = self.teacher_step is not None and self.student_step.window_ends(self.state)
         updates_teacher = window_ends and self.pending_lessons.are_due(self.student_step.taken)
         self.look_ahead.compute(updates_teacher)
@@ -456,8 +458,9 @@ class GMCLTrainer(SupervisedTrainer):
             self.fire_event(GMCLEvents.TEACHER_STEP_COMPLETED)
 
     def _set_the_next_lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson | None:
-        """The teacher makes labeled images, the student looks at them; its running statistics stay as they are."""
-        # A gradient of this batch that weighs the lesson would favor changes of its own images.
+        """Make the next lesson, and run the student on it without changing the student's running statistics."""
+        # If the gradient of this batch weights the lesson, synthetic images of the same batch would get too large
+        # weights.
         with self.sources.keeping(real, for_later=self.look_ahead.weighs_by_this_batch):
             lesson = self._lesson(real, values) if values.lesson_weight > 0 and self.sources.buffer.classes else None
         if lesson is None:
@@ -476,7 +479,7 @@ class GMCLTrainer(SupervisedTrainer):
         return lesson
 
     def _lesson(self, real: RealBatch, values: CurriculumValues) -> Lesson:
-        """What a lesson is made from, as large as the real batch, and unlabeled images beside."""
+        """Return the next lesson without its images: as many sources as real images, and unlabeled sources."""
         n, iteration = len(real.images), self.state.iteration
         generator = torch.Generator().manual_seed(derive_seed(self.rank_seed, "lesson", iteration))
         task = self.student.loss.task_of(real.labels, self.state.output[Keys.PRED])
@@ -502,7 +505,7 @@ class GMCLTrainer(SupervisedTrainer):
         )
 
     def _learn_from_both(self, real: RealBatch, lesson: Lesson | None, values: CurriculumValues) -> None:
-        """The student's step, with what its derivative A is for the next look-ahead."""
+        """Take the student's step, and compute its derivative A for the next look-ahead."""
         pending = lesson if self._will_update_teacher() else None
         if pending is not None and self.hypergradient.needs_real_step:
             pending.real_step = self.student_step.remember(real, values.real_weight)
@@ -513,7 +516,8 @@ class GMCLTrainer(SupervisedTrainer):
         if lesson is not None and estimators:
             required = {name for estimator in estimators for name in estimator.required_parameters(lesson)}
             self.student_step.derive_update(required)
-        # What joined the optimizer after the lesson's pass would be changed in place, under the lesson's graph.
+        # The step changes parameters in place. A parameter that was added after the lesson's pass would break its
+        # graph.
         kept = pending is not None and self.student_step.changed() <= pending.parameters.keys()
         if not self.student_step.optimizer_step(partial(self._count_skipped, pending is not None)):
             self.dropped_lessons += pending is not None
@@ -536,7 +540,7 @@ class GMCLTrainer(SupervisedTrainer):
         output[GMCLKeys.WEIGHT] = values.lesson_weight
         output[GMCLKeys.HARDNESS] = values.hardness
         output[GMCLKeys.DIFFICULTY] = values.difficulty
-        # Not NaN: TerminateOnNan would end a healthy run.
+        # 0 instead of NaN, because TerminateOnNan would stop the run.
         output[GMCLKeys.SYNTHETIC_LOSS] = 0.0
         self.state.lesson = lesson
         self.state.curriculum = {**getattr(self.state, "curriculum", {}), **values.as_dict()}
@@ -586,12 +590,12 @@ class GMCLTrainer(SupervisedTrainer):
         lesson.graph = self.student.forward_lesson(lesson, generated, self._active_estimators(True))
 
     def _active_estimators(self, updates_teacher: bool) -> list[Hypergradient]:
-        """The estimators that read a lesson: the teacher's, where it learns from it, and that of the weights."""
+        """The estimators that use a lesson: of the teacher's gradient, if it is updated, and of the image weights."""
         weighting = self.weighting.hypergradient
         return [*([self.hypergradient] if updates_teacher else []), *([] if weighting is None else [weighting])]
 
     def _will_update_teacher(self) -> bool:
-        """Whether the teacher learns from a lesson set now."""
+        """Whether a lesson made now will update the teacher."""
         if self.teacher_step is None or not self.student_step.window_ends(self.state):
             return False
         return self.pending_lessons.would_keep(self.student_step.taken)
@@ -621,7 +625,7 @@ class GMCLTrainer(SupervisedTrainer):
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue exactly where a run was saved, at any iteration.
+        """Continue a run exactly from a saved state, at any iteration.
 
         With several ranks, two things are not restored: the sources of the next lesson, and the lesson from which the
         teacher would have been updated next.
@@ -634,7 +638,7 @@ class GMCLTrainer(SupervisedTrainer):
                 f"Expected the state of a GMCLTrainer, found only {', '.join(state_dict)}. To start from a student "
                 "of SupervisedTrainer, load its network and optimizer, not its trainer."
             )
-        # ignite counts no iterations of an epoch whose length it does not know yet.
+        # If the length of an epoch is unknown, ignite accepts no iteration count.
         counted = state_dict["iteration"] if state_dict["epoch_length"] else 0
         super().load_state_dict({**state_dict, "iteration": counted})
         self.state.iteration = state_dict["iteration"]

@@ -55,13 +55,13 @@ class Teacher(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # help() and command lines would otherwise show the arguments of __new__
+        # without this line, help() and command lines would show the arguments of __new__
         of_init = inspect.signature(cls.__init__)
         cls.__signature__ = of_init.replace(parameters=list(of_init.parameters.values())[1:])
 
     def __new__(cls: type[TeacherT], *args: Any, **kwargs: Any) -> TeacherT:
         teacher = super().__new__(cls)
-        # copy and pickle call without arguments and then restore the attributes, ``config`` among them
+        # copy and pickle call __new__ without arguments, and then restore the attributes, including ``config``
         teacher.__dict__["config"] = _constructor_arguments(cls, args, kwargs)
         return teacher
 
@@ -108,7 +108,7 @@ class Teacher(nn.Module, ABC):
         Args:
             n: number of images.
             image_shape: ``(C, H, W)`` or ``(C, D, H, W)`` of one image.
-            generator: source of the random numbers; the latents are made on its device (default: CPU).
+            generator: random generator. Latents are on its device (default: CPU).
 
         Returns:
             Float tensor ``(n, L)``.
@@ -116,26 +116,26 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
-        """Make images from images, both in ``value_range``. ``forward`` handles normalization."""
+        """Return changed images; inputs and outputs are within ``value_range``. ``forward`` handles normalization."""
 
     def change_labels(self, labels: Tensor, latents: Tensor, difficulty: float = 1.0) -> Tensor:
-        """Return the labels of the images that :meth:`forward` makes with the same latents. Here: unchanged labels.
+        """Return the labels of the images that :meth:`forward` makes with the same latents; here, unchanged labels.
 
-        A teacher that moves the pixels of an image must override this method and move the pixels of its mask likewise,
-        or say in ``masks_cannot_follow`` why it does not.
+        A teacher that moves the pixels of images must override this method and move the pixels of masks in the same
+        way, or state the reason why it cannot in ``masks_cannot_follow``.
 
         Args:
-            labels: ``(B,)`` or ``(B, K)`` of whole images, or masks ``(B, 1, *spatial)`` of class indices or
-                ``(B, K, *spatial)`` with a channel for each class.
-            latents: ``(B, L)`` of :meth:`draw_latents`.
+            labels: labels ``(B,)`` or ``(B, K)``, or masks ``(B, 1, *spatial)`` of class indices or ``(B, K,
+                *spatial)`` with one channel for each class.
+            latents: ``(B, L)`` from :meth:`draw_latents`.
             difficulty: strength of the change, at least 0.
 
         Returns:
-            Labels of the same shape and type. A mask has only values that it had before, except for a padding value
-            that was requested.
+            Labels of the same shape and type. A mask contains only values that it had before, and the padding value, if
+            the teacher has one.
 
         Raises:
-            ConfigurationError: masks, which cannot follow what the teacher does.
+            ConfigurationError: labels are masks, and the teacher cannot move masks.
         """
         if labels.ndim > 2 and self.masks_cannot_follow:
             raise ConfigurationError(
@@ -150,16 +150,16 @@ class Teacher(nn.Module, ABC):
 
         Args:
             images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None where ``needs_images`` is False.
-            labels: ``(B,)`` int64 classes, ``(B, K)`` float, or masks ``(B, K, *spatial)`` of the sources.
-            latents: ``(B, L)`` of :meth:`draw_latents`.
+            labels: labels of the sources: ``(B,)`` int64 classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``.
+            latents: ``(B, L)`` from :meth:`draw_latents`.
             difficulty: strength of the change, at least 0; 1 is the usual strength.
 
         Returns:
-            Images shaped and normalized as the sources, within ``value_range`` before normalization. At
-            difficulty 0, a teacher that needs images returns them as they are.
+            Images with the shape and normalization of the sources, within ``value_range`` before normalization. At
+            difficulty 0, a teacher that needs images returns the sources unchanged.
 
         Raises:
-            ConfigurationError: a negative difficulty, or no images where the teacher needs them.
+            ConfigurationError: a negative difficulty, or no images for a teacher that needs images.
         """
         if not difficulty >= 0:
             raise ConfigurationError(f"difficulty must be at least 0, got {difficulty}.")
@@ -179,24 +179,25 @@ class Teacher(nn.Module, ABC):
         return torch.optim.Adam(self.parameters(), lr=1e-3, betas=(0.9, 0.99))
 
     def extremes(self, images: Tensor) -> tuple[float, float]:
-        """Return the lowest and the highest value of images ``(B, C, ...)``, un-normalized."""
+        """Return the lowest and the highest value of images ``(B, C, ...)`` before normalization."""
         ends = self.extremes_of_each(images)
         least, most = torch.stack([ends[:, 0].min(), ends[:, 1].max()]).tolist()
         return least, most
 
     def extremes_of_each(self, images: Tensor) -> Tensor:
-        """Return the lowest and the highest value of each of the images ``(B, C, ...)``, un-normalized: ``(B, 2)``."""
-        # A channel's extremes are un-normalized, not its pixels: trainers look at every batch.
+        """Return the lowest and the highest value of each image ``(B, C, ...)`` before normalization: ``(B, 2)``."""
+        # Normalization is reversed for the extremes of a channel, not for all pixels, because trainers check every
+        # batch.
         flat = images.detach().flatten(2)
         ends = torch.stack([flat.amin(2), flat.amax(2)])
         values = ends * self.std.flatten().to(images) + self.mean.flatten().to(images)
         return torch.stack([values[0].amin(1), values[1].amax(1)], 1)
 
     def check_shape(self, image_shape: Sequence[int]) -> None:
-        """Raise unless an image ``(C, *spatial)`` has the teacher's channels and spatial dimensions, and pixels.
+        """Raise unless an image ``(C, *spatial)`` has the teacher's channels and spatial dimensions, and is not empty.
 
         Raises:
-            ConfigurationError: with both shapes.
+            ConfigurationError: the shape is wrong; the message has both shapes.
         """
         if len(image_shape) != self.spatial_dims + 1 or image_shape[0] != self.in_channels or 0 in image_shape:
             raise ConfigurationError(
@@ -205,7 +206,7 @@ class Teacher(nn.Module, ABC):
             )
 
     def check_range(self, images: Tensor) -> None:
-        """Raise unless the images, un-normalized, lie in ``value_range``.
+        """Raise unless the images before normalization are within ``value_range``.
 
         Raises:
             ImageRangeError: with the remedy.
@@ -213,7 +214,7 @@ class Teacher(nn.Module, ABC):
         self.check_extremes(*self.extremes(images))
 
     def check_extremes(self, least: float, most: float) -> None:
-        """Raise unless the lowest and the highest value of an image, un-normalized, lie in ``value_range``.
+        """Raise unless the lowest and the highest value of an image before normalization are within ``value_range``.
 
         Raises:
             ImageRangeError: with the remedy.
@@ -229,7 +230,7 @@ class Teacher(nn.Module, ABC):
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """Return a count as an integer; ConfigurationError where it is no whole number from ``least`` to a million."""
+    """Return a count as an integer; ConfigurationError unless it is an integer from ``least`` to a million."""
     try:
         count = operator.index(value)
     except TypeError:
@@ -255,7 +256,7 @@ def _constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, A
 def draw_latents(
     teacher: nn.Module, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw latents for any teacher: its own, or normal ``(n, 64)`` for a plain module without ``draw_latents``."""
+    """Draw latents with the teacher's ``draw_latents``; a plain module without this method gets normal ``(n, 64)``."""
     own = getattr(teacher, "draw_latents", None)
     if own is None:
         return torch.randn(n, PLAIN_LATENT_SIZE, generator=generator)

@@ -92,7 +92,7 @@ def _evidence(state: dict[str, Any], memory: float) -> Tensor:
     step = state["step"]
     seen = 1 - memory**step
     mean, square = state["mean"] / seen, state["square"] / seen
-    # How many independent gradients the running mean is worth.
+    # The effective number of independent gradients in the running mean.
     count = (seen / (1 - memory)) ** 2 * (1 - memory**2) / (1 - memory ** (2 * step))
     error = ((square - mean**2).clamp_min(0) / max(count - 1, 1e-9)).sqrt()
     found: Tensor = torch.nan_to_num(mean / error, nan=0.0, posinf=0.0, neginf=0.0)

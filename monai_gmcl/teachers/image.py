@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A teacher that changes color and shape by a network."""
+"""A teacher that changes color and shape with a network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHIFT = 0.25
 
 
 class _Plan(NamedTuple):
-    """What the network decides for each image of a batch: logits of gains, and shifts of the middle."""
+    """The output of the network for each image of a batch: logits of gains, and shifts."""
 
     color: Tensor
     color_shift: Tensor
@@ -51,18 +51,18 @@ class _Plan(NamedTuple):
 
 
 class ImageTeacher(Teacher):
-    """A network that looks at an image and draws a change of it: color mixing, a residual image and a smooth warp.
+    """Changes images with a network: color mixing, a residual image and a smooth warp.
 
-    Each change has random amounts u from the latents z, whose spread the network sets for each image:
+    Each change has random amounts u, which depend on the latents z. The network sets their spread for each image:
 
         ``u = squash(difficulty * strength * z) * gain + shift``,  ``gain = 1.7 ** tanh(magnitude + network(x))``
 
     Color: ``m + o + exp(A) (x - m)`` with a C x C matrix A, an offset o and the image's channel means m; the axes along
-    which (A, o) vary are learned, too (an orthogonal matrix). Residual: noise on lattices of several widths, weighted
-    pixel by pixel. Warp: a smooth displacement. ``squash`` bounds the amounts at high difficulty.
+    which (A, o) vary are learned, too (an orthogonal matrix). Residual: noise on lattices of several widths, with a
+    weight for each pixel. Warp: a smooth displacement. ``squash`` bounds the amounts at high difficulty.
 
-    Diversity is built in: a gain stays within 1/1.7 and 1.7, and neither gain nor shift sees the latents, so training
-    cannot make the draws of one image alike. (A gain that sees them can: it lets the changes of a draw cancel.)
+    Training cannot make the synthetic images of one source equal: a gain is between 1/1.7 and 1.7, and gains and shifts
+    do not depend on the latents. (Gains that depend on the latents could cancel the changes.)
 
     Args:
         spatial_dims: 2 or 3.
@@ -71,20 +71,21 @@ class ImageTeacher(Teacher):
         value_range: lowest and highest value of the (un-normalized) images.
         mean: per-channel mean that was subtracted from the images.
         std: per-channel standard deviation by which the images were divided.
-        condition_on_label: whether the network sees the label. Such a teacher can write the label into the image,
-            which the student then learns instead of the tissue: see ``monai_gmcl.metrics.label_leak``.
-        color: strength of the color mixing: standard deviation of what a channel gets of the others, and of itself.
+        condition_on_label: whether the label is an input of the network. The changes of such a teacher can reveal the
+            label, so that the student learns these changes instead of the image content: see
+            ``monai_gmcl.metrics.label_leak``.
+        color: strength of the color mixing: standard deviation of the entries of A.
         warp: strength of the warp: standard deviation of displacements, as a fraction of the size.
         residual: strength of the residual: its standard deviation, as a fraction of the value range.
         channels: width of the network.
 
     Shape:
-        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``, one side at least 3; labels ``(B,)`` int64 or float
-        ``(B, num_classes)``, not looked at without ``condition_on_label``; latents ``(B, L)`` of :meth:`draw_latents`.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``, one side at least 3; labels ``(B,)`` int64 or float ``(B,
+        num_classes)``, ignored without ``condition_on_label``; latents ``(B, L)`` from :meth:`draw_latents`.
 
     Raises:
-        ConfigurationError: a strength that is not positive, or channels below 4 or no multiple of 4; in use, no
-            images, smaller ones, or latents of another shape.
+        ConfigurationError: a strength that is not positive, or channels below 4 or not a multiple of 4; in use, no
+            images, too small images, or latents of another shape.
         LabelError: with ``condition_on_label``, labels that do not fit ``num_classes``.
     """
 
@@ -126,12 +127,12 @@ class ImageTeacher(Teacher):
         )
 
     def magnitudes(self) -> dict[str, float]:
-        """Return the learned magnitude of each change as a multiple of its start, before the network's own say."""
+        """Return the learned magnitude of each change relative to its initial value, without the network's factor."""
         gains = learned_gain(self.magnitude.detach()).tolist()
         return dict(zip(("color", "warp", "residual"), gains, strict=True))
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``(n, L)``: normal numbers of the color mixing, then four uniform ones each of warp and residual."""
+        """Draw ``(n, L)``: normal numbers for color mixing, then four uniform numbers each for warp and residual."""
         color = normal_latents(self, n, self.sizes[0], image_shape, generator)
         uniform = torch.rand(n, 2 * DRAWS, generator=generator, device=color.device)
         return torch.cat([color, uniform], 1)
@@ -148,7 +149,7 @@ class ImageTeacher(Teacher):
         for_color, of_warp, of_residual = split_latents(latents.to(images), [self.sizes[0], DRAWS, DRAWS])
         for_warp, for_residual = bank_noise(of_warp, self.sizes[1]), bank_noise(of_residual, self.sizes[2])
         vectors = label_vectors(labels, self.num_classes, images.dtype) if self.condition_on_label else None
-        # half precision would round pixel values, and torch's matrix_exp is wrong in it
+        # half precision would round pixel values, and torch's matrix_exp is inaccurate in half precision
         device = images.device.type
         with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             plan = self.network(images, vectors)
@@ -167,7 +168,7 @@ class ImageTeacher(Teacher):
         offset = amounts[:, count * count :] * OFFSET_PER_COLOR
         pixels = images.flatten(2)
         means = pixels.mean(2, keepdim=True)
-        # the exponential is never singular: mixing distorts contrasts, but wipes none out
+        # the matrix exponential is never singular, so that mixing does not remove any contrast
         changed = means + offset[..., None] + torch.matrix_exp(matrix) @ (pixels - means)
         return changed.view_as(images)
 
@@ -190,7 +191,7 @@ class ImageTeacher(Teacher):
 
 
 class _Network(nn.Module):
-    """Looks at the image and decides how its changes spread."""
+    """Maps an image to the spread of its changes."""
 
     def __init__(
         self,

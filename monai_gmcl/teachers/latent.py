@@ -24,13 +24,13 @@ LARGEST_START = 8
 
 
 class LatentTeacher(Teacher):
-    """Makes images from a label and a latent alone, as in "the teacher generates images", read literally.
+    """Generates images from labels and latents alone, without source images.
 
     ``sigmoid(Generator([label; difficulty * z / sqrt(latent_size)]))``, scaled to ``value_range``. MONAI's
-    ``Generator`` starts from a linear map of the vector and doubles its size as often as needed to come from at most 8
-    pixels a side to ``image_size``; other sizes are resampled. No source image is used, so difficulty 0 is no
-    identity: it is the one image of each class at the latents' center. Nothing but the hypergradient ties its images
-    to real ones, and nothing keeps its draws diverse: watch ``monai_gmcl.metrics.teacher_diversity``.
+    ``Generator`` starts with a linear map of the vector to at most 8 pixels per side, and doubles the size until it
+    reaches ``image_size``; other sizes are resampled. Difficulty 0 is not the identity: it gives one image for each
+    class. Only the hypergradient makes the images similar to real images, and nothing keeps them diverse: monitor
+    ``monai_gmcl.metrics.teacher_diversity``.
 
     Args:
         spatial_dims: 2 or 3.
@@ -41,15 +41,15 @@ class LatentTeacher(Teacher):
         mean: per-channel mean that is subtracted from the images.
         std: per-channel standard deviation by which the images are divided.
         latent_size: length of a latent.
-        channels: width of the generator's last layer but one; the layers before it are wider, up to four times.
+        channels: width of the generator's second-last layer; earlier layers are up to four times wider.
 
     Shape:
         labels ``(B,)`` int64 or ``(B, num_classes)`` float; latents ``(B, latent_size)``, normal; result
         ``(B, C, *image_size)``.
 
     Raises:
-        ConfigurationError: sizes below 2, or that do not fit ``spatial_dims``; in use, latents of another
-            shape, or images of another size beside them.
+        ConfigurationError: sizes below 2, or sizes that do not fit ``spatial_dims``; in use, latents of another shape,
+            or source images of another size.
         LabelError: labels that do not fit ``num_classes``.
     """
 
@@ -89,7 +89,7 @@ class LatentTeacher(Teacher):
         )
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """Draw normal latents ``(n, latent_size)``; ``image_shape`` must be that of the images made here."""
+        """Draw normal latents ``(n, latent_size)``; ``image_shape`` must be the shape of the generated images."""
         latents = normal_latents(self, n, self.latent_size, image_shape, generator)
         if tuple(image_shape[1:]) != self.image_size:
             raise ConfigurationError(
@@ -99,10 +99,10 @@ class LatentTeacher(Teacher):
         return latents
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
-        """Generate images; sources are not looked at."""
+        """Generate images; sources are ignored."""
         (latents,) = split_latents(latents, [self.latent_size])
         vectors = label_vectors(labels, self.num_classes, latents.dtype)
-        # of one length at difficulty 1, so that neither drowns the other
+        # label and latents have the same length at difficulty 1
         spread = difficulty / math.sqrt(self.latent_size)
         logits = self.generator(torch.cat([vectors, spread * latents], 1))
         if tuple(logits.shape[2:]) != self.image_size:

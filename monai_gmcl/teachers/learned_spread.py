@@ -18,14 +18,14 @@ Why not a half and two: behind the magnitude come an exponential or a clamp, and
 
 
 def learned_gain(logit: Tensor) -> Tensor:
-    """Positive factor ``1.7 ** tanh(logit)``: 1 at logit 0, never so small that draws become alike.
+    """Return the factor ``1.7 ** tanh(logit)``, from 1/1.7 to 1.7: 1 at logit 0.
 
-    A teacher whose random amounts are ``gain * latent`` cannot trade its diversity for any gain, however long it is
-    trained: the spread of the amounts stays at least .59 of the untrained one.
+    If the random amounts of a teacher are ``gain * latent``, their spread is at least .59 of the initial spread, even
+    after long training.
     """
     return torch.pow(MOST_GAIN, torch.tanh(logit))
 
 
 def squash(amount: Tensor, bound: float) -> Tensor:
-    """Amounts that grow straight at first and never pass the bound: ``bound * tanh(amount / bound)``."""
+    """Return ``bound * tanh(amount / bound)``: linear for small amounts, and bounded."""
     return bound * torch.tanh(amount / bound)

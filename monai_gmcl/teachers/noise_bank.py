@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Normal numbers on the device, from which images take their noise by a few latents."""
+"""A bank of normal numbers on the device; a few latents select the noise of an image."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SEED = 26
 
 
 def bank_noise(draws: Tensor, count: int) -> Tensor:
-    """Return ``count`` standard normal numbers an image, ``(B, count)``, from draws ``(B, 4)`` uniform in [0, 1).
+    """Return ``count`` standard normal numbers for each image, ``(B, count)``, from draws ``(B, 4)`` uniform in [0, 1).
 
-    A bank of 2^20 normal numbers, made once, stays on the device. An image walks through its rows of 64 numbers from an
-    offset by an odd stride, and through a list of signs likewise: row j is ``sign[(c + d j) mod 16381] * bank[(a + b j)
-    mod 2^14]``. No row comes twice below 2^20 numbers. The same draws give the same bits on every CPU, and nothing is
-    drawn, copied to the device or read from it.
+    A bank of 2^20 normal numbers, drawn once, stays on the device. An image reads rows of 64 numbers, starting at an
+    offset with an odd stride, and a list of signs in the same way: row j is ``sign[(c + d j) mod 16381] * bank[(a + b
+    j) mod 2^14]``. No row is repeated within 2^20 numbers. The same draws give the same bits on every CPU. No number is
+    drawn on the host, copied to the device or read from it.
     """
     bank, signs = _bank(draws.device, draws.dtype)
-    # In float32, as they were drawn: a walk must not depend on the precision of the images.
+    # In float32, like the draws, so that the rows do not depend on the precision of the images.
     offset, stride, sign_offset, sign_stride = draws.detach().float().unsqueeze(-1).unbind(1)
     step = torch.arange(math.ceil(count / WIDTH), device=draws.device)
     rows = _whole(offset, ROWS) + (2 * _whole(stride, ROWS // 2) + 1) * step
@@ -45,9 +45,9 @@ def _whole(uniform: Tensor, count: int) -> Tensor:
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def _bank(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return normal numbers ``(2^14, 64)`` and signs ``(16381,)``, drawn on the CPU: all devices have the same."""
+    """Return normal numbers ``(2^14, 64)`` and signs ``(16381,)``, drawn on the CPU for all devices."""
     generator = torch.Generator("cpu").manual_seed(SEED)
-    # Rounded from float64: what the last bits of a logarithm are is a processor's own affair.
+    # Rounded from float64, because the last bits of a logarithm differ between processors.
     bank = torch.randn(ROWS, WIDTH, generator=generator, dtype=torch.float64, device="cpu").float()
     signs = 2 * torch.randint(2, (SIGNS,), generator=generator, device="cpu") - 1
     return bank.to(device, dtype), signs.to(device, dtype)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Normal latents of teachers, drawn as one row of numbers for each image and split by use."""
+"""Normal latents of teachers: one row for each image, which is split into parts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["normal_latents", "split_latents"]
 def normal_latents(
     teacher: Teacher, n: int, size: int, image_shape: Sequence[int], generator: torch.Generator | None
 ) -> Tensor:
-    """Draw normal numbers ``(n, size)`` on the generator's device, after a look at the shape of the images.
+    """Check the shape of the images, and draw normal numbers ``(n, size)`` on the generator's device.
 
     Raises:
-        ConfigurationError: images of other channels or spatial dimensions than the teacher was built for.
+        ConfigurationError: images with other channels or spatial dimensions than the teacher's.
     """
     teacher.check_shape(image_shape)
     device = torch.device("cpu") if generator is None else generator.device
@@ -29,7 +29,7 @@ def normal_latents(
 
 
 def split_latents(latents: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Cut latents ``(B, sum(sizes))`` into their parts; ConfigurationError for another shape."""
+    """Split latents ``(B, sum(sizes))`` into parts; ConfigurationError for another shape."""
     if latents.ndim != 2 or latents.shape[1] != sum(sizes):
         raise ConfigurationError(f"Expected latents (B, {sum(sizes)}) of draw_latents, got {tuple(latents.shape)}.")
     return tuple(torch.split(latents, list(sizes), 1))

@@ -41,9 +41,9 @@ class PolicyTeacher(Teacher):
     The difficulty is common to all operations. The share of each operation, from 1/50 to 2, is learned. Flips and
     quarter turns have no strength: for them the share is the odds of being applied, ``p = share / (1 + share)``. Every
     other operation is applied to an image with ``probability``. Each image gets its own amounts, uniform within the
-    ranges. Rotation, zoom, shear, shift and elastic warp share one resampling. Faster AutoAugment (Hataya et al., 2019,
-    arXiv 1911.06987) also learns augmentation policies by backpropagation; here the gradient is the hypergradient, the
-    derivative of the student's loss on the next real batch.
+    ranges. Rotation, zoom, shear, shift and elastic warp are applied in one resampling. Faster AutoAugment (Hataya et
+    al., 2019, arXiv 1911.06987) also learns augmentation policies by backpropagation; here the gradient is the
+    hypergradient, the derivative of the student's loss on the next real batch.
 
     Args:
         spatial_dims: 2 or 3.
@@ -58,19 +58,19 @@ class PolicyTeacher(Teacher):
             erasing can break it.
         bounds: upper limits of strengths, in the operation's own unit (the logarithm for zoom and gamma).
         probability: probability that an operation is applied to an image.
-        upright: whether images have an up and a down. Microscopy patches have none: with False, quarter turns are
-            among the operations.
-        label_padding: value of mask pixels that geometric operations bring in from outside of the image, such as 0 for
-            background or the loss's ``ignore_index``; for masks with channels, in every channel. Default: masks are
-            padded by reflection, as images are.
+        upright: whether images have a fixed orientation. Use False for images without one, such as microscopy patches;
+            the operations then include quarter turns.
+        label_padding: value of mask pixels that geometric operations move in from outside the image, such as 0 for
+            background or the loss's ``ignore_index``; for masks with channels, the value of every channel. Default:
+            masks are padded by reflection, like images.
 
     Shape:
         images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; latents ``(B, L)``. Geometry is in pixels: on volumes with
         anisotropic voxels a rotation is not rigid.
 
     Raises:
-        ConfigurationError: an unknown name, one that does not suit the channels, no operation left, a bound that is not
-            positive, a probability outside (0, 1]; in use, images or latents of another shape.
+        ConfigurationError: an unknown name, an operation that does not suit the number of channels, no operation left,
+            a bound that is not positive, or a probability outside (0, 1]; in use, images or latents of another shape.
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class PolicyTeacher(Teacher):
     def shares(self) -> Tensor:
         """Learned shares ``(K,)``, 1/50 to 2, relative to the usual strength; 1 before training."""
         up, down = math.log(LARGEST_SHARE), -math.log(SMALLEST_SHARE)
-        # Orientation comes first in OPERATIONS.
+        # The operations of orientation are the first in OPERATIONS.
         z = torch.cat([self.log_odds, self.log_share])
         return torch.where(z > 0, up * torch.tanh(z / up), down * torch.tanh(z / down)).exp()
 
     def strengths(self, difficulty: float) -> Tensor:
-        """Return strengths ``(K,)``, probabilities for flips and quarter turns, with gradients to what is learned."""
+        """Return differentiable strengths ``(K,)``; for flips and quarter turns, the values are probabilities."""
         pairs = zip(self.operations, self.shares.unbind(), strict=True)
         return torch.stack([operation.strength(share, difficulty) for operation, share in pairs])
 
@@ -139,7 +139,7 @@ class PolicyTeacher(Teacher):
         return torch.where(acts, p.log(), (-p).log1p()).sum(1)
 
     def _probabilities(self, difficulty: float) -> Tensor:
-        """How often each operation acts ``(K,)``; what is learned of orientation, fixed for the others."""
+        """Return the probability of each operation ``(K,)``: learned for flips and quarter turns, otherwise fixed."""
         fixed = self.log_share.new_full((), self.probability)
         pairs = zip(self.operations, self.shares.unbind(), strict=True)
         return torch.stack(

@@ -28,10 +28,9 @@ def policy_of_version_2(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return arguments and tensors of a :class:`monai_gmcl.PolicyTeacher` from those of format version 2.
 
-    That policy had no flips and quarter turns, so that the converted one has none, and its shares were ``share = exp(z
-    - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``. The converted teacher has the same
-    shares, and makes the same images from latents of its own. Shares above 2, which it does not reach, become 2: a
-    warning names them.
+    Policies of version 2 have no flips and quarter turns, and neither has the converted policy. Their shares are
+    ``share = exp(z - mean(z))``, ``z = log 3 * tanh((log_share - mean(log_share)) / log 3)``. The converted teacher has
+    the same shares, except that shares above 2 become 2, with a warning. Its latents have another layout.
     """
     suitable = [kind for kind in OPERATIONS if kind.suits(config["in_channels"])]
     known = [kind.name for kind in suitable if not issubclass(kind, OrientationOperation)]
@@ -50,7 +49,7 @@ def policy_of_version_2(
             ", ".join(told),
         )
     up, down = math.log(LARGEST_SHARE), -math.log(SMALLEST_SHARE)
-    # The bounds are reached at infinity only.
+    # The bounds are not reached for finite values.
     reached = torch.where(logarithms > 0, logarithms / up, logarithms / down).clamp(-1 + 1e-4, 1 - 1e-4)
     converted = torch.where(logarithms > 0, up, down) * reached.atanh()
     return (

@@ -12,7 +12,7 @@ __all__ = ["policy_text"]
 
 
 def policy_text(policy: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a policy of ``PolicyTeacher.policy``, with or without effects, as a table for the screen."""
+    """Return the result of ``PolicyTeacher.policy``, with or without effects, as a text table."""
     with_effects = any("effect" in row for row in policy.values())
     heading = f"{'operation':<14}{'from':>9}{'to':>9}  {'unit':<12}{'probability':>11}{'share':>7}"
     lines = [heading + (f"{'effect':>9} ± {'s.e.':<7}" if with_effects else "")]

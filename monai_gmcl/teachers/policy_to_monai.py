@@ -29,24 +29,25 @@ logger = logging.getLogger(__name__)
 class MonaiPolicy:
     """A learned policy in MONAI's own random transforms, which run without monai_gmcl.
 
-    Images go in and come out as those of the teacher: in its ``value_range``, or normalized by its mean and standard
-    deviation. Each operation acts with the teacher's probability, in the teacher's order, uniformly within the learned
-    range; flips and quarter turns with the probability that was learned. These, brightness, contrast, channel gain,
-    noise, rotation in 2-D and shift are the teacher's; others differ:
+    Inputs and outputs have the scale of the teacher's images: its ``value_range``, or normalized by its mean and
+    standard deviation. Operations are applied in the teacher's order and with its probabilities; amounts are uniform
+    within the learned range. Flips, quarter turns, brightness, contrast, channel gain, noise, rotation in 2-D and shift
+    equal those of the teacher. Other operations differ:
 
     - zoom and gamma are uniform in the factor, not in its logarithm; zoom is rounded down to whole pixels of the size,
       and gamma is relative to each image's own range;
-    - rotation in 3-D is by Euler angles, and shear one axis after the other: alike while they are small;
-    - blur has its own standard deviation along each axis, and zeros beyond the borders;
-    - the elastic warp is normal, not uniform, with the same standard deviation along the shortest axis; in 2-D,
-      MONAI's splines besides displace points by up to a twentieth of the nodes' distance, the same for each image;
-    - in 2-D each change of geometry resamples for itself, by cubic splines, which keeps images about as sharp;
-    - erasing has hard edges, its own side along each axis and the middle of the range;
+    - rotation in 3-D uses Euler angles, and shear is applied one axis after the other; for small amounts, both are
+      similar;
+    - blur has a separate standard deviation for each axis, and zero padding;
+    - the elastic warp is normal, not uniform, with the same standard deviation along the shortest axis; in 2-D, MONAI's
+        splines also displace points by up to a twentieth of the distance of nodes, in the same way for each image;
+    - in 2-D, each geometric operation resamples separately, with cubic splines, which keeps images about as sharp;
+    - erasing has hard edges, a separate side length for each axis, and fills with the middle of the value range;
     - saturation has no counterpart and is left out.
 
     Attributes:
-        config: a bundle's configuration: ``policy``, the transforms, and ``policy_description``: the learned ranges,
-            what they are for, what was turned down and what is left out.
+        config: a bundle's configuration with ``policy`` (the transforms) and ``policy_description``: the difficulty,
+            the learned ranges, the operations that were turned down, and the operations that are left out.
         left_out: names of the teacher's operations without a counterpart.
 
     Example::
@@ -81,12 +82,11 @@ def policy_to_monai(
     keys: str | Sequence[str] | None,
     description: Mapping[str, Any],
 ) -> MonaiPolicy:
-    """Express a teacher's ranges in MONAI's own random transforms; a warning names operations without a counterpart.
+    """Export a teacher's ranges to MONAI's own random transforms; a warning names operations without a counterpart.
 
-    Operations, in the teacher's order with their learned strengths, act with the probability given, on images of the
-    ``spatial_size`` given (one for each dimension). Keys are those of transforms of dictionaries, None for transforms
-    of single images. The description (``difficulty``, ``ranges``, ``turned_down``) goes into the bundle's
-    configuration.
+    The operations are in the teacher's order and have their learned strengths. ``spatial_size`` is the size of the
+    images, one number for each dimension. ``keys`` are the keys of dictionary transforms; None gives array transforms.
+    The description (``difficulty``, ``ranges``, ``turned_down``) is part of the configuration.
     """
     size = [int(side) for side in spatial_size]
     steps, left_out = [], []
@@ -96,7 +96,7 @@ def policy_to_monai(
             left_out.append(operation.name)
             continue
         if isinstance(operation, Erasing):
-            # MONAI's erases in place, the caller's image were it the first to act: this makes a copy.
+            # MONAI's transform erases in place, which could change the caller's image: this makes a copy.
             steps.append(_scale(0.0, 1.0, 0.0, 1.0))
         steps.append({"prob": probability, **config})
     if left_out:
@@ -106,14 +106,14 @@ def policy_to_monai(
         names = [keys] if isinstance(keys, str) else list(keys)
         steps = [{**step, "_target_": f"{step['_target_']}d", "keys": names} for step in steps]
     own = {"teacher": type(teacher).__name__, "spatial_size": size, "value_range": list(teacher.value_range)}
-    # Lazy: rotation, zoom, shear and shift are one resampling, as in the teacher. In 2-D, MONAI 1.6 fails at that where
-    # one of them acts and another does not (it multiplies a 3 x 3 with a 4 x 4 matrix).
+    # Lazy: rotation, zoom, shear and shift are one resampling, as in the teacher. In 2-D, this fails in MONAI 1.6 if
+    # only # some of them are applied (it multiplies a 3 x 3 matrix by a 4 x 4 matrix).
     policy = {"_target_": "monai.transforms.Compose", "transforms": steps, "lazy": teacher.spatial_dims == 3}
     return MonaiPolicy({"policy": policy, "policy_description": {**own, **description, "left_out": left_out}}, left_out)
 
 
 def _to_unit_range(teacher: Teacher) -> list[dict[str, Any]]:
-    """What brings the user's images to values from 0 to 1, in which MONAI's ranges are the teacher's."""
+    """Return transforms that map the user's images to [0, 1], the scale of the exported ranges."""
     (low, high), normalized = teacher.value_range, _normalization(teacher)
     steps = []
     if normalized is not None:
@@ -125,13 +125,13 @@ def _to_unit_range(teacher: Teacher) -> list[dict[str, Any]]:
 
 
 def _from_unit_range(teacher: Teacher) -> list[dict[str, Any]]:
-    """What brings them back, within the teacher's range."""
+    """Return transforms that map images back to the user's scale, within the teacher's range."""
     normalized = _normalization(teacher)
     return [_scale(0.0, 1.0, *teacher.value_range), *([] if normalized is None else [_normalize(*normalized)])]
 
 
 def _normalization(teacher: Teacher) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation of each channel by which the user's images are normalized, if they are."""
+    """Return mean and standard deviation of each channel if the user's images are normalized."""
     mean, std = (value.flatten().expand(teacher.in_channels).tolist() for value in (teacher.mean, teacher.std))
     return None if set(mean) == {0.0} and set(std) == {1.0} else (mean, std)
 

@@ -27,17 +27,17 @@ NODES = 4
 
 
 class StainTeacher(Teacher):
-    """Stains the slide anew: changes of hematoxylin and eosin in optical density, each of a learned spread.
+    """Changes hematoxylin and eosin in optical density; the spread of each change is learned.
 
     For each of the two stains, with its concentrations c (:func:`~monai_gmcl.optical_density.separate_stains`) and
     its direction e in color space:
 
         ``c' = c * exp(gain + field) + offset``,  ``e' = unit(e + tilt * other + turn * residual)``
 
-    ``gain``, ``offset``, ``tilt`` (toward the other stain) and ``turn`` (toward the residual) are one number an
-    image, ``field`` a smooth map. Each is ``squash(difficulty * usual * z) * 1.7 ** tanh(magnitude)`` with normal
-    latents z; the ten magnitudes are learned and bounded, so the draws of one image stay different. Labels are not
-    looked at.
+    ``gain``, ``offset``, ``tilt`` (toward the other stain) and ``turn`` (toward the residual) are one number for each
+    image; ``field`` is a smooth map. Each is ``squash(difficulty * usual * z) * 1.7 ** tanh(magnitude)`` with normal
+    latents z. The ten magnitudes are learned. They are bounded, so that the synthetic images of one source stay
+    different. Labels are ignored.
 
     Args:
         spatial_dims: 2.
@@ -77,12 +77,12 @@ class StainTeacher(Teacher):
         self.magnitude = nn.Parameter(torch.zeros(len(CHANGES), len(STAINS)))
 
     def magnitudes(self) -> dict[str, dict[str, float]]:
-        """Return, by change and stain, the learned magnitude as a multiple of its start."""
+        """Return, by change and stain, the learned magnitude relative to its initial value."""
         gains = learned_gain(self.magnitude.detach()).tolist()
         return {change: dict(zip(STAINS, row, strict=True)) for change, row in zip(CHANGES, gains, strict=True)}
 
     def draw_latents(self, n: int, image_shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``(n, L)`` normal numbers: four for each stain, then the nodes of its field."""
+        """Draw ``(n, L)`` normal numbers: for each stain four numbers, then the nodes of its field."""
         return normal_latents(self, n, sum(_SIZES), image_shape, generator)
 
     def change(self, images: Tensor | None, labels: Tensor, latents: Tensor, difficulty: float) -> Tensor:
@@ -107,7 +107,7 @@ _SIZES = (2, 2, 2, 2, 2 * NODES * NODES)
 
 
 def _stain_matrix(tilt: Tensor, turn: Tensor) -> Tensor:
-    """Stain directions ``(B, 3, 3)`` after tilts and turns ``(B, 2, 1)``; the residual keeps its own."""
+    """Return stain directions ``(B, 3, 3)`` after tilts and turns ``(B, 2, 1)``, with the same residual direction."""
     rows = HEMATOXYLIN_EOSIN.to(tilt)
     moved = functional.normalize(rows[:2] + tilt * rows[:2].flip(0) + turn * rows[2], dim=-1)
     return torch.cat([moved, rows[2].expand(len(tilt), 1, 3)], 1)

@@ -38,15 +38,15 @@ OWN_PACKAGE = "monai_gmcl.teachers"
 
 @dataclass(frozen=True)
 class TeacherDescription:
-    """What a teacher's file says about it.
+    """The metadata of a teacher's file.
 
     Attributes:
         architecture: dotted name of the class.
         config: the constructor's arguments.
-        label_names: of the classes or labels, in their order; None where they were not given.
+        label_names: names of the classes or labels, in their order; None if they were not passed.
         training: summary of the training, by name.
-        versions: of monai_gmcl, monai and torch that wrote the file.
-        sha256: of all the above and of the tensors.
+        versions: versions of monai_gmcl, monai and torch that wrote the file.
+        sha256: SHA-256 of all other attributes and of the tensors.
     """
 
     architecture: str
@@ -70,17 +70,17 @@ def save_teacher(
 
     Args:
         teacher: the teacher; its constructor's arguments must be numbers, strings, lists and mappings of them.
-        path: of the file, usually ``*.safetensors``; its folder must exist.
+        path: path of the file, usually ``*.safetensors``; its folder must exist.
         label_names: names of the classes or labels, in their order.
-        training: a summary to keep beside it: numbers, strings, lists and mappings of them. ``difficulty``, where it
-            is there, is the one that ``python -m monai_gmcl synthesize`` takes.
+        training: a summary of the training, which is stored in the file: numbers, strings, lists and mappings of them.
+            ``python -m monai_gmcl synthesize`` uses the value of ``difficulty``, if it is given.
 
     Returns:
         The path.
 
     Raises:
-        ConfigurationError: not a Teacher, arguments or a summary that are no JSON, or label names that are not one for
-            each class.
+        ConfigurationError: not a Teacher, arguments or a summary that cannot be written as JSON, or another number of
+            label names than of classes.
     """
     if not isinstance(teacher, Teacher):
         raise ConfigurationError(f"save_teacher needs a monai_gmcl.Teacher, got {type(teacher).__name__}.")
@@ -101,12 +101,11 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
 
     A :class:`monai_gmcl.PolicyTeacher` of format version 2 is converted (:func:`policy_of_version_2`).
 
-    Nothing in the file is run or imported. Its class is looked up by name: one of ``monai_gmcl.teachers``, or one that
-    the caller gives.
+    No code in the file is run or imported. The class is found by its name in ``monai_gmcl.teachers`` or in ``classes``.
 
     Args:
-        path: of the file.
-        classes: other Teacher subclasses by their names, plain (``"MyTeacher"``) or dotted.
+        path: path of the file.
+        classes: other subclasses of Teacher by name, such as ``"MyTeacher"``, or by dotted name.
 
     Raises:
         CheckpointError: no such file, a damaged or changed file, another kind of file, another format version, an
@@ -120,16 +119,16 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
         if version == 2 and issubclass(teacher_class, PolicyTeacher):
             config, tensors = policy_of_version_2(config, tensors)
         if teacher_class.__module__.startswith(f"{OWN_PACKAGE}."):
-            # Without memory first: what a file claims of a teacher may be larger than any machine.
+            # First on the meta device, because a wrong configuration could need more memory than available.
             with torch.device("meta"):
                 teacher_class(**config).load_state_dict(tensors, assign=True)
         teacher = teacher_class(**config)
-        # buffers that are not saved, such as mean and std, follow the dtype of those that are
+        # buffers that are not saved, such as mean and std, get the dtype of the saved tensors
         dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
         if len(dtypes) == 1:
             teacher.to(dtypes.pop())
         teacher.load_state_dict(tensors, assign=True)
-    except Exception as error:  # whatever a class makes of arguments that were never its own
+    except Exception as error:  # a class may raise any error for wrong arguments
         raise CheckpointError(f"{path} does not fit {teacher_class.__name__} of this version: {error}") from error
     names = description.label_names
     if names is not None and len(names) != teacher.num_classes:
@@ -138,7 +137,7 @@ def load_teacher(path: str | os.PathLike[str], classes: Mapping[str, type[Teache
 
 
 def describe_teacher(path: str | os.PathLike[str]) -> TeacherDescription:
-    """Read what a teacher's file says about it, without building the teacher.
+    """Read the metadata of a teacher's file, without building the teacher.
 
     Raises:
         CheckpointError: no such file, a damaged or changed file, another kind of file, or another format version.
@@ -166,7 +165,7 @@ def _described(
             f"{type(teacher).__name__} cannot be saved: its constructor's arguments and the training summary must be "
             f"numbers, strings, lists and mappings of them ({error})."
         ) from error
-    # one entry: safetensors writes several in random order, and equal teachers should give equal files
+    # one entry, because safetensors writes several entries in random order, and equal teachers should give equal files
     return json.dumps({**plain, "sha256": content_hash(plain, tensors)}, sort_keys=True)
 
 
@@ -186,7 +185,7 @@ def _read(path: Path) -> tuple[TeacherDescription, dict[str, Tensor], int]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            # clones: the tensors are a map of the file, which another process may rewrite
+            # clones, because the tensors are memory-mapped, and another process may rewrite the file
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
         told = json.loads(metadata.get(FORMAT, "null"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:

@@ -104,7 +104,7 @@ ERRORS: dict[str, Case] = {
         ".tif",
         lambda p: Image.new("LAB", (12, 12)).save(p),
         "pixel_type",
-        "found the image mode LAB; expected grey or",
+        "found the image mode LAB; expected gray or",
     ),
     "pages": (".tif", _several, "pages", "found several pages or frames; expected one image"),
     "frames": (".png", _several, "pages", "found several pages or frames; expected one image"),
@@ -120,8 +120,8 @@ NAMED = {"leak": "valid/cat/1.png", "leak_as_tiff": "test/dog/1.png", "two_label
 """The file that is named where it is not the one that was spoiled."""
 WARNINGS: dict[str, Case] = {
     "constant": (".png", lambda p: _write(p, WHITE), "constant", "found the same value in every pixel"),
-    "grey": (".png", lambda p: _write(p, RGB[..., 0].copy()), "pixel_mix", "found grey; expected RGB, like most"),
-    "deep": (".png", lambda p: _write(p, RGB[..., 0].astype(np.uint16) * 257), "pixel_mix", "found grey of 16 bits"),
+    "grey": (".png", lambda p: _write(p, RGB[..., 0].copy()), "pixel_mix", "found gray; expected RGB, like most"),
+    "deep": (".png", lambda p: _write(p, RGB[..., 0].astype(np.uint16) * 257), "pixel_mix", "found 16-bit gray"),
     "one_bit": (".png", lambda p: _write(p, Image.fromarray(RGB).convert("1")), "pixel_mix", "found 1 bit"),
     "palette": (".png", lambda p: _write(p, Image.fromarray(RGB).quantize(16)), "pixel_mix", "found palette"),
     "cmyk": (".jpg", lambda p: _write(p, Image.fromarray(RGB).convert("CMYK")), "pixel_mix", "found CMYK"),

@@ -22,17 +22,17 @@ __all__ = ["GeometryOperation", "Operation", "OrientationOperation", "PixelOpera
 class Operation(ABC):
     """One named way to change an image, with a strength that can be learned.
 
-    What an image gets is ``amount = strength * u`` with its own ``u`` from the latents, so that the operation is
-    differentiable in its strength and all randomness stays outside.
+    Each image gets the amount ``strength * u`` with its own ``u`` from the latents. The operation is therefore
+    differentiable with respect to its strength, and all randomness is in the latents.
 
     Args:
-        bound: the strength's upper limit, which it approaches smoothly. Default: the class's ``bound``.
+        bound: upper limit of the strength. Default: ``bound`` of the class.
 
     Attributes:
-        name: what users call it.
+        name: name of the operation.
         unit: unit of the limits.
-        usual: strength at difficulty 1, before anything is learned.
-        keeps_upright: whether an image that has an up and a down keeps them.
+        usual: strength at difficulty 1 and share 1.
+        keeps_upright: whether the operation keeps the orientation of images.
 
     Raises:
         ConfigurationError: a bound that is not positive.
@@ -61,45 +61,45 @@ class Operation(ABC):
 
     @classmethod
     def suits(cls, in_channels: int) -> bool:
-        """Whether the operation means something for images of so many channels."""
+        """Whether the operation can be applied to images with this number of channels."""
         return True
 
     @abstractmethod
     def latent_size(self, image_shape: Sequence[int]) -> int:
-        """Return how many random numbers one image of ``(C, H, W)`` or ``(C, D, H, W)`` takes."""
+        """Return the number of random numbers for one image ``(C, H, W)`` or ``(C, D, H, W)``."""
 
     def draw(
         self, n: int, image_shape: Sequence[int], generator: torch.Generator | None, device: torch.device
     ) -> Tensor:
-        """Draw the random numbers of ``n`` images, uniform in [0, 1) unless an operation says otherwise."""
+        """Draw the random numbers of ``n`` images, uniform in [0, 1) unless a subclass overrides this method."""
         return torch.rand(n, self.latent_size(image_shape), generator=generator, device=device)
 
     def strength(self, share: Tensor, difficulty: float) -> Tensor:
-        """Return ``bound * tanh(usual * difficulty * share / bound)``, the strength at a share of the usual one."""
+        """Return the strength ``bound * tanh(usual * difficulty * share / bound)``."""
         return self.bound * torch.tanh(self.usual * difficulty * share / self.bound)
 
     def limits(self, strength: float) -> tuple[float, float]:
-        """Return the lowest and the highest amount, in ``unit``, that this strength allows."""
+        """Return the lowest and the highest amount, in ``unit``, at this strength."""
         return -strength, strength
 
     def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
-        """Return MONAI's own transform of this range, for images from 0 to 1, as a configuration; None: it has none."""
+        """Return the configuration of MONAI's transform with this range, for images in [0, 1]; None without one."""
         return None
 
 
 class GeometryOperation(Operation):
-    """An operation that moves points; all of them together cost one resampling."""
+    """An operation that moves points. All geometric operations are applied in one resampling."""
 
     @abstractmethod
     def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
-        """Add the operation to the warp of B images, by draws ``(B, latent_size)`` and strength ``(B,)``."""
+        """Add the operation to the warp of B images, with draws ``(B, latent_size)`` and strength ``(B,)``."""
 
 
 class OrientationOperation(Operation):
-    """An operation that reorders pixels. It has no strength: learned is the probability with which it acts.
+    """An operation that reorders pixels. It has no strength; its probability is learned.
 
-    A share of 1 is probability 1/2, as likely as not; the share is the odds, ``p = share / (1 + share)``. Below
-    difficulty 1 the odds are multiplied by the difficulty.
+    The share is the odds, ``p = share / (1 + share)``; a share of 1 is the probability 1/2. Below difficulty 1, the
+    odds are multiplied by the difficulty.
     """
 
     unit, usual, bound = "probability", 0.5, 1.0
@@ -108,7 +108,7 @@ class OrientationOperation(Operation):
         return 1
 
     def strength(self, share: Tensor, difficulty: float) -> Tensor:
-        """Return the probability with which the operation acts."""
+        """Return the probability of the operation."""
         odds = share * min(difficulty, 1.0)
         return odds / (1 + odds)
 
@@ -117,15 +117,15 @@ class OrientationOperation(Operation):
 
     @abstractmethod
     def apply(self, images: Tensor, draws: Tensor, acts: Tensor) -> Tensor:
-        """Change those images ``(B, C, *spatial)`` that ``acts`` ``(B,)`` names, by draws ``(B, 1)``."""
+        """Change the images ``(B, C, *spatial)`` for which ``acts`` ``(B,)`` is true, with draws ``(B, 1)``."""
 
 
 class PixelOperation(Operation):
-    """An operation on pixel values scaled to [0, 1]; results may leave that range, the teacher clamps."""
+    """An operation on pixel values scaled to [0, 1]. The teacher clamps results outside this range."""
 
     @abstractmethod
     def apply(self, images: Tensor, draws: Tensor, strength: Tensor) -> Tensor:
-        """Change images ``(B, C, *spatial)`` by draws ``(B, latent_size)`` and strength ``(B,)``."""
+        """Change images ``(B, C, *spatial)`` with draws ``(B, latent_size)`` and strength ``(B,)``."""
 
 
 def signed(draws: Tensor, strength: Tensor) -> Tensor:

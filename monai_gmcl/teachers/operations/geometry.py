@@ -26,11 +26,11 @@ BICUBIC_SPREAD = math.sqrt(6 / 7)
 
 
 class AffineOperation(GeometryOperation):
-    """An operation whose amounts multiply fixed directions in the logarithm of the affine map."""
+    """An operation that adds its amounts times fixed matrices to the logarithm of the affine map."""
 
     @abstractmethod
     def directions(self, spatial_size: Sequence[int]) -> Sequence[Sequence[tuple[int, int, float]]]:
-        """Return, for each random number, the entries ``(row, column, value)`` that it moves; rows are x, y, z."""
+        """Return, for each random number, the entries ``(row, column, value)`` of its matrix; rows are x, y, z."""
 
     def latent_size(self, image_shape: Sequence[int]) -> int:
         return len(self.directions(image_shape[1:]))
@@ -45,7 +45,7 @@ class AffineOperation(GeometryOperation):
 
 
 class Rotation(AffineOperation):
-    """Rotation about the center; in 3-D by a rotation vector, one amount for each axis."""
+    """Rotation about the center; in 3-D with a rotation vector, one amount for each axis."""
 
     name, unit, usual, bound = "rotation", "rad", 0.35, math.pi / 2
 
@@ -121,7 +121,7 @@ class Shift(AffineOperation):
 class Elastic(GeometryOperation):
     """Smooth warp: random displacements of a coarse lattice, as fractions of the size.
 
-    They are interpolated by smoothsteps, without overshoot.
+    Displacements are interpolated by smoothsteps, without overshoot.
     """
 
     name, unit, usual, bound = "elastic", "of size", 0.03, 0.1
@@ -131,16 +131,16 @@ class Elastic(GeometryOperation):
         return DRAWS
 
     def count(self, dimensions: int) -> int:
-        """Return how many displacements the lattice has, one for each axis and node."""
+        """Return the number of displacements of the lattice, one for each axis and node."""
         return int(dimensions * self.nodes**dimensions)
 
     def apply(self, warp: Warp, draws: Tensor, strength: Tensor) -> Warp:
-        # erf makes of normal numbers uniform ones, from -1 to 1
+        # erf maps normal numbers to uniform numbers from -1 to 1
         uniform = torch.erf(bank_noise(draws, self.count(len(warp.spatial_size))) / math.sqrt(2))
         return self.displace(warp, strength[:, None] * uniform)
 
     def displace(self, warp: Warp, displacements: Tensor) -> Warp:
-        """Add displacements of the lattice's nodes ``(B, count)``, as fractions of the size, axis by axis."""
+        """Add displacements of the nodes ``(B, count)``, as fractions of the size, one axis after the other."""
         dimensions = len(warp.spatial_size)
         lattice = (2 * displacements).view(-1, dimensions, *[self.nodes] * dimensions)
         smooth = along_axes(lattice, [_interpolation(size, self.nodes, lattice) for size in warp.spatial_size])
@@ -158,7 +158,7 @@ class Elastic(GeometryOperation):
                 "magnitude_range": [magnitude, magnitude],
                 "padding_mode": "reflection",
             }
-        # MONAI smooths uniform noise of one value a voxel, which divides its spread by (2 sqrt(pi) sigma)^(3/2)
+        # MONAI smooths uniform noise with one value per voxel, which divides its spread by (2 sqrt(pi) sigma)^(3/2)
         sigma = spacing / 2
         magnitude = spread * math.sqrt(3) * (2 * math.sqrt(math.pi) * sigma) ** 1.5
         return {
@@ -170,7 +170,7 @@ class Elastic(GeometryOperation):
 
 
 def _sampling(spatial_size: Sequence[int]) -> dict[str, Any]:
-    """How MONAI is to resample. One image goes through several resamplings: linear ones would smooth it too much."""
+    """Return MONAI's resampling mode. Several linear resamplings of one image would smooth it too much."""
     return {"mode": "bicubic" if len(spatial_size) == 2 else "bilinear", "padding_mode": "reflection"}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Operations that reorder pixels: they have no strength, only a probability, which is what is learned."""
+"""Operations that reorder pixels. They have no strength; their probability is learned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Flip", "QuarterTurn"]
 
 
 class Flip(OrientationOperation):
-    """Mirror image along one spatial axis, each axis as likely."""
+    """Mirrors an image along one spatial axis; all axes are equally probable."""
 
     name = "flip"
 
@@ -29,12 +29,12 @@ class Flip(OrientationOperation):
 
 
 class QuarterTurn(OrientationOperation):
-    """One, two or three quarter turns in the plane of the last two axes, each as likely.
+    """One, two or three quarter turns in the plane of the last two axes, with equal probability.
 
-    For images without an up and a down, such as patches of microscopy: a policy has them with ``upright=False``, or
-    where they are named. Elsewhere students spend capacity on images that never come.
+    Quarter turns suit images without a fixed orientation, such as microscopy patches. A policy has them with
+    ``upright=False``, or if ``include`` names them.
 
-    Images whose last two sides differ are turned by two quarters: others would change their shape.
+    Images whose last two sides differ are turned by two quarters only, because other turns would change their shape.
     """
 
     name, keeps_upright = "quarter_turn", False
@@ -46,13 +46,13 @@ class QuarterTurn(OrientationOperation):
     def to_monai_config(self, strength: float, spatial_size: Sequence[int]) -> dict[str, Any] | None:
         axes = [len(spatial_size) - 2, len(spatial_size) - 1]
         if spatial_size[-1] != spatial_size[-2]:
-            # RandRotate90 begins with one quarter turn; two of them mirror both axes.
+            # RandRotate90 starts with one quarter turn; two quarter turns mirror both axes.
             return {"_target_": "monai.transforms.RandFlip", "prob": strength, "spatial_axis": axes}
         return {"_target_": "monai.transforms.RandRotate90", "prob": strength, "max_k": 3, "spatial_axes": axes}
 
 
 def _choose(images: Tensor, draws: Tensor, acts: Tensor, changed: Sequence[Tensor]) -> Tensor:
-    """Return one of the changed versions of each image that is acted on, by its draw in [0, 1)."""
+    """Return one changed version of each image for which ``acts`` is true, selected by a draw in [0, 1)."""
     which = torch.where(acts, (draws[:, 0] * len(changed)).long().clamp_max(len(changed) - 1), -1)
     for k, version in enumerate(changed):
         images = torch.where((which == k).view(-1, *[1] * (images.ndim - 1)), version, images)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy does to one batch, once its randomness is drawn: the same to images and to their masks."""
+"""The changes of one batch after its random numbers are drawn; they apply to images and to their masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Plan", "Step"]
 
 
 class Step(NamedTuple):
-    """What one operation does: its numbers ``(B, n)``, its strengths ``(B,)``, on which images it acts ``(B,)``."""
+    """The step of one operation: draws ``(B, n)``, strengths ``(B,)``, and whether it acts on each image ``(B,)``."""
 
     operation: Operation
     draws: Tensor
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps, in the order of the operations; those of geometry cost one resampling together."""
+    """All steps, in the order of the operations. The geometric steps are applied in one resampling."""
 
     steps: Sequence[Step]
 
@@ -43,13 +43,13 @@ class Plan:
         return images
 
     def change_labels(self, labels: Tensor, padding: int | None = None) -> Tensor:
-        """Move masks ``(B, K, *spatial)`` as :meth:`change` moves their images; see :meth:`Warp.sample_labels`."""
+        """Move masks ``(B, K, *spatial)`` as :meth:`change` moves images; see :meth:`Warp.sample_labels`."""
         labels = self._oriented(labels)
         warp = self._warp(labels.shape[2:])
         return labels if warp is None else warp.sample_labels(labels, padding)
 
     def with_fixed_geometry(self) -> Plan:
-        """Return the same plan, of which no gradient reaches the strengths of geometry."""
+        """Return the same plan without gradients of the geometric strengths."""
 
         def fixed(step: Step) -> Step:
             moves = isinstance(step.operation, GeometryOperation)

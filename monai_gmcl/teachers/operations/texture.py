@@ -19,7 +19,7 @@ __all__ = ["Blur", "Erasing", "Noise"]
 
 
 class OneSidedOperation(PixelOperation):
-    """An operation whose amounts are in [0, strength]; the first of an image's random numbers chooses."""
+    """An operation with amounts in [0, strength]; the first random number of an image determines the amount."""
 
     def limits(self, strength: float) -> tuple[float, float]:
         return 0.0, strength
@@ -28,10 +28,9 @@ class OneSidedOperation(PixelOperation):
 class Blur(OneSidedOperation):
     """Gaussian blur; the amount is its standard deviation.
 
-    The discrete Gaussian (Lindeberg, Scale-space for discrete signals, IEEE TPAMI 1990), heat that spreads over the
-    pixels with reflecting borders: cosine mode k of an axis of n pixels is multiplied by
-    ``exp(-sigma^2 (1 - cos(pi k / n)))``.
-    A sampled Gaussian kernel would not depend on sigma, and could not be learned, where sigma is well below a pixel.
+    The filter is the discrete Gaussian (Lindeberg, Scale-space for discrete signals, IEEE TPAMI 1990) with reflecting
+    borders: cosine mode k of an axis of n pixels is multiplied by ``exp(-sigma^2 (1 - cos(pi k / n)))``. For sigma well
+    below a pixel, a sampled Gaussian kernel would not depend on sigma, so that sigma could not be learned.
     """
 
     name, unit, usual, bound = "blur", "pixels", 1.0, 3.0
@@ -112,7 +111,7 @@ class Erasing(OneSidedOperation):
 
 
 def _cosine_modes(size: int, like: Tensor) -> Tensor:
-    """Return the orthonormal discrete cosine transform ``(size, size)``, one mode a row."""
+    """Return the orthonormal discrete cosine transform ``(size, size)``, one mode per row."""
     index = torch.arange(size, dtype=like.dtype, device=like.device)
     modes = torch.cos(math.pi / size * index[:, None] * (index + 0.5)) * math.sqrt(2 / size)
     modes[0] /= math.sqrt(2)

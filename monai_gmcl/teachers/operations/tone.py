@@ -21,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class ToneOperation(PixelOperation):
-    """An operation with one amount an image."""
+    """An operation with one amount per image."""
 
     def latent_size(self, image_shape: Sequence[int]) -> int:
         return 1
@@ -56,7 +56,7 @@ class Contrast(ToneOperation):
 
 
 class Gamma(ToneOperation):
-    """``x ** exp(amount)``, with an offset that keeps the slope finite at black; 0 and 1 stay where they are."""
+    """``x ** exp(amount)``, with an offset that keeps the slope finite at black; 0 and 1 do not change."""
 
     name, unit, usual, bound = "gamma", "exponent", 0.3, 1.0
 

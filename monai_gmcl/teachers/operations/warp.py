@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Resampling of images and masks on a moved grid."""
+"""Resampling of images and masks on a transformed grid."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Warp", "along_axes"]
 class Warp:
     """A smooth change of geometry: an affine map, given by its logarithm, plus a displacement.
 
-    An output point at ``p`` (pixels from the center, in the order x, y, z) takes its value from
-    ``exp(logarithm) p + displacement(p)``. Affine operations add to the logarithm, so their order does not matter.
+    The value of an output point ``p`` (in pixels from the center, in the order x, y, z) is the input at
+    ``exp(logarithm) p + displacement(p)``. Affine operations add to the logarithm, so that their order has no effect.
 
     Args:
-        spatial_size: of the images, in the order of their axes.
+        spatial_size: size of the images, in the order of their axes.
         logarithm: ``(B, d + 1, d + 1)``, in pixels.
         displacement: ``(B, *spatial, d)`` in half image sizes, or None.
     """
@@ -33,34 +33,34 @@ class Warp:
 
     @classmethod
     def identity(cls, images: Tensor) -> Warp:
-        """Return the warp that moves no point of images ``(B, C, *spatial)``."""
+        """Return the identity for images ``(B, C, *spatial)``."""
         return cls.still(images.shape[2:], images)
 
     @classmethod
     def still(cls, spatial_size: Sequence[int], like: Tensor) -> Warp:
-        """Return the same for as many images of this size as ``like`` is long, in its type and on its device."""
+        """Return the identity for ``len(like)`` images of this size, with the type and device of ``like``."""
         side = len(spatial_size) + 1
         return cls(tuple(spatial_size), like.new_zeros(len(like), side, side))
 
     def add(self, logarithm: Tensor) -> Warp:
-        """Return the warp with another affine map mixed in."""
+        """Return the warp with another affine map added to the logarithm."""
         return replace(self, logarithm=self.logarithm + logarithm)
 
     def displace(self, displacement: Tensor) -> Warp:
-        """Return the warp with a further displacement."""
+        """Return the warp with an additional displacement."""
         before = self.displacement
         return replace(self, displacement=displacement if before is None else before + displacement)
 
     def sample(self, images: Tensor) -> Tensor:
-        """Resample images ``(B, C, *spatial)``, once, linearly, reflecting at the borders."""
+        """Resample images ``(B, C, *spatial)`` once, with linear interpolation and reflection at the borders."""
         return functional.grid_sample(
             images, self._grid(images), mode="bilinear", padding_mode="reflection", align_corners=False
         )
 
     def sample_labels(self, labels: Tensor, padding: int | None = None) -> Tensor:
-        """Resample masks ``(B, K, *spatial)`` of any type: each point takes the value of the nearest one.
+        """Resample masks ``(B, K, *spatial)`` of any type with nearest-neighbor interpolation.
 
-        Points that come from outside have the value ``padding``, by default that of the mask reflected at its borders.
+        Points from outside have the value ``padding``; by default, the mask is reflected at its borders.
         """
         values = labels.to(self.logarithm.dtype)
         grid = self._grid(values)
@@ -70,7 +70,7 @@ class Warp:
         return moved.to(labels.dtype)
 
     def _grid(self, images: Tensor) -> Tensor:
-        """Return where each point comes from, ``(B, *spatial, d)``, in half image sizes from the center."""
+        """Return the source of each point, ``(B, *spatial, d)``, in half image sizes from the center."""
         scale = torch.tensor([2 / size for size in reversed(self.spatial_size)] + [1.0], dtype=images.dtype)
         scale = scale.to(images.device, non_blocking=True)
         matrix = torch.linalg.matrix_exp(self.logarithm) * scale[:, None] / scale

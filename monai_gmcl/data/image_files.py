@@ -162,10 +162,9 @@ def read_volume(
 ) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
     """Read a NIfTI volume or a DICOM series with a limit on voxels times channels, or report what is wrong with it.
 
-    Returns:
-        The values of the file, scaled by its slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data. Axes of
-        length 1 after the first three are removed. Axes are permuted and flipped to the nearest RAS orientation; the
-        affine is updated.
+    Return the values of the file, scaled by its slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data. Axes
+    of length 1 after the first three are removed. Axes are permuted and flipped to the nearest RAS orientation; the
+    affine is updated.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
     files = files_of(path)

@@ -66,11 +66,7 @@ class ReadMaskd(MapTransform):
 
 
 def check_mask_values(mask_values: Sequence[int]) -> list[int]:
-    """Return the file values of the classes as a list.
-
-    Raises:
-        ConfigurationError: the values are not distinct integers, or fewer than 2 or more than 256.
-    """
+    """Return the classes' file values as a list; ConfigurationError unless they are 2 to 256 distinct integers."""
     values = list(mask_values) if isinstance(mask_values, list | tuple) else []
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     if not whole or len(set(values)) < len(values) or not 2 <= len(values) <= MOST_CLASSES:

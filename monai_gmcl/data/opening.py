@@ -137,8 +137,7 @@ def open_data(
 def image_kind(paths: Iterable[str]) -> tuple[int, int]:
     """Return the dimensions and the number of channels of all images by their headers: 3 if any image has colors.
 
-    Raises:
-        DataError: a header cannot be read, the data set has images and volumes, or volumes differ in their channels.
+    DataError if the data set has images and volumes, or volumes differ in their channels.
     """
     first: tuple[str, int, int] | None = None
     most = 0

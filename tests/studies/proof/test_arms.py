@@ -12,7 +12,6 @@ from monai_gmcl.benchmark.arms import ARMS as USUAL
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import StudentRun
-from monai_gmcl.engines.teacher_step import TeacherStep
 from studies.proof.arms import ARMS, TITLES
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)
@@ -61,45 +60,6 @@ def run_of(name: str, steps: int = 4) -> Any:
     run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=steps)
     run.run()
     return run.trainer
-
-
-def test_only_the_arms_that_learn_change_their_teacher() -> None:
-    # Evidence is gathered for 20 steps before anything moves.
-    arms = ("frozen", "competence", "gmcl", "hardness_only")
-    shares = {name: run_of(name, steps=40).teacher.shares for name in arms}
-    assert all(torch.equal(shares[name], torch.ones_like(shares[name])) for name in ("frozen", "competence"))
-    assert not torch.equal(shares["gmcl"], shares["frozen"])
-    assert not torch.equal(shares["hardness_only"], shares["gmcl"])
-
-
-def test_validation_leads_the_difficulty_unless_the_arm_does_without() -> None:
-    told = {name: run_of(name).curriculum.state_dict() for name in ("gmcl", "gmcl_without_validation")}
-    unseen = {name: state["difficulty"]["unseen"] for name, state in told.items()}
-    assert 0 <= unseen["gmcl"] <= 1 and unseen["gmcl_without_validation"] is None
-
-
-def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    signals: list[torch.Tensor] = []
-    signal = TeacherStep._signal
-
-    def spy(self: TeacherStep, estimator: Any, lessons: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        found, worth = signal(self, estimator, lessons, *rest)
-        (lesson,) = lessons
-        assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
-        assert not worth.any()
-        signals.append(found)
-        return found, worth
-
-    monkeypatch.setattr(TeacherStep, "_signal", spy)
-    run_of("hardness_only")
-    assert len(signals) == 3
-
-
-@pytest.mark.parametrize(("end", "strength"), [("weak_start", 1 / 3), ("strong_start", 3.0)])
-def test_a_wrong_start_is_the_same_for_both_teachers(end: str, strength: float) -> None:
-    for arm in ("frozen", "gmcl"):
-        trainer = StudentRun(ARMS[f"{arm}_{end}"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1).trainer
-        assert trainer.curriculum.at(0.0).difficulty == pytest.approx(strength)  # type: ignore[union-attr, operator]
 
 
 def test_mixed_labels_follow_the_mixed_images() -> None:

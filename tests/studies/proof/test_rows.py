@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from monai_gmcl.exceptions import ConfigurationError
 from studies.proof.rows import kept_rows, pack, unpack
 
 
@@ -24,18 +23,3 @@ def test_rows_are_unpacked_as_a_comparison_leaves_them_and_packed_again(
     unpack("phantom", str(tmp_path / "second"))
     same = [filecmp.cmp(tmp_path / "first" / file, tmp_path / "second" / file, shallow=False) for file in files]
     assert all(same)
-
-
-@pytest.mark.parametrize("part", ["prof", "", "unlabeled_development"])
-def test_a_part_that_is_none_is_named(part: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=f"proof, development, phantom, got {part!r}"):
-        unpack(part, str(tmp_path))
-    with pytest.raises(ConfigurationError, match=f"got {part!r}"):
-        pack(part, str(tmp_path))
-
-
-def test_a_folder_without_runs_takes_nothing_from_the_kept_rows(tmp_path: Path) -> None:
-    before = kept_rows("phantom")
-    with pytest.raises(ConfigurationError, match="found none"):
-        pack("phantom", str(tmp_path))
-    assert kept_rows("phantom") == before

@@ -30,8 +30,6 @@ from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
-__all__ = ["Job", "Measure", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
-
 PROTOCOL = 3
 """Raised when arms or measures change, so that runs of before are not taken for runs of now."""
 PICTURED_SEED = 0

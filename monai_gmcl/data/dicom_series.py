@@ -17,8 +17,6 @@ from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.file_faults import is_dicom, sides
 from monai_gmcl.data.litter import is_litter
 
-__all__ = ["is_series", "read_series"]
-
 NIBABEL: Any = nibabel
 UNEVEN = 0.01
 """How much of the usual distance between slices may be missing or too much between two of them."""

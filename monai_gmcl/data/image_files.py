@@ -23,18 +23,6 @@ from monai_gmcl.exceptions import ConfigurationError
 
 Seen = TypeVar("Seen")
 
-__all__ = [
-    "PICTURES",
-    "PIXEL_LIMITS",
-    "check_pixel_limit",
-    "is_volume",
-    "picture_array",
-    "picture_channels",
-    "read_picture",
-    "read_volume",
-    "volume_channels",
-]
-
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
 """Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
 PICTURES = "a readable PNG, JPEG or TIFF image"

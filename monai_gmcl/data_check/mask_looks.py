@@ -17,8 +17,6 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_files import foreign_values, mask_affine, read_mask
 from monai_gmcl.data_check.looks import Look
 
-__all__ = ["MaskLook", "class_numbers", "look_at_mask", "mask_faults", "pair_faults"]
-
 WHITE = [0, 255]
 """How many programs write masks of one class: black and white."""
 MOST_MOVED = 0.5

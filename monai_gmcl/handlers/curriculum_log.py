@@ -30,8 +30,6 @@ from monai_gmcl.teachers import Teacher
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["CurriculumLog"]
-
 SOURCES = 4
 LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)
 

@@ -25,8 +25,6 @@ from monai_gmcl.ranks import Ranks
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["HarmGuard"]
-
 logger = logging.getLogger(__name__)
 
 LESSONS = 32

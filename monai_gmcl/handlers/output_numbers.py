@@ -14,8 +14,6 @@ from monai_gmcl.late_reading import on_host
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["LateNumbers", "numbers_of", "output_number", "unread_numbers_of", "unread_output_number"]
-
 
 def output_number(output: Any, key: str) -> float:
     """Return a number of ``engine.state.output``, NaN where it holds none.

@@ -21,8 +21,6 @@ from monai_gmcl.ranks import on_first_rank
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["LessonProgressBar"]
-
 CURRICULUM = (GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
 
 

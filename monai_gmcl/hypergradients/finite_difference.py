@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 
-__all__ = ["FiniteDifferenceHypergradient"]
-
 LONGEST = 0.02
 """Relative step beyond which the student's curvature costs more than bfloat16's rounding: cosine .964 at .1."""
 

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["Memorization", "memorization", "small_pixels"]
-
 SMALL_SIDE = {2: 32, 3: 16}
 """Of the images that are compared, in pixels, by spatial dimensions."""
 QUERIES = 2000

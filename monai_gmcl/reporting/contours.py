@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-__all__ = ["class_color", "draw_contours", "mask_contours"]
-
 
 def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
     """Return the closed lines around each class of a mask ``(H, W)``, but around 0, the background, and negative ones.

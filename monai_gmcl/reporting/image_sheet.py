@@ -21,8 +21,6 @@ from monai_gmcl.names import shown_name
 from monai_gmcl.reporting.contours import draw_contours
 from monai_gmcl.teachers.base import Teacher
 
-__all__ = ["COLUMNS", "SheetRow", "display_pixels", "image_sheet", "unnormalized"]
-
 COLUMNS = 10
 """Most images of a block in a row."""
 LEAST_COLUMNS = 5

@@ -13,8 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_gmcl.names import markdown_code, markdown_text
 
-__all__ = ["Facts", "Picture", "Section", "Table", "html_page", "markdown_page", "render"]
-
 Facts = Sequence[tuple[str, Sequence[str]]]
 """Names and what is known of each, one line or several."""
 LONG_TEXT = 45

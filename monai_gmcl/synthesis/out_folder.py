@@ -13,18 +13,6 @@ from typing import Any
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import DataError
 
-__all__ = [
-    "CARD",
-    "CONTACT_SHEET",
-    "DATALIST",
-    "IMAGES",
-    "LABELS",
-    "MANIFEST",
-    "RECORD",
-    "OutFolder",
-    "write_atomically",
-]
-
 RECORD = "synthesis.json"
 """What the set is made from. Written first: a folder with it is ours."""
 CARD = "README.md"

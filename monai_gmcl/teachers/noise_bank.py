@@ -10,8 +10,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["DRAWS", "bank_noise"]
-
 DRAWS = 4
 """How many uniform numbers an image gives for its noise, however much of it there is."""
 ROWS, WIDTH = 2**14, 64

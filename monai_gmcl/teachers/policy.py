@@ -20,8 +20,6 @@ from monai_gmcl.teachers.operations.plan import Plan, Step
 from monai_gmcl.teachers.policy_text import policy_text
 from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
-__all__ = ["PolicyTeacher"]
-
 NAMES = tuple(operation.name for operation in OPERATIONS)
 LARGEST_SHARE, SMALLEST_SHARE = 2.0, 1 / 50
 """Down to almost nothing, since an operation may break labels; up to twice the usual strength, so that no single

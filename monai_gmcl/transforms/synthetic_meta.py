@@ -11,8 +11,6 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import TraceKeys
 from torch import Tensor
 
-__all__ = ["GEOMETRY", "mixed_batch", "synthetic_image"]
-
 GEOMETRY = ("affine", "space")
 """What a change of a source keeps of its meta. All else stays behind: names, header, how the file is stored."""
 

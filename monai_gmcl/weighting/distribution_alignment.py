@@ -12,8 +12,6 @@ from torch import Tensor
 
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["DistributionAlignment", "average_momentum"]
-
 LEAST = 1e-6
 """Of a running mean that is divided by."""
 

@@ -9,8 +9,6 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["EndingSignals"]
-
 
 class EndingSignals:
     """Notes SIGTERM and SIGINT instead of ending at once, so that the step that is being taken can be finished.

@@ -17,8 +17,6 @@ from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.operations.base import GeometryOperation, signed
 from monai_gmcl.teachers.operations.warp import Warp, along_axes
 
-__all__ = ["Elastic", "Rotation", "Shear", "Shift", "Zoom"]
-
 SMOOTHSTEP_SPREAD = math.sqrt(26 / 35)
 """Standard deviation along one axis, on average, of what smoothsteps interpolate between nodes of deviation 1."""
 BICUBIC_SPREAD = math.sqrt(6 / 7)

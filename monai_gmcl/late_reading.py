@@ -76,11 +76,7 @@ class LateReading:
         self._iteration = iteration
 
     def end_step(self, ends_epoch: bool) -> None:
-        """Read and call the observers, if this step is one in which the device is read.
-
-        Raises:
-            GMCLError: a check failed.
-        """
+        """Read and call the observers if the device is read in this step; GMCLError where a check failed."""
         self.has_read = self._iteration == 1 or self._iteration % self.every == 0 or ends_epoch
         if self.has_read:
             self.read()
@@ -91,8 +87,7 @@ class LateReading:
     def read(self) -> None:
         """Read all values without calling the observers.
 
-        Raises:
-            GMCLError: a check failed. The error is raised again at each reading until :meth:`forget`.
+        GMCLError where a check failed; it is raised again at each reading until :meth:`forget`.
         """
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
@@ -117,11 +112,7 @@ class LateReading:
         self._checks, self._observed, self._failure = [], [], None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the values that were not yet passed to observers.
-
-        Raises:
-            GMCLError: a check failed.
-        """
+        """Return the values that were not yet passed to observers; GMCLError where a check failed."""
         self.read()
         return {"observed": [[name, values.clone()] for name, values in self._observed]}
 

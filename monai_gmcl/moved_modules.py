@@ -38,6 +38,7 @@ _INTO = {
     "late_reading": ("engines.late_reading",),
     "per_image_loss": ("engines.per_image_loss",),
     "reporting.figures": ("handlers.pictures",),
+    "reporting.image_sheet": ("handlers.grid_figure",),
     "reporting.page": ("page",),
     "reporting.run_figures": ("handlers.report_figures",),
 }

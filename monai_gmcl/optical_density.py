@@ -66,17 +66,7 @@ def separate_stains(images: Tensor, stain_matrix: Tensor | None = None) -> Tenso
 def combine_stains(concentrations: Tensor, stain_matrix: Tensor | None = None) -> Tensor:
     """Return the RGB image of given amounts of stain: ``exp(-concentrations @ stain_matrix)``, clamped to [0, 1].
 
-    Inverse of :func:`separate_stains`, and differentiable in both arguments.
-
-    Args:
-        concentrations: hematoxylin, eosin and residual in natural-log optical density.
-        stain_matrix: as for :func:`separate_stains`.
-
-    Shape:
-        concentrations ``(B, 3, H, W)``, stain_matrix ``(3, 3)`` or ``(B, 3, 3)``, result ``(B, 3, H, W)``.
-
-    Raises:
-        ConfigurationError: another shape.
+    Inverse of :func:`separate_stains`, with its shapes and errors, and differentiable in both arguments.
     """
     matrix = _matrix_for("concentrations", concentrations, stain_matrix)
     return (-_mix(concentrations, matrix)).exp().clamp(0, 1)

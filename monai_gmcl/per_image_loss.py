@@ -20,7 +20,7 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 
 def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the loss of each image, such that their mean is ``loss_function(outputs, labels).mean()``.
+    """Return the loss of each image ``(B,)``, such that their mean is ``loss_function(outputs, labels).mean()``.
 
     A loss with a ``reduction`` (of torch or MONAI) is called once without it. Cross-entropy with class weights is
     normalized by the sum of weights in the batch, as in torch. Other callables, and losses that return no row for each

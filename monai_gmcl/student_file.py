@@ -56,11 +56,7 @@ def save_student(network: nn.Module, path: str | os.PathLike[str], description: 
 
 
 def student_bytes(network: nn.Module, description: StudentDescription) -> bytes:
-    """Return the content of the file that :func:`save_student` writes; the same student gives the same bytes.
-
-    Raises:
-        ConfigurationError: a state that is more than tensors.
-    """
+    """Return the content of the file that :func:`save_student` writes; the same student gives the same bytes."""
     from monai_gmcl import __version__  # the package imports this module
 
     tensors = {}

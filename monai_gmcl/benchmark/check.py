@@ -22,8 +22,6 @@ from monai_gmcl.exceptions import ConfigurationError, GMCLError
 from monai_gmcl.hypergradients import ESTIMATORS, ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import HeadActivation, Lesson
 
-__all__ = ["EstimatorReport", "check_estimators"]
-
 
 @dataclass(frozen=True)
 class EstimatorReport:
@@ -72,7 +70,7 @@ class _Recorder(Hypergradient):
 
 
 def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
-    """Train for some steps, then compare all estimators on the same lesson; the exact one is the first report.
+    """Train for some iterations, 2 or more, then compare all estimators on the same lesson, the exact one first.
 
     Args:
         trainer: a trainer that has not run yet, with a teacher that is trained; its handlers are called.

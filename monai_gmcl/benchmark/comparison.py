@@ -23,8 +23,6 @@ from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["data_options", "run_comparison"]
-
 
 def data_options(
     data_dir: str,
@@ -37,12 +35,7 @@ def data_options(
     intensity_range: Sequence[float] | None = None,
     patch: int | None = None,
 ) -> DataOptions:
-    """Return how a data set is read, its classes counted; arguments as for ``compare``.
-
-    Raises:
-        ConfigurationError: a patch for images with classes, which are seen whole.
-        DataError: what is wrong with the data set.
-    """
+    """Return how a data set is read, its classes counted; arguments, and errors, as for ``compare``."""
     limits = check_intensity_range(intensity_range)
     if has_masks(data_dir):
         data = open_segmentation_data(data_dir, intensity_range=limits)
@@ -73,11 +66,8 @@ def run_comparison(
 ) -> None:
     """Run the jobs of a comparison that are not kept yet, and keep them.
 
-    Arguments are those of ``compare``, the arms that are ``known`` by name, the key of one more measure that is
-    ``asked`` of an arm, and these ``measures`` by key. The ``command`` is a shell line for the report.
-
-    Raises:
-        ConfigurationError: see :func:`monai_gmcl.benchmark.grid.jobs_of`.
+    Arguments, and errors, are those of ``compare``; the arms that are ``known`` by name; the key of one more measure
+    that is ``asked`` of an arm, and these ``measures`` by key. The ``command`` is a shell line for the report.
     """
     # In a process of its own: after a backward pass here, those that are forked could not use a GPU.
     with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:

@@ -23,8 +23,6 @@ from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, GMCLError
 from monai_gmcl.hypergradients import ESTIMATORS, Hypergradient
 
-__all__ = ["CostReport", "cost_of_passes", "cost_table"]
-
 OF_ONE_LESSON = [kind for kind in ESTIMATORS if not kind.needs_real_step]
 REAL = ("real images: forward", "real images: backward")
 PASSES = (
@@ -128,13 +126,8 @@ class _PassMeter:
 def cost_of_passes(trainer: GMCLTrainer, iterations: int = 10, runs: int = 3) -> list[CostReport]:
     """Train with one estimator after another, and between them supervised on as many images; count and time.
 
-    Args:
-        trainer: not run yet, with a teacher that learns at each student step.
-        iterations: of each run; the first two are not timed.
-        runs: in turns, of which medians count.
-
-    Raises:
-        ConfigurationError: a frozen teacher, or too few iterations.
+    The trainer, whose teacher learns at each step, has not run yet. The first two iterations of a run are not timed; of
+    ``runs``, taken in turns, medians count. ConfigurationError for another teacher or too few iterations.
     """
     if trainer.teacher_step is None or trainer.teacher_interval > 1 or trainer.accumulation_steps > 1:
         raise ConfigurationError(

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The data of a comparison: labeled images drawn by seed, images that choose weights, images to measure on."""
+"""The data of a comparison: images drawn by seed to train on, to choose weights and to measure on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data.utils import set_rnd
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from monai_gmcl.data import class_folder_datalist, draw_labeled, image_transforms
 from monai_gmcl.data.part_names import PARTS, part_name
 from monai_gmcl.exceptions import DataError
-
-__all__ = ["BenchmarkData", "DataOptions", "Images", "part_folder"]
 
 Images = tuple[Tensor, Tensor]
 """Images float ``(N, C, H, W)`` or ``(N, C, D, H, W)`` from 0 to 1, labels int64 ``(N,)`` or masks ``(N, 1, ...)``."""
@@ -31,21 +31,14 @@ HELD_OUT = 2000
 class DataOptions:
     """How to read a folder with ``train``, ``valid`` and, to measure at the end, ``test`` class folders.
 
-    Other usual names of these parts are as good; see :func:`part_folder`.
+    Other usual names of these parts are as good; see :func:`part_folder`. What is not said here is as for ``compare``.
 
     Attributes:
         folder: path of the data set; its last part names it in the report.
-        channels: 1 or 3.
-        crop: centre to keep, pixels.
-        size: to resize to, pixels.
         upright: the images have an up and a down (X-rays): no flips, no quarter turns, small rotations and shifts
             instead. Otherwise (microscopy) any of the eight orientations is as good.
-        centered: the centre makes the label (PCam): nothing may shift, zoom or hide it much.
-        spatial_dims: 2, or 3 for NIfTI volumes.
         classes: number of class folders, or of the classes of masks with the background.
-        intensity_range: the files' numbers that become 0 and 1; see :func:`~monai_gmcl.data.image_transforms`.
         masks: whether labels are masks.
-        patch: side of the patches that a student of masks learns from. Default: whole images.
     """
 
     folder: str
@@ -88,12 +81,8 @@ class DataOptions:
 def part_folder(folder: str | Path, name: str) -> Path:
     """Return the folder of a part of a data set: of that name, or of another usual one (``val`` for ``valid``).
 
-    Args:
-        folder: of the data set.
-        name: ``train``, ``valid``, ``test``, or the name of a folder with further images to measure on.
-
-    Raises:
-        DataError: no such folder, or several.
+    ``name`` is ``train``, ``valid``, ``test`` or that of a folder to measure on. DataError for no such folder, or
+    several.
     """
     place = Path(folder)
     if (place / name).is_dir():
@@ -183,3 +172,33 @@ class BenchmarkData:
         )
         images = torch.stack([read(item)["image"].as_subclass(torch.Tensor) for item in items])
         return images, torch.tensor([item["label"] for item in items])
+
+
+class AugmentedImages(Dataset[tuple[Any, ...]]):
+    """Images ``(N, C, ...)``, augmented one by one by a seed, with what is ``known`` of each (labels, ...) beside them.
+
+    MONAI's ArrayDataset seeds every random transform anew for every image, 0.1 ms each: more than most of them take.
+    """
+
+    def __init__(self, images: Tensor, augmentation: Callable[[Any], Any], seed: int, *known: Tensor) -> None:
+        self.images = images
+        self.augmentation = augmentation
+        self.known = known
+        set_rnd(augmentation, seed)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        return self.augmentation(self.images[index]), *(values[index] for values in self.known)
+
+
+class AugmentedPairs(AugmentedImages):
+    """Images with masks ``(N, 1, ...)``, the first of what is known, changed together as ``image`` and ``label``."""
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        masks, *known = self.known
+        changed = self.augmentation({"image": self.images[index], "label": masks[index]})
+        # A crop by classes gives a list, here of one patch.
+        pair = changed[0] if isinstance(changed, list) else changed
+        return pair["image"], pair["label"].to(masks.dtype), *(values[index] for values in known)

@@ -30,8 +30,6 @@ from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
-__all__ = ["Job", "Measure", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
-
 PROTOCOL = 3
 """Version; increased if arms or measures change, so that earlier runs are not used together with new runs."""
 PICTURED_SEED = 0
@@ -108,11 +106,8 @@ class Job:
 def equal_compute_ratio(options: DataOptions, make_network: Callable[[DataOptions], nn.Module] | None = None) -> float:
     """Return the FLOPs of a GMCL iteration in units of a supervised one on as many real images, counted.
 
-    Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher.
-
-    Args:
-        options: of the images.
-        make_network: makes the student. Default: that of the kind of labels.
+    Convolutions and matrix products of the forward and backward passes of student, hypergradient and teacher; the
+    student is by default that of the kind of labels.
     """
     options, labeled = kind_of(options).example(options)
     counted = {}

@@ -15,14 +15,11 @@ from monai.losses.dice import DiceCELoss
 from torch import Tensor, nn
 
 from monai_gmcl.benchmark import augmentations, mask_augmentations
-from monai_gmcl.benchmark.augmented_images import AugmentedImages, AugmentedPairs
-from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
+from monai_gmcl.benchmark.data_sets import AugmentedImages, AugmentedPairs, BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.mask_data import MaskData
 from monai_gmcl.benchmark.students import small_resnet, small_unet
 from monai_gmcl.metrics.classification import classification_measures, mean_auc
 from monai_gmcl.tasks.segmentation import Segmentation
-
-__all__ = ["BATCH", "LabelKind", "class_probabilities", "kind_of"]
 
 BATCH = 32
 """Images with classes in a step."""

@@ -14,8 +14,6 @@ from monai_gmcl.benchmark.host_traffic import HostTraffic
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.late_reading import STEPS
 
-__all__ = ["StepTraffic", "traffic_of_steps", "traffic_table"]
-
 WARM_UP = STEPS
 """Iterations that are not counted: the first has no lesson before it. Of ten that follow, one reads the device."""
 
@@ -37,10 +35,8 @@ class StepTraffic:
 def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepTraffic:
     """Train a few steps on a simulated device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
 
-    Args:
-        build: builds a trainer with all of its networks on that device; it is called where the device computes. What
-            the loader of real images does is not counted.
-        steps: how many to count, the first ten not among them; the last one ends an epoch.
+    ``build``, which is called where the device computes, builds a trainer with all of its networks on it. What the
+    loader of real images does is not counted, nor are the first ten steps; the last one ends an epoch.
     """
     traffic, total = HostTraffic(), HostTraffic()
     images = without_waiting = 0

@@ -12,8 +12,6 @@ from typing import Any
 import monai_gmcl
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["BUNDLES", "bundle_command", "bundle_folder", "init"]
-
 BUNDLES = ("gmcl_classification", "gmcl_segmentation")
 
 
@@ -40,12 +38,9 @@ def init(directory: str, bundle: str = BUNDLES[0]) -> None:
 
 
 def bundle_command(bundle_root: str | Path, *configs: str, **settings: Any) -> str:
-    """Return the shell line that runs a bundle.
+    """Return the shell line that runs a bundle with files of its ``configs``, of which later ones go over earlier ones.
 
-    Args:
-        bundle_root: its folder.
-        configs: names of files in its ``configs``; later ones go over earlier ones.
-        settings: of the configuration; those that are empty or None are left out.
+    Settings of the configuration that are empty or None are left out.
     """
     files = [str(Path(bundle_root, "configs", name)) for name in configs]
     listed = shlex.quote(files[0] if len(files) == 1 else str(files))
@@ -60,8 +55,7 @@ def bundle_command(bundle_root: str | Path, *configs: str, **settings: Any) -> s
 def bundle_folder(bundle: str = BUNDLES[0]) -> Path:
     """Return a bundle beside the package in a checkout, or where pip has put it: under ``share`` of the environment.
 
-    Raises:
-        ConfigurationError: there is no bundle of that name, or it is at neither place.
+    ConfigurationError where there is no bundle of that name, or it is at neither place.
     """
     if bundle not in BUNDLES:
         raise ConfigurationError(f"bundle must be one of {', '.join(BUNDLES)}, got {bundle!r}.")

@@ -14,8 +14,6 @@ import numpy as np
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["draw_classes", "draw_once"]
-
 
 def draw_once(
     folder: Path,

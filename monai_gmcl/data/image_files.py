@@ -23,18 +23,6 @@ from monai_gmcl.exceptions import ConfigurationError
 
 Seen = TypeVar("Seen")
 
-__all__ = [
-    "PICTURES",
-    "PIXEL_LIMITS",
-    "check_pixel_limit",
-    "is_volume",
-    "picture_array",
-    "picture_channels",
-    "read_picture",
-    "read_volume",
-    "volume_channels",
-]
-
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
 """Largest number of pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dimensions."""
 PICTURES = "a readable PNG, JPEG or TIFF image"
@@ -162,10 +150,9 @@ def read_volume(
 ) -> tuple[NDArray[np.float32], dict[str, Any]] | Fault:
     """Read a NIfTI volume or a DICOM series with a limit on voxels times channels, or report what is wrong with it.
 
-    Returns:
-        The values of the file, scaled by its slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data. Axes of
-        length 1 after the first three are removed. Axes are permuted and flipped to the nearest RAS orientation; the
-        affine is updated.
+    Return the values of the file, scaled by its slope, ``(D, H, W)`` or ``(D, H, W, C)``, and MONAI's meta data. Axes
+    of length 1 after the first three are removed. Axes are permuted and flipped to the nearest RAS orientation; the
+    affine is updated.
     """
     limit = PIXEL_LIMITS[3] if pixel_limit is None else pixel_limit
     files = files_of(path)

@@ -10,8 +10,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["class_name", "group_name", "joined_names", "match_name", "multi_label", "sorted_names"]
-
 LONGEST_NUMBER = 18
 WHOLE = re.compile(r"([+-]?)(\d+)(\.0*)?")
 """An integer in a table: ``1``, ``01``, ``1.0``."""
@@ -41,14 +39,11 @@ def group_name(group: Any) -> str | None:
 
 
 def joined_names(written: Iterable[str]) -> tuple[dict[str, str], list[list[str]]]:
-    """Return one name for different spellings of it. The same rule is used for classes, patients and slides.
+    """Return one name for each spelling, and the spellings that have a common name.
 
-    Spellings of one integer are equal (``7``, ``07``, ``7.0``; tables with missing values write integers as floats),
-    and ``True`` equals ``TRUE``. Surrounding and repeated blanks and the Unicode form of accents are ignored.
-    Otherwise, upper and lower case differ.
-
-    Returns:
-        The name for each spelling, and the spellings that have a common name.
+    The same rule is used for classes, patients and slides. Spellings of one integer are equal (``7``, ``07``, ``7.0``;
+    tables with missing values write integers as floats), and ``True`` equals ``TRUE``. Surrounding and repeated blanks
+    and the Unicode form of accents are ignored. Otherwise, upper and lower case differ.
     """
     ways: dict[str, list[str]] = {}
     for way in dict.fromkeys(written):

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import read_picture, read_volume
 
-__all__ = ["Mask", "foreign_values", "mask_affine", "number_classes", "read_mask"]
-
 NUMBERS = ("1", "L", "P", "I")
 """Modes of pictures whose pixels are single numbers."""
 SHOWN = 5
@@ -41,10 +39,6 @@ def read_mask(path: str, pixel_limit: int | None = None) -> Mask | Fault:
 
     Values are those of the file: 0 and 1 for 1-bit images, palette indices, 8-bit and 16-bit gray values, and values of
     volumes scaled by the slope of the file. JPEG, colors, transparency and fractions are faults.
-
-    Args:
-        path: path of the file.
-        pixel_limit: largest number of pixels or voxels. Default: as for images.
     """
     if path.lower().endswith((".nii", ".nii.gz")):
         return _volume_mask(path, pixel_limit)
@@ -76,12 +70,7 @@ def _volume_mask(path: str, pixel_limit: int | None) -> Mask | Fault:
 
 
 def number_classes(values: NDArray[np.int32], numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """Return the class indices of pixels, uint8: the position of each value in ``numbers``.
-
-    Args:
-        values: values of a mask; all of them are in ``numbers``.
-        numbers: distinct values in the order of the classes.
-    """
+    """Return the class indices of pixels, uint8: the position of each value in ``numbers``."""
     order = np.argsort(numbers)
     classes: NDArray[np.uint8] = order[np.searchsorted(np.asarray(numbers)[order], values)].astype(np.uint8)
     return classes

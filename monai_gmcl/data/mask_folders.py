@@ -13,8 +13,6 @@ from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
 from monai_gmcl.data.part_names import part_name
 
-__all__ = ["MaskFolders", "find_mask_folders", "pair_masks"]
-
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "annotations", "groundtruth", "gt")
 ENDINGS = {"": "training", "tr": "training", "va": "validation", "val": "validation", "ts": "test"}
@@ -87,15 +85,12 @@ def _parts(folder: Path, names: tuple[str, ...]) -> list[str]:
 
 
 def pair_masks(folders: MaskFolders, on_fault: OnFault) -> list[Item]:
-    """List the images of a split with their masks.
+    """List the images of a split with their masks, sorted by name: ``image``, ``label`` and, if known, ``group``.
 
     A mask has the name of its image, in the same subfolder. File suffixes may differ, the name of the mask may end in
     ``_mask`` or ``_seg``, and that of the image in ``_0000``. NIfTI files that end in ``_0000``, ``_0001``, ... are the
-    channels of one image. If all images are in subfolders, the subfolder is the ``group``.
-
-    Returns:
-        Items with ``image`` (for channel files one path, see :mod:`monai_gmcl.data.channel_files`), ``label`` (path of
-        the mask) and, if known, ``group``, sorted by the names of the images.
+    channels of one image (one path, see :mod:`monai_gmcl.data.channel_files`). If all images are in subfolders, the
+    subfolder is the ``group``.
     """
     images, masks = (_by_name(place, on_fault) for place in (folders.images, folders.masks))
     items: list[Item] = []

@@ -21,8 +21,6 @@ from monai_gmcl.data.image_files import check_pixel_limit
 from monai_gmcl.data.mask_files import foreign_values, number_classes, read_mask
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["MOST_CLASSES", "ReadMaskd", "check_mask_values"]
-
 MOST_CLASSES = 256
 
 
@@ -66,11 +64,7 @@ class ReadMaskd(MapTransform):
 
 
 def check_mask_values(mask_values: Sequence[int]) -> list[int]:
-    """Return the file values of the classes as a list.
-
-    Raises:
-        ConfigurationError: the values are not distinct integers, or fewer than 2 or more than 256.
-    """
+    """Return the classes' file values as a list; ConfigurationError unless they are 2 to 256 distinct integers."""
     values = list(mask_values) if isinstance(mask_values, list | tuple) else []
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     if not whole or len(set(values)) < len(values) or not 2 <= len(values) <= MOST_CLASSES:

@@ -17,8 +17,6 @@ from monai_gmcl.data.mask_folders import find_mask_folders, pair_masks
 from monai_gmcl.data.part_lists import LISTS, list_rows
 from monai_gmcl.data.tables import read_json
 
-__all__ = ["has_masks", "list_mask_parts"]
-
 RECORD = "dataset.json"
 """The file of a Medical Segmentation Decathlon or nnU-Net data set that names its classes."""
 
@@ -38,22 +36,12 @@ def has_masks(source: str | Path) -> bool:
 def list_mask_parts(
     path: str | Path, group_column: str | None = None, on_fault: OnFault = stop, trusted_dir: str | Path = ""
 ) -> tuple[dict[str, list[Item]], list[str] | None]:
-    """List a data set of images with masks by its existing splits.
+    """List the items of each existing split of images with masks, and the class names of ``dataset.json``, or None.
 
-    Args:
-        path: a folder with ``images`` and ``labels`` (or ``masks``), a folder whose splits have these folders, or a
-            folder with ``imagesTr`` and ``labelsTr``; a CSV table or a MONAI JSON datalist whose labels are the paths
-            of masks, such as the ``dataset.json`` of the Medical Segmentation Decathlon.
-        group_column: column of the table, or key of the list, with the patient or slide. Default: ``group``.
-        on_fault: called with each fault. Default: errors are raised.
-        trusted_dir: a folder with further trusted images and masks. Empty: none.
-
-    Returns:
-        Items of ``training`` and, if they exist, ``validation``, ``test`` and ``trusted``, with ``image``, ``label``
-        (path of the mask) and, if known, ``group``; and the class names of ``dataset.json``, or None.
-
-    Raises:
-        DataError: the data set has another layout; the message describes it.
+    The path is a folder with ``images`` and ``labels`` (or ``masks``), a folder whose splits have these folders, or a
+    folder with ``imagesTr`` and ``labelsTr``; a CSV table or a MONAI JSON datalist whose labels are the paths of masks,
+    such as the ``dataset.json`` of the Medical Segmentation Decathlon. Items have ``image``, ``label`` (path of the
+    mask) and, if known, ``group``: see :func:`~monai_gmcl.data.parts.list_parts`. DataError for another layout.
     """
     path = Path(str(path))
     parts: dict[str, list[Item]] = {"training": []}

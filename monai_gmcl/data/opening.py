@@ -19,8 +19,6 @@ from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["LabeledData", "image_kind", "open_data"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -141,8 +139,7 @@ def _check_trusted(trusted: list[Item], names: list[str], trusted_dir: str | Pat
 def image_kind(paths: Iterable[str]) -> tuple[int, int]:
     """Return the dimensions and the number of channels of all images by their headers: 3 if any image has colors.
 
-    Raises:
-        DataError: a header cannot be read, the data set has images and volumes, or volumes differ in their channels.
+    DataError if the data set has images and volumes, or volumes differ in their channels.
     """
     first: tuple[str, int, int] | None = None
     most = 0

@@ -15,8 +15,6 @@ from monai_gmcl.data.listing import Item, folder_entries, is_image
 from monai_gmcl.data.part_lists import LISTS, list_rows
 from monai_gmcl.data.part_names import part_name
 
-__all__ = ["list_parts"]
-
 Entries = dict[str, list[Entry]]
 
 

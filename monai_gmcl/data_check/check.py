@@ -17,14 +17,11 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.opening import LabeledData
 from monai_gmcl.data.parts import list_parts
-from monai_gmcl.data_check.file_rules import file_faults, link_faults
+from monai_gmcl.data_check.file_rules import file_faults, link_faults, value_faults
 from monai_gmcl.data_check.looks import Look, look_at_all
 from monai_gmcl.data_check.mask_check import look_over_masks
 from monai_gmcl.data_check.part_rules import class_faults, group_faults, split_faults, twin_faults
 from monai_gmcl.data_check.report import Report
-from monai_gmcl.data_check.value_rules import value_faults
-
-__all__ = ["DataSet", "check_data", "check_parts", "check_source", "look_over"]
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from statistics import median
 
 from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.image_files import DEEPEST
+from monai_gmcl.data.intensities import LEAST_SHARE as LEAST_SHARE_16_BITS
 from monai_gmcl.data_check.looks import Look
-
-__all__ = ["file_faults", "link_faults"]
 
 SUFFIXES = {
     ".png": ("PNG",),
@@ -27,6 +27,8 @@ USUAL_SHARE = 0.9
 """Fraction of files with one size above which every other size is reported."""
 MOST_TIMES = 4
 """Otherwise, the ratio of a side to the median above which (or below the inverse of which) a size is reported."""
+LEAST_SHARE = 0.2
+"""Fraction of the intensity range that most values should use."""
 
 
 def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
@@ -108,3 +110,40 @@ def _most_common(values: Iterable[object]) -> object:
 
 def _sides(shape: Iterable[float]) -> str:
     return " x ".join(f"{side:g}" for side in shape)
+
+
+def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float] | None = None) -> list[Fault]:
+    """Find images whose values use little of the range that becomes 0 to 1: 12 bits stored in 16, metal in CT.
+
+    Percentiles are compared, so that single pixels change nothing. Of 8 bits most images must be so: some pictures are
+    dark. Of 16 bits, and of volumes, one is enough: it is scaled otherwise than the rest. The range is by default what
+    the kind of pixels can have; a volume's own least and most.
+    """
+    kinds: dict[tuple[str, float], dict[str, Look]] = {}
+    for path, look in looks.items():
+        if not look.constant:
+            volume = look.pixels == "volume"
+            kinds.setdefault(("volume" if volume else "image", 0 if volume else look.values.most), {})[path] = look
+    faults = []
+    for (kind, most), alike in kinds.items():
+        least_share = LEAST_SHARE_16_BITS if most == DEEPEST and intensity_range is None else LEAST_SHARE
+        unused = [path for path, look in alike.items() if _share(look, intensity_range) < least_share]
+        if not unused or (most == 255 and 2 * len(unused) < len(alike)):
+            continue
+        values = alike[unused[0]].values
+        least, greatest = intensity_range or (values.least, values.most)
+        wanted = f"values that use the range from {least:,.6g} to {greatest:,.6g}"
+        found = f"98 % of the values from {values.percentiles[0]:,.6g} to {values.percentiles[-1]:,.6g}"
+        if len(unused) > 1:
+            found += f", and {len(unused) - 1:,} more {kind}s with such values"
+        faults.append(Fault("intensities", unused[0], wanted, found))
+    return faults
+
+
+def _share(look: Look, intensity_range: tuple[float, float] | None) -> float:
+    """Return how much of the range the middle 98 percent of the values use, or 0 where nearly none are in it."""
+    percentiles, *own = look.values
+    least, most = intensity_range or own
+    if not any(least <= value <= most for value in percentiles):
+        return 0.0
+    return (min(percentiles[-1], most) - max(percentiles[0], least)) / (most - least)

@@ -14,16 +14,12 @@ from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_loading import check_mask_values
 from monai_gmcl.data.mask_parts import list_mask_parts
-from monai_gmcl.data_check.file_rules import file_faults, link_faults
+from monai_gmcl.data_check.file_rules import file_faults, link_faults, value_faults
 from monai_gmcl.data_check.looks import Look, each_file, look_at_all
-from monai_gmcl.data_check.mask_looks import MaskLook, class_numbers, look_at_mask
-from monai_gmcl.data_check.mask_rules import mask_faults, pair_faults
+from monai_gmcl.data_check.mask_looks import MaskLook, class_numbers, look_at_mask, mask_faults, pair_faults
 from monai_gmcl.data_check.part_rules import class_faults, group_faults, split_faults, twin_faults
 from monai_gmcl.data_check.report import Report
-from monai_gmcl.data_check.value_rules import value_faults
 from monai_gmcl.exceptions import ConfigurationError
-
-__all__ = ["MaskDataSet", "look_over_masks"]
 
 Parts = Mapping[str, Sequence[Item]]
 

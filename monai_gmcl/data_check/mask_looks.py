@@ -5,19 +5,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.mask_files import mask_affine, read_mask
-
-__all__ = ["MaskLook", "class_numbers", "look_at_mask"]
+from monai_gmcl.data.file_faults import sides
+from monai_gmcl.data.listing import Item
+from monai_gmcl.data.mask_files import foreign_values, mask_affine, read_mask
+from monai_gmcl.data_check.looks import Look
 
 WHITE = [0, 255]
 """Values of masks with one class in many programs: black and white."""
+MOST_MOVED = 0.5
+"""Largest distance of the corners of an image and its mask, in voxels."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,43 @@ def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None
     if class_names is not None:
         return list(range(len(class_names)))
     return list(range(next(number for number in range(len(values) + 1) if number not in values)))
+
+
+def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[Fault]:
+    """Find masks with numbers that stand for no class, with the first class alone, with a palette."""
+    faults = []
+    for path, mask in masks.items():
+        unknown = foreign_values(path, mask.values, numbers)
+        if unknown is not None:
+            faults.append(unknown)
+        if mask.values == (numbers[0],):
+            faults.append(Fault("empty_mask", path, "pixels of a class", f"only the background value {numbers[0]}"))
+        if mask.palette:
+            faults.append(Fault("palette", path, "class values without a palette", "a palette"))
+    return faults
+
+
+def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping[str, MaskLook]) -> list[Fault]:
+    """Find masks that do not lie on their images: of another size, or at another place."""
+    faults = []
+    for item in items:
+        image, mask = looks.get(item["image"]), masks.get(item["label"])
+        if image is None or mask is None:
+            continue
+        if image.shape[1:] != mask.shape:
+            wanted = f"{sides(image.shape[1:])}, as {item['image']!r},"
+            faults.append(Fault("mask_size", item["label"], wanted, sides(mask.shape)))
+        elif image.affine and mask.affine:
+            moved = _moved(image.affine, mask.affine, mask.shape)
+            if moved > MOST_MOVED:
+                wanted = f"the affine of {item['image']!r}"
+                faults.append(Fault("mask_geometry", item["label"], wanted, f"an affine {moved:,.1f} voxels away"))
+    return faults
+
+
+def _moved(one: Sequence[float], other: Sequence[float], shape: Sequence[int]) -> float:
+    """How many voxels the corner that lies furthest away lies beside its own place."""
+    corners = np.stack(np.meshgrid(*[(0, side - 1) for side in shape], indexing="ij"), -1).reshape(-1, 3)
+    first, second = (np.reshape(affine, (4, 4)) for affine in (one, other))
+    apart = corners @ (first - second)[:3, :3].T + (first - second)[:3, 3]
+    return float(np.linalg.norm(apart, axis=1).max() / np.linalg.norm(first[:3, :3], axis=0).min())

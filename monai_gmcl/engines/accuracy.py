@@ -16,17 +16,9 @@ from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.tasks import Task
 
-__all__ = ["StudentAccuracy"]
-
 
 class StudentAccuracy:
-    """Computes the student's accuracy, and passes it to the curriculum and its class sampler when the device is read.
-
-    Args:
-        curriculum: returns the trainer's curriculum.
-        ranks: the processes whose images are included.
-        late: determines when the host reads the device.
-    """
+    """The student's accuracy, passed to the curriculum and its class sampler when the device is read."""
 
     def __init__(self, curriculum: Callable[[], Curriculum], ranks: Ranks, late: LateReading) -> None:
         self.curriculum = curriculum

@@ -23,8 +23,6 @@ from torch.utils.data import RandomSampler
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["CyclingLoader", "ExtraInputs", "Moves", "RealBatch", "SeededLoader", "derive_seed"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -58,13 +56,7 @@ class RealBatch:
 
     @classmethod
     def of(cls, prepared: Any, seed: int, moves: Moves | None = None) -> RealBatch:
-        """Return the batch from a result of ``prepare_batch``: ``(image, label)`` or ``(image, label, args, kwargs)``.
-
-        Args:
-            prepared: the result of ``prepare_batch``.
-            seed: seed of the student's pass.
-            moves: records which tensors ``prepare_batch`` moved to the device.
-        """
+        """Return the batch of what ``prepare_batch`` returns: ``(image, label)``, or with args and kwargs."""
         images, labels, *rest = prepared if isinstance(prepared, tuple | list) else (prepared, None)
         metas = {str(k): t for k, t in ((Keys.IMAGE, images), (Keys.LABEL, labels)) if isinstance(t, MetaTensor)}
         args, kwargs = rest if rest else ((), {})
@@ -168,13 +160,8 @@ class SeededLoader:
     """The training batches, their order and random transforms derived from (seed, iteration at which a pass begins).
 
     A run that resumes in the middle of an epoch begins the same pass again and skips what it has seen. Workers that
-    outlive a pass (``persistent_workers=True``) keep their random state, which cannot be repeated. A warning is
-    logged.
-
-    Args:
-        loader: the user's loader; its attributes are also attributes of this loader.
-        engine: ``state.iteration`` of this engine gives the iteration at which a pass begins.
-        seed: seed of the run.
+    outlive a pass (``persistent_workers=True``) keep their random state, which cannot be repeated. A warning is logged.
+    The attributes of the user's loader are also attributes of this loader.
     """
 
     def __init__(self, loader: Iterable[Any], engine: Engine, seed: int) -> None:
@@ -219,13 +206,7 @@ class SeededLoader:
 
 
 class CyclingLoader:
-    """Batches of a loader, pass after pass, resumable at any batch.
-
-    Args:
-        loader: a loader that can be iterated again and again.
-        seed: seed of the order and the random transforms.
-        name: name of the loader in error messages.
-    """
+    """Batches of a loader, pass after pass, resumable at any batch; ``name`` is for error messages."""
 
     def __init__(self, loader: Iterable[Any], seed: int, name: str) -> None:
         warn_of_persistent_workers(loader, name)
@@ -286,8 +267,7 @@ class ExtraInputs:
     def split(self, args: Sequence[Any], kwargs: Mapping[str, Any], n: int) -> list[Any]:
         """Return the inputs per image of a batch, each as a tensor or a list of length ``n``.
 
-        Raises:
-            DataError: an input of another type, or inputs with another structure than in the first batch.
+        DataError for an input of another type, or inputs with another structure than in the first batch.
         """
         leaves: list[Any] = []
         form = _form((tuple(args), dict(kwargs)), n, leaves, self._form, "prepare_batch's extra inputs")

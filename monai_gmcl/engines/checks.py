@@ -27,35 +27,11 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import Teacher
 
-__all__ = [
-    "RangeCheck",
-    "check_device",
-    "check_epoch_lengths",
-    "check_extra_inputs",
-    "check_generated",
-    "check_images",
-    "check_intervals",
-    "check_lesson",
-    "check_loss",
-    "check_ranks",
-    "check_trained",
-    "check_uncompiled",
-    "image_name",
-]
-
 logger = logging.getLogger(__name__)
 
 
 def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
-    """Raise if a network was compiled in a way that lessons cannot use.
-
-    Args:
-        student: the student, without wrappers.
-        teacher: the teacher, as the user passed it.
-
-    Raises:
-        ConfigurationError: the student, or one of its modules, was compiled in place, or the teacher was compiled.
-    """
+    """Raise if a network was compiled in a way that lessons cannot use: a student in place, or any teacher."""
     # In place: nn.Module.compile; as a wrapper: torch.compile.
     if any(getattr(module, "_compiled_call_impl", None) for module in student.modules()):
         raise ConfigurationError(
@@ -71,16 +47,7 @@ def check_uncompiled(student: nn.Module, teacher: nn.Module) -> None:
 
 
 def check_device(module: nn.Module, device: torch.device, role: str = "teacher") -> None:
-    """Raise unless a module is on the trainer's device.
-
-    Args:
-        module: the teacher, or a first student.
-        device: the trainer's device.
-        role: name of the argument, for the message.
-
-    Raises:
-        ConfigurationError: naming both devices.
-    """
+    """Raise unless a module is on the trainer's device; ``role`` is the name of its argument."""
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if value.device.type != device.type or device.index not in (None, value.device.index):
             raise ConfigurationError(
@@ -90,15 +57,9 @@ def check_device(module: nn.Module, device: torch.device, role: str = "teacher")
 
 
 def check_images(images: Tensor, meta: Mapping[str, Any] | None = None, read: Read = at_once) -> None:
-    """Raise unless all images ``(B, C, ...)`` are finite.
+    """Raise a DataError with the first such image unless all images ``(B, C, ...)`` are finite.
 
-    Args:
-        images: the batch.
-        meta: meta data of the batch, for the file name in the message.
-        read: passes values from the device to a function on the host, now or later.
-
-    Raises:
-        DataError: an image is not finite; the message names the first such image.
+    ``read`` passes values from the device to a function on the host, now or later.
     """
     read(_finite(images), partial(_refuse_images, meta=meta))
 
@@ -120,17 +81,7 @@ def image_name(index: int, meta: Mapping[str, Any] | None) -> str:
 
 
 def check_loss(loss: Tensor, labels: Tensor, ignored: int = IGNORED, read: Read = at_once) -> None:
-    """Raise unless the student's loss is finite.
-
-    Args:
-        loss: on real images.
-        labels: the labels of these images, on the CPU.
-        ignored: the class index that the loss ignores.
-        read: passes the loss from the device to a function on the host, now or later.
-
-    Raises:
-        NonFiniteLossError: the loss is NaN or infinite.
-    """
+    """Raise unless the student's loss on real images is finite; the message uses their labels on the CPU."""
     read(loss, partial(_refuse_loss, labels=labels, ignored=ignored))
 
 
@@ -148,16 +99,7 @@ def _refuse_loss(loss: Tensor, labels: Tensor, ignored: int) -> None:
 
 
 def check_lesson(losses: Tensor, weights: Tensor, read: Read = at_once) -> None:
-    """Raise unless the student's loss on each image of a lesson ``(n,)`` and the image's weight ``(n,)`` are finite.
-
-    Args:
-        losses: of each image.
-        weights: of each image.
-        read: passes both from the device to a function on the host, now or later.
-
-    Raises:
-        NonFiniteLossError: a loss or a weight is not finite; the message names the first such image.
-    """
+    """Raise unless the student's loss on each image of a lesson ``(n,)`` and the image's weight ``(n,)`` are finite."""
     read(torch.stack([losses, weights.to(losses)]), _refuse_lesson)
 
 
@@ -175,17 +117,7 @@ def _refuse_lesson(losses_and_weights: Tensor) -> None:
 
 
 def check_generated(generated: object, teacher: nn.Module, shape: Sequence[int], read: Read = at_once) -> None:
-    """Raise unless the teacher returned a finite float batch of the expected shape.
-
-    Args:
-        generated: the result of the teacher.
-        teacher: the teacher, for the message.
-        shape: the expected shape.
-        read: passes values from the device to a function on the host, now or later.
-
-    Raises:
-        TeacherError: the teacher returned something else; the message describes it.
-    """
+    """Raise a TeacherError unless the teacher returned a finite float batch of the expected shape."""
     name = type(teacher).__name__
     if not isinstance(generated, Tensor) or not generated.is_floating_point():
         found = generated.dtype if isinstance(generated, Tensor) else type(generated).__name__
@@ -221,12 +153,7 @@ OVERSHOOT = 0.1
 
 
 class RangeCheck:
-    """Checks that every batch from which lessons are made is within the teacher's ``value_range``.
-
-    Args:
-        teacher: the teacher. For a plain module, which has no range, nothing is checked.
-        read: passes values from the device to a function on the host, now or later.
-    """
+    """Checks that batches from which lessons are made are within the ``value_range`` of the teacher, if it has one."""
 
     def __init__(self, teacher: nn.Module, read: Read = at_once) -> None:
         self.teacher = teacher
@@ -234,15 +161,7 @@ class RangeCheck:
         self._said = False
 
     def __call__(self, images: Tensor, meta: Mapping[str, Any] | None = None) -> None:
-        """Raise if images ``(B, C, ...)`` have another scale; warn once if values are slightly outside the range.
-
-        Args:
-            images: the batch.
-            meta: what MONAI knows about it; names the file.
-
-        Raises:
-            ImageRangeError: a value is outside the range by more than a tenth of the range.
-        """
+        """Raise if values are outside the range by more than a tenth of it; warn once if they are slightly outside."""
         if isinstance(self.teacher, Teacher):
             self.read(self.teacher.extremes_of_each(images), partial(self._judge, meta=meta))
 
@@ -271,17 +190,7 @@ class RangeCheck:
 
 
 def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: str = "optimizer") -> None:
-    """Raise if an optimizer has no parameter of its network, for example after the network was replaced.
-
-    Args:
-        names: names of the network's parameters that the optimizer trains.
-        optimizer: the optimizer of the student or of the teacher.
-        network: the student or the teacher.
-        role: name of the argument, for the message.
-
-    Raises:
-        ConfigurationError: the optimizer has no parameter of the network.
-    """
+    """Raise if an optimizer has no parameter of its network, for example after the network was replaced."""
     if len(names) == 0:
         raise ConfigurationError(
             f"{role}: {type(optimizer).__name__} trains no parameter of {type(network).__name__}. Create it with the "
@@ -290,11 +199,7 @@ def check_trained(names: Sized, optimizer: Optimizer, network: nn.Module, role: 
 
 
 def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
-    """Raise if the student needs extra inputs, and lessons have no source images from which to take them.
-
-    Raises:
-        ConfigurationError: ``prepare_batch`` returns args or kwargs, and the teacher needs no images.
-    """
+    """Raise if the student needs extra inputs, and lessons have no source images from which to take them."""
     if (real.args or real.kwargs) and not getattr(teacher, "needs_images", True):
         names = ", ".join([*(f"args[{i}]" for i in range(len(real.args))), *real.kwargs])
         raise ConfigurationError(
@@ -305,17 +210,7 @@ def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
 
 
 def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
-    """Raise if the estimator cannot be used with these intervals.
-
-    Args:
-        hypergradient: the teacher's estimator.
-        teacher_interval: student steps per teacher step.
-        accumulation_steps: micro-batches per student step.
-        amp: whether the student trains with mixed precision.
-
-    Raises:
-        ConfigurationError: arguments that cannot be combined, or are less than 1.
-    """
+    """Raise if the estimator cannot be used with these intervals."""
     for argument, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
         if value < 1:
             raise ConfigurationError(f"{argument} must be a positive integer, got {value!r}.")
@@ -339,18 +234,7 @@ def check_ranks(
     hypergradient: Hypergradient | None,
     weighing: Hypergradient | None,
 ) -> None:
-    """Raise if the result of several ranks would differ from the result of one process.
-
-    Args:
-        ranks: the processes.
-        student: as the user gave it.
-        teacher: as the user gave it.
-        hypergradient: the estimator that updates the teacher, if it learns.
-        weighing: the estimator that computes the image weights, if there is one.
-
-    Raises:
-        ConfigurationError: a wrapped teacher, or an estimator that does not support several ranks.
-    """
+    """Raise if the result of several ranks would differ from the result of one process."""
     if ranks.alone:
         return
     if isinstance(teacher, nn.parallel.DistributedDataParallel | nn.DataParallel):
@@ -379,11 +263,7 @@ def check_ranks(
 
 
 def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
-    """Raise unless all ranks have the same number of batches per epoch; otherwise they would wait forever.
-
-    Raises:
-        ConfigurationError: the numbers differ; the message lists them by rank.
-    """
+    """Raise unless all ranks have the same number of batches per epoch; otherwise they would wait forever."""
     lengths = ranks.all_gather(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
     if len(set(lengths)) > 1:
         raise ConfigurationError(

@@ -22,8 +22,6 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
-__all__ = ["LessonSources", "SourceBuffer", "Sources", "UnlabeledSources"]
-
 
 class Sources(NamedTuple):
     """The sources of one lesson.
@@ -47,13 +45,7 @@ class Sources(NamedTuple):
 
 
 class LessonSources:
-    """Draws the sources of lessons: the latest real images of each class and, if there are any, unlabeled images.
-
-    Args:
-        buffer: the latest real images.
-        unlabeled: images with proposed labels.
-        device: device of the lessons.
-    """
+    """Draws the sources of lessons: the latest real images of each class and, if there are any, unlabeled images."""
 
     def __init__(self, buffer: SourceBuffer, unlabeled: UnlabeledSources | None, device: torch.device) -> None:
         self.buffer = buffer
@@ -76,11 +68,7 @@ class LessonSources:
         self.buffer.add(real.images, real.labels_on_host, real.classes, extra, real.images_before)
 
     def draw(self, n: int, class_sampler: ClassSampler, generator: torch.Generator, task: Task) -> Sources:
-        """Draw ``n`` real images, and append the next batch of unlabeled images.
-
-        Raises:
-            DataError: unlabeled images of another size.
-        """
+        """Draw ``n`` real images, and append the next batch of unlabeled images; DataError if sizes differ."""
         classes = class_sampler.draw(n, self.buffer.classes, generator)
         images, labels, extra = self.buffer.draw(classes, generator, self.device)
         if self.unlabeled is None:
@@ -131,16 +119,13 @@ USUAL_SIZE, MOST_PATCHES, PATCH_BYTES = 16, 256, 2**28
 
 
 class SourceBuffer:
-    """The latest real images of each class, from which lessons are made.
+    """The latest ``size`` real images of each class, from which lessons are made.
 
     With the buffer, rare classes can be drawn more often than they occur. Multi-label images belong to one class. An
     image with a mask belongs to each class in its mask, and is kept once. If the full buffer takes at most 1 GiB,
     images stay on their device without a copy. Otherwise, and in a saved state, they are on the CPU, and if they would
-    take more than 4 GiB, fewer images of each class are kept. Masks of class indices are kept as uint8 or int16.
-
-    Args:
-        size: number of images to keep for each class. Default: 16. For images with masks, which are usually random
-            patches: up to 256, within 256 MiB.
+    take more than 4 GiB, fewer images of each class are kept. Masks of class indices are kept as uint8 or int16. By
+    default, 16 images are kept; of images with masks, which are usually random patches, up to 256, within 256 MiB.
     """
 
     def __init__(self, size: int | None = None) -> None:
@@ -158,13 +143,8 @@ class SourceBuffer:
     ) -> None:
         """Keep real images ``(B, C, ...)`` with their labels; they replace the oldest images of each class.
 
-        Args:
-            images: the batch.
-            labels: of the batch, ``(B, ...)``.
-            classes: classes of each image. Numbers below 0 are padding; an image without any class is not kept.
-                Default: ``class_ids(labels)``.
-            extra: extra inputs of the images, each a tensor ``(B, ...)`` or a list of length B.
-            images_before: the same images on the CPU, if they are available there.
+        Classes below 0 are padding; an image without any class is not kept. Extra inputs are tensors ``(B, ...)`` or
+        lists of length B. ``images_before`` are the same images on the CPU, if they are available there.
         """
         size = self.size or self._usual_size(images, labels)
         latest: dict[int, deque[int]] = {}
@@ -212,18 +192,10 @@ class SourceBuffer:
     def draw(
         self, classes: Tensor, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor, list[Any]]:
-        """Draw one image for each entry of ``classes``, with replacement. All images have the same size.
+        """Draw one image for each entry of ``classes`` ``(n,)``, with replacement, with its label and extra inputs.
 
-        The first image determines the size. A class without an image of this size is replaced by the class of the
+        All images have the size of the first. A class without an image of this size is replaced by the class of the
         first image.
-
-        Args:
-            classes: ``(n,)``, each of :attr:`classes`.
-            generator: source of the random numbers.
-            device: device of the returned images.
-
-        Returns:
-            Images ``(n, C, ...)``, their labels, and their extra inputs.
         """
         numbers = torch.rand(len(classes), generator=generator)
         chosen: list[tuple[int, int]] = []
@@ -311,13 +283,8 @@ def _own(value: Any, device: torch.device) -> Any:
 class UnlabeledSources:
     """Unlabeled images from which lessons are made, each with a proposed label.
 
-    Args:
-        loader: loader of batches of images; labels in the batches are ignored.
-        propose: function from images to labels and their confidence.
-        teacher: changes the images; may have ``num_classes`` and ``value_range``.
-        seed: seed of the loader's order and transforms.
-        prepare: the trainer's ``prepare_batch``; it returns ``(images, labels or None)``.
-        read: passes values from the device to a function on the host, now or later.
+    Labels in the loader's batches are ignored. ``propose`` returns labels and their confidence; ``prepare`` is the
+    trainer's ``prepare_batch`` and returns ``(images, labels or None)``.
     """
 
     def __init__(
@@ -340,15 +307,9 @@ class UnlabeledSources:
         """Return the next batch of images ``(U, C, ...)``, their proposed labels and the confidence of each ``(U,)``.
 
         The last result is a factor of each image's weight ``(U,)``, or None: see :meth:`Task.leave_out_unsure`.
-
-        Args:
-            like: labels of real images. Proposed labels must have their shape and type; ``(U,)`` is accepted for ``(U,
-                1)``.
-            task: what labels mean.
-
-        Raises:
-            LabelError: proposed labels have another shape or type, or are not among the classes.
-            DataError, ImageRangeError: images that are not finite, or outside the teacher's range.
+        Proposed labels must have the shape and type of ``like``, the labels of real images; ``(U,)`` is accepted for
+        ``(U, 1)``. LabelError if not; DataError or ImageRangeError for images that are not finite, or outside the
+        teacher's range.
         """
         batch = RealBatch.of(self.prepare(next(self.batches)), seed=0)
         images = batch.images

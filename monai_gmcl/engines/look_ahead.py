@@ -17,25 +17,13 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.weighting import LessonWeighting
 
-__all__ = ["LookAhead"]
-
 
 class LookAhead:
     """Computes the look-ahead gradient v: ∇θ of the student's loss on real images after a lesson.
 
     By default, these are the real images of the current iteration, whose gradient the student's step needs anyway. With
     a loader of meta images, on which the student is not trained, v costs one additional pass of the student.
-
-    Args:
-        weighting: computes the weights of the images of a lesson.
-        student: the student's pass, for meta images.
-        student_step: has the gradient on real images.
-        meta_batches: labeled images for v; None for the real images.
-        prepare: the trainer's function that prepares a batch of meta images.
-        read: passes values from the device to a function on the host, now or later.
-
-    Attributes:
-        gradient: v, unscaled, by parameter name; empty after the student's step.
+    ``gradient`` is v, unscaled, by parameter name; empty after the student's step.
     """
 
     def __init__(
@@ -64,9 +52,7 @@ class LookAhead:
     def compute(self, updates_teacher: bool) -> None:
         """Compute v, after the student's pass on real images and before its step.
 
-        Args:
-            updates_teacher: whether v updates the teacher. If v is not needed, no meta images are drawn and ranks
-                exchange nothing.
+        If v is not needed, to update the teacher or to weigh, no meta images are drawn and ranks exchange nothing.
         """
         if not updates_teacher and self.weighting.hypergradient is None:
             self.gradient = self.student_step.real_gradient()
@@ -86,15 +72,7 @@ class LookAhead:
         return found
 
     def weigh(self, lesson: Lesson, unlabeled_weight: float) -> Tensor:
-        """Return the weight of each image of a lesson ``(n,)``.
-
-        Args:
-            lesson: the lesson with its graph.
-            unlabeled_weight: factor of images with proposed labels.
-
-        Raises:
-            NonFiniteLossError: a weight, or a loss of the lesson, is not finite.
-        """
+        """Return the weight of each image of a lesson ``(n,)``; NonFiniteLossError if it, or a loss, is not finite."""
         weights = self.weighting(lesson, self.gradient, self.student_step.update).detach().clone()
         weights[lesson.num_labeled :] *= unlabeled_weight
         if lesson.sure_share is not None:

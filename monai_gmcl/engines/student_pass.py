@@ -19,8 +19,6 @@ from monai_gmcl.hypergradients import Hypergradient
 from monai_gmcl.lesson import Lesson, LessonGraph
 from monai_gmcl.tasks import Task, choose_task
 
-__all__ = ["StudentLoss", "StudentPass", "seeded", "unwrapped"]
-
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -29,19 +27,9 @@ Result = TypeVar("Result")
 class StudentPass:
     """The student as a function of parameters, buffers and images, without side effects on the student.
 
-    Batch normalization updates clones of the running statistics; dropout uses the seed of the pass.
-
-    Args:
-        network: the student, without wrappers of ``torch.compile`` and ``DistributedDataParallel``.
-        inferer: the trainer's inferer.
-        loss_function: the trainer's loss function.
-        autocast: returns the context for mixed precision.
-        task: the task, which defines the meaning of labels, if it is known.
-
-    Attributes:
-        loss: the loss of a batch and of each image.
-        recomputes: whether the backward pass recomputes parts of the forward pass (activation checkpointing); known
-            after the first lesson.
+    Batch normalization updates clones of the running statistics; dropout uses the seed of the pass. ``recomputes`` is
+    whether the backward pass recomputes parts of the forward pass (activation checkpointing); known after the first
+    lesson.
     """
 
     def __init__(
@@ -68,17 +56,7 @@ class StudentPass:
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return outputs ``(n, ...)`` and the loss of each image ``(n,)``.
-
-        Args:
-            parameters: the student's parameters, by name.
-            buffers: the student's buffers, by name.
-            images: ``(n, C, ...)``.
-            labels: labels of the images.
-            seed: seed of the pass (dropout masks).
-            args: extra arguments of the student.
-            kwargs: extra keyword arguments of the student.
-        """
+        """Return outputs ``(n, ...)`` and the loss of each image ``(n,)``; the seed determines dropout masks."""
         state = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
 
         def functional(*args: Any, **kwargs: Any) -> Any:
@@ -98,12 +76,9 @@ class StudentPass:
         return {name: buffer.detach().clone() for name, buffer in self.network.named_buffers()}
 
     def forward_lesson(self, lesson: Lesson, generated: Tensor, estimators: Sequence[Hypergradient]) -> LessonGraph:
-        """Run the student on the teacher's images, with the lesson's parameters.
+        """Run the student on the teacher's images ``(n, C, ...)``, with the lesson's parameters.
 
-        Args:
-            lesson: the lesson of the images.
-            generated: the teacher's images ``(n, C, ...)``, with the teacher's graph.
-            estimators: the estimators that will use the lesson; they may record the student's head in the pass.
+        The estimators that will use the lesson may record the student's head in the pass.
         """
         images = generated.detach().requires_grad_()
         with ExitStack() as stack:
@@ -211,9 +186,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 class StudentLoss:
     """The student's loss on a batch of real images and on each image of a lesson, with the task.
 
-    Args:
-        function: the user's loss function ``(outputs, labels) -> loss``; it can be replaced at any time.
-        task: the user's task. None: the first batch determines the task.
+    Without a task of the user, the first batch determines the task. The loss function can be replaced at any time.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
@@ -245,9 +218,7 @@ class StudentLoss:
     def task_of(self, labels: object, outputs: Tensor | None = None) -> Task:
         """Return the task: the one that the user passed, or the one that the first batch with outputs determines.
 
-        Args:
-            labels: labels of a batch.
-            outputs: outputs of the student. Before the first batch, a task without outputs is only used for checks.
+        Before the first batch, a task without outputs is only used for checks.
         """
         if self._task is not None:
             return self._task

@@ -22,23 +22,12 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.lesson import Lesson, RealStep
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["FiniteWeights", "Precision", "StudentStep", "not_finite"]
-
 
 class StudentStep:
     """The student's step on ``r · g_real + w · g_lesson``, accumulated over the micro-batches of a window.
 
     ``p.grad`` holds the real gradient of the window. The gradient of the lessons is stored separately until both are
-    combined.
-
-    Args:
-        network: the student, without wrappers.
-        optimizer: the student's optimizer.
-        precision: has the loss scale.
-        accumulation_steps: micro-batches in a window; the last window of an epoch may be shorter.
-        set_to_none: whether gradients are set to None instead of 0.
-        ranks: the processes that train this student.
-        read: passes values from the device to a function on the host, now or later.
+    combined. The last window of an epoch may be shorter than ``accumulation_steps``.
 
     Attributes:
         names: name of each parameter that the optimizer trains.
@@ -104,9 +93,7 @@ class StudentStep:
     def add_real(self, loss: Tensor, rank_weight: float) -> None:
         """Add the gradient of a real micro-batch's mean loss.
 
-        Args:
-            loss: loss on this rank's images.
-            rank_weight: number of these images, as a multiple of the mean over all ranks.
+        ``rank_weight`` is the number of this rank's images, as a multiple of the mean over all ranks.
         """
         torch.autograd.backward(self.precision.scaler.scale(loss * rank_weight / self.accumulation_steps))
 
@@ -168,13 +155,8 @@ class StudentStep:
         """Step; return False if the step is skipped because of an overflow of the loss scale.
 
         An optimizer with ``fused=True`` skips such a step on the device, and the host does not wait for the result. A
-        is then 0, so that the lesson does not update the teacher.
-
-        Args:
-            hear_skipped: is called later with whether the step was skipped.
-
-        Raises:
-            NonFiniteLossError: the gradient is not finite, and no loss scale is used.
+        is then 0, so that the lesson does not update the teacher. ``hear_skipped`` is called later with whether the
+        step was skipped. NonFiniteLossError if the gradient is not finite, and no loss scale is used.
         """
         if not self.precision.scaler.is_enabled():
             self._check_gradient()
@@ -251,13 +233,7 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Precision:
-    """Mixed precision with ``torch.amp``; by default bfloat16 on the CPU, and float16 with a loss scale on CUDA.
-
-    Args:
-        enabled: ``amp`` of the trainer.
-        device: device of the trainer.
-        options: ``amp_kwargs`` of the trainer, arguments of ``torch.autocast``; ``dtype`` sets another precision.
-    """
+    """Mixed precision with ``torch.amp``; by default bfloat16 on the CPU, and float16 with a loss scale on CUDA."""
 
     def __init__(self, enabled: bool, device: torch.device, options: dict[str, Any]) -> None:
         self.device_type = device.type
@@ -331,9 +307,6 @@ class FiniteWeights:
     """Finds weights and running statistics that have become NaN or infinite. The loss may not show them.
 
     Training does not use running statistics, and after the last step no loss is computed.
-
-    Args:
-        networks: the networks, by their names in error messages.
     """
 
     def __init__(self, **networks: nn.Module) -> None:
@@ -345,14 +318,7 @@ class FiniteWeights:
         self._as_built = {name: set(not_finite(network)) for name, network in self.networks.items()}
 
     def check(self, iteration: int) -> None:
-        """Raise unless all other values are finite.
-
-        Args:
-            iteration: the current iteration, for the message.
-
-        Raises:
-            NonFiniteLossError: a value is not finite; the message names the first weight or statistic.
-        """
+        """Raise a NonFiniteLossError with the name of the first weight or statistic that is not finite."""
         for name, network in self.networks.items():
             found = next((key for key in not_finite(network) if key not in self._as_built.get(name, set())), None)
             if found is not None:

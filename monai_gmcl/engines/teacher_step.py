@@ -22,8 +22,6 @@ from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import draw_latents
 
-__all__ = ["PendingLessons", "TeacherPass", "TeacherStep"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -34,19 +32,10 @@ class TeacherStep:
     student's loss divided by its norm. Without this division, gradients would be smaller than Adam's ε after the
     student has fitted its images. A term with norm 0 is left out.
 
-    Args:
-        teacher: the teacher.
-        optimizer: the teacher's optimizer.
-        ranks: the processes that train this teacher, each with its own lessons.
-        late: determines when the host reads whether the gradient is finite. Default: immediately.
-
     Attributes:
         skipped: number of steps skipped because of a non-finite gradient.
         gradient_norm: norm of the last finite gradient of the teacher's parameters; a tensor on the device if the
             device is read late.
-
-    Raises:
-        ConfigurationError: the optimizer has no parameter of the teacher.
     """
 
     def __init__(self, teacher: nn.Module, optimizer: Optimizer, ranks: Ranks, late: LateReading | None = None) -> None:
@@ -63,15 +52,9 @@ class TeacherStep:
     def __call__(
         self, hypergradient: Hypergradient, lessons: Sequence[Lesson], look_ahead: Mapping[str, Tensor], hardness: float
     ) -> bool:
-        """Step on the lessons; return False if the gradient is not finite or missing.
+        """Step on as many lessons as the estimator needs, oldest first; return False without a finite gradient.
 
         If the device is read late, a non-finite gradient is replaced by zeros.
-
-        Args:
-            hypergradient: the estimator.
-            lessons: as many lessons as the estimator needs, oldest first.
-            look_ahead: v by parameter name.
-            hardness: β.
         """
         generated = [lesson.generated for lesson in lessons]
         if not all(images.requires_grad for images in generated):
@@ -174,12 +157,7 @@ def _norm(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
 class TeacherPass:
     """Calls the teacher to make the images of a lesson and to move their masks.
 
-    Args:
-        teacher: a module ``(images | None, labels, latents, difficulty) -> images``. If it has ``change_labels``, this
-            method moves masks; otherwise masks do not change.
-        learns: whether the teacher is trained.
-        device: device of the lessons.
-        read: passes values from the device to a function on the host, now or later.
+    If the teacher has ``change_labels``, this method moves masks; otherwise masks do not change.
     """
 
     def __init__(self, teacher: nn.Module, learns: bool, device: torch.device, read: Read = at_once) -> None:
@@ -189,11 +167,7 @@ class TeacherPass:
         self.read = read
 
     def generate(self, lesson: Lesson) -> Tensor:
-        """Return the images ``(n, C, ...)``. The running statistics of a frozen teacher do not change.
-
-        Raises:
-            TeacherError: the teacher changed the shape, or returned numbers that are not finite.
-        """
+        """Return the images ``(n, C, ...)``. The running statistics of a frozen teacher do not change."""
         return self._make(lesson, self.teacher) if self.learns else self.generate_again(lesson)
 
     def generate_again(self, lesson: Lesson) -> Tensor:
@@ -233,16 +207,8 @@ class TeacherPass:
 class PendingLessons:
     """The lessons for which the teacher has not been updated yet. They are kept across epochs and in checkpoints.
 
-    Args:
-        hypergradient: the estimator of the teacher's gradient; None for the default.
-        interval: student steps per teacher step.
-        teacher: the teacher.
-        teach: computes the graph of a lesson: the teacher's images and the student's pass on them.
-        device: device of the lessons.
-
-    Attributes:
-        is_default: whether the estimator is the default.
-        dropped: number of lessons that were dropped without an update of the teacher.
+    ``teach`` computes the graph of a lesson: the teacher's images and the student's pass on them. ``dropped`` is the
+    number of lessons that were dropped without an update of the teacher.
     """
 
     def __init__(
@@ -321,11 +287,8 @@ class PendingLessons:
         """Restore a saved state. Graphs are computed again when they are needed, after student and teacher are loaded.
 
         Lessons with latents of another size are dropped with a warning: they belong to an earlier version or another
-        teacher, and their images cannot be made again.
-
-        Args:
-            state: the saved state.
-            alone: whether there is only one rank. The saved lessons are those of the first rank.
+        teacher, and their images cannot be made again. If several ranks saved the state, the lessons are those of the
+        first.
         """
         self.dropped = state["dropped_lessons"]
         if self.is_default and state["hypergradient"] == [ExactHypergradient.__name__, 1]:

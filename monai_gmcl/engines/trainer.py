@@ -59,9 +59,6 @@ from monai_gmcl.weighting.pseudo_labels import LabelProposal
 if TYPE_CHECKING:
     from ignite.engine import EventEnum
 
-__all__ = ["GMCLTrainer"]
-
-
 logger = logging.getLogger(__name__)
 
 

@@ -19,9 +19,8 @@ from monai_gmcl.atomic_file import make_folder
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.last_handlers import call_last
-from monai_gmcl.handlers.late_numbers import LateNumbers
 from monai_gmcl.handlers.output_lock import hold_output
-from monai_gmcl.handlers.output_numbers import numbers_of, unread_numbers_of, unread_output_number
+from monai_gmcl.handlers.output_numbers import LateNumbers, numbers_of, unread_numbers_of, unread_output_number
 from monai_gmcl.labels import labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
@@ -30,8 +29,6 @@ from monai_gmcl.teachers import Teacher
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
-
-__all__ = ["CurriculumLog"]
 
 SOURCES = 4
 LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)

@@ -19,13 +19,11 @@ from torch import Tensor
 from monai_gmcl.attributes import Renamed
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.handlers.late_numbers import LateNumbers
+from monai_gmcl.handlers.output_numbers import LateNumbers
 from monai_gmcl.ranks import Ranks
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
-
-__all__ = ["HarmGuard"]
 
 logger = logging.getLogger(__name__)
 

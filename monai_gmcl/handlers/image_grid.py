@@ -29,8 +29,6 @@ from monai_gmcl.teachers.base import Teacher, draw_latents
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["HEADINGS", "TILE", "ImageGridHandler"]
-
 HEADINGS = ("real images", "the teacher's images")
 TILE = 160
 """Side length of an image in the picture, in pixels."""

@@ -24,8 +24,6 @@ from monai_gmcl.ranks import on_first_rank
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["LabelLeakLog"]
-
 
 class LabelLeakLog:
     """Reports at the end of the run whether labels can be predicted from the teacher's changes (label leak).

@@ -28,8 +28,6 @@ from monai_gmcl.teachers.base import Teacher
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["LessonWeightsLog"]
-
 
 class _Weighed(NamedTuple):
     """A weight with its image and the source of the image, as inputs of the student."""

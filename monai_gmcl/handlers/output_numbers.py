@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers in an engine's output and metrics."""
+"""Numbers in an engine's output and metrics, and those of single steps, which the host reads together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-__all__ = ["numbers_of", "output_number", "unread_numbers_of", "unread_output_number"]
+from monai_gmcl.late_reading import on_host
+
+if TYPE_CHECKING:
+    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 def output_number(output: Any, key: str) -> float:
@@ -46,3 +49,24 @@ def _number(value: Any) -> float | Tensor | None:
     if isinstance(value, Tensor):
         return value if value.numel() == 1 else None
     return float(value.item()) if getattr(value, "size", 0) == 1 else None
+
+
+class LateNumbers:
+    """Keeps numbers, step by step, where they are, until the host reads them in one copy."""
+
+    def __init__(self) -> None:
+        self._steps: list[dict[str, float | Tensor]] = []
+
+    def add(self, numbers: Mapping[str, float | Tensor]) -> None:
+        """Keep the numbers of a step; tensors have one element."""
+        self._steps.append({k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in numbers.items()})
+
+    def if_due(self, engine: GMCLTrainer) -> list[dict[str, float]]:
+        """Read where the engine has read the device in this step; otherwise return nothing."""
+        return self.read() if engine.late_reading.has_read else []
+
+    def read(self) -> list[dict[str, float]]:
+        """Return the numbers of all steps that were added since the last reading."""
+        steps, self._steps = self._steps, []
+        away = iter(on_host([value for step in steps for value in step.values() if isinstance(value, Tensor)]))
+        return [{k: float(next(away) if isinstance(v, Tensor) else v) for k, v in step.items()} for step in steps]

@@ -34,8 +34,6 @@ from monai_gmcl.transforms.counterparts import harmful_counterparts
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["PolicyLog"]
-
 
 class PolicyLog:
     """Logs the policy of a :class:`monai_gmcl.PolicyTeacher`, and the effects of its operations on the student.

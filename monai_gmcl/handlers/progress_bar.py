@@ -15,14 +15,11 @@ from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
 from monai_gmcl.handlers.last_handlers import call_last
-from monai_gmcl.handlers.late_numbers import LateNumbers
-from monai_gmcl.handlers.output_numbers import numbers_of, output_number, unread_output_number
+from monai_gmcl.handlers.output_numbers import LateNumbers, numbers_of, output_number, unread_output_number
 from monai_gmcl.ranks import on_first_rank
 
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
-
-__all__ = ["LessonProgressBar"]
 
 CURRICULUM = (GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
 

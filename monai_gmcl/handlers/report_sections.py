@@ -28,8 +28,6 @@ from monai_gmcl.transforms.counterparts import harmful_counterparts
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["accuracy_section", "environment_section", "policy_section"]
-
 NONE = "–"
 
 

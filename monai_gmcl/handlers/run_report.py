@@ -36,8 +36,6 @@ from monai_gmcl.teachers import Teacher
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["RunReport"]
-
 logger = logging.getLogger(__name__)
 
 GRIDS = 4

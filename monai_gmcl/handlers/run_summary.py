@@ -20,8 +20,6 @@ from monai_gmcl.teachers.policy import PolicyTeacher
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["RunSummary"]
-
 FILES = ("report.html", "curriculum.csv", "teacher.safetensors")
 """Files that are listed if they exist in the folder."""
 

@@ -19,8 +19,6 @@ from monai_gmcl.teachers import Teacher
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["SegmentedImage", "segment", "segmentation_section"]
-
 SHOWN = 5
 """Number of worst and of best images that are shown."""
 

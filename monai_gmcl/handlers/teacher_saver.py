@@ -24,8 +24,6 @@ from monai_gmcl.teachers.teacher_file import save_teacher
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["TeacherSaver"]
-
 
 class TeacherSaver:
     """Saves the teacher to its own file, for use as an augmentation without the student.

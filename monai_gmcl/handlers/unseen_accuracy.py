@@ -14,8 +14,6 @@ from monai_gmcl.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
-__all__ = ["UnseenAccuracy"]
-
 
 class UnseenAccuracy:
     """Passes the student's accuracy on images that it is not trained on to the curriculum, after each validation.

@@ -14,15 +14,6 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = [
-    "calibration_bins",
-    "calibration_error",
-    "check_probabilities",
-    "class_report",
-    "classification_measures",
-    "mean_auc",
-]
-
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Return accuracy, AUC, sensitivity, specificity and calibration error of class probabilities.
@@ -107,7 +98,7 @@ def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[
 
 
 def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return accuracy, precision and AUC, for each class and for all.
+    """Return accuracy (sensitivity), precision and AUC (one against the rest) for each class, and for all.
 
     For a class, ``accuracy`` is the fraction of its images that are predicted as this class (sensitivity),
     ``precision`` the fraction of images predicted as this class that belong to it, and ``auc`` the area under the ROC

@@ -7,13 +7,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from monai_gmcl.reporting.templates import render
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-__all__ = ["Facts", "Picture", "Section", "Table", "html_page", "markdown_page"]
+from monai_gmcl.names import markdown_code, markdown_text
 
 Facts = Sequence[tuple[str, Sequence[str]]]
 """Names and their values, one or several lines each."""
+LONG_TEXT = 45
+"""Number of characters from which a table cell may wrap."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,36 @@ def html_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
 def markdown_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
     """Return the report in Markdown; figures are linked as ``figures/<name>.png``."""
     return render("page.md", title=title, facts=facts, sections=sections)
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page: a template of this package with values in it."""
+    return _ENVIRONMENT.get_template(template).render(**values)
+
+
+def _cell_class(text: str) -> str:
+    if len(text) > LONG_TEXT:
+        return "text"
+    if text in ("met", "missed"):
+        return text
+    return {"▲": "met", "▼": "missed"}.get(text[-1:], "")
+
+
+def _markdown_table(rows: Sequence[Sequence[str]], columns: Sequence[str], escaped: bool = False) -> str:
+    """Lines of a table; of escaped cells the bars are taken for part of the text already."""
+    lines = (columns, ["---"] * len(columns), *rows)
+    cells = [[" ".join(cell.split()) if escaped else cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("monai_gmcl.reporting"),
+    autoescape=lambda name: bool(name and name.endswith(".html")),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
+_ENVIRONMENT.filters.update(
+    cell_class=_cell_class, markdown_table=_markdown_table, code=markdown_code, text=markdown_text
+)

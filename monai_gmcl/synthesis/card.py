@@ -14,12 +14,10 @@ from torch import Tensor
 
 from monai_gmcl.metrics import Memorization
 from monai_gmcl.names import markdown_code, markdown_text
-from monai_gmcl.reporting.templates import render
+from monai_gmcl.reporting.page import render
 from monai_gmcl.synthesis import out_folder
 from monai_gmcl.synthesis.measures import Measures
 from monai_gmcl.teachers.teacher_file import TeacherDescription
-
-__all__ = ["card"]
 
 
 def card(

@@ -12,17 +12,11 @@ from torch import Tensor
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 
-__all__ = ["normal_latents", "split_latents"]
-
 
 def normal_latents(
     teacher: Teacher, n: int, size: int, image_shape: Sequence[int], generator: torch.Generator | None
 ) -> Tensor:
-    """Check the shape of the images, and draw normal numbers ``(n, size)`` on the generator's device.
-
-    Raises:
-        ConfigurationError: images with other channels or spatial dimensions than the teacher's.
-    """
+    """Check channels and dimensions of the images, and draw normal numbers ``(n, size)`` on the generator's device."""
     teacher.check_shape(image_shape)
     device = torch.device("cpu") if generator is None else generator.device
     return torch.randn(n, size, generator=generator, device=device)

@@ -19,8 +19,6 @@ from monai_gmcl.labels import are_masks, checked_for_teacher
 from monai_gmcl.teachers import Teacher, load_teacher
 from monai_gmcl.teachers.base import draw_latents
 
-__all__ = ["FrozenTeacher", "check_difficulty", "label_rows"]
-
 UNKNOWN = -1
 """Class index of an image without a label; teachers that use labels raise an error for it."""
 
@@ -53,7 +51,7 @@ class FrozenTeacher:
         return self
 
     def __call__(self, images: Tensor, labels: Tensor | None, seed: int, difficulty: float) -> Tensor:
-        """Make synthetic images.
+        """Make synthetic images, of the same shape, type and device, with no autograd graph.
 
         Images are ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device of the computation. Labels
         are ``(B,)`` or ``(B, 1)`` integer classes, ``(B, K)`` float, or masks ``(B, K, *spatial)`` (see

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Distribution alignment: proposed classes with the frequencies of the labeled images."""
+"""Distribution alignment: proposed classes with the frequencies of the labeled images; running averages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ import torch
 from torch import Tensor
 
 from monai_gmcl.ranks import Ranks
-from monai_gmcl.weighting.average_momentum import average_momentum
-
-__all__ = ["DistributionAlignment"]
 
 LEAST = 1e-6
 """Lower bound of a running mean that is used as a divisor."""
+
+
+def average_momentum(momentum: float, step: int) -> float:
+    """Return the share of the current weights in an average at a step, from 1: ``momentum``, or ``9 / (step + 8)``.
+
+    The average must forget the first weights soon. With ``1 / step``, a plain mean, running variances that begin at 1
+    still ruled it after 200 steps on PCam: AUC of the average .58 where the student itself had .80. The rule is that of
+    TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, a step later: the first share is 1, because the
+    average may have been made of weights that differ from rank to rank, or before others were loaded.
+    """
+    return max(momentum, 9 / (step + 8))
 
 
 class DistributionAlignment:
@@ -28,14 +36,10 @@ class DistributionAlignment:
         p'_c ∝ p_c · share_c / mean_c
 
     share_c is the share of class c among the labeled images so far. One image is added to the count of each class, so
-    that a class without an image can still be proposed. mean_c is the running mean of p_c over the unlabeled images. As
-    ``log p'_c = log p_c + log(share_c / mean_c) + const``, alignment adds one number for each class to the logits. With
-    one logit, or several labels, the presence and the absence of each label are aligned in the same way. Berthelot et
-    al. 2020 (ReMixMatch), arXiv 1911.09785.
-
-    Args:
-        momentum: share of the newest batch in the running mean, above 0 and below 1. In the t-th batch at least
-            9/(t + 8), because proposals change from step to step early in training: see :func:`average_momentum`.
+    that a class without an image can still be proposed. mean_c is the running mean of p_c over the unlabeled images
+    (:func:`average_momentum`). As ``log p'_c = log p_c + log(share_c / mean_c) + const``, alignment adds one number for
+    each class to the logits. With one logit, or several labels, the presence and the absence of each label are aligned
+    in the same way. Berthelot et al. 2020 (ReMixMatch), arXiv 1911.09785.
     """
 
     def __init__(self, momentum: float) -> None:

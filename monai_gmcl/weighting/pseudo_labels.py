@@ -17,10 +17,7 @@ from torch import Tensor, nn
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.labels import known_label_vectors
 from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
-from monai_gmcl.weighting.average_momentum import average_momentum
-from monai_gmcl.weighting.distribution_alignment import DistributionAlignment
-
-__all__ = ["LabelProposal", "PseudoLabeler"]
+from monai_gmcl.weighting.distribution_alignment import DistributionAlignment, average_momentum
 
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
 """A function from images ``(B, C, ...)`` to labels (int64 ``(B,)``, float ``(B, K)`` or masks) and their confidence, 0

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from monai_gmcl.benchmark.arm import Arm
 from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import standard_augmentation
-from monai_gmcl.benchmark.augmented_images import AugmentedImages
+from monai_gmcl.benchmark.data_sets import AugmentedImages
 from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import EMA_MOMENTUM, Setup, StudentRun
 from monai_gmcl.curriculum import Curriculum
@@ -35,7 +35,7 @@ from monai_gmcl.weighting import (
     PseudoLabeler,
     UniformWeighting,
 )
-from monai_gmcl.weighting.average_momentum import average_momentum
+from monai_gmcl.weighting.distribution_alignment import average_momentum
 from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
 __all__ = ["UNLABELED_ARMS", "gmcl_on_unlabeled", "unlabeled_loader"]

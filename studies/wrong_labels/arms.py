@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from monai_gmcl.benchmark.arms import policy_teacher
 from monai_gmcl.benchmark.augmentations import standard_augmentation
-from monai_gmcl.benchmark.augmented_images import AugmentedImages
-from monai_gmcl.benchmark.data_sets import Images
+from monai_gmcl.benchmark.data_sets import AugmentedImages, Images
 from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import Setup
 from monai_gmcl.curriculum import Curriculum

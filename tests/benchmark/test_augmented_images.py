@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from monai.transforms.intensity.array import RandScaleIntensity
 
-from monai_gmcl.benchmark.augmented_images import AugmentedImages
+from monai_gmcl.benchmark.data_sets import AugmentedImages
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

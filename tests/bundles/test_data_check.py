@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
@@ -49,10 +48,3 @@ def test_the_check_can_be_turned_off_and_the_pixel_limit_set(data: Path, tmp_pat
     _start(data, tmp_path, pixel_limit=256)
     Image.new("RGB", (17, 16)).save(data / "test" / "1_cin1" / "0001.png")
     _start(data, tmp_path, pixel_limit=256, data_check=False)
-
-
-@pytest.mark.parametrize("file", ["train.yaml", "inference.yaml"])
-def test_the_pixel_limit_reaches_the_reader(file: str) -> None:
-    text = (CONFIGS / file).read_text()
-    assert yaml.safe_load(text)["pixel_limit"] is None
-    assert "pixel_limit=@pixel_limit, spacing=@spacing).transforms" in text

@@ -17,41 +17,8 @@ import monai_gmcl
 
 PACKAGE = Path(monai_gmcl.__file__).parent
 CONFIGS = sorted((Path(__file__).parents[2] / "bundles").rglob("configs/*.yaml"))
-UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-# MONAI's: the first goes on to a reader that unpickles when the others fail, the second unpickles its cache
-UNPICKLING_NAMES = {"LoadImage", "LoadImaged", "NumpyReader", "PersistentDataset", "CacheNTransDataset"}
 RUNNERS = {"eval", "exec", "compile", "__import__", "os", "subprocess", "sys", "importlib", "builtins", "open"}
 RUNNERS |= {"getattr", "globals", "locals", "vars", "shutil", "socket", "urllib", "requests", "pty", "runpy"}
-
-
-def _unsafe_loads(source: str) -> list[str]:
-    """Calls and imports that could unpickle, each as its line."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
-        if any(name.split(".")[0] in UNPICKLERS or name.split(".")[-1] in UNPICKLING_NAMES for name in names):
-            found.append(ast.unparse(node))
-        if any(name in ("torch.load", "numpy.load", "yaml.load") for name in names):
-            found.append(ast.unparse(node))
-        if isinstance(node, ast.Call) and _unsafe_call(node):
-            found.append(ast.unparse(node))
-    return found
-
-
-def _unsafe_call(call: ast.Call) -> bool:
-    name = ast.unparse(call.func)
-    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-    if name == "torch.load":
-        return given.get("weights_only") != "True"
-    if name in ("np.load", "numpy.load"):
-        return given.get("allow_pickle", "False") != "False" or None in given
-    if name.split(".")[-1] in ("read_pickle", "read_hdf", "HDFStore"):
-        return True
-    return name in ("eval", "exec", "os.system", "yaml.load", "yaml.unsafe_load", "torch.hub.load", "torch.jit.load")
 
 
 def _strings(value: Any) -> list[str]:
@@ -78,40 +45,16 @@ def _runners(config: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_unpickles(path: Path) -> None:
-    assert _unsafe_loads(path.read_text(encoding="utf-8")) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "import pickle as p",
-        "from pickle import loads",
-        "import joblib",
-        "from torch import load",
-        "from monai.transforms import LoadImage",
-        "from monai.data import PersistentDataset",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "torch.load(path, **options)",
-        "torch.load(path, weights_only=not safe)",
-        "np.load(path, allow_pickle=True)",
-        "np.load(path, **options)",
-        "yaml.load(text)",
-        "pd.read_pickle(path)",
-        "eval(text)",
-        "os.system(text)",
-    ],
-)
-def test_what_unpickles_is_found(source: str) -> None:
-    assert _unsafe_loads(f"def f():\n    {source}\n") != []
-
-
-@pytest.mark.parametrize("source", ["torch.load(path, weights_only=True)", "np.load(path)", "model.eval()"])
-def test_what_does_not_is_not(source: str) -> None:
-    assert _unsafe_loads(source) == []
+def test_every_torch_load_takes_weights_only() -> None:
+    """What else could unpickle is found by ruff, which knows no rule for this one."""
+    calls = [
+        ast.unparse(node)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "load")
+    ]
+    assert calls
+    assert all("weights_only=True" in call for call in calls), calls
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

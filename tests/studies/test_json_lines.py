@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from studies.json_lines import append_row, read_rows, write_rows
 
 
@@ -32,8 +30,3 @@ def test_packed_rows_come_back_and_the_same_rows_give_the_same_file(tmp_path: Pa
         assert read_rows(tmp_path / name) == rows
     assert (tmp_path / "rows.jsonl.xz").read_bytes() == (tmp_path / "again.jsonl.xz").read_bytes()
     assert (tmp_path / "rows.jsonl.xz").read_bytes() != (tmp_path / "rows.jsonl").read_bytes()
-
-
-@pytest.mark.parametrize(("study", "count"), [("proof", 1829), ("wrong_labels", 102), ("random_policies", 100)])
-def test_the_rows_of_each_study_are_kept(study: str, count: int) -> None:
-    assert len(read_rows(Path(__file__).parents[2] / "studies" / study / "rows.jsonl.xz")) == count

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from monai_gmcl import PseudoLabeler
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError
-from monai_gmcl.weighting.average_momentum import average_momentum
+from monai_gmcl.weighting.distribution_alignment import average_momentum
 
 
 class Shift(nn.Module):

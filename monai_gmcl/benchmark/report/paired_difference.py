@@ -13,8 +13,6 @@ from scipy.stats import t as student_t
 
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["PairedDifference", "pooled_difference"]
-
 
 @dataclass(frozen=True)
 class PairedDifference:

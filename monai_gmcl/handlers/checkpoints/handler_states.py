@@ -15,12 +15,46 @@ from ignite.metrics import Metric
 from monai.metrics.metric import Cumulative
 from torch import nn
 
+from monai_gmcl.engines.student_pass import unwrapped
+from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.checkpoints.plain_state import plain
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["HandlerStates", "handlers_of", "validators_of"]
-
 logger = logging.getLogger(__name__)
+
+OF_ENGINE = {
+    "model": "network",
+    "optimizer": "optimizer",
+    "teacher": "teacher",
+    "teacher_optimizer": "teacher_optimizer",
+    "scaler": "scaler",
+}
+"""Keys of a checkpoint, and the attributes of the engine that they hold, where it has them."""
+
+
+def check_parts(save_dict: Mapping[str, Any]) -> None:
+    """Raise where something cannot be saved beside the parts of the engine.
+
+    Raises:
+        ConfigurationError: a key that is the engine's, or an object without ``state_dict`` and ``load_state_dict``.
+    """
+    for key, part in save_dict.items():
+        if key in (*OF_ENGINE, "trainer", "random"):
+            raise ConfigurationError(
+                f"save_dict must not have the key {key!r}, which the checkpoint uses for the engine. Use another key."
+            )
+        if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+            raise ConfigurationError(
+                f"save_dict[{key!r}] is a {type(part).__name__}; expected an object with state_dict and "
+                "load_state_dict."
+            )
+
+
+def parts_of(engine: Engine, save_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is saved, by key, networks unwrapped."""
+    found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
+    parts = {**{key: part for key, part in found.items() if part is not None}, **save_dict, "trainer": engine}
+    return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}
 
 
 def handlers_of(engine: Engine) -> list[Any]:

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 import studies.cost.cost as cost_module
-from monai_gmcl.exceptions import ConfigurationError
-from studies.cost.cost import cost, growth, unlabeled
+from studies.cost.cost import cost, unlabeled
 
 
 @pytest.mark.parametrize("kind", ["supervised", "head", "exact"])
@@ -45,26 +44,9 @@ def test_time_operations_and_memory_stand_beside_a_supervised_iteration(
     assert f"MONAI resnet18, {shape}, B = 2 (supervised: 4)" in capsys.readouterr().out
 
 
-def test_an_unknown_network_is_an_error() -> None:
-    with pytest.raises(ConfigurationError, match="must be one of resnet18, densenet121, got 'vgg'"):
-        cost(network="vgg")
-
-
 def test_unlabeled_images_are_timed_beside_labeled_ones(capsys: pytest.CaptureFixture[str]) -> None:
     unlabeled(batch=2, size=16, iterations=3, runs=2)
     told = re.fullmatch(r"unlabeled: ([\d.]+) times \(([\d.]+) to ([\d.]+) in 2 runs\)\n", capsys.readouterr().out)
     assert told
     median, least, most = map(float, told.groups())
     assert 0 < least <= median <= most
-
-
-def test_growth_is_fitted_by_a_straight_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(cost_module, "_trainer", lambda kind, settings: settings)
-    monkeypatch.setattr(cost_module, "_seconds_per_iteration", lambda s: 0.01 + s.batch * s.size**s.spatial_dims * 1e-6)
-    growth(runs=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["2-D, images", "2-D, pixels", "3-D, images", "3-D, pixels"]
-    assert all(line.endswith("and 10 ms, R² = 1.0000") for line in lines)
-    assert "16: 76 ms" in lines[0] and "4.1 ms each" in lines[0]

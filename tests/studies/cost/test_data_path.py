@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from monai_gmcl.data import make_phantom
-from monai_gmcl.exceptions import ConfigurationError
 from studies.cost.data_path import data_path
 
 
@@ -23,8 +22,3 @@ def test_the_time_that_a_training_waits_is_told(tmp_path: Path, capsys: pytest.C
     # Without workers it waits while it reads.
     assert 0 < share < 100 and waited <= whole
     assert "loader alone: " in told
-
-
-def test_one_iteration_has_nothing_to_wait_for(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="at least 2 iterations, got 1"):
-        data_path(str(tmp_path), iterations=1)

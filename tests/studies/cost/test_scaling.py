@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from monai_gmcl.exceptions import ConfigurationError
 from studies.cost.scaling import scaling
 
 
@@ -18,8 +17,3 @@ def test_one_and_two_processes_train_and_their_rates_are_told(capsys: pytest.Cap
     assert found
     one, two, ratio = map(float, found.groups())
     assert ratio == pytest.approx(two / one, rel=0.05)
-
-
-def test_too_few_ranks_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least 2 ranks and 4 iterations, got 1 and 8"):
-        scaling(ranks=1)

@@ -8,7 +8,6 @@ import re
 import pytest
 
 import studies.cost.throughput as throughput_module
-from monai_gmcl.exceptions import ConfigurationError
 from studies.cost.throughput import throughput
 
 
@@ -24,22 +23,3 @@ def test_each_trainer_stands_beside_the_supervised_one(capsys: pytest.CaptureFix
         assert rate > 0 and ratio * time == pytest.approx(1, rel=0.3)
         if name == "supervised":
             assert ratio == time == 1
-
-
-def test_an_error_stands_in_its_own_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def measure(name: str, *_: object) -> tuple[float, float]:
-        if name == "GAN stage":
-            raise RuntimeError("out of memory\nand more")
-        return {"supervised": 100.0}.get(name, 25.0), 512.0
-
-    monkeypatch.setattr(throughput_module, "_measure", measure)
-    throughput(device="cpu", size=2, batch=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert "GAN stage                       failed: RuntimeError: out of memory" in lines
-    assert "GMCL, teacher every 4th               25.0    0.25    4.00      512   (25-25)" in lines
-    assert sum("GAN stage" in line for line in lines) == 2
-
-
-def test_without_an_iteration_there_is_nothing_to_time() -> None:
-    with pytest.raises(ConfigurationError, match="at least one iteration and one to warm up, got 0 and 10"):
-        throughput(device="cpu", iterations=0)

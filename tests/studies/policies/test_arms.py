@@ -42,15 +42,3 @@ def test_every_arm_trains_a_student(arm: str) -> None:
 def test_the_oracle_leaves_out_the_harmful_operations_and_no_others() -> None:
     for task in (STAIN, TURNED, TASKS["scale"]):
         assert names(trained("frozen", task)) - names(trained("oracle", task)) == set(task.harmful)
-
-
-def test_only_gmcl_has_a_teacher_that_learns() -> None:
-    assert trained("gmcl", STAIN).teacher_optimizer is not None
-    assert all(trained(arm, STAIN).teacher_optimizer is None for arm in ("frozen", "competence", "oracle"))
-
-
-def test_the_oracle_is_for_changed_tasks_and_standard_transforms_beside_a_teacher_for_controls() -> None:
-    for task in TASKS.values():
-        assert ARMS["oracle"].suits(task) != task.is_control
-        assert ARMS["gmcl_standard"].suits(task) == ARMS["frozen_standard"].suits(task) == task.is_control
-        assert ARMS["gmcl"].suits(task) and ARMS["standard"].suits(task)

@@ -3,56 +3,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monai_gmcl.exceptions import ConfigurationError, DataError
 from studies.grid import read_rows
-from studies.policies.jobs import jobs_of
 from studies.policies.rows import NEEDED
 from studies.policies.run import run
-
-
-def test_a_task_has_its_own_number_of_steps_unless_one_is_given() -> None:
-    own = {
-        "arms": ["gmcl"],
-        "n": [40],
-        "seeds": [0],
-        "part": "held_out",
-        "ratios": {"pcam": 2.5, "pcam_pretrained": 2.5},
-    }
-    for steps, wanted in ((None, [800, 150]), (3, [3, 3])):
-        assert [job.student_steps for job in jobs_of(["pcam", "pcam_pretrained"], steps=steps, **own)] == wanted
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"tasks": "stain,grain"}, "tasks: expected stain, .*got 'grain'"),
-        ({"arms": ["magic"]}, "arms: expected none, .*got 'magic'"),
-        ({"part": "train"}, "part: expected held_out, test, got 'train'"),
-        ({"tasks": "stain,stain"}, "tasks: expected each name once"),
-        ({"workers": 0}, "Expected steps, workers and n from 1"),
-        ({"seeds": 0}, "seeds from 0"),
-        ({"n": [40, 0]}, "Expected steps, workers and n from 1"),
-    ],
-)
-def test_what_cannot_be_run_is_refused_before_anything_runs(tmp_path: Path, given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
-        run(str(tmp_path), **given, out=str(tmp_path / "rows.jsonl"))
-
-
-@pytest.mark.parametrize("line", ['{"settings": {"task": "st', "[]\n", '{"settings": {"task": "stain"}}\n'])
-def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
-    own = {"task": "stain", "n": 4, "seed": 0, "arm": "none", "part": "held_out", "steps": 2}
-    file = tmp_path / "rows.jsonl"
-    file.write_text(json.dumps({"settings": own}) + "\n" + line)
-    with pytest.raises(DataError, match="line 2: expected the row of a run"):
-        read_rows(file, NEEDED)
 
 
 def test_a_study_goes_on_where_its_rows_end(
@@ -76,16 +35,3 @@ def test_a_study_goes_on_where_its_rows_end(
     assert by_arm["gmcl"]["teacher_optimizer"]["name"] and by_arm["gmcl"]["difficulty"] > 0
     assert {"rotation", "flip"} <= set(by_arm["gmcl"]["policy"])
     assert all(entry["relative"] == pytest.approx(1) for entry in by_arm["frozen"]["policy"].values())
-
-
-def test_the_same_run_gives_the_same_numbers_and_test_is_another_run(
-    real_data: Callable[[str], Path], tmp_path: Path
-) -> None:
-    root = str(real_data("pneumonia").parent)
-    found = []
-    for name, part in (("a", "held_out"), ("b", "held_out"), ("c", "test")):
-        run(root, "mirrored", "gmcl", n=20, seeds=[7], steps=3, part=part, workers=1, out=str(tmp_path / name))
-        (row,) = read_rows(tmp_path / name, NEEDED)
-        found.append(row)
-    assert found[0]["auc"] == found[1]["auc"] != found[2]["auc"]
-    assert found[0]["valid_auc"] == found[2]["valid_auc"]

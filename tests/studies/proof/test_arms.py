@@ -12,7 +12,6 @@ from monai_gmcl.benchmark.arms import ARMS as USUAL
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import StudentRun
-from monai_gmcl.engines.teacher_step import TeacherStep
 from studies.proof.arms import ARMS, TITLES
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)
@@ -63,45 +62,6 @@ def run_of(name: str, steps: int = 4) -> Any:
     return run.trainer
 
 
-def test_only_the_arms_that_learn_change_their_teacher() -> None:
-    # Evidence is gathered for 20 steps before anything moves.
-    arms = ("frozen", "competence", "gmcl", "hardness_only")
-    shares = {name: run_of(name, steps=40).teacher.shares for name in arms}
-    assert all(torch.equal(shares[name], torch.ones_like(shares[name])) for name in ("frozen", "competence"))
-    assert not torch.equal(shares["gmcl"], shares["frozen"])
-    assert not torch.equal(shares["hardness_only"], shares["gmcl"])
-
-
-def test_validation_leads_the_difficulty_unless_the_arm_does_without() -> None:
-    told = {name: run_of(name).curriculum.state_dict() for name in ("gmcl", "gmcl_without_validation")}
-    unseen = {name: state["difficulty"]["unseen"] for name, state in told.items()}
-    assert 0 <= unseen["gmcl"] <= 1 and unseen["gmcl_without_validation"] is None
-
-
-def test_hardness_alone_seeks_what_the_student_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    signals: list[torch.Tensor] = []
-    signal = TeacherStep._signal
-
-    def spy(self: TeacherStep, estimator: Any, lessons: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        found, worth = signal(self, estimator, lessons, *rest)
-        (lesson,) = lessons
-        assert torch.allclose(found, -lesson.image_gradient / lesson.image_gradient.norm(), atol=1e-6)
-        assert not worth.any()
-        signals.append(found)
-        return found, worth
-
-    monkeypatch.setattr(TeacherStep, "_signal", spy)
-    run_of("hardness_only")
-    assert len(signals) == 3
-
-
-@pytest.mark.parametrize(("end", "strength"), [("weak_start", 1 / 3), ("strong_start", 3.0)])
-def test_a_wrong_start_is_the_same_for_both_teachers(end: str, strength: float) -> None:
-    for arm in ("frozen", "gmcl"):
-        trainer = StudentRun(ARMS[f"{arm}_{end}"].build, OPTIONS, labeled(), labeled(), seed=0, steps=1).trainer
-        assert trainer.curriculum.at(0.0).difficulty == pytest.approx(strength)  # type: ignore[union-attr, operator]
-
-
 def test_mixed_labels_follow_the_mixed_images() -> None:
     images = torch.arange(BATCH, dtype=torch.float32)[:, None, None, None].remainder(2).expand(BATCH, 3, 16, 16)
     labels = torch.arange(BATCH) % 2
@@ -115,15 +75,3 @@ def test_mixed_labels_follow_the_mixed_images() -> None:
         else:
             # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
             assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
-
-
-VOLUMES = DataOptions("volumes", 1, size=12, spatial_dims=3, classes=3)
-
-
-@pytest.mark.parametrize("name", [name for name in OWN if not name.endswith(("_start", "_only", "_true"))])
-def test_every_arm_trains_on_volumes_of_three_classes(name: str) -> None:
-    images = torch.rand(24, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
-    run = StudentRun(ARMS[name].build, VOLUMES, images, images, seed=0, steps=3, unlabeled=images)
-    run.run()
-    probabilities = run.probabilities("final", images[0])
-    assert probabilities.shape == (24, 3) and probabilities.isfinite().all()

@@ -27,14 +27,3 @@ def test_the_generator_learns_what_the_classes_look_like(trained: TrainedGenerat
     labels = torch.arange(40) % 2
     levels = draw(trained.network, labels, seed=1).mean((1, 2, 3))
     assert levels[labels == 0].max() < 0.4 and levels[labels == 1].min() > 0.5
-
-
-def test_training_is_repeated_by_its_seed_and_leaves_the_global_one_alone() -> None:
-    weights = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(7 + len(weights))
-        before = torch.get_rng_state()
-        network = train_gan(*labeled(), 2, 5, seed, SMALL).network
-        assert torch.equal(before, torch.get_rng_state())
-        weights.append(torch.cat([parameter.flatten() for parameter in network.parameters()]))
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

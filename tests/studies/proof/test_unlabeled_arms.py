@@ -60,13 +60,6 @@ def test_the_bound_knows_them() -> None:
     assert len(known) == 40 and len(seen) == 5 and all(seen)
 
 
-@pytest.mark.parametrize("name", ["fixmatch", "mean_teacher"])
-def test_other_ways_have_as_many_passes_as_gmcl(name: str) -> None:
-    assert ARMS[f"{name}_longer"].build is ARMS[name].build
-    # One batch of real images, a lesson of two, their proposal, and two more where the whole student weighs them.
-    assert ARMS[f"{name}_longer"].share / ARMS[name].share == pytest.approx(6 / 4)
-
-
 def test_a_first_student_is_the_one_that_validation_chose_and_learns_no_more() -> None:
     run = run_of("gmcl_first_student_head", 6)
     labeler = run.trainer.sources.unlabeled.propose

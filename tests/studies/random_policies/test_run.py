@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from monai_gmcl.benchmark import data_sets
-from monai_gmcl.exceptions import ConfigurationError
 from studies.random_policies.run import DIFFICULTIES, run, summary
 
 WEIGHTS = ("chosen", "final", "ema_chosen", "ema_final")
@@ -86,16 +85,3 @@ def test_a_policy_that_matters_is_found_in_cells_that_the_model_did_not_see(tmp_
     assert 0.009 < spread < 0.014 and explained > 0.6
     # The mean of the highest tenth of a normal distribution lies 1.75 deviations above its mean.
     assert best == pytest.approx(1.75 * 0.5 * 0.02, abs=4 * error + 0.005)
-
-
-def test_a_policy_that_does_not_matter_explains_nothing(tmp_path: Path, capsys: Any) -> None:
-    made(tmp_path / "rows.jsonl", influence=0.0)
-    summary(str(tmp_path / "rows.jsonl"))
-    _, _, _, explained, best, error = table_of(capsys)["chosen"]
-    assert explained < 0.1 and abs(best) < 0.005 + 3 * error
-
-
-def test_one_cell_is_too_few(tmp_path: Path) -> None:
-    made(tmp_path / "rows.jsonl", influence=0.0, cells=1)
-    with pytest.raises(ConfigurationError, match="in two cells or more"):
-        summary(str(tmp_path / "rows.jsonl"))

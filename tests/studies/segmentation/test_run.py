@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
-from studies.json_lines import read_rows, write_rows
+from studies.json_lines import read_rows
 from studies.segmentation.arms import ARMS, transforms_of
 from studies.segmentation.images import read_part
-from studies.segmentation.report import page
 from studies.segmentation.run import run
 
 
@@ -57,15 +55,3 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         run("unused", n=9, out=str(tmp_path / "rows.jsonl"))
     with pytest.raises(DataError, match=r"no images of 'membranes'"):
         run(str(tmp_path), sets="membranes", n=1, seeds=1, out=str(tmp_path / "rows.jsonl"))
-
-
-def test_the_report_pairs_arms_by_seed(tmp_path: Path) -> None:
-    def row(arm: str, seed: int, dice: float) -> dict[str, Any]:
-        settings = {"set": "vessels", "n": 1, "seed": seed, "arm": arm, "steps": 20, "part": "test"}
-        return {"settings": settings, "dice": {"final": dice, "chosen": dice}}
-
-    rows = [row("flips", 0, 0.5), row("flips", 1, 0.7), row("gmcl_flips", 0, 0.52), row("gmcl_flips", 1, 0.72)]
-    write_rows(tmp_path / "rows.jsonl", rows)
-    told = page(str(tmp_path / "rows.jsonl"))
-    assert "| flips | .600 ± .141 | .600 ± .141 | 2 |" in told
-    assert "| flips | +.020 [+.020, +.020] \u25b2 | +.020 [+.020, +.020] \u25b2 |" in told

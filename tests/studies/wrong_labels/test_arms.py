@@ -60,10 +60,3 @@ def test_an_arm_trains_on_the_labels_that_it_is_given(arm: str, trusted: int, fa
     assert learned.images.shape[0] == trusted + (0 if arm == "trusted_alone" else 40)
     if arm != "trusted_alone":
         assert int((learned.known[0][:40] != data.right).sum()) == false
-
-
-@pytest.mark.parametrize("arm", ["trusted_added", "ours_teach"])
-def test_half_of_each_batch_is_trusted(arm: str) -> None:
-    loader: Any = run_of(arm).trainer.data_loader
-    drawn = torch.tensor(list(loader.batch_sampler.sampler) if arm == "trusted_added" else list(loader.sampler))
-    assert float((drawn >= 40).double().mean()) == pytest.approx(0.5, abs=0.15)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from monai_gmcl.exceptions import ConfigurationError
 from studies.grid import read_rows
 from studies.wrong_labels.audit import NEEDED, audit, measures
 
@@ -37,8 +36,3 @@ def test_an_audit_is_run_once(
     (row,) = read_rows(out, NEEDED)
     assert row["epochs"] == 1 and set(row["auc"]) >= {"ranking", "precision", "share"}
     assert "1 runs, 1 of them done" in capsys.readouterr().out
-
-
-def test_an_unknown_variant_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="variants: expected default, .*got 'magic'"):
-        audit(str(tmp_path), variants="magic", out=str(tmp_path / "rows.jsonl"))

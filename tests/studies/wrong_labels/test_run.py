@@ -9,24 +9,8 @@ from typing import Any
 
 import pytest
 
-from monai_gmcl.exceptions import ConfigurationError
 from studies.grid import read_rows
 from studies.wrong_labels.run import NEEDED, Job, run
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"arms": "magic"}, "arms: expected right, .*got 'magic'"),
-        ({"noises": "none"}, "noises: expected uniform, .*got 'none'"),
-        ({"shares": [0.1, 0.5]}, r"shares: expected numbers from 0 to below .5, got \[0.1, 0.5\]"),
-        ({"trusted": 200}, r"trusted: expected numbers from 2 to 100, got \[200\]"),
-        ({"seeds": 0}, "seeds from 0"),
-    ],
-)
-def test_what_cannot_be_run_is_refused_before_anything_runs(tmp_path: Path, given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
-        run(str(tmp_path), **given, out=str(tmp_path / "rows.jsonl"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,9 @@ import pytest
 import torch
 
 from monai_gmcl.benchmark import data_sets
-from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions
-from monai_gmcl.benchmark.student_run import StudentRun
-from monai_gmcl.exceptions import ConfigurationError
-from monai_gmcl.weighting import UniformWeighting
-from studies.wrong_labels.weights_by_mark import WeightsByMark
 from studies.wrong_labels.wrong_lessons import (
     WEIGHTINGS,
     _with_foreign,
-    _with_pool,
-    _with_trusted,
     flipped,
     foreign,
 )
@@ -66,12 +58,6 @@ def test_foreign_images_are_compared_with_own_ones(elsewhere: bool, folder: Path
     assert {row["seed"] for row in rows} == {1}
 
 
-@pytest.mark.parametrize("command", [foreign, flipped])
-def test_a_weighting_of_another_name_is_an_error(command: Callable[..., None], folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="weightings must be among all equal, .* got by luck"):
-        command(str(folder), weightings=["by luck"], channels=1, size=16)
-
-
 def test_three_of_ten_images_are_replaced_and_marked() -> None:
     own, others = torch.zeros(20, 1, 4, 4), torch.full((3, 1, 4, 4), 0.5)
     pool, marks = _with_foreign(own, others, seed=0)
@@ -81,17 +67,3 @@ def test_three_of_ten_images_are_replaced_and_marked() -> None:
     noise = _with_foreign(own, None, seed=0)[0][marks == 0]
     assert noise.std() > 0.2 and noise.min() >= 0 and noise.max() <= 1
     assert torch.equal(own, torch.zeros_like(own))
-
-
-@pytest.mark.parametrize("trusts", [False, True])
-def test_every_lesson_of_marked_images_is_kept(trusts: bool, folder: Path) -> None:
-    options = DataOptions(str(folder), 1, size=16)
-    labeled, pool = BenchmarkData(options).draw(8, 0)
-    watched = WeightsByMark()
-    build = _with_trusted(pool, torch.arange(16) % 2) if trusts else _with_pool
-    run = StudentRun(
-        lambda setup: build(setup, UniformWeighting(), watched), options, labeled, labeled, 0, 6, unlabeled=pool
-    )
-    run.run()
-    assert [len(marks) for marks, _ in watched.seen] == [32] * 6
-    assert watched.told_apart() == 0.5

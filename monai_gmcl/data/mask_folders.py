@@ -11,7 +11,7 @@ from typing import NamedTuple
 from monai_gmcl.data.channel_files import CHANNEL, join_channels
 from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_names import PARTS, part_name
 
 __all__ = ["MaskFolders", "find_mask_folders", "pair_masks"]
 
@@ -35,39 +35,69 @@ def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     """Find the folders of images and masks of each part; none where the folder is something else.
 
     ``images`` and ``labels`` (or ``masks``) stand in the folder, or in each of its parts, or hold the parts
-    themselves; or ``imagesTr``, ``labelsTr`` and, where there are any, ``imagesTs`` and ``labelsTs`` stand in it.
+    themselves; or ``imagesTr``, ``labelsTr`` and, where there are any, ``imagesTs`` and ``labelsTs`` stand in it. A
+    part that is left out, as without masks, is a fault.
     """
-    found = _pairs(folder, on_fault)
-    if not found:
-        inner = [(part_name(path.name), path) for path in _folders(folder, on_fault)]
-        found = [
-            MaskFolders(part, images, masks)
-            for part, path in inner
-            if part is not None
-            for _, images, masks in _pairs(path, on_fault)[:1]
-        ]
-    order = ("training", "validation", "test")
-    return sorted(found, key=lambda folders: order.index(folders.part))
+    places = [
+        (part, path)
+        for path in _folders(folder, on_fault)
+        if (part := part_name(path.name)) is not None and not _parts(path, (*IMAGES, *MASKS))
+    ]
+    found = {each.part: each for each in _pairs(folder, on_fault)}
+    left_out = []
+    for part, path in places:
+        pairs = _pairs(path, on_fault)
+        if pairs and part not in found:
+            found[part] = MaskFolders(part, *pairs[0][1:])
+        else:
+            left_out.append((part, path, pairs))
+    for part, path, pairs in left_out if found else ():
+        if pairs:
+            on_fault(Fault("layout_of_masks", str(path), f"one place for {part}", f"also {str(found[part].images)!r}"))
+        elif folder_files(path, _ignore):
+            on_fault(Fault("unread_list", str(path), "folders of images and of masks", _names(path)))
+    return [found[part] for part in PARTS if part in found]
 
 
 def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     """The folders of images and masks that stand side by side in one folder."""
     children = _folders(folder, on_fault)
-    images = {part: path for path in children for part in _parts(path, IMAGES)}
-    masks = {part: path for path in children for part in _parts(path, MASKS)}
+    images, masks = ({part: path for path in children for part in _parts(path, names)} for names in (IMAGES, MASKS))
     both = [MaskFolders(part, images[part], masks[part]) for part in images if part in masks]
-    for part in images if both else ():
-        if part not in masks:
-            found = f"no folder of masks for {images[part].name!r}"
-            on_fault(Fault("unread_list", str(images[part]), "masks for these images", found))
+    if not both:
+        return []
+    for path in children:
+        for part in (*_parts(path, IMAGES), *_parts(path, MASKS)):
+            if path not in (images.get(part), masks.get(part)):
+                wanted = f"one folder of images and one of masks for {part}"
+                on_fault(Fault("layout_of_masks", str(folder), wanted, _names(folder)))
+            elif part not in images or part not in masks:
+                on_fault(_without_other(path, part in images))
     if [pair.part for pair in both] != ["training"]:
         return both
     # images/train and masks/train
     inner = [
-        {part_name(path.name): path for path in _folders(place, on_fault)} for place in (both[0].images, both[0].masks)
+        {part: path for path in _folders(place, on_fault) if (part := part_name(path.name)) is not None}
+        for place in both[0][1:]
     ]
-    parts = [part for part in inner[0] if part is not None and part in inner[1]]
-    return [MaskFolders(part, inner[0][part], inner[1][part]) for part in parts if part is not None] or both
+    pairs = [MaskFolders(part, inner[0][part], inner[1][part]) for part in inner[0] if part in inner[1]]
+    for part in {*inner[0], *inner[1]} if pairs else ():
+        if part not in inner[0] or part not in inner[1]:
+            on_fault(_without_other((inner[0].get(part) or inner[1][part]), part in inner[0]))
+    return pairs or both
+
+
+def _without_other(folder: Path, has_images: bool) -> Fault:
+    wanted, missing = ("masks for these images", "masks") if has_images else ("images for these masks", "images")
+    return Fault("unread_list", str(folder), wanted, f"no folder of {missing} for {folder.name!r}")
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:10])
+
+
+def _ignore(fault: Fault) -> None:
+    """What is left out is told of as a whole."""
 
 
 def _folders(folder: Path, on_fault: OnFault) -> list[Path]:
@@ -75,11 +105,11 @@ def _folders(folder: Path, on_fault: OnFault) -> list[Path]:
 
 
 def _parts(folder: Path, names: tuple[str, ...]) -> list[str]:
-    """The part that a folder's name means, if it is one of these names: ``imagesTr``, ``Masks``, ``images_test``."""
+    """The part that a folder's name means, if it is one of these: ``imagesTr``, ``Masks``, ``test_images``."""
     letters = "".join(letter for letter in folder.name.casefold() if letter.isalnum())
     for name in names:
-        if letters.startswith(name):
-            rest = letters.removeprefix(name)
+        if name in (letters[: len(name)], letters[-len(name) :]):
+            rest = letters.removeprefix(name) if letters.startswith(name) else letters.removesuffix(name)
             part = ENDINGS.get(rest) or part_name(rest)
             if part is not None:
                 return [part]

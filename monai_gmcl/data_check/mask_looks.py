@@ -16,8 +16,8 @@ from monai_gmcl.data.mask_files import mask_affine, read_mask
 
 __all__ = ["MaskLook", "class_numbers", "look_at_mask"]
 
-WHITE = [0, 255]
-"""How many programs write masks of one class: black and white."""
+WHITE = (255, 65535)
+"""How many programs write masks of one class: white, in 8 or 16 bits, on black."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,15 @@ def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
 
 
 def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None) -> list[int]:
-    """Return the numbers that stand for classes, in their order: 0, 1, 2, ..., or 0 and 255.
+    """Return the numbers that stand for classes, in their order: 0, 1, 2, ..., or 0 and 255 (65535 in 16 bits).
 
     Found are those in the masks of the training part. Without names, there are as many classes as numbers follow each
     other from 0.
     """
     values = set(found)
-    if values <= set(WHITE) and 255 in values and (class_names is None or len(class_names) == 2):
-        return WHITE
+    for white in WHITE if class_names is None or len(class_names) == 2 else ():
+        if white in values <= {0, white}:
+            return [0, white]
     if class_names is not None:
         return list(range(len(class_names)))
     return list(range(next(number for number in range(len(values) + 1) if number not in values)))

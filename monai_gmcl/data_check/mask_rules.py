@@ -17,17 +17,25 @@ from monai_gmcl.data_check.mask_looks import MaskLook
 
 __all__ = ["mask_faults", "pair_faults"]
 
+MOST_UNNAMED = 64
+"""Classes that need no names: an image that is taken for a mask has more values."""
 MOST_MOVED = 0.5
 """Voxels by which a corner of a mask may lie beside its image's."""
 
 
-def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[Fault]:
-    """Find masks with numbers that stand for no class, with the first class alone, with a palette."""
+def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int], named: bool = False) -> list[Fault]:
+    """Find masks with numbers that stand for no class, with the first class alone, with a palette.
+
+    Also images that are taken for masks, unless the classes are ``named``.
+    """
     faults = []
     for path, mask in masks.items():
         unknown = foreign_values(path, mask.values, numbers)
         if unknown is not None:
             faults.append(unknown)
+        if not named and len(mask.values) > MOST_UNNAMED:
+            wanted = f"at most {MOST_UNNAMED} values, one for each class,"
+            faults.append(Fault("many_values", path, wanted, f"{len(mask.values)} values"))
         if mask.values == (numbers[0],):
             faults.append(Fault("empty_mask", path, "pixels of a class", f"only the background value {numbers[0]}"))
         if mask.palette:
@@ -36,9 +44,15 @@ def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[F
 
 
 def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping[str, MaskLook]) -> list[Fault]:
-    """Find masks that do not lie on their images: of another size, or at another place."""
+    """Find masks of several images, and those that do not lie on their image: of another size or at another place."""
     faults = []
+    of_mask: dict[str, str] = {}
     for item in items:
+        other = of_mask.setdefault(item["label"], item["image"])
+        if other != item["image"]:
+            faults.append(
+                Fault("mask_twice", item["label"], "one image for each mask", f"{other!r}, {item['image']!r}")
+            )
         image, mask = looks.get(item["image"]), masks.get(item["label"])
         if image is None or mask is None:
             continue

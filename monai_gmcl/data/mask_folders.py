@@ -38,23 +38,24 @@ def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     themselves; or ``imagesTr``, ``labelsTr`` and, where there are any, ``imagesTs`` and ``labelsTs`` stand in it. A
     part that is left out, as without masks, is a fault.
     """
-    places = [
-        (part, path)
-        for path in _folders(folder, on_fault)
-        if (part := part_name(path.name)) is not None and not _parts(path, (*IMAGES, *MASKS))
-    ]
+    places = [path for path in _folders(folder, on_fault) if not _parts(path, (*IMAGES, *MASKS))]
     found = {each.part: each for each in _pairs(folder, on_fault)}
     left_out = []
-    for part, path in places:
-        pairs = _pairs(path, on_fault)
-        if pairs and part not in found:
+    for path in places:
+        part = part_name(path.name)
+        pairs = _pairs(path, _ignore if part is None else on_fault)
+        if part is not None and pairs and part not in found:
             found[part] = MaskFolders(part, *pairs[0][1:])
         else:
             left_out.append((part, path, pairs))
     for part, path, pairs in left_out if found else ():
-        if pairs:
+        if part is None:
+            if pairs:
+                wanted = "a folder named as a part (train, valid, test)"
+                on_fault(Fault("unread_list", str(path), wanted, f"images and masks in {path.name!r}"))
+        elif pairs:
             on_fault(Fault("layout_of_masks", str(path), f"one place for {part}", f"also {str(found[part].images)!r}"))
-        elif folder_files(path, _ignore):
+        elif any(map(is_image, folder_files(path, _ignore))):
             on_fault(Fault("unread_list", str(path), "folders of images and of masks", _names(path)))
     return [found[part] for part in PARTS if part in found]
 

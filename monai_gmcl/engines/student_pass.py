@@ -214,10 +214,14 @@ class StudentLoss:
     Args:
         function: the user's, ``(outputs, labels) -> loss``; another one may be set at any time.
         task: the user's; None: chosen by the first batch.
+
+    Attributes:
+        without_channel: whether ``prepare_batch`` gave masks ``(B, *spatial)``, which the function takes like that.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
         self._given = task
+        self.without_channel = False
         self.function = function
 
     @property
@@ -250,8 +254,10 @@ class StudentLoss:
             outputs: of the student; without them, before the first batch, the task is good for checks alone.
         """
         if self._task is not None:
+            self._task.without_channel = self.without_channel
             return self._task
         task = choose_task(self.function, labels, outputs)
+        task.without_channel = self.without_channel
         if outputs is not None:
             self._task = task
         return task

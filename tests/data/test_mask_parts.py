@@ -91,6 +91,12 @@ def test_masks_are_found_beside_their_images(
     assert pairs(folder) == expected
 
 
+def test_an_empty_part_is_not_told_of(put: Callable[..., Path]) -> None:
+    folder = put("train/images/a.png", "train/masks/a.png")
+    (folder / "test").mkdir()
+    assert list(pairs(folder)) == ["training"]
+
+
 def test_folders_among_the_images_are_patients(put: Callable[..., Path]) -> None:
     folder = put(*(f"{kind}/{name}.png" for kind in ("images", "labels") for name in ("p1/a", "p1/b", "p2/a")))
     assert [item["group"] for item in list_mask_parts(folder)[0]["training"]] == ["p1", "p1", "p2"]
@@ -109,6 +115,7 @@ def test_folders_among_the_images_are_patients(put: Callable[..., Path]) -> None
         (["images/train/a.png", "masks/train/a.png", "masks/val/b.png"], "unread_list", "masks/val"),
         (["train/images/a.png", "train/masks/a.png", "test/images/b.png"], "unread_list", "test"),
         (["images/a.png", "masks/a.png", "train/images/b.png", "train/masks/b.png"], "layout_of_masks", "train"),
+        (["train/images/a.png", "train/masks/a.png", "sure/images/b.png", "sure/masks/b.png"], "unread_list", "sure"),
         (["images/a.png", "masks/a.png", "annotations/a.png"], "layout_of_masks", ""),
         (["images/a.png", "imgs/a.png", "masks/a.png"], "layout_of_masks", ""),
         (["imagesTs/a.png", "labelsTs/a.png"], "layout_of_masks", ""),

@@ -13,6 +13,7 @@ from typing import Any
 
 import fire
 import torch
+from monai.data.meta_obj import set_track_meta
 from monai.utils.misc import set_determinism
 
 from monai_gmcl.exceptions import ConfigurationError
@@ -93,6 +94,7 @@ def run(
         DataError: a damaged file of rows.
     """
     torch.set_num_threads(1)
+    set_track_meta(False)
     names, kinds = checked_names("arms", arms, ARMS), checked_names("errors", errors, ERRORS)
     ways, (measured,) = checked_names("equal", equal, EQUAL), checked_names("part", part, PARTS)
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)

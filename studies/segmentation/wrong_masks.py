@@ -106,9 +106,9 @@ def run(
     draw(n, trusted, kinds[0], share, 0)
     jobs = [
         Job(n, trusted, kind, float(share), seed, arm, measured, steps, way)
-        for seed, kind, arm, way in product(chosen, kinds, names, ways)
+        for seed, kind, arm in product(chosen, kinds, names)
         # Ours is the same either way.
-        if way == ways[0] or ARMS[arm].ours is None
+        for way in (ways if ARMS[arm].ours is None else EQUAL[:1])
     ]
     with without_rows(jobs, Path(out), NEEDED) as missing:
         run_missing(missing, _run, workers, Path(out), _told, "dice")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils.data import WeightedRandomSampler
 from monai_gmcl.curriculum import Curriculum
 from monai_gmcl.engines import GMCLEvents, GMCLTrainer
 from monai_gmcl.teachers import PolicyTeacher
-from monai_gmcl.weighting import LookAheadWeighting
+from monai_gmcl.weighting import LookAheadWeighting, UniformWeighting
 from studies.segmentation.arms import transforms_of
 from studies.segmentation.mask_errors import MaskSet
 from studies.segmentation.run import BATCH, random_patch
@@ -46,7 +46,7 @@ class Arm:
     title: str
     doubtful: float | None = None
     right: bool = False
-    ours: Mapping[str, Any] | None = field(default=None)
+    ours: Mapping[str, Any] | None = None
 
     @property
     def batch(self) -> int:
@@ -72,6 +72,7 @@ def build_ours(
     watched: WeightsByMark,
     seed: int,
     learns: bool = True,
+    weighted: bool = True,
     memory: float = 0.9,
     real_weight: float = 0.1,
     **arguments: Any,
@@ -83,6 +84,7 @@ def build_ours(
         watched: takes in the weights of the lessons' images.
         seed: of everything random.
         learns: whether the teacher does; otherwise it is frozen, with difficulty 1.
+        weighted: whether the look-ahead weighs the images of a lesson; otherwise they have the same weight.
         memory: of :class:`monai_gmcl.weighting.LookAheadWeighting`.
         real_weight: of :class:`monai_gmcl.curriculum.Curriculum`.
         **arguments: of :class:`monai.engines.SupervisedTrainer`.
@@ -98,7 +100,7 @@ def build_ours(
         prepare_batch=prepare,
         teacher=teacher,
         teacher_optimizer=teacher.optimizer() if learns else None,
-        weighting=LookAheadWeighting(memory=memory),
+        weighting=LookAheadWeighting(memory=memory) if weighted else UniformWeighting(),
         meta_data_loader=DataLoader(Dataset(data.trusted, CHANGES), batch_size=LESSON, shuffle=True, drop_last=True),
         curriculum=Curriculum(real_weight=real_weight, **({} if learns else {"difficulty": 1.0})),
         seed=seed,
@@ -118,6 +120,9 @@ ARMS: dict[str, Arm] = {
     "trusted_alone": Arm("trusted images alone", doubtful=0.0),
     "trusted_added": Arm("trusted images in half of each batch", doubtful=0.5),
     "ours": Arm("ours", doubtful=1.0, ours={}),
+    "ours_real_half": Arm("ours, real weight .5", doubtful=1.0, ours={"real_weight": 0.5}),
+    "ours_no_memory": Arm("ours, memory 0", doubtful=1.0, ours={"memory": 0.0}),
+    "ours_unweighted": Arm("ours, equal weights in lessons", doubtful=1.0, ours={"weighted": False}),
     "ours_frozen": Arm("ours, frozen teacher", doubtful=1.0, ours={"learns": False}),
     "ours_right": Arm("ours, right masks", doubtful=1.0, right=True, ours={}),
     "ours_teach": Arm("ours, trusted images judge and teach", doubtful=0.5, ours={}),

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.weighting import LookAheadWeighting
 from studies.grid import read_rows
-from studies.segmentation.mask_arms import ARMS, patches_of
+from studies.segmentation.mask_arms import ARMS, SignWeighting, patches_of
 from studies.segmentation.mask_errors import MASKS, draw
 from studies.segmentation.wrong_masks import NEEDED, Job, run
 from studies.segmentation.wrong_masks_report import page
@@ -39,6 +40,15 @@ def test_a_sampler_draws_its_share_of_doubtful_images(doubtful: float | None, sh
     torch.manual_seed(0)
     _, sampler = patches_of(draw(20, 5, "mixed", 0.3, 7), doubtful, 4000)
     assert (torch.tensor(list(sampler)) < 20).float().mean().item() == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(("given", "found"), [([0.0, 3.0, 1.0, 0.0], [0, 2, 2, 0]), ([0.0, 0.0], [0, 0])])
+def test_weights_by_sign_are_equal_among_the_images_that_help(
+    monkeypatch: pytest.MonkeyPatch, given: list[float], found: list[float]
+) -> None:
+    monkeypatch.setattr(LookAheadWeighting, "__call__", lambda *_: torch.tensor(given))
+    lesson: Any = None
+    assert SignWeighting()(lesson, {}, {}).tolist() == found
 
 
 def test_arms_have_as_many_passes_or_as_many_steps() -> None:

@@ -120,7 +120,12 @@ def _hold(lock: int, out: Path) -> None:
 
 
 def run_missing(
-    jobs: Sequence[J], run: Callable[[J], dict[str, Any]], workers: int, out: Path, told: Callable[[J], str]
+    jobs: Sequence[J],
+    run: Callable[[J], dict[str, Any]],
+    workers: int,
+    out: Path,
+    told: Callable[[J], str],
+    measure: str = "auc",
 ) -> None:
     """Run jobs in processes of their own, and append the row of each to a file.
 
@@ -129,7 +134,8 @@ def run_missing(
         run: makes a row of a job; found by its name in the process that runs it.
         workers: processes at a time.
         out: file of rows.
-        told: a job and its row in a few words, printed when it has run.
+        told: a job in a few words, printed when it has run.
+        measure: key of what the row has measured, printed beside.
 
     Raises:
         RuntimeError: a run failed; names the job.
@@ -141,7 +147,7 @@ def run_missing(
             with out.open("ab", buffering=0) as file:
                 file.write(json.dumps(row, default=str).encode() + b"\n")
             left = (time.perf_counter() - began) / count * (len(jobs) - count) / 60
-            print(f"{count}/{len(jobs)} {told(job)} {row['auc']}, {left:.0f} minutes left", flush=True)
+            print(f"{count}/{len(jobs)} {told(job)} {row[measure]}, {left:.0f} minutes left", flush=True)
 
 
 class _Run(Generic[J]):

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from monai_gmcl.exceptions import DataError
 
-__all__ = ["SETS", "Item", "read_part"]
+__all__ = ["SETS", "Item", "draw_vessels", "read_part"]
 
 Item = dict[str, Tensor]
 """``image`` ``(1, H, W)`` from 0 to 1 and ``label`` ``(1, H, W)``, 0 and 1."""
 
+Pairs = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 DRAWN = {"train": 10, "valid": 5, "test": 15}
 SIDE, OVERSAMPLING = 160, 4
 
@@ -41,13 +42,20 @@ def read_part(name: str, part: str, data_dir: str) -> list[Item]:
     pairs = SETS[name](part, Path(data_dir))
     if not pairs:
         raise DataError(f"{data_dir!r} holds no images of {name!r}, part {part!r}.")
+    return _items(pairs)
+
+
+@cache
+def draw_vessels(part: str, count: int) -> list[Item]:
+    """Return drawn vessels of a part, the same each time; the first ones are those of :func:`read_part`."""
+    return _items(_drawn(part, count))
+
+
+def _items(pairs: Pairs) -> list[Item]:
     return [
         {"image": torch.tensor(image)[None], "label": torch.tensor(mask, dtype=torch.float32)[None]}
         for image, mask in pairs
     ]
-
-
-Pairs = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
 def _membranes(part: str, data_dir: Path) -> Pairs:
@@ -59,8 +67,12 @@ def _membranes(part: str, data_dir: Path) -> Pairs:
 
 
 def _vessels(part: str, _: Path) -> Pairs:
+    return _drawn(part, DRAWN[part])
+
+
+def _drawn(part: str, count: int) -> Pairs:
     first = int.from_bytes(part.encode(), "big")
-    return [_draw(np.random.default_rng([first, index])) for index in range(DRAWN[part])]
+    return [_draw(np.random.default_rng([first, index])) for index in range(count)]
 
 
 def _draw(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

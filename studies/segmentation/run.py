@@ -7,34 +7,49 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fire
 import torch
-from ignite.engine import Events
-from monai.data.dataloader import DataLoader
 from monai.data.dataset import Dataset
 from monai.engines.trainer import Trainer
-from monai.losses.dice import DiceCELoss
-from monai.metrics.meandice import compute_dice
-from monai.networks.nets.unet import UNet
 from monai.transforms.compose import Compose
 from monai.transforms.croppad.dictionary import RandSpatialCropd
 from monai.utils.misc import set_determinism
-from torch import nn
 
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
-from studies.json_lines import append_row, read_rows
+from studies.grid import checked_names, run_missing, without_rows
 from studies.segmentation.arms import ARMS, TEACHER_ARMS, trainer_of, transforms_of
-from studies.segmentation.images import SETS, Item, read_part
+from studies.segmentation.images import SETS, read_part
+from studies.segmentation.training import VALIDATIONS, train_student
 
-__all__ = ["run"]
+__all__ = ["BATCH", "PARTS", "PATCH", "Job", "run"]
 
-BATCH, VALIDATIONS = 8, 20
+BATCH = 8
 PATCH = {"membranes": 96, "vessels": 64}
 """Pixels a side."""
+PARTS = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run; what its arguments mean is told by :func:`run`."""
+
+    set: str
+    n: int
+    seed: int
+    arm: str
+    steps: int
+    part: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run is known by."""
+        return asdict(self)
 
 
 def run(
@@ -45,6 +60,7 @@ def run(
     seeds: int | Sequence[int] = 5,
     steps: int = 1000,
     part: str = "valid",
+    workers: int = 1,
     out: str = "studies/segmentation/rows.jsonl",
 ) -> None:
     """Run what is not among the rows yet, and append a row for each run.
@@ -57,89 +73,54 @@ def run(
         seeds: how many, from 0 on, or which ones.
         steps: of the student.
         part: where to measure: ``valid``, for development, or ``test``.
+        workers: processes, one thread each.
         out: file of rows, a JSON object a line.
 
     Raises:
-        ConfigurationError: an unknown name or a number out of range.
-        DataError: no images in ``data_dir``.
+        ConfigurationError: an unknown name, a number out of range, or another command that writes to ``out``.
+        DataError: a damaged file of rows, or no images in ``data_dir``.
     """
     torch.set_num_threads(1)
-    sets, arms = _known("sets", sets, SETS), _known("arms", arms, ARMS)
+    sets, arms = checked_names("sets", sets, SETS), checked_names("arms", arms, ARMS)
+    (measured,) = checked_names("part", part, PARTS)
     numbers = [n] if isinstance(n, int) else list(n)
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not all(1 <= number <= 8 for number in numbers) or steps < VALIDATIONS or part not in ("valid", "test"):
-        raise ConfigurationError(f"Expected n from 1 to 8, {VALIDATIONS} steps or more, part valid or test.")
-    file = Path(out)
-    done = [row["settings"] for row in read_rows(file)] if file.exists() else []
-    for seed, name, number, arm in itertools.product(chosen, sets, numbers, arms):
-        settings: dict[str, Any] = {"set": name, "n": number, "seed": seed, "arm": arm, "steps": steps, "part": part}
-        if settings not in done:
-            append_row({"settings": settings, **train(data_dir, **settings)}, out)
+    if not all(1 <= number <= 8 for number in numbers) or steps < VALIDATIONS or workers < 1:
+        raise ConfigurationError(f"Expected n from 1 to 8, {VALIDATIONS} steps or more and workers from 1.")
+    for name in sets:
+        # The processes of the runs find the images in memory.
+        for each in ("train", "valid", measured):
+            read_part(name, each, data_dir)
+    grid = itertools.product(chosen, sets, numbers, arms)
+    jobs = [Job(name, number, seed, arm, steps, measured) for seed, name, number, arm in grid]
+    with without_rows(jobs, Path(out), Job.__dataclass_fields__) as missing:
+        run_missing(missing, partial(_run, data_dir), workers, Path(out), _told, "dice")
 
 
-def train(data_dir: str, set: str, n: int, seed: int, arm: str, steps: int, part: str) -> dict[str, Any]:
+def _told(job: Job) -> str:
+    return f"{job.set} n={job.n} seed {job.seed} {job.arm}"
+
+
+def _run(data_dir: str, job: Job) -> dict[str, Any]:
     """Train a student and return its Dice on a part, of the best-validation and of the last checkpoint."""
     began = time.process_time()
-    set_determinism(seed)
-    order = torch.randperm(10, generator=torch.Generator().manual_seed(seed)).tolist()
-    train_set, valid = read_part(set, "train", data_dir), read_part(set, "valid", data_dir)
+    set_determinism(job.seed)
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(job.seed)).tolist()
+    labeled, valid = read_part(job.set, "train", data_dir), read_part(job.set, "valid", data_dir)
     # Development measures on the images of ``train`` that were not drawn.
-    measured = read_part(set, "test", data_dir) if part == "test" else [train_set[i] for i in order[8:]]
-    batch = BATCH // 2 if arm in TEACHER_ARMS else BATCH
-    crop = RandSpatialCropd(("image", "label"), [PATCH[set]] * 2, random_size=False)
-    every = steps // VALIDATIONS
-    images = [train_set[order[i % n]] for i in range(batch * every)]
-    patches = Dataset(images, Compose([crop, transforms_of(arm)]))
-    student = UNet(2, 1, 2, (16, 32, 64), (2, 2), num_res_units=1)
-    optimizer = torch.optim.AdamW(student.parameters(), 2e-3)
-    trainer = trainer_of(
-        arm,
-        seed,
-        device=torch.device("cpu"),
-        max_epochs=VALIDATIONS,
-        train_data_loader=DataLoader(patches, batch_size=batch, shuffle=True),
-        network=student,
-        optimizer=optimizer,
-        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
-    course: list[float] = []
-    best: dict[str, torch.Tensor] = {}
-
-    def validate() -> None:
-        course.append(dice(student, valid))
-        if course[-1] >= max(course):
-            best.update({name: value.clone() for name, value in student.state_dict().items()})
-
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
-    trainer.run()
-    found = {"final": dice(student, measured)}
-    student.load_state_dict(best)
-    found["chosen"] = dice(student, measured)
-    return {
-        "dice": {which: round(value, 5) for which, value in found.items()},
-        "valid_dice": [round(value, 4) for value in course],
-        "seconds": round(time.process_time() - began, 1),
-        **_learned(trainer),
-    }
+    measured = read_part(job.set, "test", data_dir) if job.part == "test" else [labeled[i] for i in order[8:]]
+    batch = BATCH // 2 if job.arm in TEACHER_ARMS else BATCH
+    images = [labeled[order[i % job.n]] for i in range(batch * (job.steps // VALIDATIONS))]
+    patches = Dataset(images, Compose([random_patch(job.set), transforms_of(job.arm)]))
+    build = partial(trainer_of, job.arm, job.seed)
+    trainer, found = train_student(build, patches, batch, job.steps, valid, measured)
+    seconds = round(time.process_time() - began, 1)
+    return {"settings": job.settings, **found, "seconds": seconds, **_learned(trainer)}
 
 
-@torch.no_grad()
-def dice(student: nn.Module, items: Sequence[Item]) -> float:
-    """Return the mean Dice of whole images."""
-    student.eval()
-    found = [
-        compute_dice(
-            student(item["image"][None]).argmax(1, keepdim=True),
-            item["label"][None],
-            include_background=False,
-            num_classes=2,
-        ).item()
-        for item in items
-    ]
-    student.train()
-    return sum(found) / len(found)
+def random_patch(name: str) -> RandSpatialCropd:
+    """Return the transform that crops a patch of an image of a set and of its mask."""
+    return RandSpatialCropd(("image", "label"), [PATCH[name]] * 2, random_size=False)
 
 
 def _learned(trainer: Trainer) -> dict[str, Any]:
@@ -149,13 +130,6 @@ def _learned(trainer: Trainer) -> dict[str, Any]:
     policy = trainer.teacher.policy(difficulty)
     shares = {name: round(row["share"], 3) for name, row in policy.items()}
     return {"difficulty": round(difficulty, 3), "policy": shares}
-
-
-def _known(argument: str, given: str | Sequence[str], known: Sequence[str] | dict[str, Any]) -> list[str]:
-    names = given.split(",") if isinstance(given, str) else list(given)
-    if unknown := [name for name in names if name not in known]:
-        raise ConfigurationError(f"{argument}: expected some of {', '.join(known)}, got {', '.join(unknown)}.")
-    return names
 
 
 if __name__ == "__main__":

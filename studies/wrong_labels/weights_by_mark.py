@@ -14,14 +14,14 @@ __all__ = ["WeightsByMark"]
 
 
 class WeightsByMark:
-    """Keeps how lessons weighed images that are known to be right (1) or wrong (0), by their pixels."""
+    """Keeps how lessons weighed images of which it is known what is right or wrong with them, by their pixels."""
 
     def __init__(self) -> None:
         self._marks: dict[bytes, int] = {}
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def know(self, images: Tensor, marks: Tensor) -> None:
-        """Take in the marks of images as a loader gave them: those that lessons are made from."""
+        """Take in the marks of images, from 0, as a loader gave them: those that lessons are made from."""
         self._marks.update(zip(map(_pixels, images), marks.tolist(), strict=True))
 
     def observe(self, lesson: Lesson) -> None:
@@ -31,12 +31,21 @@ class WeightsByMark:
         known = torch.tensor(marks) >= 0
         self.seen.append((torch.tensor(marks)[known], lesson.weights.cpu()[known].clone()))
 
-    def told_apart(self) -> float:
-        """AUC of the weight as a score of what is right, over all lessons after the first quarter."""
-        marks, weights = (torch.cat(part) for part in zip(*self.seen[len(self.seen) // 4 :], strict=True))
-        if marks.min() == marks.max():
+    def told_apart(self, right: int = 1) -> float:
+        """AUC of the weight as a score of what is right, over all lessons after the first quarter; ``right``: mark."""
+        marks, weights = self._later()
+        if (marks == right).all() or (marks != right).all():
             return float("nan")
-        return mean_auc(torch.stack([-weights, weights], 1), marks)
+        return mean_auc(torch.stack([-weights, weights], 1), (marks == right).long())
+
+    def mean(self, mark: int) -> float:
+        """Mean weight of the images with a mark, over the same lessons; NaN without one."""
+        marks, weights = self._later()
+        return weights[marks == mark].mean().item()
+
+    def _later(self) -> tuple[Tensor, Tensor]:
+        marks, weights = zip(*self.seen[len(self.seen) // 4 :], strict=True)
+        return torch.cat(marks), torch.cat(weights)
 
 
 def _pixels(image: Tensor) -> bytes:

@@ -49,7 +49,7 @@ def test_transforms_of_an_arm_move_image_and_mask_together(arm: str) -> None:
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"sets: expected some of membranes, vessels, got retina"):
+    with pytest.raises(ConfigurationError, match="sets: expected membranes, vessels, got 'retina'"):
         run("unused", sets="retina", out=str(tmp_path / "rows.jsonl"))
     with pytest.raises(ConfigurationError, match=r"n from 1 to 8"):
         run("unused", n=9, out=str(tmp_path / "rows.jsonl"))

@@ -47,14 +47,9 @@ def gmcl_arm(
     competence: Callable[[], Competence] = Competence,
     **curriculum: Any,
 ) -> Callable[[Setup], Trainer]:
-    """Return the builder of GMCL on labeled images.
+    """Return the builder of GMCL on labeled images: a teacher made for a data set, which learns or stays as it is.
 
-    Args:
-        teacher: made for a data set.
-        learned: whether the teacher learns, by its own optimizer, or stays as it is.
-        hypergradient: the trainer's own by default.
-        competence: leads the difficulty, where that is not an argument of the curriculum.
-        **curriculum: arguments of :class:`monai_gmcl.curriculum.Curriculum`.
+    ``competence`` leads the difficulty, where that is not among the arguments of the curriculum.
     """
 
     def build(setup: Setup) -> Trainer:
@@ -83,11 +78,7 @@ ARMS: dict[str, Arm] = {
 
 
 def arms_of(names: Iterable[str]) -> dict[str, Arm]:
-    """Return :data:`ARMS`, and those that are named ``module:NAME``, each an ``Arm`` in a module that can be imported.
-
-    Raises:
-        ConfigurationError: no such module, nothing of that name in it, or something else than an arm.
-    """
+    """Return :data:`ARMS` and those that are named ``module:NAME``; ConfigurationError for what is no arm."""
     own = [name.removesuffix(WITHIN_BUDGET) for name in names if ":" in name]
     return {**ARMS, **{name: _imported(name) for name in own}}
 

@@ -100,11 +100,7 @@ def part_folder(folder: str | Path, name: str) -> Path:
 
 
 class BenchmarkData:
-    """A data set in memory, split as a study of few labels needs it.
-
-    Raises:
-        DataError: naming what is missing in the folder, or another number of classes.
-    """
+    """A data set in memory, split as a study of few labels needs it."""
 
     def __init__(self, options: DataOptions) -> None:
         self.options = options

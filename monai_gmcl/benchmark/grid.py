@@ -135,9 +135,6 @@ def jobs_of(
     Numbers of labeled images ``n`` are multiples of the number of classes. Steps are those of GMCL; arms of equal
     compute get ``ratio`` times as many. Strengths of tuned arms, by arm and n, are run where they are chosen already,
     else all. Measures are, by arm, the key of one more to take.
-
-    Raises:
-        ConfigurationError: an unknown arm, or a number of images that classes cannot share evenly.
     """
     names = [*known, *(name + WITHIN_BUDGET for name, arm in known.items() if arm.tuned)]
     for name in arms:

@@ -20,10 +20,7 @@ from monai_gmcl.exceptions import ConfigurationError, DataError
 class MaskData(BenchmarkData):
     """Images float ``(N, C, *spatial)`` and masks uint8 ``(N, 1, *spatial)``, of one size, in memory.
 
-    Raises:
-        DataError: what :func:`~monai_gmcl.data.open_segmentation_data` finds wrong; images of several sizes; no
-            validation image that has a class beside the background.
-        ConfigurationError: a patch, or images, that the student cannot take.
+    DataError for images of several sizes, or no validation image that has a class beside the background.
     """
 
     def __init__(self, options: DataOptions) -> None:

@@ -89,25 +89,10 @@ def test_metadata_follow_monais_schema_and_would_not_without_a_task(tmp_path: Pa
         verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(SCHEMA))
 
 
-def test_the_version_is_the_packages() -> None:
-    metadata = json.loads(METADATA.read_text())
-    assert metadata["version"] == monai_gmcl.__version__
-    assert metadata["monai_gmcl_version"] == monai_gmcl.__version__
-    assert list(metadata["changelog"])[0] == monai_gmcl.__version__
-
-
-@pytest.mark.parametrize("file", ["train.yaml", "inference.yaml"])
-def test_the_network_gives_what_the_metadata_say(file: str, data: Path) -> None:
-    verify_net_in_out(
-        "network_def", str(METADATA), str(CONFIGS / file), device="cpu", dataset_dir=str(data), bundle_root=str(BUNDLE)
-    )
-
-
-def test_both_configurations_have_the_same_student() -> None:
-    of_training, of_inference = (
-        yaml.safe_load((CONFIGS / file).read_text())["network_def"] for file in ("train.yaml", "inference.yaml")
-    )
-    assert of_training == of_inference
+def test_the_network_of_the_training_gives_what_the_metadata_say(data: Path) -> None:
+    """For inference, test_zoo.py runs the command."""
+    places = {"dataset_dir": str(data), "bundle_root": str(BUNDLE)}
+    verify_net_in_out("network_def", str(METADATA), str(CONFIGS / "train.yaml"), device="cpu", **places)
 
 
 @pytest.mark.parametrize(("file", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import monai_gmcl
 from monai_gmcl.commands.init import BUNDLES, init
 
 HEADINGS = {
@@ -56,6 +57,16 @@ def test_the_keys_that_the_zoo_asks_for_are_there(bundle: Path) -> None:
         train["train"]
     )
     assert {"evaluator", "dataset", "handlers", "preprocessing", "inferer", "key_metric"} <= set(train["validate"])
+
+
+def test_the_version_is_the_packages(bundle: Path) -> None:
+    told = metadata(bundle)
+    assert told["version"] == told["monai_gmcl_version"] == next(iter(told["changelog"])) == monai_gmcl.__version__
+
+
+def test_training_and_inference_have_the_same_student(bundle: Path) -> None:
+    train, infer = (yaml.safe_load((bundle / "configs" / f"{k}.yaml").read_text()) for k in ("train", "inference"))
+    assert train["network_def"] == infer["network_def"]
 
 
 def test_the_zoos_commands_work_from_the_bundles_folder(bundle: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from torch import Tensor, nn
 
-from monai_gmcl import Curriculum, GMCLTrainer
+from monai_gmcl import Curriculum, GMCLTrainer, Hypergradient
 from monai_gmcl.teachers import Teacher
 
 
@@ -45,6 +45,20 @@ class SmallStudent(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(self.body(images).flatten(2).mean(2)))
         return logits
+
+
+def noting_estimator(kind: type[Hypergradient]) -> Any:
+    """An estimator that keeps what it returns in ``found``."""
+
+    class Noting(kind):  # type: ignore[misc, valid-type]
+        def __call__(self, lessons: Sequence[Any], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+            result: tuple[Tensor, Tensor] = super().__call__(lessons, look_ahead)
+            estimator.found.append(result[0].detach().clone())
+            return result
+
+    estimator = Noting()
+    estimator.found = []
+    return estimator
 
 
 def dictionaries(n: int = 22, channels: int = 3, shape: Sequence[int] = (8, 8)) -> list[dict[str, Tensor]]:
@@ -90,6 +104,12 @@ def build_trainer(**changes: Any) -> GMCLTrainer:
 def trainer() -> Callable[..., GMCLTrainer]:
     """Build a small GMCLTrainer; any argument can be replaced."""
     return build_trainer
+
+
+@pytest.fixture
+def noting() -> Callable[[type[Hypergradient]], Any]:
+    """Build an estimator that keeps what it returns in ``found``."""
+    return noting_estimator
 
 
 @pytest.fixture

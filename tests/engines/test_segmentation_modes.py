@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -151,32 +151,20 @@ def test_micro_batches_with_masks_take_the_step_of_the_whole_batch(loss: Any, mi
     torch.testing.assert_close(*ends)
 
 
-class Noting(Hypergradient):
-    """Notes what an estimator returns."""
-
-    def __init__(self, of: Hypergradient) -> None:
-        self.record_head, self.choose, self.required_parameters = of.record_head, of.choose, of.required_parameters  # type: ignore[method-assign]
-        self.of, self.found = of, []
-
-    def __call__(self, lessons: Sequence[Any], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        result = self.of(lessons, look_ahead)
-        self.found.append(result[0].double().flatten())
-        return result
-
-
 @pytest.mark.parametrize("loss", [DICE_CE, nn.CrossEntropyLoss(ignore_index=255)])
 @pytest.mark.parametrize("estimator", [HeadHypergradient, ExactHypergradient, FiniteDifferenceHypergradient])
 def test_in_bfloat16_the_hypergradient_points_where_that_of_single_precision_does(
-    estimator: Callable[[], Hypergradient], loss: Any
+    estimator: type[Hypergradient], loss: Any, noting: Callable[..., Any]
 ) -> None:
     found = []
     for amp in (False, True):
-        noting = Noting(estimator())
+        heard = noting(estimator)
+        torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 3, 3, padding=1))
         data = batches() if loss is DICE_CE else sparse()
-        build(network=network, hypergradient=noting, amp=amp, loss_function=loss, train_data_loader=data, max_epochs=1,
+        build(network=network, hypergradient=heard, amp=amp, loss_function=loss, train_data_loader=data, max_epochs=1,
               optimizer=torch.optim.SGD).run()  # fmt: skip
-        found.append(noting.found)
+        found.append([signal.double().flatten() for signal in heard.found])
     assert len(found[0]) == len(found[1]) == 2
     cosines = [float(torch.cosine_similarity(*pair, dim=0)) for pair in zip(*found, strict=True)]
     assert min(cosines) >= 0.98, cosines

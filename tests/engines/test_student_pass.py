@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,18 +47,6 @@ class Student(nn.Module):
         return logits
 
 
-def heard(kind: type[Hypergradient], found: list[Tensor]) -> Hypergradient:
-    """An estimator that notes what it returns."""
-
-    class Noting(kind):  # type: ignore[misc, valid-type]
-        def __call__(self, lessons: Sequence[Any], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-            result: tuple[Tensor, Tensor] = super().__call__(lessons, look_ahead)
-            found.append(result[0].detach().clone())
-            return result
-
-    return Noting()
-
-
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
@@ -67,7 +55,7 @@ def heard(kind: type[Hypergradient], found: list[Tensor]) -> Hypergradient:
     ],
 )
 def test_activation_checkpointing_changes_no_bit(
-    kind: type[Hypergradient], options: str, trainer: Build, loader: Callable[..., Any]
+    kind: type[Hypergradient], options: str, trainer: Build, loader: Callable[..., Any], noting: Callable[..., Any]
 ) -> None:
     changes: dict[str, dict[str, Any]] = {
         "plain": {},
@@ -76,14 +64,16 @@ def test_activation_checkpointing_changes_no_bit(
         "meta": {"meta_data_loader": loader()},
         "accumulated": {"accumulation_steps": 2},
     }
-    signals: dict[bool, list[Tensor]] = {False: [], True: []}
+    signals: dict[bool, list[Tensor]] = {}
     weights = {}
-    for again, found in signals.items():
+    for again in (False, True):
         torch.manual_seed(0)
         network = Student(again)
         sgd = torch.optim.SGD(network.parameters(), lr=0.5)
-        run = trainer(network=network, optimizer=sgd, hypergradient=heard(kind, found), **changes[options])
+        estimator = noting(kind)
+        run = trainer(network=network, optimizer=sgd, hypergradient=estimator, **changes[options])
         run.run()
+        signals[again] = estimator.found
         weights[again] = [*network.parameters(), *run.teacher.parameters()]
     assert len(signals[True]) > 3 and signals[True][0].any()
     assert all(torch.equal(*pair) for pair in zip(signals[False], signals[True], strict=True))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -243,43 +243,27 @@ class SmoothStudent(nn.Sequential):
         )
 
 
-def signals(build: Build, hypergradient: Hypergradient, **options: Any) -> list[Tensor]:
-    """What an estimator returns in the first steps of a run."""
-    found: list[Tensor] = []
-
-    class Noting(Hypergradient):
-        record_head = staticmethod(hypergradient.record_head)  # type: ignore[assignment]
-        choose = staticmethod(hypergradient.choose)  # type: ignore[assignment]
-        required_parameters = staticmethod(hypergradient.required_parameters)  # type: ignore[assignment]
-
-        def __call__(self, lessons: Sequence[Any], look_ahead: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-            result = hypergradient(lessons, look_ahead)
-            found.append(result[0].double().flatten())
-            return result
-
-    torch.manual_seed(0)
-    network = SmoothStudent()
-    sgd = torch.optim.SGD(network.parameters(), lr=0.1)
-    build(network=network, optimizer=sgd, hypergradient=Noting(), max_epochs=1, **options).run()
-    return found
-
-
 @pytest.mark.parametrize(
     ("hypergradient", "dtype"),
     [
-        (HeadHypergradient(), torch.bfloat16),
-        (HeadHypergradient(), torch.float16),
-        (ExactHypergradient(), torch.bfloat16),
-        (ForwardHypergradient(), torch.float16),
-        (FiniteDifferenceHypergradient(), torch.bfloat16),
-        (FiniteDifferenceHypergradient(), torch.float16),
+        (HeadHypergradient, torch.bfloat16),
+        (HeadHypergradient, torch.float16),
+        (ExactHypergradient, torch.bfloat16),
+        (ForwardHypergradient, torch.float16),
+        (FiniteDifferenceHypergradient, torch.bfloat16),
+        (FiniteDifferenceHypergradient, torch.float16),
     ],
 )
 def test_the_hypergradient_points_where_that_of_single_precision_does(
-    hypergradient: Hypergradient, dtype: torch.dtype, trainer: Build
+    hypergradient: type[Hypergradient], dtype: torch.dtype, trainer: Build, noting: Callable[..., Any]
 ) -> None:
-    single = signals(trainer, hypergradient)
-    mixed = signals(trainer, hypergradient, amp=True, amp_kwargs={"dtype": dtype})
-    assert len(single) == len(mixed) > 2
-    cosines = [float(torch.cosine_similarity(a, b, dim=0)) for a, b in zip(single, mixed, strict=True)]
+    found: list[list[Tensor]] = []
+    for options in ({}, {"amp": True, "amp_kwargs": {"dtype": dtype}}):
+        torch.manual_seed(0)
+        network, estimator = SmoothStudent(), noting(hypergradient)
+        sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+        trainer(network=network, optimizer=sgd, hypergradient=estimator, max_epochs=1, **options).run()
+        found.append([signal.double().flatten() for signal in estimator.found])
+    assert len(found[0]) == len(found[1]) > 2
+    cosines = [float(torch.cosine_similarity(*pair, dim=0)) for pair in zip(*found, strict=True)]
     assert min(cosines) >= 0.99, cosines

@@ -71,21 +71,11 @@ TITLES = titles_of(ARMS)
 
 
 class Results:
-    """Rows of one protocol, one for each data set, number of labeled images, arm, seed and measured part.
+    """Rows of the newest protocol, one for each data set, number of labeled images, arm, seed and measured part.
 
-    Numbers of a row are named by the keys that lead to them, as ``"cost", "tuning", "flops"``.
-
-    Args:
-        rows: as runs leave them, each with the file that it comes from.
-        titles: of arms that are known, in the order of tables; others have those of their rows, and follow by name.
-
-    Attributes:
-        rows: those of the newest protocol.
-        titles: as given.
-        left_out: how many rows of older protocols were left out.
-
-    Raises:
-        DataError: a row without what is needed, or two rows of the same cell, arm and seed; names the files.
+    Numbers of a row are named by the keys that lead to them, as ``"cost", "tuning", "flops"``. Rows come with their
+    files, which a DataError names. Arms without a title follow by name, with the titles of their rows. ``left_out`` is
+    how many rows of older protocols were left out.
     """
 
     def __init__(self, rows: Iterable[tuple[Path, dict[str, Any]]], titles: Mapping[str, str] = TITLES) -> None:
@@ -118,11 +108,7 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path, titles: Mapping[str, str] = TITLES) -> Results:
-        """Read ``<folder>/runs/*.json``; titles as for the class.
-
-        Raises:
-            DataError: no runs, a file that is no JSON object, and as for the class.
-        """
+        """Read ``<folder>/runs/*.json``; titles as for the class. DataError for no runs, or files that are none."""
         files = sorted((folder / "runs").glob("*.json"))
         if not files:
             raise DataError(f"Expected runs of a comparison in {str(folder / 'runs')!r}, found no JSON file.")

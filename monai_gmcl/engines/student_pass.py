@@ -187,7 +187,7 @@ class StudentLoss:
     """The student's loss on a batch of real images and on each image of a lesson, with the task.
 
     Without a task of the user, the first batch determines the task. The loss function can be replaced at any time.
-    ``without_channel`` tells whether ``prepare_batch`` returned masks ``(B, *spatial)``; the loss function gets this shape.
+    ``without_channel``: ``prepare_batch`` returned masks ``(B, *spatial)``, and the loss function gets this shape.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:

@@ -183,8 +183,8 @@ def patients_on_both_sides(data):
 
 careless = open_data(table, seed=seed)
 careful = open_data(table, seed=seed, group_column="patient")
-print("patients both in training and in test, without their column:", patients_on_both_sides(careless))
-print("and with it:", patients_on_both_sides(careful))
+print("patients in both training and test images, without the column:", patients_on_both_sides(careless))
+print("with the column:", patients_on_both_sides(careful))
 
 # %% [markdown]
 # ## Choose the teacher's operations

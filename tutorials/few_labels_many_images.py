@@ -112,12 +112,12 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 data = open_data(make_phantom(root_dir / f"phantom_{images_per_class['test']}", images_per_class, size=32))
 pool_dir = make_unlabeled_phantom(root_dir / f"pool_{pool_size}", count=pool_size, foreign_share=0.2, size=32)
 pool = unlabeled_datalist(pool_dir)
-kinds = json.loads((pool_dir.parent / "unlabeled_phantom.json").read_text())["kinds"]  # for this notebook's eyes only
+kinds = json.loads((pool_dir.parent / "unlabeled_phantom.json").read_text())["kinds"]  # used for the evaluation only
 load_image = image_transforms(data.spatial_dims, data.channels)
 labeled = CacheDataset(data.training, load_image, progress=False)
 unlabeled = CacheDataset(pool, load_image, progress=False)
 test = first(DataLoader(CacheDataset(data.test, load_image, progress=False), batch_size=len(data.test)))
-print(f"{len(labeled)} labeled images, {len(unlabeled)} without labels, {kinds.count('foreign')} of them foreign")
+print(f"{len(labeled)} labeled images, {len(unlabeled)} unlabeled images, {kinds.count('foreign')} out-of-distribution")
 
 figure, axes = plt.subplots(2, 8, figsize=(9.5, 2.7), layout="constrained")
 for row, (name, images) in zip(axes, (("labeled", labeled), ("the pool", unlabeled)), strict=True):
@@ -133,7 +133,7 @@ plt.show()
 # All methods train with a teacher. They use:
 #
 # - labeled images alone;
-# - the pool, with equal weights (printed as *all alike*);
+# - the pool, with equal weights;
 # - the pool, with weights by the look-ahead: the default with unlabeled images. It needs one additional forward pass
 #   of the student;
 # - the same with the gradient of the newest real batch only, without a running average: `LookAheadWeighting(memory=0)`;
@@ -207,10 +207,10 @@ shutil.rmtree(output_dir, ignore_errors=True)
 log = LessonWeightsLog(output_dir, data.class_names, interval=max_epochs)
 trainers = {
     "labeled images alone": train("labeled", with_pool=False),
-    "and the pool, all alike": train("alike", UniformWeighting()),
-    "and the pool, weighed": train("weighed", LookAheadWeighting(), handlers=[log, Note()]),
-    "and the pool, by the newest gradient": train("newest", LookAheadWeighting(memory=0)),
-    "and the pool, weighed by the head": train("head", LookAheadWeighting(HeadHypergradient())),
+    "and the pool, equal weights": train("alike", UniformWeighting()),
+    "and the pool, look-ahead weights": train("weighed", LookAheadWeighting(), handlers=[log, Note()]),
+    "and the pool, newest gradient only": train("newest", LookAheadWeighting(memory=0)),
+    "and the pool, last layer only": train("head", LookAheadWeighting(HeadHypergradient())),
     "and the pool, true labels": train("true", LookAheadWeighting(), label_proposal=true_labels),
 }
 

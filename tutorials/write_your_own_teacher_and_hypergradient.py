@@ -187,7 +187,7 @@ assert torch.equal(changed, teacher(images, labels, latents, 1.0))
 assert changed.min() >= 0 and changed.max() <= 1
 (gradient,) = torch.autograd.grad(changed.square().sum(), teacher.log_share)
 assert gradient.abs().min() > 0
-print("keeps its contract")
+print("all requirements are met")
 
 # %%
 figure, axes = plt.subplots(3, 4, figsize=(6.5, 5.1), layout="constrained")
@@ -245,7 +245,7 @@ class Tint(nn.Module):
 
 tinted = new_trainer(Tint(), epochs=1)
 tinted.run()
-print(f"norm of the gradient that it heard last: {tinted.state.output[0]['teacher_grad_norm']:.2g}")
+print(f"norm of the teacher's last gradient: {tinted.state.output[0]['teacher_grad_norm']:.2g}")
 
 # %% [markdown]
 # ## A hypergradient
@@ -313,7 +313,7 @@ everything, _ = PartHypergradient("")(*recorder.asked)
 only_the_head, _ = PartHypergradient("fc.")(*recorder.asked)
 assert torch.allclose(everything, exact, rtol=1e-3, atol=1e-3 * float(exact.abs().max()))
 assert torch.allclose(only_the_head, head, rtol=1e-3, atol=1e-3 * float(head.abs().max()))
-print("agrees with both")
+print("agrees with both estimators")
 
 # %% [markdown]
 # The figure shows the cosine similarity to the exact hypergradient if more layers are included, from the head towards
@@ -327,7 +327,7 @@ for end in range(1, len(layers) + 1):
     cosines.append(float(torch.cosine_similarity(part.flatten(), exact.flatten(), dim=0)))
 plt.figure(figsize=(6, 2.8), layout="constrained")
 plt.plot(["head", "+ layer 4", "+ layer 3", "+ layer 2", "+ layer 1", "everything"], cosines, marker="o")
-plt.ylabel("cosine to the exact one")
+plt.ylabel("cosine to the exact hypergradient")
 plt.grid(alpha=0.3)
 plt.show()
 print(" ".join(f"{cosine:.3f}" for cosine in cosines))
@@ -350,7 +350,7 @@ print(f"shares of coarse and fine: {parted.teacher.shares.tolist()}")
 # Adam, A is very large for parameters with a gradient near 0, and these parameters dominate the cosine.
 
 # %%
-os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler that measures memory would tell of each start
+os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler that measures memory would log each start
 judged = new_trainer(ShadowTeacher(2, data.channels, data.num_classes))
 print(report_table(check_estimators(judged, iterations=4 if max_epochs == 1 else 40)))
 

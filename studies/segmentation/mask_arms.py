@@ -132,6 +132,11 @@ ARMS: dict[str, Arm] = {
     "ours_no_memory": Arm("ours, memory 0", doubtful=1.0, ours={"weighting": partial(LookAheadWeighting, memory=0.0)}),
     "ours_sign": Arm("ours, weights by sign", doubtful=1.0, ours={"weighting": SignWeighting}),
     "ours_unweighted": Arm("ours, equal weights in lessons", doubtful=1.0, ours={"weighting": UniformWeighting}),
+    "ours_unweighted_real_half": Arm(
+        "ours, equal weights in lessons, real weight .5",
+        doubtful=1.0,
+        ours={"weighting": UniformWeighting, "real_weight": 0.5},
+    ),
     "ours_frozen": Arm("ours, frozen teacher", doubtful=1.0, ours={"learns": False}),
     "ours_right": Arm("ours, right masks", doubtful=1.0, right=True, ours={}),
     "ours_teach": Arm("ours, trusted images judge and teach", doubtful=0.5, ours={}),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -143,10 +144,11 @@ def _weights(watched: WeightsByMark) -> dict[str, Any]:
     if not watched.seen:
         return {}
     means = {kind: watched.mean(mark) for mark, kind in enumerate(MASKS)}
-    return {
-        "weights": {kind: round(mean, 3) for kind, mean in means.items() if mean == mean},
-        "weights_auc": round(watched.told_apart(right=0), 3),
-    }
+    found: dict[str, Any] = {"weights": {kind: round(mean, 3) for kind, mean in means.items() if not math.isnan(mean)}}
+    # Where all masks are right, there is nothing to tell apart.
+    if len(found["weights"]) > 1:
+        found["weights_auc"] = round(watched.told_apart(right=0), 3)
+    return found
 
 
 if __name__ == "__main__":

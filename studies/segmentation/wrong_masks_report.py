@@ -94,24 +94,22 @@ def _lost(cell: pd.DataFrame) -> Table:
     for arm in [arm for arm in _arms(cell) if arm != "right"]:
         told = [ARMS[arm].title]
         for way, which in COLUMNS:
-            text = paired_difference_text(ways[way], "errors", "right", arm, which) if _has(ways[way], arm) else NONE
-            told.append(f"{text}; {_share(ways[way], arm, which)}")
+            told.append(_lost_text(ways[way], arm, which))
         rows.append(told)
     columns = ["right masks −", *(f"equal {way}: {CHECKPOINTS[which]}" for way, which in COLUMNS)]
     return Table("Lost", columns, rows, "Dice that the arm loses; as a share of what equal weights lose, same seeds.")
 
 
-def _has(runs: pd.DataFrame, *arms: str) -> bool:
-    return {"right", *arms} <= set(runs["arm"])
-
-
-def _share(runs: pd.DataFrame, arm: str, which: str) -> str:
-    if not _has(runs, arm, "equal"):
+def _lost_text(runs: pd.DataFrame, arm: str, which: str) -> str:
+    if not {"right", arm} <= set(runs["arm"]):
         return NONE
-    wide = runs.pivot(index="seed", columns="arm", values=which)[["right", "equal", arm]].dropna()
-    wide = wide.loc[:, ~wide.columns.duplicated()]
-    lost = wide["right"] - wide["equal"]
-    return short((wide["right"] - wide[arm]).mean() / lost.mean(), 2) if lost.mean() > 0 else NONE
+    text = paired_difference_text(runs, "errors", "right", arm, which)
+    wide = runs.pivot(index="seed", columns="arm", values=which)
+    if "equal" not in wide:
+        return text
+    seeds = wide[["right", "equal", arm]].dropna().index
+    lost, equal = ((wide["right"] - wide[one])[seeds].mean() for one in (arm, "equal"))
+    return f"{text}; {short(lost / equal, 2)}" if equal > 0 else text
 
 
 def _told(cell: pd.DataFrame) -> list[Table]:

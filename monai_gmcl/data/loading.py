@@ -166,8 +166,8 @@ def image_transforms(
         mask_values: see :class:`~monai_gmcl.data.ReadMaskd`.
 
     Raises:
-        ConfigurationError: other dims, channels, limit, range or values, a spacing of 2-D images or one that is not
-            above 0; when called, a spacing while MONAI's meta data are switched off.
+        ConfigurationError: other dims, channels, limit, range, values or sizes, a spacing of 2-D images or one that is
+            not above 0; when called, a spacing while MONAI's meta data are switched off.
         DataError: when called, naming the file that cannot be read. (Inside another Compose, MONAI wraps it in a
             RuntimeError whose cause it is.)
     """
@@ -232,4 +232,7 @@ def _spacing(spacing: float | Sequence[float], spatial_dims: int) -> list[float]
 
 
 def _sizes(size: int | Sequence[int], spatial_dims: int) -> list[int]:
-    return [size] * spatial_dims if isinstance(size, int) else list(size)
+    sizes = list(size) if isinstance(size, list | tuple) else [size] * spatial_dims
+    if len(sizes) != spatial_dims or not all(isinstance(side, int) and side > 0 for side in sizes):
+        raise ConfigurationError(f"crop and size must be one or {spatial_dims} numbers of at least 1, got {size!r}.")
+    return sizes

@@ -71,6 +71,8 @@ def _look(path: str | os.PathLike[str], look: Callable[[Image.Image], Seen | Fau
     try:
         with open(path, "rb") as file:
             image = _opened(file, str(path))
+            if image is None and is_volume(path):
+                return Fault("dimensions", str(path), PICTURES, "a volume")
             return unknown_fault(path, PICTURES) if image is None else look(image)
     # Pillow's decoders raise nearly everything on damaged files: struct.error, SyntaxError, IndexError, ...
     except Exception as error:
@@ -215,7 +217,7 @@ def _look_at_volume(
         unfit = volume if isinstance(volume, Fault) else _volume_fault(volume, str(path), limit)
         return unfit or look(reader, volume)
     except nibabel.filebasedimages.ImageFileError:
-        return unknown_fault(path, VOLUMES)
+        return unknown_fault(path, VOLUMES) if is_volume(path) else Fault("dimensions", str(path), VOLUMES, "a picture")
     except Exception as error:
         return decoding_fault(path, VOLUMES, error)
 

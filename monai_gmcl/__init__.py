@@ -92,7 +92,7 @@ _HOMES = (
     "engines",
     "student_file",
 )
-"""Where the names above are, imported when the first of them is used: PyTorch and MONAI take seconds (PEP 562)."""
+"""Modules of the names above, which are imported on first use (PEP 562), because PyTorch and MONAI take seconds."""
 
 
 def __getattr__(name: str) -> Any:

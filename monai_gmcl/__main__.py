@@ -24,7 +24,7 @@ COMMANDS = {
     "synthesize": "write labeled synthetic images with a trained teacher",
     "validate": "check every file of a data set and report all problems",
 }
-"""Each is a function of its own name in its own module of :mod:`monai_gmcl.commands`."""
+"""Each command is a function in the module of the same name in :mod:`monai_gmcl.commands`."""
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ __all__ = ["make_folder", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | None = None) -> None:
-    r"""Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
+    r"""Write a file atomically: it has either the complete old content or the complete new content.
 
-    It is written ``beside`` its place first, by default in a hidden file of this process; what killed processes left
-    there goes. Texts are UTF-8; what is none (names of files may hold any bytes) is written as ``\udcff``. OutputError,
-    with path, bytes needed and bytes free, where the disk is full or cannot be written to; what was there still is.
+    Temporary files of killed processes are removed. Strings are written as UTF-8; bytes of file names that are not
+    UTF-8 as ``\udcff``. The temporary file ``beside`` is by default a hidden file of this process, in the same folder.
+    OutputError if the disk is full or cannot be written to; the old file is kept.
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")
@@ -40,7 +40,7 @@ def write_whole(path: Path, content: bytes | memoryview | str, beside: Path | No
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it is in, if there is none; OutputError where it cannot be made."""
+    """Create a folder and its parents, if they do not exist; OutputError if they cannot be created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,9 +50,9 @@ def make_folder(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed processes have left of a file, as far as they are known to be dead."""
+    """Remove temporary files of processes that are known to have ended."""
     if os.name != "posix":
-        # Elsewhere a process cannot be asked whether it lives without harm.
+        # On other systems, there is no safe way to test whether a process is alive.
         return
     own = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
     for other in os.listdir(path.parent):

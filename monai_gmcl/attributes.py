@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Attributes that do more than hold a value: one that a part keeps, one that stays, one that has a new name."""
+"""Descriptors for attributes that are stored in a part, cannot be set again, or have a new name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Fixed", "Kept", "Renamed", "adopt_old_names"]
 
 
 class Kept:
-    """An attribute of a trainer that one of its parts keeps and reads at each step: set on the one, set on the other.
+    """An attribute of a trainer that is stored in one of its parts, which reads it at each step.
 
     Args:
-        path: where it is kept, such as ``"student.inferer"``.
-        check: called with the trainer and the value before a built trainer takes it.
+        path: path of the attribute in the trainer, such as ``"student.inferer"``.
+        check: called with the trainer and the new value, before the value is set on a built trainer.
     """
 
     def __init__(self, path: str, check: Callable[[Any, Any], None] | None = None) -> None:
@@ -37,10 +37,10 @@ class Kept:
 
 
 class Fixed:
-    """An attribute of a trainer that stays as it was given.
+    """An attribute of a trainer that cannot be set again.
 
     Raises:
-        ConfigurationError: on setting it again.
+        ConfigurationError: the attribute is set again.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -59,10 +59,10 @@ class Fixed:
 
 
 class Renamed:
-    """The old name of an attribute or a method: it works for one version, with a DeprecationWarning.
+    """The old name of an attribute or a method, which works for one version with a DeprecationWarning.
 
     Args:
-        new: the name that it has now.
+        new: the new name.
     """
 
     def __init__(self, new: str) -> None:
@@ -78,7 +78,7 @@ class Renamed:
         kind = type(instance)
         if getattr(kind, self.old, self) is self:
             return getattr(instance, self.new)
-        # A subclass has a method of the old name, and calls that of the class below it.
+        # A subclass defines a method with the old name, and calls the method of its base class.
         names = (vars(base) for base in kind.__mro__)
         below = next(n[self.new] for n in names if self.new in n and n.get(self.old, self) is self)
         return below.__get__(instance, kind)
@@ -88,12 +88,12 @@ class Renamed:
         setattr(instance, self.new, value)
 
     def warn(self, owner: type) -> None:
-        """Say what the name is now, where it is used."""
+        """Warn about the new name, at the line that uses the old one."""
         warnings.warn(f"{owner.__name__}.{self.old} is now called {self.new}.", DeprecationWarning, stacklevel=3)
 
 
 def adopt_old_names(cls: type) -> None:
-    """Let methods that a subclass defines under old names be called under the new ones."""
+    """Make methods that a subclass defines under old names available under the new names."""
     for renamed in [v for base in cls.__mro__ for v in vars(base).values() if isinstance(v, Renamed)]:
         own = vars(cls).get(renamed.old, renamed)
         if own is not renamed:

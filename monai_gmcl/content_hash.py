@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""SHA-256 of a description and tensors, by which a damaged file is found."""
+"""SHA-256 of a description and tensors, to detect damaged files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["content_hash"]
 
 
 def content_hash(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of a description and of the tensors (CPU) beside it: name, type, shape and bytes.
+    """Return the SHA-256 of a description and of tensors on the CPU (name, type, shape and bytes of each).
 
-    The description, without its own key ``sha256``, is plain numbers, strings and containers of them.
+    The description has numbers, strings and containers of them; its key ``sha256`` is ignored.
     """
     described = {key: value for key, value in told.items() if key != "sha256"}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        # a clone: a view, or a tensor of one element with a stride of 0, has no plain bytes
+        # a clone, because a view, or a tensor of one element with stride 0, has no contiguous bytes
         plain = tensor.detach().clone(memory_format=torch.contiguous_format)
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

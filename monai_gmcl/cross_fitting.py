@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Students that predict images on whose labels they did not train."""
+"""Cross-validation: students predict images whose labels they were not trained on."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ DEALS = 3
 
 @dataclass(frozen=True)
 class Fitting:
-    """How the student of each fold is trained: AdamW with a one-cycle schedule, all labels alike.
+    """Settings for the training of each fold's student: AdamW with a one-cycle schedule, equal weights of labels.
 
     A student that trains for too long memorizes wrong labels. Students are therefore trained for a quarter of the
     epochs, for half of them, and for all.
 
     Attributes:
-        network: the untrained student, images to logits; each fold begins with a copy.
-        load: from an item to one whose ``image`` is a tensor ``(C, ...)`` with values from 0 to 1.
-        random_transforms: of the training's images.
-        max_epochs: of the longest training, 1 or more.
+        network: the untrained student, from images to logits; each fold starts with a copy.
+        load: transform of an item whose result has ``image`` as a tensor ``(C, ...)`` with values from 0 to 1.
+        random_transforms: random transforms of training images.
+        max_epochs: number of epochs of the longest training, 1 or more.
         batch_size: 2 or more.
-        learning_rate: the highest of the schedule, above 0.
-        seed: of everything random.
-        device: where to train.
-        loss_function: of logits ``(B, K)`` and classes ``(B,)``, a mean over images. The default learns less from
-            labels that seem improbable.
+        learning_rate: maximum of the schedule, above 0.
+        seed: seed of all random numbers.
+        device: device of the training.
+        loss_function: function of logits ``(B, K)`` and classes ``(B,)``, a mean over images. The default has smaller
+            gradients for improbable labels.
     """
 
     network: nn.Module
@@ -93,13 +93,13 @@ def cross_fit(
     labels can be predicted and wrong labels cannot. Students are then trained on two more random splits.
 
     Args:
-        items: with ``image`` (path), ``label`` (a class) and, where known, ``group``, which stays in one fold.
+        items: items with ``image`` (path), ``label`` (a class) and, if known, ``group``; a group is in one fold.
         folds: number of parts into which the items are split, 2 or more.
-        fitting: how each is trained.
+        fitting: settings of the training.
         on_judged: called once for each item, in the order of ``items`` and ``further``.
-        further: items on which no student trains. Their predictions are the mean of all students.
-        twins: of each path, something equal for images that show the same, which stay in one fold.
-        always: items with trusted labels, on which every student trains. They are not predicted.
+        further: items on which no student is trained. Their predictions are the mean over all students.
+        twins: a key for each path that is equal for identical images, which are then in one fold.
+        always: items with trusted labels, on which every student is trained. They are not predicted.
 
     Returns:
         The chosen number of epochs.
@@ -130,18 +130,18 @@ def cross_fit(
 
 
 def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, Hashable] | None = None) -> list[int]:
-    """Return the number of each item's fold: patients, slides and equal images stay together, classes keep their share.
+    """Return the fold of each item; patients, slides and identical images stay together, and folds are stratified.
 
     Args:
-        items: with ``image``, ``label`` and, where known, ``group``.
-        folds: how many, 2 or more.
-        seed: order of groups of equal size.
-        twins: of each path, something equal for images that show the same. Default: the path.
+        items: items with ``image``, ``label`` and, if known, ``group``.
+        folds: number of folds, 2 or more.
+        seed: seed of the order of groups of equal size.
+        twins: a key for each path that is equal for identical images. Default: the path.
 
     Raises:
         ConfigurationError: no number of folds.
-        DataError: too few images, patients or slides: a fold would stay empty, or a class stands in one fold alone, so
-            that the student that predicts it has never seen it.
+        DataError: too few images, patients or slides: a fold would be empty, or a class would be in one fold only, so
+            that the student that predicts it was not trained on it.
     """
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
         raise ConfigurationError(f"folds: expected a whole number of at least 2, got {folds!r}.")
@@ -165,13 +165,13 @@ def folds_of(items: Sequence[Item], folds: int, seed: int, twins: Mapping[str, H
 def class_probabilities(
     network: nn.Module, images: Any, indices: Sequence[int], device: torch.device
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield for each index its class probabilities ``(K,)`` by a student of one class an image, and the image.
+    """Yield for each index the class probabilities ``(K,)`` of a classification student, and the image.
 
     Args:
-        network: images to logits; it is put into evaluation mode.
+        network: the student, from images to logits; it is set to evaluation mode.
         images: a data set of mappings with ``image``.
-        indices: in the data set.
-        device: of the network.
+        indices: indices in the data set.
+        device: device of the network.
     """
     network.eval()
     for start in range(0, len(indices), JUDGED_AT_ONCE):
@@ -184,10 +184,10 @@ def class_probabilities(
 def _judgments(
     images: Any, others: Sequence[int], sure: Sequence[int], numbers: Sequence[int], fitting: Fitting, epochs: int
 ) -> Tensor:
-    """Class probabilities of the images in folds, then of the others, by students of one length of training."""
+    """Return class probabilities of the images in folds, then of the other images, for one number of epochs."""
     folds = max(numbers) + 1
     found: dict[int, Tensor] = {}
-    # What is random here is so by the seed, and leaves the caller's generators alone.
+    # All random numbers depend on the seed, and the caller's generators do not change.
     devices = [fitting.device] if fitting.device.type == "cuda" else []
     for fold in tqdm(range(folds), desc=f"cross-fitting, {epochs} epochs", unit="fold"):
         with torch.random.fork_rng(devices):
@@ -203,7 +203,7 @@ def _judgments(
 
 
 def _fitted(fitting: Fitting, images: Any, indices: Sequence[int], epochs: int) -> nn.Module:
-    """A student that trained on some of the images."""
+    """Return a student that is trained on a part of the images."""
     network = copy.deepcopy(fitting.network).to(fitting.device)
     chosen: Any = Subset(images, indices)
     data = Dataset(chosen, Compose(list(fitting.random_transforms)))
@@ -213,7 +213,7 @@ def _fitted(fitting: Fitting, images: Any, indices: Sequence[int], epochs: int) 
     if not len(loader):
         raise DataError(f"Expected at least two training images for each fold, found {len(indices)}.")
     optimizer = torch.optim.AdamW(network.parameters(), lr=fitting.learning_rate)
-    # One step more than the run has: ignite's last event comes after the last step.
+    # One step more than the run has, because ignite's last event comes after the last step.
     steps = epochs * len(loader) + 1
     schedule: Any = torch.optim.lr_scheduler.OneCycleLR(optimizer, fitting.learning_rate, total_steps=steps)
     trainer = SupervisedTrainer(

@@ -94,7 +94,7 @@ class Competence:
         self.difficulty = min(self.most, max(self.least, moved))
 
     def observe_unseen(self, accuracy: float) -> None:
-        """Average in the accuracy on images that the student is not trained on, 0 to 1; the newest counts half."""
+        """Update the average accuracy on unseen images, 0 to 1; the newest value has the weight 1/2."""
         self._unseen = accuracy if self._unseen is None else (self._unseen + accuracy) / 2
 
     def state_dict(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class ClassSampler:
         """Sample ``n`` classes, int64 ``(n,)``."""
         known: dict[str, Mapping[int, float]] = {"balanced": {}, "data": self._counts, "errors": self._errors}
         shares = known[self.mode]
-        # No class is ever left out: the student would forget it unseen.
+        # Every class keeps a minimum probability; otherwise the student would forget classes without errors.
         weights = torch.tensor([max(float(shares.get(label, 1.0)), 1e-3) for label in classes], dtype=torch.float64)
         return torch.tensor(list(classes))[torch.multinomial(weights, n, replacement=True, generator=generator)]
 

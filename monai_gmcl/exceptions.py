@@ -22,23 +22,23 @@ __all__ = [
 
 
 class GMCLError(Exception):
-    """Base of every error that monai_gmcl raises on purpose."""
+    """Base class of all exceptions of monai_gmcl."""
 
 
 class ConfigurationError(GMCLError, ValueError):
-    """An argument, or a combination of arguments, that cannot work."""
+    """An argument, or a combination of arguments, is not valid."""
 
 
 class DataError(GMCLError, ValueError):
-    """A file, folder or table of the user's data that cannot be used; the message names it."""
+    """A file, folder or table of the user's data cannot be used; the message names it."""
 
 
 class ImageRangeError(GMCLError, ValueError):
-    """Images outside the value range that the teacher was built for."""
+    """Images are outside the teacher's value range."""
 
 
 class LabelError(GMCLError, ValueError):
-    """Labels of the wrong type, shape or range."""
+    """Labels have a wrong type, shape or range."""
 
 
 class StudentOutputError(GMCLError, ValueError):
@@ -50,7 +50,7 @@ class TeacherError(GMCLError, ValueError):
 
 
 class HeadNotFoundError(GMCLError, ValueError):
-    """The student runs no linear layer whose gradient could stand for the whole network's."""
+    """The student has no head, that is, no suitable last linear layer."""
 
 
 class UnsupportedOptimizerError(GMCLError, TypeError):
@@ -62,8 +62,8 @@ class NonFiniteLossError(GMCLError, ArithmeticError):
 
 
 class OutputError(GMCLError, OSError):
-    """A file or folder that cannot be written; the message names it."""
+    """A file or folder cannot be written; the message names it."""
 
 
 class CheckpointError(GMCLError, ValueError):
-    """A saved file that does not fit what it is loaded into."""
+    """A saved file cannot be read, or does not fit."""

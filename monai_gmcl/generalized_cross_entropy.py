@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A loss for labels some of which are wrong."""
+"""Generalized cross-entropy, a loss that is robust to wrong labels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["GeneralizedCrossEntropy"]
 
 
 class GeneralizedCrossEntropy(nn.Module):
-    """``(1 - p(label) ** q) / q`` (Zhang and Sabuncu 2018, arXiv 1805.07836): labels that seem improbable count less.
+    """``(1 - p(label) ** q) / q`` (Zhang and Sabuncu 2018, arXiv 1805.07836), which is robust to wrong labels.
 
-    Between cross-entropy (q towards 0) and the absolute error 1 - p (q = 1), which wrong labels harm least and which
-    learns slowest.
+    Improbable labels have smaller gradients than with cross-entropy. The limit q = 0 is cross-entropy. q = 1 is the
+    absolute error 1 - p, which is most robust to wrong labels, but gives the slowest training.
 
     Args:
         q: above 0, at most 1.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels in the form that a loss, a teacher or a count takes, where no :class:`monai_gmcl.tasks.Task` is needed."""
+"""Conversion of labels for losses, teachers and class counts, without a :class:`monai_gmcl.tasks.Task`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 IGNORED = -100
-"""What torch's losses ignore unless they are told otherwise."""
+"""Default ``ignore_index`` of torch's losses."""
 
 
 def ignore_index_of(loss_function: Any) -> int:
@@ -39,7 +39,10 @@ def ignore_index_of(loss_function: Any) -> int:
 
 
 def labels_for_loss(loss_function: Any, labels: Tensor) -> Tensor:
-    """Return class indices as torch's cross-entropy takes them, int64 ``(B,)`` or ``(B, *spatial)``, else as given."""
+    """Return class indices in the form of torch's cross-entropy, int64 ``(B,)`` or ``(B, *spatial)``.
+
+    For any other loss, labels are not changed.
+    """
     if is_cross_entropy(loss_function) and are_masks(labels):
         return labels.squeeze(1).long() if labels.shape[1] == 1 else labels.float()
     if not is_cross_entropy(loss_function) or labels.is_floating_point():
@@ -48,7 +51,7 @@ def labels_for_loss(loss_function: Any, labels: Tensor) -> Tensor:
 
 
 def labels_for_teacher(labels: Tensor) -> Tensor:
-    """Return labels as teachers take them: int64 classes ``(n,)`` or float ``(n, K)``; masks as they are."""
+    """Return labels in the form of a teacher's input: int64 ``(n,)``, float ``(n, K)``, or unchanged masks."""
     if are_masks(labels):
         return labels
     if labels[0].numel() == 1:
@@ -57,9 +60,9 @@ def labels_for_teacher(labels: Tensor) -> Tensor:
 
 
 def label_vectors(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return labels as a network takes them, ``(B, num_classes)``: classes one-hot, multi-label rows as they are.
+    """Return labels in the form of a network's input ``(B, num_classes)``: one-hot classes, or multi-label rows.
 
-    Labels are int64 classes ``(B,)`` from 0 to ``num_classes - 1``, or float ``(B, num_classes)``; else LabelError.
+    LabelError for a wrong shape or type, or a class outside 0 to ``num_classes - 1``.
     """
     if labels.ndim == 1 and not labels.is_floating_point():
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
@@ -81,7 +84,7 @@ def are_masks(labels: object) -> bool:
 
 
 def class_ids(labels: Tensor) -> list[int]:
-    """Return the class of each label, where no task is at hand; masks and multi-label rows all count as class 0."""
+    """Return the class of each label without a task; masks and multi-label rows belong to class 0."""
     if are_masks(labels) or is_multi_label(labels):
         return [0] * len(labels)
     return [int(value) for value in labels.flatten().float().round().tolist()]
@@ -93,10 +96,10 @@ def is_multi_label(labels: Tensor) -> bool:
 
 
 def known_label_vectors(labels: Tensor, columns: int) -> tuple[Tensor, Tensor]:
-    """Return labels of real images as rows ``(n, columns)`` from 0 to 1, and which are known, bool ``(n,)``.
+    """Return the labels of real images as rows ``(n, columns)`` from 0 to 1, and whether each is known, bool ``(n,)``.
 
-    There are as many columns as outputs of the student, 1 for one logit. The row of an image without a class is 0. The
-    host does not wait for either.
+    The row of an image without a class is 0. ``columns`` is the number of the student's outputs; 1 for one logit. The
+    host does not wait.
     """
     labels = labels_for_teacher(labels)
     if labels.is_floating_point() or columns == 1:
@@ -107,12 +110,12 @@ def known_label_vectors(labels: Tensor, columns: int) -> tuple[Tensor, Tensor]:
 
 
 def is_cross_entropy(loss_function: Any) -> bool:
-    """Whether it is one of torch's losses that takes class indices."""
+    """Whether a loss is one of torch's losses with class indices."""
     return isinstance(loss_function, nn.CrossEntropyLoss | nn.NLLLoss)
 
 
 def checked_for_teacher(labels: Tensor, num_classes: int | None) -> Tensor:
-    """Return labels as teachers take them: int64 classes ``(B,)``, or float ``(B, K)`` from 0 to 1; else LabelError."""
+    """Check labels, and return them in the form of a teacher's input: int64 ``(B,)`` or float ``(B, K)``."""
     if labels.is_floating_point():
         fits = labels.ndim == 2 and (num_classes is None or labels.shape[1] in (1, num_classes))
         if not fits or not _within(labels, 0, 1):

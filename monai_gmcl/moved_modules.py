@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Old paths of modules: importing one gives the names of the module that replaced it, and a DeprecationWarning."""
+"""Old paths of modules. Importing one gives the names of the new module, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _INTO = {
     "reporting.run_figures": ("handlers.report_figures",),
 }
 MOVED = {f"monai_gmcl.{old}": f"monai_gmcl.{new}" for new, paths in _INTO.items() for old in paths}
-"""The module that replaced each; kept for one version."""
+"""New modules by their old paths; kept for one version."""
 
 
 class _OldPaths(MetaPathFinder, Loader):
@@ -53,7 +53,7 @@ class _OldPaths(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Leave the making of the module to Python."""
+        """Return None, so that Python creates the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         new = MOVED[module.__name__]
@@ -63,6 +63,6 @@ class _OldPaths(MetaPathFinder, Loader):
 
 
 def accept_old_paths() -> None:
-    """Let the old paths of this package's modules be imported."""
+    """Make the old paths of this package's modules importable."""
     if not any(isinstance(finder, _OldPaths) for finder in sys.meta_path):
         sys.meta_path.append(_OldPaths())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Names that users bring, where people read them: in pictures, tables and texts."""
+"""Safe display of users' names in pictures, tables and texts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import Any
 __all__ = ["csv_cell", "csv_text", "markdown_code", "markdown_text", "shown_name"]
 
 JOINERS = "\u200c\u200d"
-"""Invisible, and part of how some languages are written."""
+"""Invisible characters that some languages need."""
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def shown_name(name: str) -> str:
-    r"""Return a name in which each sign can be seen: others, and bytes that were no UTF-8, as ``\x1b``, ``\udcff``."""
+    r"""Return a name with visible characters only; other characters, and bytes that are not UTF-8, are escaped."""
     return "".join(map(_shown, name))
 
 
 def csv_cell(text: str) -> str:
-    """Return a cell that a spreadsheet reads as a text, not as a formula: after an apostrophe, if it begins as one.
+    """Return a cell that a spreadsheet does not read as a formula; an apostrophe is added if necessary.
 
-    Numbers stay as they are.
+    Numbers are not changed.
     """
     if not text.lstrip(" ").startswith(FORMULA):
         return text
@@ -39,20 +39,20 @@ def csv_cell(text: str) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]], line_end: str = "\n") -> str:
-    """Return a CSV table; cells are written as they are."""
+    """Return a CSV table with unchanged cells."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end).writerows([header, *rows])
     return text.getvalue()
 
 
 def markdown_text(name: str) -> str:
-    """Return Markdown that shows a name letter by letter: neither HTML nor a link, a picture, or a cell of a table."""
+    """Return Markdown that shows a name literally, without HTML, links, pictures or table cells."""
     escaped = re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", html.escape(shown_name(name), quote=False))
     return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", escaped)
 
 
 def markdown_code(text: str) -> str:
-    """Return Markdown that shows a text as code, in a cell of a table, too; backticks and bars as escapes of JSON."""
+    """Return Markdown that shows a string as code, also in a table; backticks and bars are escaped as in JSON."""
     escapes = {sign: f"\\u{ord(sign):04x}" for sign in "`|<>&"}
     return f"`{''.join(escapes.get(sign, sign) for sign in shown_name(text))}`"
 

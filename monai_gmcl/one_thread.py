@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch on one thread, which gives the same bits on each run."""
+"""PyTorch on one thread, for results that are equal bit for bit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["one_thread"]
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread, as data loaders' workers do: on several, sums are taken in another order.
+    """Run torch on one thread, like workers of data loaders; with several threads, the order of sums differs.
 
-    Without it, images made in the main process differ in a bit from the same images made in a worker. Torch counts
-    threads for each Python thread on its own: those that have used it already keep their number.
+    Otherwise, images made in the main process can differ in single bits from the same images made in a worker. Torch
+    sets the number of threads for each Python thread separately; threads that have already used torch keep their
+    number.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

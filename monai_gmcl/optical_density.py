@@ -12,7 +12,7 @@ from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["HEMATOXYLIN_EOSIN", "combine_stains", "separate_stains"]
 
-# Below one gray level of an 8-bit image the logarithm would measure the scanner's black level, not the stain.
+# Below one gray level of an 8-bit image, the logarithm depends on the scanner's black level, not on the stain.
 _FLOOR = 1 / 255
 
 
@@ -33,15 +33,15 @@ perpendicular to both (their normalized cross product).
 
 
 def separate_stains(images: Tensor, stain_matrix: Tensor | None = None) -> Tensor:
-    """How much of each stain every pixel holds (color deconvolution).
+    """Return the amount of each stain in every pixel (color deconvolution).
 
     Light is absorbed exponentially (Beer-Lambert), so optical density ``-ln(max(image, 1/255))`` is linear in the
     amounts of stain: ``density = concentrations @ stain_matrix``. This solves for the concentrations.
     Differentiable in both arguments. :func:`combine_stains` is the exact inverse wherever a pixel is at least 1/255.
 
     Args:
-        images: RGB in 0..1.
-        stain_matrix: one stain a row, one color channel a column, for all images or for each.
+        images: RGB in [0, 1].
+        stain_matrix: one row per stain, one column per color channel, for all images or for each image.
             Default: :data:`HEMATOXYLIN_EOSIN`.
 
     Returns:
@@ -64,7 +64,7 @@ def separate_stains(images: Tensor, stain_matrix: Tensor | None = None) -> Tenso
 
 
 def combine_stains(concentrations: Tensor, stain_matrix: Tensor | None = None) -> Tensor:
-    """The RGB image of given amounts of stain: ``exp(-concentrations @ stain_matrix)``, clamped to 0..1.
+    """Return the RGB image of given amounts of stain: ``exp(-concentrations @ stain_matrix)``, clamped to [0, 1].
 
     Inverse of :func:`separate_stains`, with its shapes and errors, and differentiable in both arguments.
     """
@@ -73,7 +73,7 @@ def combine_stains(concentrations: Tensor, stain_matrix: Tensor | None = None) -
 
 
 def _mix(pixels: Tensor, matrix: Tensor) -> Tensor:
-    """Each pixel's row of three values times the image's matrix."""
+    """Multiply the row of three values of each pixel by the matrix of its image."""
     equation = "bihw,bij->bjhw" if matrix.ndim == 3 else "bihw,ij->bjhw"
     return torch.einsum(equation, pixels, matrix)
 

@@ -15,9 +15,9 @@ __all__ = ["check_paths", "common_folder"]
 
 
 def check_paths(**paths: Any) -> None:
-    """Raise ConfigurationError, which names the setting, where a path of a bundle's configuration is no text.
+    """Raise a ConfigurationError with the name of the setting if a path in a bundle's configuration is not a string.
 
-    The command line takes a folder named 2024 or 2024.10 for a number, and 2024.10 for 2024.1: what was meant is lost.
+    The command line converts names such as 2024 or 2024.10 to numbers, and 2024.10 to 2024.1, so that the name is lost.
     """
     for name, path in paths.items():
         if not isinstance(path, str | Path):
@@ -28,5 +28,5 @@ def check_paths(**paths: Any) -> None:
 
 
 def common_folder(files: Iterable[str | Path]) -> str:
-    """Return the deepest folder that holds all of the files."""
+    """Return the deepest common folder of the files."""
     return os.path.commonpath([Path(file).parent for file in files])

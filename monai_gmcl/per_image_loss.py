@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of each image, by a loss function that gives the mean of a batch."""
+"""The loss of each image, from a loss function that returns the mean of a batch."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LossFunction = Callable[[Any, Any], Tensor]
 def per_image_loss(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of each image ``(B,)``, such that their mean is ``loss_function(outputs, labels).mean()``.
 
-    Outputs are ``(B, K)`` or ``(B, K, *spatial)``. A loss with a ``reduction`` (torch's, MONAI's) is called once
-    without it, and cross-entropy with class weights is normalized as torch does it, by the batch's sum of weights.
-    Another callable, and a loss that gives no row for each image without its reduction, is called image by image; it
-    must be a mean over images, or a weighted one with weights by label, which are found out. So is a loss of masks that
-    pools images or holds other losses; where it is no mean over images (``batch=True``), each image's own loss is what
-    a lesson takes.
+    A loss with a ``reduction`` (of torch or MONAI) is called once without it. Cross-entropy with class weights is
+    normalized by the sum of weights in the batch, as in torch. Other callables, and losses that return no row for each
+    image without reduction, are called on single images. They must be means over images, or weighted means with weights
+    by label, which are determined automatically. Losses of masks that pool images or contain other losses are also
+    called on single images. If such a loss is not a mean over images (``batch=True``), a lesson uses the loss of each
+    single image.
     """
     reduction = getattr(loss_function, "reduction", None)
     if reduction not in ("mean", "none", "sum"):
         return _image_by_image(loss_function, outputs, labels)
     if outputs.ndim > 2 and _stands_alone(loss_function):
         return _image_by_image(loss_function, outputs, labels) * (len(outputs) if reduction == "sum" else 1)
-    # A deep copy would copy the class weights at every call.
+    # Not a deep copy, which would copy the class weights at every call.
     single = copy.copy(loss_function)
     single.reduction = "none"  # type: ignore[attr-defined]
     losses = single(outputs, labels)
@@ -66,9 +66,9 @@ def _image_by_image(loss_function: LossFunction, outputs: Tensor, labels: Tensor
 
 
 def _known_images(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor | None:
-    """Return whether a mask has a pixel that the loss does not ignore ``(B,)``; None where labels are no such masks.
+    """Return whether each mask has a pixel that the loss does not ignore ``(B,)``; None if labels are not such masks.
 
-    Of an image without one, cross-entropy is a mean over no pixel.
+    For an image without such a pixel, cross-entropy is a mean over no pixels.
     """
     if outputs.ndim <= 2 or labels.ndim == outputs.ndim and labels.shape[1] == outputs.shape[1] > 1:
         return None
@@ -76,10 +76,10 @@ def _known_images(loss_function: LossFunction, outputs: Tensor, labels: Tensor) 
 
 
 def _stands_alone(loss_function: LossFunction) -> bool:
-    """Whether a loss of masks must be called on each image alone, as its ``reduction="none"`` does not tell.
+    """Whether a loss of masks must be called on single images, because ``reduction="none"`` gives another result.
 
-    So it is with a loss that holds others (DiceCELoss) or pools images (``batch=True``), with MONAI's losses where they
-    leave out pixels (``ignore_index``), and, of sums, with all but torch's.
+    This holds for losses that contain other losses (DiceCELoss) or pool images (``batch=True``), for MONAI's losses
+    that ignore pixels (``ignore_index``), and for sums, except those of torch.
     """
     if type(loss_function).__module__ == "torch.nn.modules.loss":
         return False
@@ -93,11 +93,11 @@ def _stands_alone(loss_function: LossFunction) -> bool:
 
 @torch.no_grad()
 def _weights_in_batch(loss_function: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor | None:
-    """Return how much each image counts in the loss of all of them ``(B,)``, 1 on average where labels come as often.
+    """Return the weight of each image in the loss of the batch ``(B,)``, with mean 1 for equally frequent labels.
 
-    A loss with weights, normalized over the batch, hides them where an image stands alone. They are read off made-up
-    outputs: those of one label after the other are moved, and the loss of the batch and of one image are compared. None
-    where all count the same, or where the loss is no weighted mean with weights by label.
+    If a loss normalizes weights over the batch, the weight cancels for a single image. Weights are therefore determined
+    with made-up outputs: the outputs of one label after the other are changed, and the losses of the batch and of one
+    image are compared. None if all weights are equal, or if the loss is not a weighted mean with weights by label.
     """
     kinds, kind_of = torch.unique(labels, dim=0, return_inverse=True)
     if len(kinds) < 2:
@@ -123,7 +123,7 @@ def _weights_in_batch(loss_function: LossFunction, outputs: Tensor, labels: Tens
         expected = (weights * alone(elsewhere)[kind_of]).mean()
         found = together(elsewhere.expand_as(all_here))
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError):
-        # It does not take made-up outputs: the first lesson shows whether weights are missing.
+        # The loss does not accept made-up outputs; the first lesson shows whether weights are missing.
         return None
     if not torch.allclose(expected, found, rtol=1e-3) or torch.allclose(weights, torch.ones_like(weights), rtol=1e-3):
         return None
@@ -131,12 +131,12 @@ def _weights_in_batch(loss_function: LossFunction, outputs: Tensor, labels: Tens
 
 
 def _class_weight_scale(loss_function: LossFunction, losses: Tensor, labels: Tensor) -> Tensor | float:
-    """Return B over the sum of the labels' class weights, which torch's mean of cross-entropy divides by."""
+    """Return B divided by the sum of the labels' class weights, by which torch's mean of cross-entropy divides."""
     if not isinstance(loss_function, torch.nn.CrossEntropyLoss | torch.nn.NLLLoss) or labels.is_floating_point():
         return 1.0
     kept = labels != loss_function.ignore_index
     weight = loss_function.weight
-    # At least float32: half precision cannot count beyond 2048.
+    # At least float32, because half precision cannot represent all integers above 2048.
     precision = torch.promote_types(losses.dtype, torch.float32)
     counts = kept.to(precision) if weight is None else weight[labels.where(kept, 0)] * kept
     scale: Tensor = labels.numel() / counts.sum()

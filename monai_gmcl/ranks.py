@@ -19,15 +19,15 @@ Attach = TypeVar("Attach", bound=Callable[..., None])
 
 
 class Ranks:
-    """The processes of ``torch.distributed`` that train one student together, each on batches of its own.
+    """The processes of ``torch.distributed`` that train one student together, each on its own batches.
 
-    What is learned is the same on every rank: gradients are averaged over the images of all of them, accuracies, too.
-    What is drawn (lessons' sources, latents, dropout) is each rank's own. Alone, or without a process group, every
-    method gives back what it got and nothing is exchanged.
+    Gradients and accuracies are averaged over the images of all ranks, so that networks and curriculum are equal on
+    every rank. Random draws (sources of lessons, latents, dropout) differ between ranks. With one rank, or without a
+    process group, methods return their inputs and nothing is exchanged.
 
     Attributes:
-        size: how many ranks there are.
-        index: of this one; 0 is the one that writes files.
+        size: number of ranks.
+        index: index of this rank; rank 0 writes files.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Ranks:
 
     @property
     def alone(self) -> bool:
-        """Whether there is but one."""
+        """Whether there is only one rank."""
         return self.size == 1
 
     def all_gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all ranks, rank by rank: ``(n, ...)`` of each to ``(N, ...)``; n may differ."""
+        """Return the rows of all ranks in rank order: ``(n, ...)`` of each rank to ``(N, ...)``; n may differ."""
         if self.alone:
             return rows
         return evenly_divisible_all_gather(rows.to(self._device(rows)), concat=True).to(rows.device)
@@ -51,21 +51,21 @@ class Ranks:
         return own * self.size / of_all
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Put the sum over ranks into each tensor, by one exchange for all of a type."""
+        """Replace each tensor by its sum over ranks; tensors of one type are exchanged together."""
         self._exchange(tensors, lambda flat: dist.all_reduce(flat))
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Put the mean over ranks into each tensor, by one exchange for all of a type."""
+        """Replace each tensor by its mean over ranks; tensors of one type are exchanged together."""
         if tensors and not self.alone:
             self.all_reduce(tensors)
             torch._foreach_div_(list(tensors), self.size)
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Put what the first rank has into each tensor."""
+        """Replace each tensor by that of the first rank."""
         self._exchange(tensors, lambda flat: dist.broadcast(flat, 0))
 
     def _device(self, tensor: Tensor) -> torch.device:
-        """Where a tensor must be to be exchanged: NCCL knows no other place than the GPU."""
+        """Return the device for exchanging a tensor: NCCL supports only the GPU."""
         return torch.device("cuda") if dist.get_backend() == "nccl" else tensor.device
 
     def _exchange(self, tensors: Sequence[Tensor], collective: Callable[[Tensor], Any]) -> None:
@@ -80,7 +80,7 @@ class Ranks:
 
 
 def on_first_rank(attach: Attach) -> Attach:
-    """Let a handler attach on the first rank alone, because it writes files or to the screen."""
+    """Attach a handler only on the first rank, because it writes files or to the screen."""
 
     @wraps(attach)
     def attached(*args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a ``python -m monai.bundle run`` that fails for a known reason: the reason, without MONAI's traceback."""
+"""Short error messages of ``python -m monai.bundle run``, without MONAI's traceback."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["reason", "shorten_errors"]
 
 
 def shorten_errors() -> None:
-    """Let an error of monai_gmcl that ends ``python -m monai.bundle`` print its message alone.
+    """Print only the message of a GMCLError that ends ``python -m monai.bundle``.
 
-    MONAI wraps what a configuration raises, which puts the message above a long traceback. Other errors, and other
-    programs, are left alone. With ``MONAI_DEBUG=true`` in the environment every traceback is shown.
+    MONAI wraps errors of a configuration, so that the message is above a long traceback. Other errors, and other
+    programs, are not changed. With ``MONAI_DEBUG=true`` in the environment, every traceback is shown.
     """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None and spec.name == "monai.bundle.__main__" and not MONAIEnvVars.debug():
@@ -26,7 +26,7 @@ def shorten_errors() -> None:
 
 
 def reason(error: BaseException | None) -> GMCLError | None:
-    """Return the error of monai_gmcl that an error is, or was raised because of; None where there is none."""
+    """Return the GMCLError that an error is, or that is its cause; None if there is none."""
     while error is not None and not isinstance(error, GMCLError):
         error = error.__cause__ or error.__context__
     return error

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Classes, image settings and task of a trained student, saved beside its weights."""
+"""Classes, preprocessing and task of a trained student, saved with its weights."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from monai_gmcl.exceptions import ConfigurationError
 __all__ = ["TASKS", "StudentDescription"]
 
 TASKS = ("classification", "multi_label", "segmentation")
-"""One class an image (softmax), any number of labels (sigmoid of each), or one class a pixel (softmax)."""
+"""One class per image (softmax), several labels per image (sigmoid), or one class per pixel (softmax)."""
 
 LARGEST = {2: 2**26, 3: 2**29}
-"""Most pixels of an image, and voxels of a volume, that a student takes; a file that says more is no file of ours."""
+"""Largest number of pixels or voxels of a student's input; a file with a larger number is not valid."""
 MOST_CHANNELS = 2**16
 
 
 @dataclass(frozen=True)
 class StudentDescription:
-    """What the weights of a student do not say: how its images are read, and what its outputs mean.
+    """Preprocessing of a student's images, and meaning of its outputs.
 
     Attributes:
-        class_names: of the outputs, in their order.
+        class_names: names of the outputs, in their order.
         spatial_dims: 2 for images, 3 for volumes.
-        channels: of the images as they are read.
-        image_size: that images are resized to, a number for each side; one number stands for all. None: as they are.
-        image_crop: center that is kept before, in the same way. None: all.
-        spacing: of voxels, millimeters, that volumes are resampled to. None: each volume's own.
-        intensity_range: that is mapped to 0..1. None: see :func:`monai_gmcl.data.image_transforms`.
+        channels: number of channels of the images.
+        image_size: size to which images are resized, one number for each side, or one number for all. None: no
+            resizing.
+        image_crop: size of the center crop before resizing, in the same form. None: no crop.
+        spacing: voxel spacing in millimeters to which volumes are resampled. None: no resampling.
+        intensity_range: range that is mapped to [0, 1]. None: see :func:`monai_gmcl.data.image_transforms`.
         task: one of :data:`TASKS`.
-        patch_size: of the windows of a segmentation, as image_size. None: whole images.
-        split: by which the data were split, by the names of the bundle's settings.
-        source: the file that it was read from.
+        patch_size: size of the sliding windows in segmentation, in the form of ``image_size``. None: whole images.
+        split: settings of the data split, by the names of the bundle's settings.
+        source: the file from which the description was read.
 
     Raises:
-        ConfigurationError: a value that cannot be.
+        ConfigurationError: an invalid value.
     """
 
     class_names: Sequence[str]
@@ -70,13 +71,13 @@ class StudentDescription:
         return len(self.class_names)
 
     def check(self, **given: Any) -> None:
-        """Raise where what a user says differs from what the student was trained with.
+        """Raise if a user's values differ from those of the student's training.
 
         Args:
-            given: attributes by name, and ``num_classes``, as a user wrote them.
+            given: attributes by name, and ``num_classes``, as passed by the user.
 
         Raises:
-            ConfigurationError: naming all that differ.
+            ConfigurationError: values differ; the message names all of them.
         """
         differing = []
         for name, value in given.items():
@@ -91,18 +92,18 @@ class StudentDescription:
             )
 
     def told(self) -> dict[str, Any]:
-        """Return all of it but the source, as plain values."""
+        """Return all attributes except ``source``, as plain values."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "source"}
 
     def reading(self) -> dict[str, Any]:
-        """Return how images are read, by the names of the bundle's settings."""
+        """Return the preprocessing of images, by the names of the bundle's settings."""
         return {name: getattr(self, name) for name in ("image_crop", "image_size", "spacing", "intensity_range")}
 
 
 def _normalized(name: str, value: Any, spatial_dims: int) -> Any:
-    """One way of writing for each value, so that 64 and [64, 64] are the same size."""
+    """Return values in a normalized form, so that 64 and [64, 64] are the same size."""
     if name == "class_names":
-        # fire reads a single name as text, and numbers as numbers
+        # fire passes a single name as a string, and numbers as numbers
         return [str(item) for item in (value if isinstance(value, list | tuple) else [value])]
     if name in ("channels", "num_classes", "spatial_dims"):
         number: int = _numbers(name, [value], 1, whole=True)[0]

@@ -24,7 +24,7 @@ from monai_gmcl.student_description import StudentDescription
 __all__ = ["describe_student", "load_student", "save_student", "student_bytes"]
 
 RECORD = "archive/extra/monai_gmcl.student.json"
-"""Where the description stands in the file: beside the records of torch.save, whose readers pass over it."""
+"""Name of the description in the file, which readers of torch.save ignore."""
 FORMAT_VERSION = 1
 ACCEPTED = "accepted are files of monai_gmcl.save_student, such as model.pt of a training"
 
@@ -32,17 +32,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_student(network: nn.Module, path: str | os.PathLike[str], description: StudentDescription) -> Path:
-    """Write a student to one file: its weights as ``torch.save`` writes a state dict, and what they do not say.
+    """Write a student to one file: its weights as a state dict of ``torch.save``, and its description.
 
-    Every tool that loads a state dict loads it: ``torch.load(path, weights_only=True)``,
-    ``monai.handlers.CheckpointLoader``, ``python -m monai.bundle ckpt_export``. The file also has the description
-    and a SHA-256 of everything, for :func:`load_student` and :func:`describe_student`. An existing file is replaced
+    Every tool that loads a state dict can load the file: ``torch.load(path, weights_only=True)``,
+    ``monai.handlers.CheckpointLoader``, ``python -m monai.bundle ckpt_export``. The file also has the description and a
+    SHA-256 of everything, for :func:`load_student` and :func:`describe_student`. An existing file is replaced
     atomically.
 
     Args:
         network: the student; its state must be tensors.
-        path: of the file, usually ``model.pt``; its folder must exist.
-        description: what was trained.
+        path: path of the file, usually ``model.pt``; its folder must exist.
+        description: description of the student.
 
     Returns:
         The path.
@@ -81,13 +81,13 @@ def load_student(network: Network, path: str | os.PathLike[str], expected: Stude
     """Load the weights that :func:`save_student` wrote into a network, and return the network.
 
     Args:
-        network: built as in the training.
-        path: of the file.
-        expected: what the student must have been trained for, such as the labels that it is to propose.
+        network: a network that is built as in the training.
+        path: path of the file.
+        expected: the description that the file must match, such as that of the labels to propose.
 
     Raises:
         CheckpointError: no such file, a damaged or changed file, another kind of file, or weights of another network.
-        ConfigurationError: it was trained for something else than ``expected``.
+        ConfigurationError: the description of the file differs from ``expected``.
     """
     description, tensors = _read(Path(path))
     if expected is not None:
@@ -103,7 +103,7 @@ def load_student(network: Network, path: str | os.PathLike[str], expected: Stude
 
 
 def describe_student(path: str | os.PathLike[str]) -> StudentDescription:
-    """Read what a student's file says beside the weights.
+    """Read the description in a student's file.
 
     Raises:
         CheckpointError: no such file, a damaged or changed file, another kind of file.
@@ -137,7 +137,7 @@ def _told(path: Path, content: bytes) -> dict[str, Any]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             known = RECORD in archive.namelist()
             told = json.loads(archive.read(RECORD)) if known else None
-    # zipfile raises nearly everything on damaged files
+    # zipfile may raise any error for damaged files
     except Exception as error:
         raise CheckpointError(f"{path} is damaged or is not a file of torch.save ({error}); {ACCEPTED}.") from error
     if not known:
@@ -157,7 +157,7 @@ def _told(path: Path, content: bytes) -> dict[str, Any]:
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # so does torch.load
+    # torch.load may, too
     except Exception as error:
         raise CheckpointError(f"{path} is damaged ({textwrap.shorten(str(error), 200)}); {ACCEPTED}.") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):

@@ -226,8 +226,8 @@ plt.show()
 # "erasing")`. If X-rays have a side marker, exclude flips and large rotations. An excluded operation is never applied.
 #
 # The next figure shows three untrained teachers at several difficulties (strengths of the changes). During training,
-# the difficulty is set by competence: it depends on the student's accuracy. Set a fixed difficulty only if the label
-# is already wrong at a difficulty in the figure.
+# the difficulty is set by competence: it depends on the student's accuracy. If the label is already wrong at a
+# difficulty in the figure, set a lower, fixed difficulty.
 
 # %%
 teachers = {

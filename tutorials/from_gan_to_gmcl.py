@@ -176,8 +176,8 @@ print({name: round(value, 3) for name, value in rows["real images alone"].items(
 # The GAN uses MONAI's `Generator`, `Discriminator` and `GanTrainer`. Both networks are conditioned on the class. The
 # input of the generator is the latents and a one-hot vector of the class. The discriminator has one additional input
 # channel per class, which is 1 for the image's class and 0 otherwise. Every input of the discriminator gets a random
-# change of brightness and a random shift, so that the discriminator does not memorize the few images. The final
-# generator has an exponential moving average of the weights.
+# change of brightness and a random shift, so that the discriminator does not memorize the few images. The generator
+# that makes the training images has an exponential moving average of the weights.
 
 
 # %%

@@ -41,7 +41,7 @@
 # introduction of the paper were available. The training step, the teacher and the curriculum are our reconstruction.
 #
 # **The images are a phantom**: drawings of H&E-like epithelium in four grades, made from a seed on first use. They show
-# no tissue and no patient. The results are no measure of the performance on tissue. In this notebook, the drawings are
+# no tissue and no patient. The results do not predict the performance on tissue. In this notebook, the drawings are
 # called *real images*, in contrast to the teacher's images.
 
 # %% [markdown]
@@ -342,7 +342,8 @@ plt.show()
 #
 # - **Loss** and **Accuracy in training**: lessons should be a little harder than real images. `synthetic loss` should
 #   then be higher than `loss`, and `lesson accuracy` lower than `real accuracy`. If the curves are equal, lessons are
-#   too easy. If the lesson accuracy is at chance, lessons are not recognizable.
+#   too easy. If the lesson accuracy is at chance, lessons are changed so strongly that their classes cannot be
+#   recognized.
 # - **difficulty** is set by competence: it rises while the accuracy on lessons is less than .1 below the accuracy on
 #   real images, and falls otherwise. For a fixed value, use `curriculum=Curriculum(difficulty=1.0)`.
 # - **real weight** and **lesson weight** are the factors of the two gradients in the student's step. By default, both

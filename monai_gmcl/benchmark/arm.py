@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an arm of a comparison is: one small-data method."""
+"""An arm: one method of a comparison."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ __all__ = ["Arm"]
 
 @dataclass(frozen=True)
 class Arm:
-    """One small-data method of a comparison.
+    """One method of a comparison of small-data methods.
 
     Attributes:
-        title: as the report calls it.
-        build: makes the trainer.
+        title: name in the report.
+        build: function that builds the trainer.
         equal_compute: whether the arm gets as many steps as cost the FLOPs of a GMCL run. Other arms get GMCL's steps.
         tuned: whether its augmentation has a strength to be tuned on validation
             (:data:`monai_gmcl.benchmark.arms.STRENGTHS`).
-        unlabeled: whether it reads unlabeled images.
-        share: of GMCL's steps, where the compute is not equal.
-        tolerance: AUC, or Dice, on the choosing images that a lower strength may lack to be chosen all the same.
-        synthetic: what the row says of the arm's synthetic images: called after the run with the run, held-out images
-            and the path of a picture, which it may draw. GMCL needs none: its lessons are measured anyway.
+        unlabeled: whether the arm uses unlabeled images.
+        share: number of steps as a fraction of GMCL's steps, if the compute is not equal.
+        tolerance: the lowest strength is chosen whose validation AUC, or Dice, is below the best one by at most this
+            value.
+        synthetic: function that measures the arm's synthetic images. It is called after the run with the run, held-out
+            images and the path of a picture, which it may draw. GMCL needs none, because its lessons are always
+            measured.
     """
 
     title: str

@@ -31,7 +31,7 @@ def _supervised(name: str) -> Callable[[Setup], Trainer]:
 
 
 def policy_teacher(options: DataOptions) -> PolicyTeacher:
-    """Return the default teacher, told of the images what the standard transforms are told.
+    """Return the default teacher, with the same options of the images as the standard transforms.
 
     Where the center makes the label, it may not move or zoom.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What users do today to stretch few labels, with MONAI's own transforms, at a strength that can be tuned."""
+"""Augmentations with MONAI's own transforms, at a strength that can be tuned."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cosine, time and memory of each hypergradient estimator, on a user's own student and data."""
+"""Cosine, time and memory of each hypergradient estimator on a user's student and data."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from monai_gmcl.lesson import HeadActivation, Lesson
 
 @dataclass(frozen=True)
 class EstimatorReport:
-    """What one estimator did on one lesson.
+    """Results of one estimator on one lesson.
 
     Attributes:
-        name: the estimator.
-        cosine: of its hypergradient to the exact one, -1 to 1.
-        milliseconds: median time of one estimate, the lesson's own pass not included.
-        passes: the same in units of the student's forward and backward pass over as many images.
-        mebibytes: peak memory beyond what stood before the estimate.
-        failure: why it cannot be used with this student, or "".
+        name: name of the estimator.
+        cosine: cosine of its hypergradient and the exact hypergradient, -1 to 1.
+        milliseconds: median time of one estimate, without the lesson's own pass.
+        passes: the same time in units of the student's forward and backward pass on the same number of images.
+        mebibytes: additional peak memory of the estimate.
+        failure: reason why the estimator cannot be used with this student, or "".
     """
 
     name: str
@@ -45,7 +45,7 @@ class EstimatorReport:
 
 
 class _Recorder(Hypergradient):
-    """Hears as the trainer would, by the head, and keeps what every estimator needs."""
+    """Records the data that every estimator needs, in a trainer with the head estimator."""
 
     needs_real_step = True
 
@@ -72,8 +72,8 @@ class _Recorder(Hypergradient):
 def check_estimators(trainer: GMCLTrainer, iterations: int = 4, repeats: int = 3) -> list[EstimatorReport]:
     """Train for some iterations, 2 or more, then compare all estimators on the same lesson, the exact one first.
 
-    The trainer, with a teacher that learns, has not run yet; its handlers see the iterations. Times are medians of so
-    many ``repeats``. ConfigurationError for a frozen teacher or too few iterations.
+    The trainer, with a teacher that is trained, has not run yet; its handlers are called. Times are medians of
+    ``repeats`` estimates. ConfigurationError without a teacher optimizer, or for too few iterations.
     """
     if trainer.teacher_step is None:
         raise ConfigurationError("check: the teacher is frozen. Expected a trainer with a teacher_optimizer.")
@@ -131,7 +131,7 @@ def _wait() -> None:
 
 
 def _peak_bytes(work: Callable[[], Any]) -> int:
-    """Return the most memory that ``work`` held at once, by torch's own allocators."""
+    """Return the peak memory of ``work`` in torch's allocators."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

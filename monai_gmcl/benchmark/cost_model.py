@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an iteration of GMCLTrainer must do, pass by pass: operations counted, time measured beside them."""
+"""The cost of an iteration of GMCLTrainer by pass: FLOPs, and measured time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WARM_UP = 2
 
 @dataclass
 class CostReport:
-    """What iterations with one estimator cost.
+    """Cost of an iteration with one estimator.
 
     Attributes:
         name: the estimator.

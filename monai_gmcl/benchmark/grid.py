@@ -31,11 +31,11 @@ from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 PROTOCOL = 3
-"""Raised when arms or measures change, so that runs of before are not taken for runs of now."""
+"""Version; increased if arms or measures change, so that earlier runs are not used together with new runs."""
 PICTURED_SEED = 0
 
 Measure = Callable[[StudentRun, Images, int], dict[str, Any]]
-"""What a study measures beside the usual: of a run, on the images of the first part, with the run's seed."""
+"""An additional measurement of a study: a function of a run, the images of the first part, and the run's seed."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,19 @@ class Job:
     """One run: a student trained by an arm, on the labeled images of a seed.
 
     Attributes:
-        options: the data set.
-        n: labeled images in all.
-        seed: draws the labeled images and everything random.
-        arm: its name: of :data:`monai_gmcl.benchmark.arms.ARMS`, or ``module:NAME``.
-        steps: student steps.
-        splits: where to measure: ``held_out`` (images of ``train`` that were not drawn) or folders such as ``test``.
-        strength: of a tuned arm's augmentation; None where there is nothing to tune.
-        within_budget: a tuned arm whose strengths share the steps of one run.
-        tolerance: of the arm, for the choice of its strength. No part of the settings, since it changes no run.
-        measure: key in the row of one more measure that is to be taken, if any. No part of the settings, since it
-            changes no other number.
+        options: how the data set is read.
+        n: number of labeled images.
+        seed: seed of the labeled images and of all random numbers.
+        arm: name of the arm in :data:`monai_gmcl.benchmark.arms.ARMS`, or ``module:NAME``.
+        steps: number of student steps.
+        splits: images for the evaluation: ``held_out`` (images of ``train`` that were not drawn) or folders such as
+            ``test``.
+        strength: strength of a tuned arm's augmentation; None for other arms.
+        within_budget: whether the strengths of a tuned arm share the steps of one run.
+        tolerance: tolerance of the arm for the choice of its strength. It is not part of the settings, because it does
+            not change a run.
+        measure: key of an additional measurement in the row, if any. It is not part of the settings, because it does
+            not change other numbers.
     """
 
     options: DataOptions

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the host draws, copies and waits for, counted on a pretended device."""
+"""Counts of random numbers, copies and waiting of the host, on a simulated device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("meta")
-"""What the pretended device is called. Tensors on it hold numbers all the same, in the memory of the CPU."""
+"""Name of the simulated device. Its tensors have values, which are in the memory of the CPU."""
 PACKAGE, TORCH = Path(__file__).parent.parent, Path(torch.__file__).parent
 DRAWS = (
     "rand randn randint randperm normal uniform bernoulli multinomial exponential cauchy log_normal geometric random"
@@ -28,25 +28,24 @@ WAITS = {
     *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
     *("_unique", "_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
 }
-"""Operations whose result, or whose size, the host must know."""
+"""Operations for which the host must read the result or its size."""
 
 
 @dataclass
 class HostTraffic:
-    """What the host drew, copied and waited for while a piece of code ran as if on a device, on any machine.
+    """Counts the random numbers, copies and waits of the host while code runs on a simulated device, on any machine.
 
-    Within :meth:`watch`, ``torch.device("meta")`` is a device that computes: its tensors hold numbers. What is copied
-    to it or from it is counted, and so is each operation that lets the host wait for it. What is on the CPU is the
-    host's.
+    Within :meth:`watch`, ``torch.device("meta")`` is a device that computes: its tensors have values. Copies to and
+    from this device, and operations for which the host would wait, are counted. Tensors on the CPU belong to the host.
 
     Attributes:
         numbers: random numbers that the host drew, by line of the package's code.
         bytes_to_device: bytes copied to the device, by line.
         bytes_to_host: bytes copied from the device, by line.
-        waits: how often the host waited for the device, by line: numbers that are read from it, shapes that hang on
-            them (``nonzero``, boolean indices), copies in either direction without ``non_blocking``.
-        waits_of_others: the same in what is not the trainer's own: ``prepare_batch``, and the handlers of events, of
-            which MONAI's decollation is one.
+        waits: how often the host waited for the device, by line: values that are read from it, shapes that depend on
+            values (``nonzero``, boolean indices), copies in either direction without ``non_blocking``.
+        waits_of_others: the same in code that is not part of the trainer: ``prepare_batch``, and event handlers,
+            including MONAI's decollation.
     """
 
     numbers: Counter[str] = field(default_factory=Counter)

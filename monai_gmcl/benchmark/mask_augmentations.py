@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What users do today to stretch few masks, with MONAI's dictionary transforms: geometry moves the mask along."""
+"""Augmentations of images with masks by MONAI's dictionary transforms; geometric transforms also move the mask."""
 
 from __future__ import annotations
 

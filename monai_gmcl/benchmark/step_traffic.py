@@ -33,7 +33,7 @@ class StepTraffic:
 
 
 def traffic_of_steps(build: Callable[[], GMCLTrainer], steps: int = 10) -> StepTraffic:
-    """Train a few steps on a pretended device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
+    """Train a few steps on a simulated device (:data:`~monai_gmcl.benchmark.host_traffic.DEVICE`) and count.
 
     ``build``, which is called where the device computes, builds a trainer with all of its networks on it. What the
     loader of real images does is not counted, nor are the first ten steps; the last one ends an epoch.

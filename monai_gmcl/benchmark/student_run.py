@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One student, trained by one arm: the same network, schedule and validation whatever trains it."""
+"""Training of one student by one arm, with the same network, schedule and validation for all arms."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ EVALUATIONS = 20
 
 @dataclass(frozen=True)
 class Setup:
-    """What an arm builds its trainer from.
+    """The inputs from which an arm builds its trainer.
 
     Attributes:
         options: how the data set is read, and its modality.
-        labeled: images ``(N, C, ...)`` and labels ``(N,)``, or masks ``(N, 1, ...)``, to train on.
-        device: where student, teacher and generator live; images come to it batch by batch.
-        seed: of everything random.
-        steps: student steps.
-        network: the student, images to logits.
-        optimizer: the student's.
-        strength: of the arm's augmentation, where it is tuned, or the length of its GAN in units of the usual one.
-        choosing: images and labels that choose weights.
-        unlabeled: images without labels; the labels that stand here anyway are for measuring.
-        spent: what the arm has cost before its trainer stands, to be filled in by the arm.
+        labeled: training images ``(N, C, ...)`` with labels ``(N,)`` or masks ``(N, 1, ...)``.
+        device: device of student, teacher and generator; images are moved to it in batches.
+        seed: seed of all random numbers.
+        steps: number of student steps.
+        network: the student, from images to logits.
+        optimizer: the student's optimizer.
+        strength: strength of the arm's augmentation, if it is tuned, or the relative length of its GAN training.
+        choosing: validation images and labels, which select the best checkpoint.
+        unlabeled: unlabeled images; their labels are for measurements only.
+        spent: cost of the arm before its trainer is built, which the arm sets.
     """
 
     options: DataOptions
@@ -60,7 +60,7 @@ class Setup:
 
     @property
     def kind(self) -> LabelKind:
-        """What depends on the kind of labels."""
+        """The functions that depend on the kind of labels."""
         return kind_of(self.options)
 
     def augmentation(self, name: str, strength: float = 1.0) -> Callable[..., Any]:
@@ -70,11 +70,11 @@ class Setup:
     def arguments(self, augmentation: Callable[[Any], Any], *known: Tensor) -> dict[str, Any]:
         """Return the arguments that ``SupervisedTrainer`` and ``GMCLTrainer`` share.
 
-        Images ``(C, ...)`` are augmented one by one, with masks as dictionaries of ``image`` and ``label``. What else
-        is ``known`` of each stands in a batch beside labels.
+        Images ``(C, ...)`` are augmented individually; images with masks are dictionaries of ``image`` and ``label``.
+        ``known`` are further values of each image, which are added to the batch after the labels.
         """
         data = self.kind.augmented(self.labeled[0], augmentation, self.seed, self.labeled[1], *known)
-        # Shuffled passes one after another, so that a batch is full and a run has exactly its steps at any N.
+        # Shuffled passes are joined, so that every batch is full and a run has the exact number of steps for any N.
         sampler = RandomSampler(data, num_samples=self.steps * self.kind.batch)
         return {
             "device": self.device,
@@ -88,9 +88,9 @@ class Setup:
 
 
 class StudentRun:
-    """Train a student, keep the weights that validation chose and the last ones, raw and averaged (EMA).
+    """Trains a student; keeps best-validation and last checkpoint, each with raw and averaged weights (EMA).
 
-    ``seen`` holds the images that the student learned from in its last step, pass by pass.
+    ``seen`` has the images of the student's last step, for each pass.
 
     AdamW with a one-cycle schedule, 32 real images a step, or 8 with masks. The metric on the choosing images is read
     20 times in a run: the more often, the more a small validation set chooses by luck. Arguments are those of
@@ -114,7 +114,7 @@ class StudentRun:
     ) -> None:
         self.options, self.kind = options, kind_of(options)
         learning_rate = learning_rate or self.kind.learning_rate
-        # From here, because an arm may train more than the student before its trainer stands.
+        # Counted from here, because an arm may train other networks before its trainer is built.
         self.device = torch.device(device)
         self._began = time.perf_counter(), time.process_time(), _peak_bytes(self.device)
         torch.manual_seed(seed)
@@ -127,18 +127,18 @@ class StudentRun:
         self.trainer = build(setup)
         self.spent = setup.spent
         self.flops_per_step, self.passes_per_step = 0.0, 0
-        # Before the other handlers, whose work is not the trainer's. The third step is one like those that follow.
+        # Before other handlers, which are not part of the trainer. The third step is representative of later steps.
         self._counter = FlopCounter()
         self.trainer.add_event_handler(Events.ITERATION_STARTED(once=3), self._start_counting)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), self._stop_counting)
         self.seen: list[Tensor] = []
         self.trainer.add_event_handler(Events.ITERATION_STARTED(once=steps), self._start_watching)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=steps), lambda: self._watch.remove())
-        # With a warm-up: running variances begin at 1, far above where they end, and an average forgets that late.
+        # With a warm-up, because running variances start at 1, far above their final values.
         warm_up = round(1 / EMA_MOMENTUM)
         averaged = EMAHandler(self.network, EMA_MOMENTUM, 0.5, warm_up, handle_buffers="update")
         self.networks = {"": self.network, "ema_": averaged.ema_model}
-        # One step more than the run has: ignite's last event comes after the last step.
+        # One step more than the run has, because ignite's last event comes after the last step.
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
         averaged.attach(self.trainer, event=Events.ITERATION_COMPLETED)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
@@ -161,15 +161,15 @@ class StudentRun:
             self._keep(f"{prefix}final", network, self._score(network)[0])
 
     def probabilities(self, which: str, images: Tensor) -> Tensor:
-        """Return the class probabilities ``(N, K)`` of images ``(N, C, ...)`` with one of the kept weights."""
+        """Return the class probabilities ``(N, K)`` of images ``(N, C, ...)`` with one of the saved weights."""
         return class_probabilities(self.with_weights(which), images)
 
     def measures(self, which: str, images: Images) -> dict[str, float]:
-        """Return the measures of one of the kept weights on images with labels."""
+        """Return the metrics of one of the saved weights on labeled images."""
         return self.kind.measures(self.with_weights(which), images, self.options)
 
     def with_weights(self, which: str) -> nn.Module:
-        """Return the student, in evaluation mode, with one of the kept weights."""
+        """Return the student in evaluation mode with one of the saved weights."""
         self.network.load_state_dict(self.weights[which])
         return self.network.eval()
 
@@ -197,7 +197,7 @@ class StudentRun:
         for prefix, network in self.networks.items():
             score, accuracy = self._score(network)
             if not prefix and isinstance(self.trainer, GMCLTrainer):
-                # As handler UnseenAccuracy does at each validation.
+                # As in the handler UnseenAccuracy, at each validation.
                 self.trainer.curriculum.observe_unseen(accuracy)
             if score > self.valid_scores.get(f"{prefix}chosen", -1.0):
                 self._keep(f"{prefix}chosen", network, score)
@@ -208,12 +208,12 @@ class StudentRun:
 
 
 def peak_resident_bytes() -> int:
-    """Return the most memory that this process has held so far (Linux)."""
-    # Not ru_maxrss: a child starts with its parent's peak there, and the parent here holds models of its own.
+    """Return the peak memory of this process (Linux)."""
+    # Not ru_maxrss, which starts at the peak of the parent process.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def _peak_bytes(device: torch.device) -> int:
-    """Most memory so far of the process, or of the GPU by it."""
+    """Return the peak memory of the process, or its peak memory on the GPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()

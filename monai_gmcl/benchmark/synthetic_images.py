@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What images an arm makes and trains on: how far apart, how near to the labeled ones, and in a picture."""
+"""Measurements and pictures of the images that an arm makes: diversity, and distance to labeled images."""
 
 from __future__ import annotations
 

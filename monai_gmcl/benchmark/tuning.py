@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How the strength of a tuned arm is chosen: by validation, for all seeds of a number of labels at once."""
+"""Choice of the strength of a tuned arm by validation, for all seeds of a number of labels together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m monai_gmcl audit``: list the labels of a data set that are probably wrong, and estimate their share."""
+"""``python -m monai_gmcl audit``: list labels that are probably wrong, and estimate their fraction."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from monai_gmcl.student_file import describe_student, load_student
 READING = ("image_crop", "image_size", "spacing", "intensity_range")
 TRAINING = ("max_epochs", "batch_size", "learning_rate", "train")
 SETTINGS = (*READING, *TRAINING, "group_column", "class_names", "pixel_limit", "seed", "device", "network_def")
-"""Of the configuration that can be replaced: the others have no effect on an audit."""
+"""Entries of the configuration that can be replaced; other entries have no effect on an audit."""
 FRACTIONS = (0.6, 0.2, 0.2)
-"""Of the bundle's split."""
+"""Seed of the bundle's split."""
 
 
 def audit(
@@ -43,12 +43,12 @@ def audit(
     overwrite: bool = False,
     **override: Any,
 ) -> None:
-    """List the labels of a data set that are probably wrong, and estimate their share.
+    """List the labels of a data set that are probably wrong, and estimate their fraction.
 
-    By default, cross-fitting predicts the class of each image with students that did not train on it. The images of
-    training and validation are split into ``folds`` parts. For each part, a small student trains on the other parts and
-    predicts this part. This is repeated with three different splits, and the predictions are averaged. No student
-    trains on the images of the test part, which all students predict.
+    By default, cross-validation predicts the class of each image with students that were not trained on it. Training
+    and validation images are divided into ``folds`` parts. For each part, a small student is trained on the other parts
+    and predicts this part. This is repeated with three random divisions, and the predictions are averaged. Test images
+    are predicted by all students and used for training by none.
 
     Students that train for too long memorize wrong labels. The audit therefore tries three numbers of epochs and keeps
     the one whose predictions have the lowest cross-entropy on the labels of the left-out images.
@@ -59,15 +59,15 @@ def audit(
     Args:
         dataset_dir: a folder of class folders, a CSV table or a MONAI JSON datalist, as for the bundle's training.
         out: folder of the written files. It is created if it does not exist.
-        folds: number of parts that the images are split into, 2 or more. Default: 5.
+        folds: number of parts into which the images are divided, 2 or more. Default: 5.
         model_file: file of a trained student, such as ``model.pt`` of a training. If it is given, nothing is trained,
-            and this student predicts all images, including those that it was trained on. It cannot find the labels
-            that it has memorized, so use a student that was trained with a weighting such as the look-ahead. The
-            column ``part`` of the table shows which images it was trained on, if the data set is the same.
+            and this student predicts all images, including those that it was trained on. Wrong labels that the student
+            has memorized are not found. Use a student that was trained with weights, such as those of the look-ahead.
+            The column ``part`` of the table shows on which images it was trained, if the data set is the same.
         config_file: configuration of the bundle's training, which reads the images and builds the student. Default: the
             configuration of the bundle that is installed with monai_gmcl.
         trusted_dir: images whose labels are known to be correct, as in the bundle's training. Tables and lists can mark
-            them in a column ``trusted`` instead. Every student trains on them, and the audit does not list them.
+            them in a column ``trusted`` instead. Every student is trained on them, and the audit does not list them.
         overwrite: whether to replace an earlier audit in ``out``.
         override: values of the configuration to replace, such as ``--image_size 96``, ``--group_column patient`` or
             ``--network_def#layers "[2, 2, 2, 2]"``. The audit's own defaults are ``--max_epochs 20`` (it also tries a
@@ -185,7 +185,7 @@ def _by_file(
 
 
 def _data(parser: ConfigParser, source: str, class_names: Any, group_column: Any) -> DataSet:
-    """The labeled images, every file looked at."""
+    """Check every file, and return the labeled images."""
     names = [class_names] if isinstance(class_names, str) else class_names
     given = {name: parser.get_parsed_content(name) for name in ("pixel_limit", "intensity_range", "trusted_dir")}
     data = look_over(source, group_column, names and list(map(str, names)), bar_after=1.0, **given)
@@ -198,14 +198,14 @@ def _data(parser: ConfigParser, source: str, class_names: Any, group_column: Any
 
 
 def _built_for(parser: ConfigParser, data: DataSet) -> tuple[int, int]:
-    """Have the configuration read these images and build their student; return their dimensions and channels."""
+    """Set up the configuration for these images and their student; return their dimensions and channels."""
     dims, channels = image_kind(item["image"] for items in data.parts.values() for item in items)
     parser.update({"spatial_dims": dims, "channels": channels, "num_classes": len(data.class_names)})
     return dims, channels
 
 
 def _each_once(parts: Mapping[str, list[Item]]) -> dict[str, list[Item]]:
-    """The same without the files that are listed again, of which the check has warned."""
+    """Return the items without repeated files, about which the check has logged a warning."""
     return {part: list({item["image"]: item for item in items}.values()) for part, items in parts.items()}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m monai_gmcl check``: what each hypergradient estimator does on a user's own student."""
+"""``python -m monai_gmcl check``: comparison of hypergradient estimators on a user's student."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def check(
 
 
 def _trainer(files: list[str], values: dict[str, Any], device: torch.device | None = None) -> GMCLTrainer:
-    """Build the configuration's trainer, alone, on a device of its own where one is given."""
+    """Build the trainer of the configuration, without validation and handlers, on the given device."""
     parser = ConfigParser()
     parser.read_config(files)
     parser.update(values)
-    # Nothing is to be written or validated: the trainer runs alone.
+    # The trainer runs without validation and without handlers that write files.
     parser.update({"train#trainer#train_handlers": [], "train#trainer#accumulation_steps": 1})
     if device is not None:
         parser.update({"device": device, "train#trainer#device": device, "train#trainer#amp": False})
@@ -74,7 +74,7 @@ def _trainer(files: list[str], values: dict[str, Any], device: torch.device | No
     for part in MODULES if device is not None else ():
         module = parser.get_parsed_content(f"train#trainer#{part}", default=None)
         if isinstance(module, torch.nn.Module):
-            # Before optimizers are built from its parameters.
+            # Before optimizers are built from the parameters.
             module.to(device)
     trainer = parser.get_parsed_content("train#trainer", default=None)
     if not isinstance(trainer, GMCLTrainer):
@@ -85,7 +85,7 @@ def _trainer(files: list[str], values: dict[str, Any], device: torch.device | No
 
 
 def report_table(reports: list[EstimatorReport]) -> str:
-    """Return the reports as text, a line each."""
+    """Return the reports as text, one line for each."""
     lines = [f"{'estimator':<32}{'cosine':>9}{'ms':>10}{'passes':>9}{'MiB':>9}"]
     for report in reports:
         if report.failure:

@@ -53,8 +53,8 @@ def compare(
             strength, and all seeds use the strength with the best mean AUC (or Dice) on the validation images.
         steps: optimizer steps of GMCL's student, each with 32 real images, or 8 with masks. Methods of equal compute
             get as many steps as cost the same FLOPs.
-        splits: images on which to measure. ``held_out`` are the images of ``train`` that a seed did not draw. Other
-            names are folders of ``data_dir``, such as ``test``, which should be read only once, at the end.
+        splits: images for the evaluation. ``held_out`` are the images of ``train`` that the runs of a seed do not use.
+            Other names are folders of ``data_dir``, such as ``test``, which should be used only once, at the end.
         channels: image channels, 1 or 3. Default: 3; with masks, the channels of the images.
         crop: side of the center crop, in pixels. Default: no crop.
         size: side to which images are resized, in pixels. Default: no resizing.

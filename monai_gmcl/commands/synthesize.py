@@ -76,7 +76,7 @@ def synthesize(
         DataError: images or folders cannot be used.
         LabelError: a label is not among the teacher's classes.
     """
-    source, review_dir = source or None, review_dir or None  # a configuration may say '' for none
+    source, review_dir = source or None, review_dir or None  # a configuration may use '' instead of None
     description, loaded = describe_teacher(str(teacher)), load_teacher(str(teacher))
     _check_numbers(per_class=per_class, seed=seed, crop=crop, size=size)
     images = _as_trained(
@@ -130,7 +130,7 @@ def _check_numbers(**arguments: Any) -> None:
 
 
 def _as_trained(file: str, description: TeacherDescription, teacher: Teacher, **given: Any) -> dict[str, Any]:
-    """How real images are read: as the teacher's file says, or, where it says nothing, as the user does."""
+    """Return the preprocessing of real images, from the teacher's file or otherwise from the arguments."""
     told = description.training.get("image_reading")
     if told is None:
         return given
@@ -197,6 +197,6 @@ def _difficulty(description: TeacherDescription, given: float | None) -> float:
 
 
 def _rows(real: RealImages | None) -> list[Any] | None:
-    """Combinations of labels in real images of a multi-label task."""
+    """Return the combinations of labels in the real images of a multi-label task."""
     labels: set[Any] = {read_label(item["label"]) for item in real.data} if real and not real.of_masks else set()
     return sorted(labels) if any(isinstance(label, tuple) for label in labels) else None

@@ -42,7 +42,7 @@ def validate(
     """
     names = [class_names] if isinstance(class_names, str) else class_names
     with warnings.catch_warnings():
-        # Pillow's and nibabel's words on files that the table tells of
+        # messages of Pillow and nibabel about files that the table reports
         warnings.simplefilter("ignore")
         report = check_source(
             str(data_dir),

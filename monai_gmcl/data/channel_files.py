@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 CHANNEL = re.compile(r"_\d{4}$")
-"""How nnU-Net ends the names of images: the number of the channel."""
+"""Suffix of image names in nnU-Net: the number of the channel."""
 NNUNET_FOLDERS = ("imagestr", "imagests", "imagesva", "imagesval")
 ENDINGS = (".nii.gz", ".nii")
 JOINED = re.compile(r"(.*)\{(.+,.+)\}(.*)", re.DOTALL)

@@ -17,7 +17,7 @@ from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
 from monai_gmcl.data.tables import Table, read_json, read_table
 
 Row = tuple[int, Any]
-"""A number (line of a CSV table, entry of a JSON list) and what stands there."""
+"""The number of a row (line of a CSV table, entry of a JSON list) and its content."""
 
 
 def read_csv_datalist(

@@ -19,7 +19,7 @@ from monai_gmcl.data.litter import is_litter
 
 NIBABEL: Any = nibabel
 UNEVEN = 0.01
-"""How much of the usual distance between slices may be missing or too much between two of them."""
+"""Accepted deviation of the distance of two slices, as a fraction of the usual distance."""
 
 
 def is_series(path: str | os.PathLike[str]) -> bool:

@@ -13,7 +13,7 @@ from monai_gmcl.data.label_names import joined_names, match_name, sorted_names
 from monai_gmcl.data.listing import Item
 
 SHOWN = 3
-"""Names that are written in several ways, in a message."""
+"""Largest number of names with several spellings in a message."""
 
 
 class Entry(NamedTuple):

@@ -81,7 +81,7 @@ KINDS: dict[str, Kind] = {
     "duplicate": Kind(False, "keep one copy; the image counts twice, and a split keeps both copies in one part"),
     "outside": Kind(False, "copy the file into the folder, or check that the link is intended"),
 }
-"""By name. Errors first; ``python -m monai_gmcl validate --json`` prints the names."""
+"""Kinds of faults by name, errors first; ``python -m monai_gmcl validate --json`` prints the names."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Fault:
 
 
 OnFault = Callable[[Fault], None]
-"""What a reader calls for each fault. When it returns, the reader leaves the faulty entry out and reads on."""
+"""Function that a reader calls for each fault. If it returns, the reader skips the faulty entry and continues."""
 
 
 def stop(fault: Fault) -> None:

@@ -24,7 +24,7 @@ from monai_gmcl.exceptions import ConfigurationError
 Seen = TypeVar("Seen")
 
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}
-"""Most pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dims."""
+"""Largest number of pixels of an image (8,192 x 8,192) and voxels of a volume (812 cubed), by spatial dimensions."""
 PICTURES = "a readable PNG, JPEG or TIFF image"
 VOLUMES = "a readable NIfTI volume or DICOM series"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -18,7 +18,7 @@ from monai_gmcl.exceptions import ConfigurationError
 LEAST_SHARE = 0.3
 """Fraction of the 16-bit range below which an image gets its own range; a 14-bit image uses a quarter."""
 OUTSIDE = 0.5
-"""Percent of the pixels of a 16-bit image that may be darker, and brighter, than its range."""
+"""Percentage of the pixels of a 16-bit image below, and above, its range."""
 
 
 def check_intensity_range(intensity_range: Any) -> tuple[float, float] | None:

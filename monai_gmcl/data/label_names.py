@@ -12,7 +12,7 @@ from typing import Any
 
 LONGEST_NUMBER = 18
 WHOLE = re.compile(r"([+-]?)(\d+)(\.0*)?")
-"""A whole number as tables write it: ``1``, ``01``, ``1.0``."""
+"""An integer in a table: ``1``, ``01``, ``1.0``."""
 
 
 def class_name(label: Any, class_names: Sequence[str] | None = None) -> str | None:

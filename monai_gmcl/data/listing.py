@@ -17,7 +17,7 @@ from monai_gmcl.data.litter import is_litter
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
 
 Item = dict[str, Any]
-"""``image``: path; ``label``: class index or list of floats; ``group``, where known: patient or slide."""
+"""``image``: path; ``label``: class index or list of floats; ``group``, if known: patient or slide."""
 
 
 def is_image(path: Path) -> bool:

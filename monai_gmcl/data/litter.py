@@ -25,7 +25,7 @@ LITTER = {
     "@recently-snapshot",
     "__pycache__",
 }
-"""Names, in small letters, that operating systems and network drives leave in folders."""
+"""Names of files and folders of operating systems and network drives, in lower case."""
 
 
 def is_litter(name: str) -> bool:

@@ -17,7 +17,7 @@ from monai_gmcl.data.image_files import read_picture, read_volume
 NUMBERS = ("1", "L", "P", "I")
 """Modes of pictures whose pixels are single numbers."""
 SHOWN = 5
-"""Values that a message names."""
+"""Largest number of values in a message."""
 
 
 class Mask(NamedTuple):

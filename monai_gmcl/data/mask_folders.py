@@ -16,9 +16,9 @@ from monai_gmcl.data.part_names import part_name
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "annotations", "groundtruth", "gt")
 ENDINGS = {"": "training", "tr": "training", "va": "validation", "val": "validation", "ts": "test"}
-"""Of folders' names as the Medical Segmentation Decathlon and nnU-Net write them: ``imagesTr``, ``labelsTs``."""
+"""Suffixes of folder names in the Medical Segmentation Decathlon and nnU-Net: ``imagesTr``, ``labelsTs``."""
 MASK_WORDS = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|gt|annotation)$", re.IGNORECASE)
-"""What masks' names may have more than their images'."""
+"""Accepted suffixes of the names of masks."""
 
 
 class MaskFolders(NamedTuple):

@@ -21,7 +21,7 @@ from monai_gmcl.exceptions import ConfigurationError
 IMAGES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
 VOLUMES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
 VERSION = 1
-"""Goes up when the same seed draws other images."""
+"""Version of the drawing; increased if the same seed gives other images."""
 Draw = Callable[[np.random.Generator, int, Path, Path, str], None]
 
 

@@ -14,9 +14,9 @@ from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
 
 LISTS = (".csv", ".tsv", ".json")
-"""How the names of tables and lists end."""
+"""File suffixes of tables and lists."""
 PART_COLUMNS = ("split", "part", "partition", "subset", "set", "phase")
-"""Columns of tables that may say which part an image belongs to."""
+"""Names of table columns with the split of an image."""
 Rows = dict[str, list[Row]]
 
 

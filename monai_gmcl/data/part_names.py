@@ -14,7 +14,7 @@ PARTS = {
     "validation": ("valid", "validation", "val", "validate", "validating", "dev", "development"),
     "test": ("test", "testing", "tst"),
 }
-"""Parts of a data set, by the names that folders, lists and tables give them."""
+"""Splits of a data set, by their names in folders, lists and tables."""
 ENDINGS = ("dataset", "images", "split", "data", "set")
 YES = ("1", "1.0", "true", "yes")
 NO = ("", "0", "0.0", "false", "no", "none")

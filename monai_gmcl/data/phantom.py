@@ -21,7 +21,7 @@ PHANTOM_GRADES = ("0_normal", "1_cin1", "2_cin2", "3_cin3")
 PHANTOM_IMAGES_PER_CLASS: Mapping[str, int] = {"train": 50, "valid": 50, "test": 100}
 
 VERSION = 1
-"""Goes up when the same seed draws other images."""
+"""Version of the drawing; increased if the same seed gives other images."""
 
 
 def make_phantom(

@@ -16,14 +16,14 @@ from monai_gmcl.optical_density import HEMATOXYLIN_EOSIN, combine_stains
 Array = NDArray[np.float64]
 
 MARGIN = 8
-"""Units drawn around the image and cut off, so that blur and cells know no border."""
+"""Margin in units that is drawn around the image and removed, so that blur and cells have no border effects."""
 
 STEEPNESS = 25.0
-"""Of the logistic border between dysplastic and mature cells, per epithelium thickness."""
+"""Width of the logistic border between dysplastic and mature cells, relative to the epithelium's thickness."""
 
 
 DYSPLASTIC_SHARE = ((0.0, 0.0), (0.22, 0.44), (0.56, 0.78), (0.9, 1.1))
-"""Least and most of the epithelium's thickness that is dysplastic, by grade."""
+"""Lowest and highest fraction of the epithelium's thickness that is dysplastic, by grade."""
 
 
 @dataclass(frozen=True)

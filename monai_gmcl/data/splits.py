@@ -14,7 +14,7 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.exceptions import DataError
 
 SHOWN = 5
-"""How many shared patients or files an error names."""
+"""Largest number of shared patients or files in an error message."""
 
 
 def grouped_stratified_split(

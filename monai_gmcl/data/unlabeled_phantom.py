@@ -16,7 +16,7 @@ from monai_gmcl.exceptions import ConfigurationError
 
 IMAGES, RECORD = "images", "unlabeled_phantom.json"
 VERSION = 1
-"""Goes up when the same seed draws other images."""
+"""Version of the drawing; increased if the same seed gives other images."""
 KEY = int.from_bytes(b"unlabeled", "big")
 GRADES = 4
 

@@ -25,11 +25,11 @@ LESION_SHAPES = ("0_ball", "1_shell", "2_cross", "3_pair")
 """Class folders, by the shape of the one lesion in a volume."""
 VOLUMES_PER_CLASS: Mapping[str, int] = {"train": 20, "valid": 20, "test": 40}
 VERSION = 1
-"""Goes up when the same seed draws other volumes."""
+"""Version of the drawing; increased if the same seed gives other volumes."""
 EXTENT = 48.0
-"""Millimeters a side of what a volume shows."""
+"""Side length of a volume in millimeters."""
 SPACINGS = (1.5, 2.0, 3.0)
-"""Millimeters a voxel, drawn for each axis: volumes have 16 to 32 voxels a side."""
+"""Range of the voxel spacing in millimeters, drawn for each axis; volumes have 16 to 32 voxels per side."""
 AXES = ("RAS", "LPS", "LAS", "SRA", "PIR", "ALI")
 
 

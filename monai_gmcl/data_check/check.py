@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 class DataSet(NamedTuple):
-    """A data set as it stands on disk, looked at.
+    """A data set on disk, with the results of the check.
 
     Attributes:
-        parts: items by part; ``training`` and, where there are any, ``validation``, ``test`` and ``trusted``.
-        class_names: in the order of the labels.
+        parts: items by split: ``training`` and, if they exist, ``validation``, ``test`` and ``trusted``.
+        class_names: class names in the order of the labels.
         report: all faults.
-        twins: of each path, something equal for files that show the same.
+        twins: a key for each path that is equal for identical images.
     """
 
     parts: Mapping[str, list[Item]]
@@ -51,9 +51,10 @@ def look_over(
     bar_after: float = 0.0,
     trusted_dir: str | Path = "",
 ) -> DataSet:
-    """List a data set and look at every file: what ``validate`` reports and what :func:`open_data` opens.
+    """List a data set and check every file, for ``validate`` and for :func:`open_data`.
 
-    Arguments are those of :func:`check_source`, a folder of trusted images, and the seconds until a progress bar.
+    Arguments are those of :func:`check_source`, a folder of trusted images, and the time in seconds after which a
+    progress bar is shown.
     """
     listed: list[Fault] = []
     parts, names = list_parts(source, group_column, class_names, listed.append, trusted_dir)
@@ -69,19 +70,19 @@ def check_source(
 ) -> Report:
     """Check every file of a data set on disk, and report all problems.
 
-    A data set without errors is one that :func:`monai_gmcl.data.open_data` opens, and the other way round.
+    :func:`monai_gmcl.data.open_data` opens a data set if and only if this check finds no errors.
 
     Args:
         source: a folder with ``train``, ``valid`` and ``test``, a folder of class folders, a CSV table or a MONAI JSON
             datalist, as for :func:`monai_gmcl.data.open_data`; or images with masks, as for
             :func:`monai_gmcl.data.open_segmentation_data`.
-        group_column: the table's column of the patient or slide. Default: ``group``, where there is one.
-        class_names: the classes in the order of their labels. Default: those found.
-        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
-        intensity_range: with which the images will be read; see :func:`monai_gmcl.data.image_transforms`.
+        group_column: column of the table with the patient or slide. Default: ``group``, if the table has this column.
+        class_names: the classes in the order of their labels. Default: the classes of the data.
+        pixel_limit: largest number of pixels of an image (default: 2**26), or of voxels of a volume (default: 2**29).
+        intensity_range: range with which the images will be read; see :func:`monai_gmcl.data.image_transforms`.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels, a range that is none.
+        ConfigurationError: a wrong limit or range.
     """
     look = look_over_masks if has_masks(source) else look_over
     return look(source, group_column, class_names, pixel_limit=pixel_limit, intensity_range=intensity_range).report
@@ -98,16 +99,16 @@ def check_parts(
     """Check every file of a listed data set, and report all problems.
 
     Args:
-        parts: items with ``image`` (path), ``label`` (a class, or a list of 0 and 1) and, where known, ``group``, by
-            the part's name: ``training`` and others.
-        class_names: in the order of the labels.
-        source: the folder or table that they come from.
-        pixel_limit: most pixels of an image, or voxels of a volume. Default: 2**26; 2**29 for volumes.
-        listed: faults that listing them found.
-        intensity_range: with which the images will be read.
+        parts: items with ``image`` (path), ``label`` (a class, or a list of 0 and 1) and, if known, ``group``, by the
+            name of the split: ``training`` and others.
+        class_names: class names in the order of the labels.
+        source: folder or table of the items.
+        pixel_limit: largest number of pixels of an image (default: 2**26), or of voxels of a volume (default: 2**29).
+        listed: faults that were found when the items were listed.
+        intensity_range: range with which the images will be read.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels, a range that is none.
+        ConfigurationError: a wrong limit or range.
     """
     return _looked_at(parts, class_names, source, pixel_limit, listed, intensity_range).report
 
@@ -118,24 +119,24 @@ def check_data(
     pixel_limit: int | None = None,
     intensity_range: tuple[float, float] | None = None,
 ) -> Report:
-    """Look at every file before a training: all faults are logged as a table, and errors raise.
+    """Check every file before training: all faults are logged as a table, and errors are raised.
 
     Args:
-        data: as :func:`monai_gmcl.data.open_data` returns them, split.
-        source: the folder or table that they were opened from. Default: the folder that holds all images.
+        data: data from :func:`monai_gmcl.data.open_data`.
+        source: folder or table of the data. Default: the common folder of all images.
         pixel_limit: as for :func:`check_parts`.
-        intensity_range: with which the images will be read.
+        intensity_range: range with which the images will be read.
 
     Raises:
-        ConfigurationError: a limit that is no count of pixels, a range that is none.
-        DataError: naming the first few faulty files, and how many there are.
+        ConfigurationError: a wrong limit or range.
+        DataError: there are errors; the message names the first few files and the number of errors.
     """
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     folders = [Path(item["image"]).parent for items in parts.values() for item in items]
     report = check_parts(
         parts, data.class_names, source or os.path.commonpath(folders), pixel_limit, (), intensity_range
     )
-    # the whole table: of the error below, a bundle's user sees the first lines, and those under a traceback
+    # the complete table is logged, because the error below shows only its first lines, after a traceback
     report.log(logger)
     report.stop()
     return report
@@ -151,7 +152,7 @@ def _looked_at(
     whole: bool = True,
     bar_after: float = 0.0,
 ) -> DataSet:
-    """Look at every file; where the data set is not whole, the parts that are missing must be there to split off."""
+    """Check every file and, if splits are missing, whether they can be drawn from the training images."""
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)
     found = look_at_all([item["image"] for items in parts.values() for item in items], pixel_limit, bar_after)
@@ -159,7 +160,7 @@ def _looked_at(
     twins = {path: look.twin(path) for path, look in looks.items()}
     classes = class_faults(parts, class_names, str(source))
     if {"empty_class", "layout", "missing", "dicom", "not_an_image"} & {fault.kind for fault in listed}:
-        # told of already, by the folder's or the file's own path
+        # already reported by the path of the folder or file
         classes = [fault for fault in classes if fault.kind not in ("empty_class", "absent_class")]
     faults = [
         *listed,

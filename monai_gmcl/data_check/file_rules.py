@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of files beside each other: names, kinds of pixels, sizes, links, values."""
+"""Faults that are found by comparing files: names, kinds of pixels, sizes, links, values."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SUFFIXES = {
     ".tiff": ("TIFF",),
 }
 USUAL_SHARE = 0.9
-"""Where so many files have one size, every other size stands out."""
+"""Fraction of files with one size above which every other size is reported."""
 MOST_TIMES = 4
-"""Elsewhere, a side so many times as long or as short as the median does."""
+"""Otherwise, the ratio of a side to the median above which (or below the inverse of which) a size is reported."""
 LEAST_SHARE = 0.2
-"""Of the range that becomes 0 to 1, what most values should use."""
+"""Fraction of the range that most values should use."""
 
 
 def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
@@ -44,9 +44,9 @@ def file_faults(looks: Mapping[str, Look]) -> list[Fault]:
 
 
 def link_faults(paths: Iterable[str], folder: Path) -> list[Fault]:
-    """Find files of a data set that a link, or ``..`` in a table, fetches from outside of its folder.
+    """Find files outside the folder of a data set that are included by links, or by ``..`` in a table.
 
-    Absolute paths in tables are meant: they are left alone.
+    Absolute paths in tables are accepted.
     """
     root = os.path.realpath(folder)
     faults = []
@@ -115,9 +115,10 @@ def _sides(shape: Iterable[float]) -> str:
 def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float] | None = None) -> list[Fault]:
     """Find images whose values use little of the range that becomes 0 to 1: 12 bits stored in 16, metal in CT.
 
-    Percentiles are compared, so that single pixels change nothing. Of 8 bits most images must be so: some pictures are
-    dark. Of 16 bits, and of volumes, one is enough: it is scaled otherwise than the rest. The range is by default what
-    the kind of pixels can have; a volume's own least and most.
+    Percentiles are compared, so that single pixels have no effect. For 8-bit images, the fault is reported if most
+    images have it, because single images may be dark. For 16-bit images and volumes, one image is enough, because it is
+    scaled in another way than the rest. By default, the range is that of the kind of pixels or, for a volume, from its
+    minimum to its maximum.
     """
     kinds: dict[tuple[str, float], dict[str, Look]] = {}
     for path, look in looks.items():
@@ -141,7 +142,7 @@ def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float]
 
 
 def _share(look: Look, intensity_range: tuple[float, float] | None) -> float:
-    """Return how much of the range the middle 98 percent of the values use, or 0 where nearly none are in it."""
+    """Return the fraction of the range that the middle 98 percent of the values use, or 0 if nearly none are in it."""
     percentiles, *own = look.values
     least, most = intensity_range or own
     if not any(least <= value <= most for value in percentiles):

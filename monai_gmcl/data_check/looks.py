@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One look at a file: what the check keeps of it."""
+"""Reading a file for the check, and the properties that the check needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monai_gmcl.data.image_files import DEEPEST, flat_picture, is_volume, read_p
 Found = TypeVar("Found")
 
 AT_ONCE = 32
-"""Files in one piece of work."""
+"""Number of files in one chunk of a thread."""
 THREADS = 4
 MODES = {
     "1": "1 bit",
@@ -37,11 +37,11 @@ MODES = {
 
 PERCENT = (1, 5, 25, 50, 75, 95, 99)
 SAMPLE = 2**18
-"""About as many values of a file are enough to know its percentiles."""
+"""Number of values of a file from which percentiles are computed."""
 
 
 class Values(NamedTuple):
-    """What a file's numbers are like: percentiles, and from where to where they can go."""
+    """The distribution of a file's values: percentiles and possible range."""
 
     percentiles: tuple[float, ...]
     least: float
@@ -50,18 +50,18 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a file found.
+    """The properties of a file that the check needs.
 
     Attributes:
         file_format: ``PNG``, ``JPEG``, ``MPO``, ``TIFF``, ``NIfTI`` or ``DICOM series``.
         pixels: kind of an image's pixels, in words.
-        shape: channels (0 for images: they are converted), then height and width, or the three sides of a volume.
-        digest: of pixels as they are seen: equal for equal pixels in files of other formats and modes.
+        shape: channels (0 for images, which are converted), then height and width, or the three sides of a volume.
+        digest: digest of the decoded pixels, which is equal for equal pixels in different formats and modes.
         constant: whether all pixels are equal.
-        values: the values that so many percent of the pixels (:data:`PERCENT`) stay below, and the least and the most
-            that the file's kind of pixels can have, of volumes those that it has.
+        values: percentiles (:data:`PERCENT`) of the pixels, and the lowest and highest possible value of the kind of
+            pixels (for volumes, the actual lowest and highest value).
         transparent: whether some pixels are not opaque.
-        affine: of a volume that is turned to RAS, row by row; of an image empty.
+        affine: rows of the affine of a volume in RAS orientation; empty for an image.
     """
 
     file_format: str
@@ -74,12 +74,12 @@ class Look:
     affine: tuple[float, ...] = ()
 
     def twin(self, path: str) -> Hashable:
-        """Return what is equal for files that show the same. Of constant images only the same file counts."""
+        """Return a key that is equal for identical images, or, for constant images, for the same file."""
         return path if self.constant else self.digest
 
 
 def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
-    """Read a file whole, as training will, and keep what the check needs of it."""
+    """Read a complete file as in training, and return the properties that the check needs."""
     if is_volume(path):
         return _look_at_volume(path, pixel_limit)
     image = read_picture(path, pixel_limit)
@@ -105,12 +105,12 @@ def look_at(path: str, pixel_limit: int | None = None) -> Look | Fault:
 def look_at_all(
     paths: Sequence[str], pixel_limit: int | None = None, bar_after: float = 0.0
 ) -> dict[str, Look | Fault]:
-    """Look at each file once, several at a time, with a progress bar after so many seconds."""
+    """Read each file once, in parallel, with a progress bar after a number of seconds."""
     return each_file(paths, lambda path: look_at(path, pixel_limit), bar_after)
 
 
 def each_file(paths: Sequence[str], look: Callable[[str], Found], bar_after: float = 0.0) -> dict[str, Found]:
-    """Return what ``look`` makes of each file, several at a time, with a progress bar after so many seconds."""
+    """Return the result of ``look`` for each file, in parallel, with a progress bar after a number of seconds."""
     paths = list(dict.fromkeys(paths))
     pieces = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     found: dict[str, Found] = {}
@@ -122,7 +122,7 @@ def each_file(paths: Sequence[str], look: Callable[[str], Found], bar_after: flo
 
 
 def find_twins(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str, Hashable]:
-    """Return of each file that can be read something equal for files that show the same."""
+    """Return a key for each readable file that is equal for identical images."""
     found = look_at_all(paths, pixel_limit, bar_after=1.0)
     return {path: look.twin(path) for path, look in found.items() if isinstance(look, Look)}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A look at every image and every mask of a data set: for ``validate``, and before a training opens it."""
+"""The check of every image and mask of a data set, for ``validate`` and before training."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Parts = Mapping[str, Sequence[Item]]
 
 
 class MaskDataSet(NamedTuple):
-    """A data set of images with masks as it stands on disk, looked at: as ``DataSet``, with paths of masks as labels.
+    """A data set of images with masks on disk, and the results of the check; labels are paths of masks.
 
     Attributes:
-        class_names: in the order of the labels; the first is the background.
-        mask_values: the numbers in the masks that stand for them.
-        classes: of each mask's path, 1 for each class that it has, else 0.
+        class_names: class names in the order of the labels; the first is the background.
+        mask_values: values of the classes in the masks.
+        classes: for each mask path, 1 for each class in the mask, otherwise 0.
     """
 
     parts: Mapping[str, list[Item]]
@@ -52,9 +52,11 @@ def look_over_masks(
     whole: bool = True,
     trusted_dir: str | Path = "",
 ) -> MaskDataSet:
-    """List a data set of images with masks and look at every file, of images only ``whole``; as :func:`look_over`.
+    """List a data set of images with masks, and check every file.
 
-    ConfigurationError for an invalid limit, range or value, or other numbers of names and of values.
+    Images are checked only with ``whole``. A progress bar appears after ``bar_after`` seconds. The other arguments are
+    those of :func:`monai_gmcl.open_segmentation_data`. ConfigurationError for an invalid limit, range or value, or
+    different numbers of names and values.
     """
     check_pixel_limit(pixel_limit)
     intensity_range = check_intensity_range(intensity_range)
@@ -93,7 +95,7 @@ def look_over_masks(
 def _classes(
     training: Sequence[MaskLook], class_names: Sequence[str] | None, mask_values: Sequence[int] | None
 ) -> tuple[list[str], list[int]]:
-    """The names of the classes and the numbers that stand for them."""
+    """Return the names of the classes and their values in masks."""
     if mask_values is not None:
         numbers = check_mask_values(mask_values)
     else:
@@ -110,7 +112,7 @@ def _classes(
 
 
 def _labeled_by_twins(parts: Parts, masks: Mapping[str, MaskLook]) -> dict[str, list[Item]]:
-    """Items whose label is the first path of a mask that is equal to theirs."""
+    """Return items whose label is the first path of an equal mask."""
     first: dict[bytes, str] = {}
     return {
         part: [
@@ -123,7 +125,7 @@ def _labeled_by_twins(parts: Parts, masks: Mapping[str, MaskLook]) -> dict[str, 
 
 
 def _labeled_by_classes(parts: Parts, classes: Mapping[str, list[float]]) -> dict[str, list[Item]]:
-    """Items whose label says of each class whether their mask has it."""
+    """Return items whose label is 1 for each class in the mask, otherwise 0."""
     return {
         part: [{**item, "label": classes[item["label"]]} for item in items if item["label"] in classes]
         for part, items in parts.items()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What one look at a mask finds, which of its numbers stand for classes, and what is wrong with it."""
+"""Reading a mask for the check, the values of its classes, and faults of masks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from monai_gmcl.data.mask_files import foreign_values, mask_affine, read_mask
 from monai_gmcl.data_check.looks import Look
 
 WHITE = [0, 255]
-"""How many programs write masks of one class: black and white."""
+"""Values of masks with one class in many programs: black and white."""
 MOST_MOVED = 0.5
-"""Voxels by which a corner of a mask may lie beside its image's."""
+"""Accepted distance of corresponding corners of a mask and its image, in voxels."""
 
 
 @dataclass(frozen=True)
 class MaskLook:
-    """What one look at a mask found.
+    """The properties of a mask that the check needs.
 
     Attributes:
         shape: height and width, or the three sides of a volume.
-        values: the numbers in it, sorted.
-        digest: equal for equal masks.
-        affine: of a volume that is turned to RAS, row by row; of a picture empty.
-        palette: whether the numbers are those of a palette's colors.
+        values: sorted values of the mask.
+        digest: digest that is equal for equal masks.
+        affine: rows of the affine of a volume in RAS orientation; empty for a picture.
+        palette: whether the values are palette indices.
     """
 
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ class MaskLook:
 
 
 def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
-    """Read a mask whole, as training will, and keep what the check needs of it."""
+    """Read a complete mask as in training, and return the properties that the check needs."""
     mask = read_mask(path, pixel_limit)
     if isinstance(mask, Fault):
         return mask
@@ -59,10 +59,9 @@ def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
 
 
 def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None) -> list[int]:
-    """Return the numbers that stand for classes, in their order: 0, 1, 2, ..., or 0 and 255.
+    """Return the values of the classes in their order: 0, 1, 2, ..., or 0 and 255.
 
-    Found are those in the masks of the training part. Without names, there are as many classes as numbers follow each
-    other from 0.
+    Values are those in the training masks. Without class names, the classes are the consecutive values from 0.
     """
     values = set(found)
     if values <= set(WHITE) and 255 in values and (class_names is None or len(class_names) == 2):
@@ -73,7 +72,7 @@ def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None
 
 
 def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[Fault]:
-    """Find masks with numbers that stand for no class, with the first class alone, with a palette."""
+    """Find masks with values that belong to no class, masks with the first class only, and masks with a palette."""
     faults = []
     for path, mask in masks.items():
         unknown = foreign_values(path, mask.values, numbers)
@@ -87,7 +86,7 @@ def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[F
 
 
 def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping[str, MaskLook]) -> list[Fault]:
-    """Find masks that do not lie on their images: of another size, or at another place."""
+    """Find masks that differ from their images in size or position."""
     faults = []
     for item in items:
         image, mask = looks.get(item["image"]), masks.get(item["label"])
@@ -105,7 +104,7 @@ def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping
 
 
 def _moved(one: Sequence[float], other: Sequence[float], shape: Sequence[int]) -> float:
-    """How many voxels the corner that lies furthest away lies beside its own place."""
+    """Return the largest distance of corresponding corners, in voxels."""
     corners = np.stack(np.meshgrid(*[(0, side - 1) for side in shape], indexing="ij"), -1).reshape(-1, 3)
     first, second = (np.reshape(affine, (4, 4)) for affine in (one, other))
     apart = corners @ (first - second)[:3, :3].T + (first - second)[:3, 3]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of parts beside each other: the same image, patient or class."""
+"""Faults that are found by comparing splits: common images or patients, and classes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Parts = Mapping[str, Sequence[Item]]
 
 
 def twin_faults(parts: Parts, looks: Mapping[str, Look]) -> list[Fault]:
-    """Find the same pixels, or the same file, more than once: in two parts, with two labels, or merely twice.
+    """Find identical images, by pixels or file: in two splits, with two labels, or repeated.
 
-    Of constant images only the same file counts: white is white.
+    Constant images are identical only if they are the same file.
     """
     faults = []
     first: dict[Hashable, tuple[str, Item]] = {}
@@ -48,7 +48,7 @@ def _twin_fault(part: str, item: Item, other_part: str, other: Item) -> Fault:
 
 
 def group_faults(parts: Parts) -> list[Fault]:
-    """Find patients and slides that stand in two parts; each is told of once for each further part."""
+    """Find patients and slides in two splits; each is reported once for each additional split."""
     faults = []
     first: dict[Any, str] = {}
     told = set()
@@ -66,11 +66,11 @@ def group_faults(parts: Parts) -> list[Fault]:
 
 
 def split_faults(parts: Parts, twins: Mapping[str, Hashable], source: str) -> list[Fault]:
-    """Say whether the parts that are missing can be split off the training part."""
+    """Report a fault if missing splits cannot be drawn from the training images."""
     missing = [part for part in ("validation", "test") if not parts.get(part)]
     training = parts.get("training") or []
     groups = len(groups_of(training, twins=twins))
-    # an empty training part has been told of
+    # an empty training split is already reported
     if not training or groups > len(missing):
         return []
     wanted = (
@@ -90,7 +90,7 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
         counts: Counter[Any] = Counter(label for item in items for label in classes_of(item["label"]))
         for label, name in enumerate(class_names):
             where = f"images of {name!r} in {part}"
-            # a column of a multi-label task that has no name is no class that someone asked for
+            # a column without a name in a multi-label table is not a class
             asked = part in ("training", "trusted") and not (name == str(label) and _is_row(items))
             if counts[label] == 0:
                 faults.append(Fault("empty_class" if asked else "absent_class", source, where, "none"))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a data check found, as a table, as JSON, as an error."""
+"""The report of a data check as a table, JSON or an error."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from monai_gmcl.data.faults import KINDS, Fault, alike
 from monai_gmcl.exceptions import DataError
 
 SHOWN = 4
-"""Faults in an error; the table has all."""
+"""Largest number of faults in an error message; the table has all faults."""
 WIDEST = 60
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a data check found.
+    """The report of a data check.
 
     Attributes:
         source: the folder or table.
-        images: how many files were looked at.
-        faults: errors first, kind by kind.
+        images: number of checked files.
+        faults: faults sorted by kind, errors first.
     """
 
     source: str
@@ -35,30 +35,30 @@ class Report:
 
     @classmethod
     def of(cls, source: str, images: int, faults: Sequence[Fault]) -> Report:
-        """Return a report with its faults in order, each once."""
+        """Return a report with sorted faults, without duplicates."""
         order = list(KINDS)
         kept = sorted(dict.fromkeys(faults), key=lambda fault: order.index(fault.kind))
         return cls(source, images, tuple(kept))
 
     @property
     def errors(self) -> tuple[Fault, ...]:
-        """What stops a training."""
+        """The errors, which stop a training run."""
         return tuple(fault for fault in self.faults if fault.is_error)
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
-        """What does not."""
+        """The warnings, which do not stop a training run."""
         return tuple(fault for fault in self.faults if not fault.is_error)
 
     def summary(self) -> str:
-        """Return one line: how many images, errors and warnings."""
+        """Return one line with the numbers of images, errors and warnings."""
         return (
             f"{_count(self.images, 'image')} in {self.source!r}: {_count(len(self.errors), 'error')}, "
             f"{_count(len(self.warnings), 'warning')}"
         )
 
     def table(self) -> str:
-        """Return all faults as text: file, fault, what to do. What is told of several files alike takes one line."""
+        """Return all faults as text: file, fault, remedy. Equal faults of several files are one line."""
         rows = [("", "file", "problem", "what to do")]
         for faults in alike(self.faults):
             severity = "error" if faults[0].is_error else "warning"
@@ -72,12 +72,12 @@ class Report:
         return "\n".join([*(lines if self.faults else []), self.summary()])
 
     def log(self, logger: logging.Logger) -> None:
-        """Log the table, where there are faults."""
+        """Log the table, if there are faults."""
         if self.faults:
             logger.log(logging.ERROR if self.errors else logging.WARNING, "data check\n%s", self.table())
 
     def to_json(self) -> dict[str, Any]:
-        """Return all faults, file by file, for machines."""
+        """Return all faults by file, as JSON."""
         return {
             "source": self.source,
             "images": self.images,
@@ -98,10 +98,10 @@ class Report:
         }
 
     def stop(self) -> None:
-        """Raise where there are errors, naming the first few.
+        """Raise if there are errors.
 
         Raises:
-            DataError: in a line for each, at most six.
+            DataError: there are errors; the message has one line for each, at most six.
         """
         if not self.errors:
             return
@@ -115,7 +115,7 @@ class Report:
         path, folder = Path(fault.file), Path(self.source)
         folder = folder if folder.is_dir() else folder.parent
         shown = os.path.relpath(path, folder) if path.is_relative_to(folder) and path != folder else str(path)
-        # a name may hold line breaks or worse
+        # a name may contain line breaks or control characters
         shown = shown if shown.isprintable() else repr(shown)
         return shown if fault.row is None else f"{shown}, row {fault.row}"
 

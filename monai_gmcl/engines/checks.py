@@ -149,7 +149,7 @@ def _finite(images: Tensor) -> Tensor:
 
 
 OVERSHOOT = 0.1
-"""Share of the value range that noise and interpolation may go beyond it: a teacher cuts that off."""
+"""Fraction of the value range by which noise and interpolation may exceed it; a teacher clamps such values."""
 
 
 class RangeCheck:

@@ -109,13 +109,13 @@ def _both(one: Any, other: Any) -> Any:
 
 
 MOST_BYTES = 2**30
-"""How much memory of the device sources may take."""
+"""Largest memory of sources on the device, in bytes."""
 MOST_HOST_BYTES = 2**32
-"""And of the CPU."""
+"""Largest memory of sources on the CPU, in bytes."""
 
 
 USUAL_SIZE, MOST_PATCHES, PATCH_BYTES = 16, 256, 2**28
-"""How many images of each class are kept: of masks, as many patches as take these bytes, within both bounds."""
+"""Number of images that are kept for each class. With masks, the memory limit sets the number, within both bounds."""
 
 
 class SourceBuffer:

@@ -26,8 +26,8 @@ class ClassReport:
     The rows cover the images of all ranks.
 
     Args:
-        output_dir: folder of the file; made if there is none.
-        class_names: in the order of the labels.
+        output_dir: folder of the file; it is created if it does not exist.
+        class_names: class names in the order of the labels.
 
     Shape:
         ``engine.state.output`` after decollating: ``pred`` probabilities ``(K,)``, ``label`` a class, or one-hot
@@ -42,7 +42,7 @@ class ClassReport:
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Attach to an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._seen.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)

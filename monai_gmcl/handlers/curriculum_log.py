@@ -54,12 +54,12 @@ class CurriculumLog:
     the run was stopped covers all its iterations.
 
     Args:
-        output_dir: folder of ``curriculum.csv``; made if there is none.
+        output_dir: folder of ``curriculum.csv``; it is created if it does not exist.
         summary_writer: a TensorBoard writer; numbers are written to ``gmcl/<column>`` by epoch.
         evaluator: the engine of the validation.
 
     Raises:
-        DataError: on attaching, if there is a ``curriculum.csv`` that is not such a table.
+        DataError: on attaching, if an existing ``curriculum.csv`` is not such a table.
     """
 
     FILE_NAME = "curriculum.csv"
@@ -80,10 +80,10 @@ class CurriculumLog:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         make_folder(self.table.path.parent)
         hold_output(engine, self.table.path.parent)
-        self.table.read()  # what is no table should be known before the first epoch, not after it
+        self.table.read()  # read now, so that a wrong file raises an error before the first epoch
         call_last(engine, Events.EPOCH_COMPLETED, self._write)  # after the validation of the epoch
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
@@ -91,7 +91,7 @@ class CurriculumLog:
             self.evaluator.add_event_handler(Events.COMPLETED, self._observe_validation)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has been seen of the epoch."""
+        """Return the values collected in this epoch."""
         self._hear(self._late.read())
         return {"seen": {name: list(numbers) for name, numbers in self._seen.items()}, "validation": self._validation}
 
@@ -108,7 +108,7 @@ class CurriculumLog:
             str(key): unread_output_number(engine.state.output, key) for key in LOGGED
         }
         if engine.state.lesson is None:
-            # The output says 0 where there is no lesson.
+            # The output is 0 in iterations without a lesson.
             numbers[str(GMCLKeys.SYNTHETIC_LOSS)] = math.nan
         self._late.add({**numbers, **unread_numbers_of(engine.state.curriculum)})
         self._hear(self._late.if_due(engine))

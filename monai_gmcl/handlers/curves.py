@@ -37,7 +37,7 @@ class CurvesHandler:
 
     @on_first_rank
     def attach(self, engine: Engine) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         hold_output(engine, self.folder)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
@@ -45,7 +45,7 @@ class CurvesHandler:
         table = EpochTable(self.folder / CurriculumLog.FILE_NAME)
         rows = table.read()
         if not rows:
-            # A run that has come to its end should not fail for a picture.
+            # A finished run should not fail because of a picture.
             self.logger.warning("Curves were not drawn because %s has no rows. Attach a CurriculumLog.", table.path)
             return
         path = self.folder / self.FILE_NAME

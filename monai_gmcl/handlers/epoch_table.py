@@ -17,10 +17,10 @@ from monai_gmcl.names import csv_text, shown_name
 
 
 class EpochTable:
-    """A CSV file, in a folder that exists, with one row of numbers for each epoch.
+    """A CSV file in an existing folder, with one row of numbers for each epoch.
 
-    The file is always whole: it is written beside its place and then moved there. Columns that come later are appended,
-    and are empty in the rows before. A number that is unknown (NaN) is an empty cell.
+    The file is written atomically: to a temporary file, which is then moved. New columns are appended, and are empty in
+    earlier rows. NaN is an empty cell.
     """
 
     KEY = "epoch"
@@ -30,13 +30,13 @@ class EpochTable:
         self.path = Path(path)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the rows that the file holds, none if there is no file; DataError where it is no table by epoch."""
+        """Return the rows of the file, none if it does not exist; DataError if it is not a table by epoch."""
         return self._read()[1]
 
     def put(self, epoch: int, numbers: Mapping[str, float]) -> None:
-        """Write the row of an epoch; rows of this and of later epochs, from a run that was resumed, go.
+        """Write the row of an epoch, and remove rows of the same and later epochs from before a resume.
 
-        DataError where there is a file that is no table of numbers by epoch; OutputError where it cannot be written.
+        DataError if an existing file is not a table of numbers by epoch; OutputError if the file cannot be written.
         """
         numbers = {shown_name(name): number for name, number in numbers.items()}
         columns, rows = self._read()
@@ -78,13 +78,13 @@ class EpochTable:
 
 
 class OperationTable(EpochTable):
-    """A CSV file of policies: one row for each epoch and operation, as of ``PolicyTeacher.policy`` with effects."""
+    """A CSV file with one row for each epoch and operation, as returned by ``PolicyTeacher.policy`` with effects."""
 
     NUMBERS = ("low", "high", "probability", "share", "effect", "standard_error")
     COLUMNS = ("epoch", "operation", "low", "high", "unit", *NUMBERS[2:], "turned_down")
 
     def put(self, epoch: int, policy: Mapping[str, Mapping[str, Any]]) -> None:  # type: ignore[override]
-        """Write the rows of an epoch, by operation; rows of this and of later epochs go."""
+        """Write the rows of an epoch, by operation, and remove rows of the same and later epochs."""
         rows = [{"operation": name, **row} for name, row in policy.items()]
         self._write(self.COLUMNS, self.read(), epoch, rows)
 

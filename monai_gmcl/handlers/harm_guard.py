@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LESSONS = 32
-"""The agreement of a single lesson scatters by .2 and more around its mean."""
+"""Number of lessons that are averaged; the cosine of a single lesson has a standard deviation of .2 or more."""
 LEAST_LESSONS = 16
-"""Accuracy on fewer says too little."""
+"""Smallest number of lessons from which accuracy is used."""
 LEARNED = 0.1
-"""Accuracy above chance on real images from which the accuracy on lessons is checked, too."""
+"""Accuracy above chance on real images, from which on the accuracy on lessons is checked."""
 READABLE = 0.2
-"""Least ratio of the accuracies above chance on lessons and on real images."""
+"""Lowest accepted ratio of the accuracies above chance on lessons and on real images."""
 LEAST_SHARE = 0.01
-"""A smaller share of the lesson weight is set to 0, because such a lesson costs time without an effect."""
+"""A smaller factor of the lesson weight is set to 0, because such a lesson takes time without an effect."""
 
 
 class HarmGuard:
@@ -53,9 +53,9 @@ class HarmGuard:
       its accuracy above chance on real images, once the latter is .1 or more. With useful lessons the ratio is a half
       or more. Chance is the accuracy of random guesses with the class frequencies.
 
-    Each reduction is logged. The current weight is ``lesson_weight`` in ``engine.state.curriculum``. If the share that
-    is left falls below a hundredth, it becomes 0, and no more lessons are made. The share never rises again. Give the
-    guard to :class:`CheckpointKeeper` in ``save_dict``, because a resumed run needs the share.
+    Each reduction is logged. The current weight is ``lesson_weight`` in ``engine.state.curriculum``. If the factor of
+    all reductions together falls below a hundredth, w becomes 0, and no more lessons are made. The factor never rises
+    again. Pass the guard to :class:`CheckpointKeeper` in ``save_dict``, because a resumed run needs the factor.
 
     Args:
         evaluator: the engine of the validation.
@@ -67,7 +67,7 @@ class HarmGuard:
         metric_name: name of the validation metric. Default: the evaluator's key metric.
 
     Attributes:
-        kept_weight: the share of the curriculum's lesson weight that is left, 1 at first.
+        kept_weight: the factor of the curriculum's lesson weight, 1 at the start.
 
     Raises:
         ConfigurationError: arguments outside these ranges; on attaching, an engine without a curriculum.
@@ -103,7 +103,7 @@ class HarmGuard:
         self._late = LateNumbers()
 
     def attach(self, engine: GMCLTrainer) -> None:
-        """Guard an engine's lessons."""
+        """Attach to an engine."""
         curriculum = getattr(engine, "curriculum", None)
         if curriculum is None:
             raise ConfigurationError(
@@ -120,10 +120,10 @@ class HarmGuard:
         self.evaluator.add_event_handler(Events.COMPLETED, self._judge)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the share of the weight and what has been seen."""
+        """Return the factor of the weight and the observations."""
         self._hear(self._late.read())
         return {
-            "share": self.kept_weight,  # as in the checkpoints of before
+            "share": self.kept_weight,  # the name in checkpoints of earlier versions
             "best": self._best,
             "below": self._below,
             "agreements": list(self._agreements),
@@ -141,7 +141,7 @@ class HarmGuard:
         lesson, output, accuracy = engine.state.lesson, engine.state.output, engine.state.curriculum
         chances = [engine.task.chance(y) for y in (output[Keys.LABEL], lesson.labels[: lesson.num_labeled])]
         own = [cosine(step.real_gradient(), step.lesson_gradient()), *chances]
-        # The same on all ranks: each guards its own curriculum, and they must not part.
+        # All ranks use the same value, so that their curricula stay equal.
         shared = torch.stack([number.to(chances[0]) for number in own])
         Ranks().average([shared])
         accuracies = {name: accuracy.get(name, math.nan) for name in ("real_accuracy", "lesson_accuracy")}
@@ -151,7 +151,7 @@ class HarmGuard:
         for seen in lessons:
             self._agreements.append(seen["agreement"])
             above = seen["real_accuracy"] - seen["chance"], seen["lesson_accuracy"] - seen["lesson_chance"]
-            # NaN is an accuracy that no image told.
+            # An accuracy without any image is NaN.
             if not any(map(math.isnan, above)):
                 self._above_chance.append(above)
 
@@ -172,7 +172,7 @@ class HarmGuard:
         name = str(self.metric_name or getattr(evaluator.state, "key_metric_name", None))
         value = float(evaluator.state.metrics[name])
         self._best = max(self._best, value) if not math.isnan(value) else self._best
-        # NaN is no better than the best, and counts.
+        # NaN counts as a value below the best.
         self._below = 0 if value >= self._best - self.margin else self._below + 1
         if self._below < self.patience:
             return None
@@ -204,7 +204,7 @@ class HarmGuard:
 
 
 def cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Tensor:
-    """Return the cosine of two gradients over the parameters that both have, a number; 0 where one is 0."""
+    """Return the cosine of two gradients over their common parameters; 0 if one gradient is 0."""
     pairs = [(first[name].flatten(), second[name].flatten()) for name in first if name in second]
     if not pairs:
         return torch.zeros(())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the teacher's images from fixed sources and latents, epoch by epoch."""
+"""Pictures of synthetic images from fixed sources and latents in each epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HEADINGS = ("real images", "the teacher's images")
 TILE = 160
-"""Pixels."""
+"""Side length of an image in the picture, in pixels."""
 
 
 class ImageGridHandler:
@@ -45,15 +45,15 @@ class ImageGridHandler:
     The random state of the training is not changed.
 
     Args:
-        output_dir: folder in which ``images`` is made.
+        output_dir: folder in which the folder ``images`` is created.
         class_names: names of the classes, by label. Default: their numbers.
         per_class: images of each class, at least 1.
         interval: epochs between pictures, at least 1.
         seed: seed of the latents.
 
     Shape:
-        images ``(B, C, H, W)``, or ``(B, C, D, H, W)``, of which the middle slice along D is drawn. Three channels are
-        drawn in color; with another number of channels, the first is drawn.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``. For volumes, the middle slice along D is drawn. Three channels
+        are drawn in color; with another number of channels, the first is drawn.
 
     Raises:
         ConfigurationError: ``per_class`` or ``interval`` below 1.
@@ -80,10 +80,10 @@ class ImageGridHandler:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         make_folder(self.folder)
         hold_output(engine, self.folder.parent)
-        # Before decollating and postprocessing, which may one-hot labels and rescale images.
+        # Before decollating and postprocessing, which may convert labels to one-hot and rescale images.
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
 
@@ -113,7 +113,7 @@ class ImageGridHandler:
 
     def _draw_rows(self, engine: GMCLTrainer, path: Path) -> None:
         difficulty = engine.state.curriculum["difficulty"]
-        # A plain module may draw from the global generators, whatever the contract says.
+        # A plain module may draw from the global generators, although it should not.
         devices = [engine.device] if engine.device.type == "cuda" else []
         with eval_mode(engine.teacher), torch.random.fork_rng(devices=devices):
             rows = [self._row(engine, drawer, difficulty) for drawer in sorted(self._sources)]
@@ -133,7 +133,7 @@ class ImageGridHandler:
         return SheetRow(name, [unnormalized(images, teacher), unnormalized(synthetic, teacher)])
 
     def _latents_of(self, teacher: torch.nn.Module, drawer: int, images: Tensor) -> Tensor:
-        """The latents of a class, drawn once for as many images as there may be: they are few in the first epochs."""
+        """Return the latents of a class, drawn once for the largest possible number of images."""
         if drawer not in self._latents:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "image grid", drawer))
             self._latents[drawer] = draw_latents(teacher, self.per_class, images.shape[1:], generator).cpu()

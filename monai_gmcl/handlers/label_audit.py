@@ -33,7 +33,7 @@ from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
 from monai_gmcl.tasks import Classification
 
 MOST_ROWS = 20
-"""Of the contact sheet: pairs of given label and student's class."""
+"""Largest number of rows of the contact sheet, one for each pair of given label and predicted class."""
 Pair = tuple[int, int]
 
 
@@ -44,7 +44,7 @@ class _Judged(NamedTuple):
 
 
 class LabelAudit:
-    """Lists labels by how suspicious they are, after an evaluator has run over labeled images.
+    """Lists labels that are probably wrong, the most suspicious first, after an evaluator has run on labeled images.
 
     Writes three files:
 
@@ -53,17 +53,17 @@ class LabelAudit:
       suspicious first), and ``suspected_class``, the class that :func:`confident_classes` assigns if it is not the
       given one.
     - ``label_audit.png``: the most suspicious images by given label and predicted class.
-    - ``label_audit.json``: the estimated share of wrong labels with its interval, the joint distribution of given and
-      true labels, and the source of the probabilities.
+    - ``label_audit.json``: the estimated fraction of wrong labels with its interval, the joint distribution of given
+      and true labels, and the source of the probabilities.
 
-    The probabilities should come from students that were not trained on the image's label, as in
-    ``python -m monai_gmcl audit``. A student does not suspect labels that it has memorized.
+    The probabilities should come from students that were not trained on the image's label, as in ``python -m monai_gmcl
+    audit``. If a student has memorized wrong labels, they are not found.
 
     Args:
-        output_dir: folder of the files; made if there is none.
-        class_names: in the order of the outputs, 2 or more.
-        students: a description of the students that gave the probabilities, for the JSON file.
-        parts: the part of the data set of each image file, as a column of the table. Default: none.
+        output_dir: folder of the files; it is created if it does not exist.
+        class_names: class names in the order of the outputs, 2 or more.
+        students: a description of the students that predicted the probabilities, for the JSON file.
+        parts: the split of each image file, which is written to a column of the table. Default: none.
         resamples: number of bootstrap samples for the interval.
         seed: seed of the bootstrap.
 
@@ -73,10 +73,10 @@ class LabelAudit:
 
     Raises:
         ConfigurationError: fewer than two classes; while running: another number of outputs than of names, outputs that
-            are no probabilities, images without a file name in their meta data, a class without images, or several
+            are not probabilities, images without a file name in their meta data, a class without images, or several
             ranks.
         LabelError: while running: a label outside the classes.
-        DataError: while running: there was no image, or one came twice.
+        DataError: while running: there was no image, or an image occurred twice.
     """
 
     FILE_NAME = "label_audit.csv"
@@ -103,7 +103,7 @@ class LabelAudit:
         self._suspects: dict[Pair, list[tuple[float, Tensor]]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
         engine.add_event_handler(Events.COMPLETED, lambda: self.write())
@@ -114,7 +114,7 @@ class LabelAudit:
         Args:
             file: file of the image.
             label: the given label, 0 to K - 1.
-            probabilities: of the classes, ``(K,)``.
+            probabilities: probabilities of the classes, ``(K,)``.
             image: the image to show, ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1.
 
         Raises:
@@ -138,17 +138,17 @@ class LabelAudit:
         self._judged[file] = _Judged(file, label, probabilities)
         said = int(probabilities.argmax())
         if said != label:
-            # The most suspicious of each pair alone: a data set's images may not fit into memory.
+            # Only the most suspicious images of each pair are kept, because all images may not fit into memory.
             doubts = self._suspects.setdefault((label, said), [])
             doubts.append((float(probabilities[label] - probabilities[said]), image.detach().cpu().float()))
             doubts.sort(key=lambda doubt: doubt[0])
             del doubts[COLUMNS:]
 
     def write(self) -> FalseLabelShare:
-        """Write the three files; return the estimated share of wrong labels.
+        """Write the three files; return the estimated fraction of wrong labels.
 
         Raises:
-            ConfigurationError: no probabilities, or a class without images.
+            ConfigurationError: values that are not probabilities, or a class without images.
             DataError: no image was added.
             OutputError: the disk is full or cannot be written to.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``label_leak.csv``: whether labels can be read from what the teacher adds to images."""
+"""``label_leak.csv``: whether labels can be predicted from the teacher's changes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 class LabelLeakLog:
-    """Reports at the end of the run whether labels can be read from what the teacher adds to images (label leak).
+    """Reports at the end of the run whether labels can be predicted from the teacher's changes (label leak).
 
-    ``label_leak.csv`` has the held-out AUC of a small classifier that gets only what the teacher added, and, as a
-    reference, the same for a teacher that gets the labels in random order (:func:`monai_gmcl.metrics.label_leak`). A
-    teacher without ``condition_on_label`` cannot leak labels; nothing is written for it.
+    ``label_leak.csv`` has the held-out AUC of a small classifier whose input is only the change of an image and, as a
+    reference, the same AUC for a teacher that gets the labels in random order (:func:`monai_gmcl.metrics.label_leak`).
+    A teacher without ``condition_on_label`` cannot leak labels; nothing is written for it.
 
     Args:
-        output_dir: folder of ``label_leak.csv``; made if there is none.
-        images: largest number of training images to measure on.
+        output_dir: folder of ``label_leak.csv``; it is created if it does not exist.
+        images: largest number of training images for the measurement.
         seed: seed of latents and classifier.
     """
 
@@ -48,13 +48,13 @@ class LabelLeakLog:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         if getattr(engine.teacher, "condition_on_label", False):
             hold_output(engine, self.path.parent)
             engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self, engine: GMCLTrainer) -> None:
-        # The same images in the same order whatever was drawn before: a run that is resumed here has drawn nothing.
+        # The images and their order must not depend on earlier draws, because a resumed run has made no draws.
         devices = [engine.device] if engine.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             seed_loader(engine.data_loader, derive_seed(self.seed, "label leak"))

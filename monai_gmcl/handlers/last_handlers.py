@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers that are called after all others of an event, wherever they were attached."""
+"""Handlers that are called after all other handlers of an event."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from ignite.engine import Engine, Events
 
 
 def call_last(engine: Engine, event: Any, handler: Callable[..., None]) -> None:
-    """Call a handler after those that are attached to an event before the run starts."""
+    """Call a handler after all handlers that are attached to an event before the run starts."""
     engine.add_event_handler(Events.STARTED, lambda engine: put_last(engine, event, handler))
 
 
 def put_last(engine: Engine, event: Any, handler: Callable[..., None]) -> None:
-    """Attach a handler to an event, or move it behind those that are attached."""
+    """Attach a handler to an event as the last one, or move it to the end."""
     if engine.has_event_handler(handler, event):
         engine.remove_event_handler(handler, event)
     engine.add_event_handler(event, handler)
 
 
 def pass_on_exceptions(engine: Engine) -> None:
-    """Let exceptions end an engine's run after all handlers of ``EXCEPTION_RAISED`` have been called.
+    """Raise an exception of an engine's run after all handlers of ``EXCEPTION_RAISED`` have been called.
 
-    ignite does not raise an exception that such a handler gets; one that raises it keeps those behind it from hearing.
+    ignite does not raise an exception for which such a handler exists. If a handler raised it, later handlers would not
+    be called.
     """
     if not engine.has_event_handler(_raise, Events.EXCEPTION_RAISED):
         engine.add_event_handler(Events.EXCEPTION_RAISED, _raise)

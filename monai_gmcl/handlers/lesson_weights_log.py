@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``lesson_weights.csv``: the weights of the images of lessons, with pictures."""
+"""``lesson_weights.csv``: the weights of the images in lessons, with pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Weighed(NamedTuple):
-    """A weight, its image's source and the image, as the student sees them."""
+    """A weight with its image and the source of the image, as inputs of the student."""
 
     weight: float
     source: Tensor
@@ -40,27 +40,27 @@ class _Weighed(NamedTuple):
 class LessonWeightsLog:
     """Logs the weights of lesson images: a row of ``lesson_weights.csv`` for each epoch, and pictures.
 
-    Columns: ``mean_given`` and ``zero_given`` are the mean weight, and the share of weights that are 0, of images with
-    given labels; ``mean_proposed`` and ``zero_proposed`` are the same for images with proposed labels; ``mean_<class>``
-    and ``zero_<class>`` are the same for each class. An image with several labels, float ``(n, K)``, counts for each
-    label above .5, in the table and in the pictures; an image without labels counts for none.
+    Columns: ``mean_given`` is the mean weight of images with given labels, and ``zero_given`` is the fraction of these
+    weights that are 0; ``mean_proposed`` and ``zero_proposed`` are the same for images with proposed labels;
+    ``mean_<class>`` and ``zero_<class>`` are the same for each class. An image with several labels, float ``(n, K)``,
+    counts for each label above .5, in the table and in the pictures; an image without labels counts for none.
 
     ``weights/epoch_0001.png`` shows for each class the images of the epoch with the highest and the lowest weights,
     beside their sources. If there are images with proposed labels, only these are shown. A teacher that needs no images
     has no pictures.
 
     Args:
-        output_dir: folder of both; made if there is none.
+        output_dir: folder of both; it is created if it does not exist.
         class_names: names of the classes, or of the labels, by number. Default: their numbers.
         per_class: images of each class or label with the highest, and with the lowest, weights, at least 1.
         interval: epochs between pictures, at least 1.
 
     Shape:
-        images ``(B, C, H, W)``, or ``(B, C, D, H, W)``, of which the middle slice along D is drawn.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``. For volumes, the middle slice along D is drawn.
 
     Raises:
         ConfigurationError: ``per_class`` or ``interval`` below 1.
-        DataError: on attaching, if there is a ``lesson_weights.csv`` that is not such a table.
+        DataError: on attaching, if an existing ``lesson_weights.csv`` is not such a table.
     """
 
     FILE_NAME = "lesson_weights.csv"
@@ -85,17 +85,17 @@ class LessonWeightsLog:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         make_folder(self.folder)
         hold_output(engine, self.folder)
-        self.table.read()  # what is no table should be known before the first epoch, not after it
+        self.table.read()  # read now, so that a wrong file raises an error before the first epoch
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(GMCLEvents.LESSON_COMPLETED, self._observe)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._draw)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has been seen of the epoch."""
+        """Return the values collected in this epoch."""
         ends = {label: [list(one) for one in found] for label, found in self._ends.items()}
         return {"weights": {name: torch.cat(parts) for name, parts in self._weights.items()}, "ends": ends}
 
@@ -168,7 +168,7 @@ class LessonWeightsLog:
 
 
 def _places_by_label(labels: Tensor) -> dict[int, Tensor]:
-    """Return where the images of each class stand in a lesson; of several labels an image, those that have each."""
+    """Return the indices of the images of each class in a lesson or, for multi-label images, of each label."""
     if is_multi_label(labels):
         return {label: has.nonzero().flatten() for label, has in enumerate((labels.flatten(1) > 0.5).cpu().T)}
     classes = torch.tensor(class_ids(labels))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One run at a time in a folder."""
+"""A lock that allows one run at a time in an output folder."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class FolderLock:
-    """Keeps other processes from writing into a folder, made if there is none, for as long as this one lives.
+    """Locks a folder for this process until the process ends. The folder is created if it does not exist.
 
-    The system gives the lock of a file back when its process ends, however it ends; processes that it has forked do not
-    hold it. The file goes with the lock.
+    The operating system releases the lock when the process ends for any reason. Forked processes do not hold it. The
+    lock file is removed when the lock is released.
     """
 
     FILE_NAME = ".lock"
@@ -47,9 +47,9 @@ class FolderLock:
         self._process = 0
 
     def acquire(self) -> None:
-        """Take the lock, if it is not held already.
+        """Acquire the lock, unless this process holds it already.
 
-        ConfigurationError where another process holds it, OutputError where the folder cannot be written to.
+        ConfigurationError if another process holds the lock, OutputError if the folder is not writable.
         """
         if self._file is not None and self._process == os.getpid():
             return
@@ -67,11 +67,11 @@ class FolderLock:
             raise OutputError(f"{self.path} cannot be written ({error.strerror or error}).") from error
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._file is None or self._process != os.getpid():
             return
         with contextlib.suppress(OSError):
-            # While it is held: whoever waits for this very file finds that it has gone, and makes another.
+            # The file is removed while the lock is held. A process that waits for this file then creates a new one.
             self.path.unlink(missing_ok=True)
             if self._made:
                 self.path.parent.rmdir()
@@ -108,9 +108,9 @@ _HELD: WeakKeyDictionary[Engine, dict[Path, FolderLock]] = WeakKeyDictionary()
 
 
 def hold_output(engine: Engine, folder: str | os.PathLike[str]) -> None:
-    """Lock a folder while an engine runs, on the first rank; handlers that write to the same one share the lock.
+    """Lock a folder while an engine runs, on the first rank. Handlers with the same folder share the lock.
 
-    ConfigurationError when the run starts, where another process holds it.
+    ConfigurationError at the start of the run if another process holds the lock.
     """
     locks, place = _HELD.setdefault(engine, {}), Path(os.path.abspath(folder))
     if place in locks or Ranks().index > 0:

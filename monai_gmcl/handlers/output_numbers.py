@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 def output_number(output: Any, key: str) -> float:
-    """Return a number of ``engine.state.output``, NaN where it holds none.
+    """Return a number of ``engine.state.output``, or NaN if it is missing.
 
-    The output is a dictionary, or after decollating a list of dictionaries, one for each image, that repeat the number;
-    the key is such as ``"loss"`` or one of :class:`monai_gmcl.GMCLKeys`.
+    The output is a dictionary or, after decollating, a list of one dictionary per image, each with the same number. The
+    key is a string such as ``"loss"``, or one of :class:`monai_gmcl.GMCLKeys`.
     """
     return float(unread_output_number(output, key))
 
 
 def unread_output_number(output: Any, key: str) -> float | Tensor:
-    """Return the same; a tensor stays one, on its device."""
+    """Return the same number; a tensor stays a tensor on its device."""
     first = output[0] if isinstance(output, list) else output
     number = _number(first.get(key))
     return float("nan") if number is None else number
 
 
 def numbers_of(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return what is a single number among ``values``, such as ``engine.state.metrics``."""
+    """Return the entries of ``values`` that are single numbers, such as in ``engine.state.metrics``."""
     return {name: float(number) for name, number in unread_numbers_of(values).items()}
 
 
 def unread_numbers_of(values: Mapping[str, Any]) -> dict[str, float | Tensor]:
-    """Return the same; tensors stay tensors, on their device."""
+    """Return the same entries; tensors stay tensors on their device."""
     numbers = {name: _number(value) for name, value in values.items()}
     return {name: number for name, number in numbers.items() if number is not None}
 
@@ -45,14 +45,14 @@ def unread_numbers_of(values: Mapping[str, Any]) -> dict[str, float | Tensor]:
 def _number(value: Any) -> float | Tensor | None:
     if isinstance(value, int | float):
         return float(value)
-    # numpy's numbers have item() and size as well
+    # numpy numbers have item() and size, too
     if isinstance(value, Tensor):
         return value if value.numel() == 1 else None
     return float(value.item()) if getattr(value, "size", 0) == 1 else None
 
 
 class LateNumbers:
-    """Keeps numbers, step by step, where they are, until the host reads them in one copy."""
+    """Keeps the numbers of each step on their device until the host reads them in one copy."""
 
     def __init__(self) -> None:
         self._steps: list[dict[str, float | Tensor]] = []
@@ -62,11 +62,11 @@ class LateNumbers:
         self._steps.append({k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in numbers.items()})
 
     def if_due(self, engine: GMCLTrainer) -> list[dict[str, float]]:
-        """Read where the engine has read the device in this step; otherwise return nothing."""
+        """Read the numbers if the engine has read the device in this step; otherwise return nothing."""
         return self.read() if engine.late_reading.has_read else []
 
     def read(self) -> list[dict[str, float]]:
-        """Return the numbers of all steps that were added since the last reading."""
+        """Return the numbers of all steps since the last reading."""
         steps, self._steps = self._steps, []
         away = iter(on_host([value for step in steps for value in step.values() if isinstance(value, Tensor)]))
         return [{k: float(next(away) if isinstance(v, Tensor) else v) for k, v in step.items()} for step in steps]

@@ -58,14 +58,14 @@ class PolicyLog:
     included.
 
     Args:
-        output_dir: folder of ``policy.csv``; made if there is none.
+        output_dir: folder of ``policy.csv``; it is created if it does not exist.
         summary_writer: a TensorBoard writer; numbers are written to ``policy_share/<operation>`` and
             ``policy_effect/<operation>`` by epoch.
         evaluator: a ``monai.engines.SupervisedEvaluator``, whose student gives logits.
 
     Raises:
         ConfigurationError: another evaluator; on attaching, an engine without a teacher.
-        DataError: on attaching, if there is a ``policy.csv`` that is not such a table.
+        DataError: on attaching, if an existing ``policy.csv`` is not such a table.
     """
 
     FILE_NAME = "policy.csv"
@@ -88,11 +88,11 @@ class PolicyLog:
         self._epoch = 0
         self._acts: list[Tensor] = []
         self._errors: list[Tensor] = []
-        # Whether validation images were compared with changed ones; None before the first validation.
+        # Whether validation images were compared with changed images; None before the first validation.
         self._compared: bool | None = None
 
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         if not hasattr(engine, "teacher"):
             raise ConfigurationError(
                 f"PolicyLog got a {type(engine).__name__} without a teacher; expected a GMCLTrainer."
@@ -101,7 +101,7 @@ class PolicyLog:
             return
         if Ranks().index == 0:
             self.table.path.parent.mkdir(parents=True, exist_ok=True)
-            self.table.read()  # what is no table should be known before the first epoch, not after it
+            self.table.read()  # read now, so that a wrong file raises an error before the first epoch
         call_last(engine, Events.EPOCH_COMPLETED, self._write)  # after the validation of the epoch
         engine.add_event_handler(Events.COMPLETED, self._tell)
         if self.evaluator is None:
@@ -111,7 +111,7 @@ class PolicyLog:
             self.evaluator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._observe_validation, engine)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the present epoch has shown so far."""
+        """Return the values collected in this epoch."""
         acts = torch.cat(self._acts).cpu() if self._acts else torch.zeros(0, 0, dtype=torch.bool)
         errors = torch.cat(self._errors).cpu() if self._errors else torch.zeros(0, dtype=torch.float64)
         return {"epoch": self._epoch, "acts": acts, "errors": errors}
@@ -136,7 +136,7 @@ class PolicyLog:
         assert isinstance(teacher, PolicyTeacher)
         if lesson.difficulty == 0:
             return
-        # Proposed labels say what the student thinks already.
+        # Proposed labels are predictions of the student, so that they do not measure its error.
         n = lesson.num_labeled
         acts = teacher.acts(lesson.latents[:n], lesson.image_shape[1:], lesson.difficulty)
         self._add(engine.state.epoch, acts, prediction_error(lesson.outputs[:n], lesson.labels[:n]))
@@ -166,11 +166,11 @@ class PolicyLog:
                     self.summary_writer.add_scalar(f"policy_effect/{name}", row["effect"], epoch)
 
     def _effects(self, engine: GMCLTrainer) -> dict[str, tuple[float, float]]:
-        """Of the epoch's images on all ranks, by operation's name."""
+        """Return the effects over the epoch's images on all ranks, by name of the operation."""
         names = [operation.name for operation in engine.teacher.operations]
         seen = self._acts if self._epoch == engine.state.epoch else []
         ranks = Ranks()
-        # Floats: NCCL gathers no bools.
+        # Floats, because NCCL does not gather bools.
         acts = torch.cat([torch.zeros(0, len(names), dtype=torch.float64), *(a.double().cpu() for a in seen)])
         errors = torch.cat([torch.zeros(0, dtype=torch.float64), *(e.cpu() for e in (self._errors if seen else []))])
         acts, errors = ranks.all_gather(acts) > 0, ranks.all_gather(errors)
@@ -210,9 +210,9 @@ class PolicyLog:
 def _experiment(
     evaluator: SupervisedEvaluator, teacher: PolicyTeacher, difficulty: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Let the teacher change the evaluator's present batch: which operations acted ``(n, K)``, what the error grew by.
+    """Change the evaluator's batch; return which operations acted ``(n, K)``, and the increase of the error ``(n,)``.
 
-    Called between the student's pass and what is made of its output.
+    Called after the student's pass, before postprocessing.
     """
     output: Any = evaluator.state.output
     images, labels, outputs = (convert_to_tensor(output[key]) for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED))

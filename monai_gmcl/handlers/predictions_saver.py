@@ -27,8 +27,8 @@ class PredictionsSaver:
     the class names. The file is written atomically.
 
     Args:
-        output_dir: folder of the file; made if there is none.
-        class_names: in the order of the outputs. Default: their numbers.
+        output_dir: folder of the file; it is created if it does not exist.
+        class_names: class names in the order of the outputs. Default: their numbers.
 
     Shape:
         ``engine.state.output`` after decollating: ``image`` with MONAI's meta data, ``pred`` ``(K,)``.
@@ -47,7 +47,7 @@ class PredictionsSaver:
         self._rows: list[list[str]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._observe)
         engine.add_event_handler(Events.COMPLETED, self._write)
@@ -80,7 +80,7 @@ class PredictionsSaver:
 
 
 def file_of(image: Any, handler: str) -> str:
-    """Return the file of an evaluated image; ConfigurationError where its meta data have no file name."""
+    """Return the file of an evaluated image; ConfigurationError if its meta data have no file name."""
     name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
     if name is None:
         raise ConfigurationError(

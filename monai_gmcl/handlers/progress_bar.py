@@ -45,7 +45,7 @@ class LessonProgressBar:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         if sys.stderr.isatty():
             ProgressBar().attach(engine, output_transform=self._shown)
         else:
@@ -80,7 +80,7 @@ class LessonProgressBar:
     def _print(self, engine: GMCLTrainer) -> None:
         self._hear(self._late.read())
         if not self._losses:
-            return  # a resumed run, whose epoch had no iteration left
+            return  # in a resumed run whose epoch had no iterations left
         loss = math.fsum(self._losses) / len(self._losses)
         shown = {**self._shown(engine.state.output), str(Keys.LOSS): loss}
         numbers = ", ".join(f"{name} {number:.4g}" for name, number in shown.items())

@@ -36,8 +36,8 @@ def accuracy_section(
 ) -> Section:
     """Report the student's results on the validation images.
 
-    The outputs are logits ``(N, K)`` (one column stands for two classes), the labels as the task takes them; weights
-    say in words which ones the student has.
+    The outputs are logits ``(N, K)`` (one column for two classes); the labels have the form that the task uses.
+    ``weights`` describes the weights of the student in words.
     """
     share = "" if Ranks().alone else " of the first rank"
     text = f"Results of {weights} on the {len(labels)} validation images{share}. Not for diagnosis."
@@ -72,11 +72,11 @@ def _told(value: float) -> str:
 
 
 def policy_section(engine: GMCLTrainer, folder: Path) -> Section:
-    """Tell what the teacher has learned, where it is a policy; effects and course are those of a log in the folder."""
+    """Report the policy of a PolicyTeacher. Effects, and shares by epoch, are read from a log in the folder."""
     teacher, title = engine.teacher, "The teacher"
     if not isinstance(teacher, PolicyTeacher):
         return Section(title, [f"The teacher is a {type(teacher).__name__}, which has no policy."])
-    # Not those that another run has left in the folder.
+    # Logs of another run in the folder are ignored.
     names = {operation.name for operation in teacher.operations}
     logged = [row for row in OperationTable(folder / PolicyLog.FILE_NAME).read() if row["operation"] in names]
     rows = [row for row in logged if row["epoch"] <= engine.state.epoch]

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 GRIDS = 4
 """Pictures of the teacher's images, from the first epoch to the last."""
 LOOKED_AT = 6
-"""Images on which the student's attention is shown."""
+"""Number of images for which Grad-CAM is shown."""
 TITLE = "A GMCL training run"
 
 
@@ -49,11 +49,11 @@ class RunReport:
     """Writes ``report.html`` at the end of a run: one file with results, pictures and settings, which needs no network.
 
     The report has the student's results on validation images, by class, with confusion matrix and reliability
-    (segmentation: Dice of each class, and the worst and the best images with the contours of their masks); the
-    curves of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, if they are in the folder; Grad-CAM;
-    the teacher's policy with the operations that were turned down and, with :class:`PolicyLog`, their effects and their
-    course; settings and environment. If a part cannot be made, the report has the reason in its place, and the run does
-    not fail.
+    (segmentation: Dice of each class, and the worst and the best images with the contours of their masks); the curves
+    of :class:`CurvesHandler` and the grids of :class:`ImageGridHandler`, if they are in the folder; Grad-CAM; the
+    teacher's policy with the operations that were turned down and, with :class:`PolicyLog`, their effects and their
+    shares by epoch; settings and environment. If a part cannot be made, the report has the reason in its place, and the
+    run does not fail.
 
     Attach this handler after the handlers whose pictures it shows.
 
@@ -65,8 +65,8 @@ class RunReport:
         settings: further settings to list, by name.
 
     Shape:
-        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, K)`` where an image may have several, or
-        masks ``(B, K, *spatial)``.
+        images ``(B, C, H, W)`` or ``(B, C, D, H, W)``; labels ``(B,)``, ``(B, K)`` for multi-label tasks, or masks
+        ``(B, K, *spatial)``.
     """
 
     FILE_NAME = "report.html"
@@ -87,7 +87,7 @@ class RunReport:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow a trainer."""
+        """Attach to a trainer."""
         hold_output(engine, self.folder)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
@@ -97,7 +97,7 @@ class RunReport:
         except Exception as error:
             logger.warning("%s was not written: the student could not be validated again: %s", self.FILE_NAME, error)
             return
-        # What a user's student, teacher or images make fail is not known beforehand.
+        # A user's student, teacher or images may raise any error.
         parts: dict[str, Callable[[], Section] | None] = {
             "The student": of_student["The student"],
             "Curriculum": self._curves,
@@ -131,7 +131,7 @@ class RunReport:
 
     @torch.no_grad()
     def _validation(self, engine: GMCLTrainer, network: nn.Module) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-        """Outputs and labels of all images, and the first images of each class by their places."""
+        """Return outputs and labels of all images, and the first images of each class by their indices."""
         evaluator: Any = self.evaluator
         outputs, labels = [], []
         first: dict[int, Tensor] = {}
@@ -153,7 +153,7 @@ class RunReport:
         return [str(k) for k in range(count)] if self.class_names is None else list(map(shown_name, self.class_names))
 
     def _class_names(self, cases: Sequence[SegmentedImage]) -> list[str]:
-        """Of masks, the background first; it has no name where channels overlap."""
+        """Return the class names. For masks, the background is first; it has no name if channels overlap."""
         names = list(map(shown_name, self.class_names or []))
         count = len(cases[0].dice)
         return ["background", *names][-count:] if len(names) >= count - 1 else [str(k) for k in range(count)]
@@ -175,7 +175,7 @@ class RunReport:
         return Section("Curriculum", [text, *told], pictures=[Picture("curves", "Curves by epoch", file.read_bytes())])
 
     def _grids(self, epoch: int) -> Section:
-        # Pictures of later epochs are an earlier run's.
+        # Pictures of later epochs belong to an earlier run.
         every = {int(f.stem[6:]): f for f in (self.folder / "images").glob("epoch_*.png") if f.stem[6:].isdecimal()}
         files = [every[number] for number in sorted(every) if number <= epoch]
         if not files:
@@ -222,7 +222,7 @@ class RunReport:
 
 
 def _task(engine: GMCLTrainer, labels: Tensor, outputs: Tensor) -> Classification | MultiLabel:
-    """What labels mean; a resumed run that had no step left does not know it yet."""
+    """Return the task; in a resumed run without steps, it is not determined yet."""
     task = engine.student.loss.task_of(labels, outputs)
     assert isinstance(task, Classification | MultiLabel)
     return task

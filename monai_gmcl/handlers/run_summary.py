@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
 FILES = ("report.html", "curriculum.csv", "teacher.safetensors")
-"""Listed where they are in the folder."""
+"""Files that are listed if they exist in the folder."""
 
 
 class RunSummary:
@@ -30,7 +30,7 @@ class RunSummary:
     Args:
         output_dir: folder of the run, whose files are listed.
         evaluator: the engine of the validation.
-        best_model: the handler that keeps the student with the best validation.
+        best_model: the handler that saves the student with the best validation.
         next_commands: shell commands, by their purpose.
     """
 
@@ -48,8 +48,8 @@ class RunSummary:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow a trainer."""
-        call_last(engine, Events.COMPLETED, self._print)  # after those that write files
+        """Attach to a trainer."""
+        call_last(engine, Events.COMPLETED, self._print)  # after the handlers that write files
 
     def _print(self, engine: GMCLTrainer) -> None:
         lines = [f"\nThe run has finished: {engine.state.epoch} epochs."]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a run's report on a student that labels pixels: Dice by class, the worst and the best images."""
+"""The part of a run's report about segmentation: Dice by class, the worst and the best images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 
 SHOWN = 5
-"""Images at either end."""
+"""Number of worst and of best images that are shown."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class SegmentedImage:
     """A validation image and how well it was segmented.
 
     Attributes:
-        image: ``(C, *spatial)`` with values from 0 to 1 where the teacher tells its range; of volumes the middle slice.
-        mask: classes as given, ``(1, H, W)``, of the same slice.
-        found: the student's, likewise.
-        dice: of each class, the background first; NaN where the mask has none of it.
+        image: ``(C, *spatial)``, scaled to [0, 1] if the teacher has a range; for volumes the middle slice.
+        mask: class indices of the mask, ``(1, H, W)``, in the same slice.
+        found: class indices predicted by the student, ``(1, H, W)``, in the same slice.
+        dice: Dice of each class, the background first; NaN for a class that is not in the mask.
     """
 
     image: Tensor
@@ -42,7 +42,7 @@ class SegmentedImage:
 
 @torch.no_grad()
 def segment(engine: GMCLTrainer, evaluator: Any, network: nn.Module) -> list[SegmentedImage]:
-    """Segment an evaluator's images once more, by its own inferer; they may differ in size."""
+    """Segment an evaluator's images again with its inferer; images may differ in size."""
     task = engine.task
     assert isinstance(task, Segmentation)
     cases = []
@@ -67,7 +67,7 @@ def segment(engine: GMCLTrainer, evaluator: Any, network: nn.Module) -> list[Seg
 
 
 def segmentation_section(cases: Sequence[SegmentedImage], names: Sequence[str], weights: str) -> Section:
-    """Tell how well the student segments; weights say in words which ones it has."""
+    """Report the student's Dice. ``weights`` describes the weights of the student in words."""
     dice = torch.stack([case.dice for case in cases])[:, 1:]
     rows = []
     for name, of_class in zip(names[1:], dice.T, strict=True):
@@ -107,7 +107,7 @@ def _photo(alt: str, cases: Sequence[SegmentedImage]) -> Picture:
 
 
 def _classes(values: Tensor, threshold: float | None) -> Tensor:
-    """Classes ``(n, 1, *spatial)`` of outputs or of masks with channels; those that overlap are from 1."""
+    """Return classes ``(n, 1, *spatial)`` of outputs or of masks with channels; overlapping channels start at 1."""
     if threshold is not None:
         values = torch.cat([torch.full_like(values[:, :1], threshold), values], 1)
     return values.argmax(1, keepdim=True)

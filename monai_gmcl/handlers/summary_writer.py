@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A TensorBoard writer that writes no empty file."""
+"""A TensorBoard writer that does not create empty files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LazySummaryWriter:
     It has all attributes of ``torch.utils.tensorboard.SummaryWriter``.
 
     Args:
-        log_dir: folder of the events; made if there is none.
+        log_dir: folder of the event files; it is created if it does not exist.
         options: further arguments of ``SummaryWriter``.
     """
 
@@ -31,11 +31,11 @@ class LazySummaryWriter:
         return getattr(self._writer, name)
 
     def flush(self) -> None:
-        """Write what is there."""
+        """Flush the file, if it exists."""
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Write what is there, and close the file."""
+        """Flush and close the file, if it exists."""
         if self._writer is not None:
             self._writer.close()

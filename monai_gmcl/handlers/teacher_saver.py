@@ -34,10 +34,10 @@ class TeacherSaver:
     exception is raised again.
 
     Args:
-        output_dir: folder of the file; made if there is none.
+        output_dir: folder of the file; it is created if it does not exist.
         file_name: name of the file; an existing file is replaced.
-        description: description of the student. Class names, and how images are read, are stored in the file, for
-            ``python -m monai_gmcl synthesize``.
+        description: description of the student. Class names and preprocessing are stored in the file, for ``python -m
+            monai_gmcl synthesize``.
 
     Raises:
         ConfigurationError: on attaching, a teacher that cannot be saved, or one with another number of classes than the
@@ -55,14 +55,14 @@ class TeacherSaver:
 
     @on_first_rank
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow an engine; its teacher must be a :class:`monai_gmcl.Teacher`."""
+        """Attach to an engine, whose teacher must be a :class:`monai_gmcl.Teacher`."""
         teacher = getattr(engine, "teacher", None)
         if not isinstance(teacher, Teacher):
             raise ConfigurationError(
                 f"TeacherSaver got an engine whose teacher is a {type(teacher).__name__}; accepted are subclasses of "
                 "monai_gmcl.Teacher. To save a plain module, give it to monai.handlers.CheckpointSaver."
             )
-        # What save_teacher cannot write should be known before the run, not after its first epoch.
+        # Checked now, so that a teacher that cannot be saved raises an error before the run.
         with TemporaryDirectory() as folder:
             self._save_to(Path(folder) / self.path.name, teacher, {})
         make_folder(self.path.parent)

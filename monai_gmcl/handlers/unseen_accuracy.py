@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 class UnseenAccuracy:
     """Passes the student's accuracy on images that it is not trained on to the curriculum, after each validation.
 
-    :class:`monai_gmcl.Competence` then makes lessons as hard as unseen images. Without this handler it makes them a set
-    distance harder than training images. One number of the validation influences training: evaluate on other images.
+    :class:`monai_gmcl.Competence` then sets the difficulty so that lessons are as hard as unseen images. Without this
+    handler, lessons are harder than training images by a fixed gap. One number of the validation influences the
+    training, so that the final evaluation must use other images.
 
     Args:
         evaluator: the engine of the validation.
-        metric_name: name of an accuracy among its metrics, 0 to 1.
+        metric_name: name of an accuracy in the metrics of the evaluator, 0 to 1.
 
     Raises:
-        ConfigurationError: on attaching, an engine without a curriculum; after a validation, no such metric, or one
-            that is no accuracy.
+        ConfigurationError: on attaching, an engine without a curriculum; after a validation, a missing metric, or a
+            metric that is not an accuracy.
     """
 
     def __init__(self, evaluator: Engine, metric_name: str = "val_accuracy") -> None:
@@ -35,7 +36,7 @@ class UnseenAccuracy:
         self.metric_name = metric_name
 
     def attach(self, engine: GMCLTrainer) -> None:
-        """Follow the evaluator, for a trainer."""
+        """Attach to the evaluator, for a trainer."""
         curriculum = getattr(engine, "curriculum", None)
         if curriculum is None:
             raise ConfigurationError(

@@ -19,7 +19,7 @@ ESTIMATORS: tuple[type[Hypergradient], ...] = (
     FiniteDifferenceHypergradient,
     UnrolledHypergradient,
 )
-"""All that are shipped, the default first."""
+"""All estimators of the package, the default first."""
 
 __all__ = [
     "ESTIMATORS",

@@ -18,12 +18,12 @@ from monai_gmcl.lesson import HeadActivation, Lesson
 
 
 class Hypergradient(ABC):
-    """Estimator of the hypergradient: the derivative of the look-ahead loss L(θ') by the images of past lessons.
+    """Estimator of the hypergradient: the derivative of the look-ahead loss L(θ') with respect to lesson images.
 
-    The look-ahead loss is the student's loss on the next real batch, after the step on a lesson. Its gradient by the
-    student's parameters is v. A is the derivative of the optimizer's step by its gradient, and ``ℓᵢ`` the student's
-    loss on lesson image i before the step. The worth sᵢ of image i, and the derivatives by the lesson's images x and
-    weights ω, are::
+    The look-ahead loss is the student's loss on the next real batch, after the step on a lesson. Its gradient with
+    respect to the student's parameters is v. A is the derivative of the optimizer's step with respect to its gradient,
+    and ``ℓᵢ`` the student's loss on lesson image i before the step. The worth sᵢ of image i, and the derivatives with
+    respect to the lesson's images x and weights ω, are::
 
         sᵢ = ⟨∇θ ℓᵢ(θ), A·v⟩
         ∂L(θ')/∂x = -(w/n) ∂/∂x Σᵢ ωᵢ sᵢ        ∂L(θ')/∂ωᵢ = -(w/n) sᵢ
@@ -31,8 +31,8 @@ class Hypergradient(ABC):
     All estimators return this for w = 1; the engine multiplies by the lesson weight w.
 
     Attributes:
-        lookback: number of past lessons that the estimator reads. The teacher must not change between these lessons.
-        needs_real_step: whether lessons must keep the real part of the student's step, too (:class:`RealStep`).
+        lookback: number of past lessons that the estimator uses. The teacher must not change between these lessons.
+        needs_real_step: whether lessons must also store the real part of the student's step (:class:`RealStep`).
         own_passes: whether the estimator runs the student itself, with other parameters.
         works_with_sync_batchnorm: whether the hypergradient needs no second backward pass through the whole student.
         weighs_with_sync_batchnorm: whether :meth:`image_scores` needs no such pass.
@@ -80,13 +80,13 @@ class Hypergradient(ABC):
         """Estimate the hypergradient.
 
         Args:
-            lessons: the last ``lookback`` lessons, oldest first, their graphs alive.
+            lessons: the last ``lookback`` lessons with their graphs, oldest first.
             look_ahead: v by parameter name, the gradient of the look-ahead loss after the last lesson.
 
         Returns:
-            ``∂L/∂x`` for w = 1, shaped as the lessons' images joined along the batch, and sᵢ ``(n,)``.
+            ``∂L/∂x`` for w = 1, for the images of all lessons joined along the batch, and sᵢ ``(n,)``.
         """
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
-        """Return sᵢ ``(n,)`` of one lesson. The weights ω of the lesson do not matter."""
+        """Return sᵢ ``(n,)`` of one lesson. The result does not depend on the weights ω."""
         return self([replace(lesson, weights=torch.ones_like(lesson.losses))], look_ahead)[1].detach()

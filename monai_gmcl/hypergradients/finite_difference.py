@@ -13,7 +13,7 @@ from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 
 LONGEST = 0.02
-"""Relative step beyond which the student's curvature costs more than bfloat16's rounding: cosine .964 at .1."""
+"""Largest relative step; beyond it, curvature causes a larger error than rounding in bfloat16 (cosine .964 at .1)."""
 
 
 class FiniteDifferenceHypergradient(Hypergradient):
@@ -45,7 +45,7 @@ class FiniteDifferenceHypergradient(Hypergradient):
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
         """Return sᵢ ``(n,)`` by one pass without a graph.
 
-        ReLU and max pooling do no harm here, because losses are continuous.
+        ReLU and max pooling cause no error here, because losses are continuous.
         """
         moved, step = self._moved(lesson, look_ahead)
         with torch.no_grad():
@@ -64,5 +64,5 @@ class FiniteDifferenceHypergradient(Hypergradient):
 
 
 def _over(values: Tensor, divisor: Tensor) -> Tensor:
-    """Return the quotient, 0 where the divisor is 0; the host does not wait for it."""
+    """Return the quotient, or 0 if the divisor is 0, without making the host wait."""
     return torch.where(divisor == 0, 0, values / divisor)

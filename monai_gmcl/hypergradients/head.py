@@ -109,7 +109,7 @@ class HeadHypergradient(Hypergradient):
         return hypergradient, scores.detach()
 
     def image_scores(self, lesson: Lesson, look_ahead: Mapping[str, Tensor]) -> Tensor:
-        """Return sᵢ ``(n,)`` in closed form, without a further pass."""
+        """Return sᵢ ``(n,)`` in closed form, without an additional pass."""
         return _scores(lesson, look_ahead, create_graph=False).detach()
 
 
@@ -120,7 +120,7 @@ def _scores(lesson: Lesson, look_ahead: Mapping[str, Tensor], create_graph: bool
 
 
 def _last_that_counts(seen: Sequence[HeadActivation], losses: Tensor) -> HeadActivation | None:
-    """Return the last layer that the losses depend on: a student may have further heads, of which an inferer picks."""
+    """Return the last layer on which the losses depend, because an inferer may select one of several heads."""
     for activation in reversed(seen) if len(seen) > 1 else ():
         if activation.outputs.requires_grad:
             (way,) = torch.autograd.grad(losses.sum(), activation.outputs, retain_graph=True, allow_unused=True)
@@ -130,7 +130,7 @@ def _last_that_counts(seen: Sequence[HeadActivation], losses: Tensor) -> HeadAct
 
 
 def _leads_to(inner: Tensor, outputs: Tensor) -> bool:
-    """Whether ``outputs`` are an affine map of ``inner``: the derivative then depends on nothing that has one."""
+    """Whether ``outputs`` are an affine map of ``inner``: the derivative is then constant."""
     if inner is outputs or not inner.requires_grad:
         return inner is outputs
     (way,) = torch.autograd.grad(outputs.sum(), inner, create_graph=True, allow_unused=True)

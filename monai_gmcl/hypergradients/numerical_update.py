@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The derivative of any optimizer's step, by a difference of two steps."""
+"""The derivative of any optimizer's step, as a finite difference of two steps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
 def numerical_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """Return A of any optimizer by a central difference of its own ``step``, taken twice on copies in double precision.
+    """Return A of any optimizer by a central difference of its ``step``, on two copies in double precision.
 
-    Elements of the gradient move by a small share of their own size, and of the size of their tensor, half of them up
-    and half of them down: where the step is elementwise the difference is A; where it is not (a norm of the whole
-    tensor in it), this is the part of its derivative that is. The optimizer, its parameters and their gradients stay as
-    they are, and its hooks are not called. A is by name, for the parameters that have a gradient.
-
-    UnsupportedOptimizerError where the optimizer cannot be copied, or its copy does not step.
+    Elements of the gradient are changed by a small fraction of their own size plus a small fraction of the size of
+    their tensor, half of them up and half of them down. For an elementwise step, the difference is A. Otherwise (for
+    example, if the step uses the norm of the tensor), the difference is the elementwise part of the derivative. The
+    optimizer, its parameters and their gradients do not change, and its hooks are not called. A is returned by name,
+    for parameters with a gradient. UnsupportedOptimizerError if the optimizer cannot be copied, or its copy cannot
+    step.
     """
     signs = torch.Generator().manual_seed(0)
     moves: list[Tensor | None] = []
@@ -36,7 +36,7 @@ def numerical_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> d
             moves.append(None if parameter.grad is None else _move(parameter.grad, signs))
     try:
         ends = [_stepped(optimizer, moves, direction) for direction in (1.0, -1.0)]
-    except Exception as error:  # whatever another's step may raise
+    except Exception as error:  # the step of an unknown optimizer may raise any error
         name = type(optimizer).__name__
         raise UnsupportedOptimizerError(
             f"No update rule is known for {name}, and a copy of it cannot take a step: {error}. Register a rule with "
@@ -60,7 +60,7 @@ def _move(gradient: Tensor, signs: torch.Generator) -> Tensor:
 
 
 def _stepped(optimizer: Optimizer, moves: list[Tensor | None], direction: float) -> list[Tensor]:
-    """Return where a copy of the optimizer takes its parameters, with moved gradients."""
+    """Return the parameters after a step of a copy of the optimizer with changed gradients."""
     twin = _twin(optimizer)
     parameters = [p for group in twin.param_groups for p in group["params"]]
     originals = [p for group in optimizer.param_groups for p in group["params"]]
@@ -68,7 +68,7 @@ def _stepped(optimizer: Optimizer, moves: list[Tensor | None], direction: float)
         parameter.grad = None if move is None else original.grad.double() + direction * move
     with torch.random.fork_rng(devices=[p.device for p in parameters[:1] if p.device.type == "cuda"]):
         torch.manual_seed(0)
-        # Not twin.step: schedulers replace it by one that counts, and belongs to the first optimizer.
+        # Not twin.step, because schedulers replace it by a counting function that belongs to the first optimizer.
         type(twin).step(twin)
     return [p.detach() for p in parameters]
 
@@ -77,7 +77,7 @@ def _twin(optimizer: Optimizer) -> Optimizer:
     own = {name: value for name, value in vars(optimizer).items() if name not in (*HOOKS, "step")}
     twin = object.__new__(type(optimizer))
     twin.__dict__.update(copy.deepcopy(own))
-    twin.__setstate__({})  # hooks, empty
+    twin.__setstate__({})  # empty hooks
     _make_double(twin)
     return twin
 
@@ -91,7 +91,7 @@ def _make_double(optimizer: Optimizer) -> None:
 
 
 def _double(value: Any) -> Any:
-    """Return the same with floating tensors in double precision; parameters stay the objects that they are."""
+    """Return a copy with floating-point tensors in double precision; parameters stay the same objects."""
     if isinstance(value, torch.nn.Parameter) or (isinstance(value, Tensor) and value.requires_grad):
         value.data = value.data.double()
         return value

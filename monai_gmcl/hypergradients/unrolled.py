@@ -119,7 +119,7 @@ def _adam_step(options: Mapping[str, Any], state: State, parameter: Tensor, grad
     mean = torch.lerp(torch.as_tensor(state.get("exp_avg", torch.zeros_like(gradient))), gradient, 1 - beta1)
     square = beta2 * state.get("exp_avg_sq", torch.zeros_like(gradient)) + (1 - beta2) * gradient.square()
     corrected = square / (1 - beta2**step)
-    # The square root has no derivative at 0, where a parameter has never had a gradient.
+    # The square root has no derivative at 0, its value for a parameter that never had a gradient.
     root = torch.where(corrected > 0, corrected, torch.ones_like(corrected)).sqrt() * (corrected > 0)
     moved = parameter - options["lr"] / (1 - beta1**step) * mean / (root + options["eps"])
     return moved, {"step": step, "exp_avg": mean, "exp_avg_sq": square}

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A = ∂U/∂g, the derivative of an optimizer's step U by this step's gradient g, its state held fixed.
+"""A = ∂U/∂g, the derivative of an optimizer's step U with respect to the gradient g, at fixed state.
 
 A step is ``θ' = θ - U(g)``. For the rules here U is elementwise in g, so A has the parameter's shape, or is one number.
 """
@@ -35,7 +35,7 @@ def sgd_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tens
     else:
         share = 1.0 if state.get("momentum_buffer") is None else 1.0 - group["dampening"]
         factor = 1.0 + momentum * share if group["nesterov"] else share
-    # Filled by the device itself: a copy would let the host wait. With capturable=True the rate is a tensor there.
+    # Filled on the device, because the host would wait for a copy. With capturable=True, the learning rate is a tensor.
     if isinstance(rate, Tensor):
         return (rate * factor).to(gradient)
     return torch.full((), rate * factor, dtype=gradient.dtype, device=gradient.device)
@@ -44,8 +44,8 @@ def sgd_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tens
 def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
     """Return A of :class:`torch.optim.Adam` and :class:`torch.optim.AdamW`.
 
-    ``η [ c1/(√v̂ + ε) - m̂ c2 g / (√v̂ (√v̂ + ε)²) ]`` with ``ci = (1 - βi)/(1 - βiᵗ)``, m̂ and v̂ with g in them. On one
-    denominator g² cancels, with m and v as they were before the step::
+    ``η [ c1/(√v̂ + ε) - m̂ c2 g / (√v̂ (√v̂ + ε)²) ]`` with ``ci = (1 - βi)/(1 - βiᵗ)``; m̂ and v̂ include g. With m
+    and v from before the step, and a common denominator, g² cancels::
 
         η [ ((1 - β1) β2 v - (1 - β2) β1 m g) / ((1 - β1ᵗ)(1 - β2ᵗ) √v̂) + c1 ε ] / (√v̂ + ε)²
 
@@ -57,7 +57,7 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
     m, v = state.get("exp_avg", torch.zeros_like(g)), state.get("exp_avg_sq", torch.zeros_like(g))
     unbiased1, unbiased2 = 1 - beta1**step, 1 - beta2**step
     root = ((beta2 * v + (1 - beta2) * g * g) / unbiased2).sqrt()
-    # Without g² on either side: rounded, its difference would hide all that is left of A on the first step.
+    # g² is canceled analytically: with rounding, its difference would dominate A in the first step.
     rest = ((1 - beta1) * beta2 * v - (1 - beta2) * beta1 * m * g) / (unbiased1 * unbiased2)
     c1 = (1 - beta1) / unbiased1
     derivative: Tensor = group["lr"] * (_ratio(rest, root) + c1 * group["eps"]) / (root + group["eps"]) ** 2
@@ -68,18 +68,18 @@ def adam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Ten
 
 
 def _decayed(group: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient with the weight decay in it, where it is not decoupled."""
+    """Return the gradient, including weight decay if it is not decoupled."""
     coupled = group["weight_decay"] != 0 and not group.get("decoupled_weight_decay", False)
     return gradient + group["weight_decay"] * parameter.detach() if coupled else gradient
 
 
 def _ratio(rest: Tensor, root: Tensor) -> Tensor:
-    # Where the gradient has always been 0, so are root and rest: the limit of their ratio there is 0.
+    # If the gradient has always been 0, root and rest are 0, and the limit of their ratio is 0.
     return torch.where(root > 0, rest / root.clamp_min(torch.finfo(root.dtype).tiny), 0.0)
 
 
 def _step_number(state: Mapping[str, Any]) -> Any:
-    """Return the number of the coming step; on the device where the optimizer counts there (fused, capturable)."""
+    """Return the number of the next step, on the device if the optimizer counts there (fused, capturable)."""
     return _number(state.get("step", 0)) + 1.0
 
 
@@ -112,8 +112,8 @@ def nadam_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Te
 def rmsprop_rule(group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
     """Return A of :class:`torch.optim.RMSprop`: ``η (α s/√w + ε) / (√w + ε)²`` with ``w = α s + (1 - α) g²``.
 
-    ``centered``, with m the mean of gradients before the step and m' after it: ``w - m'²`` instead of w, and
-    ``α (s - m m')`` instead of ``α s``. Momentum adds what does not depend on g.
+    ``centered``, with m the mean of gradients before the step and m' after it: ``w - m'²`` instead of w, and ``α (s - m
+    m')`` instead of ``α s``. Momentum adds a term that does not depend on g.
     """
     alpha = group["alpha"]
     g = _decayed(group, parameter, gradient)
@@ -138,19 +138,19 @@ _RULES: dict[type[Optimizer], UpdateRule] = {
 
 
 def register_update_rule(optimizer_class: type[Optimizer], rule: UpdateRule) -> None:
-    """Teach GMCL the update rule of another optimizer, elementwise in the gradient.
+    """Register the update rule of another optimizer, whose step is elementwise in the gradient.
 
     Args:
-        optimizer_class: the exact class; a subclass may step otherwise and needs a rule of its own.
-        rule: ``(group, state, parameter, gradient) -> A``, shaped as the parameter or one number, computed *before* the
-            step from the state as it stands then.
-            For ``maximize=True`` it is given the negative gradient.
+        optimizer_class: the exact class; a subclass needs its own rule.
+        rule: ``(group, state, parameter, gradient) -> A``, a tensor of the parameter's shape or a number. It is called
+            *before* the step, with the state at that time.
+            With ``maximize=True``, it gets the negative gradient.
     """
     _RULES[optimizer_class] = rule
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """Raise UnsupportedOptimizerError for one whose step asks for a closure, as that of LBFGS does."""
+    """Raise UnsupportedOptimizerError if the step of an optimizer needs a closure (LBFGS)."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise UnsupportedOptimizerError(
@@ -161,10 +161,10 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 @torch.no_grad()
 def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """Return A, by name, for the step that the optimizer is about to make with the gradients in ``p.grad``.
+    """Return A, by name, for the next step of the optimizer with the gradients in ``p.grad``.
 
-    Parameters without a gradient are left out. Where no rule is known for its class, A is the difference of two steps
-    on copies (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`): slow, and said once.
+    Parameters without a gradient are left out. If the class has no rule, A is the difference of two steps on copies
+    (:func:`~monai_gmcl.hypergradients.numerical_update.numerical_derivative`). This is slow, and is logged once.
     """
     rule = _RULES.get(type(optimizer))
     if rule is None:
@@ -180,7 +180,7 @@ def update_derivative(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict
 
 def _one(rule: UpdateRule, group: Mapping[str, Any], state: Mapping[str, Any], parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
-    # To maximize is to step on the gradient's negative.
+    # Maximizing is a step with the negative gradient.
     if group.get("maximize", False):
         return -rule(group, state, parameter, -parameter.grad)
     return rule(group, state, parameter, parameter.grad)

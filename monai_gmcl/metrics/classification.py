@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How good class probabilities are."""
+"""Metrics of class probabilities."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from monai_gmcl.exceptions import ConfigurationError
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Return accuracy, AUC, sensitivity, specificity and calibration error of class probabilities.
 
-    Of two classes, class 1 is the finding: AUC, sensitivity and specificity are its own. Of more, they are means over
-    classes, of each against the rest. Accuracy is the share of images whose most probable class is the right one.
+    For two classes, AUC, sensitivity and specificity are those of class 1, the finding. For more classes, they are
+    means over classes, each against the rest. Accuracy is the fraction of images whose most probable class is correct.
 
     Args:
-        probabilities: of the classes, ``(N, K)``, K of 2 or more; rows sum to 1.
-        labels: int64 ``(N,)``, 0 to K - 1, each of them at least once.
+        probabilities: probabilities of the classes, ``(N, K)``, K of 2 or more; rows sum to 1.
+        labels: int64 ``(N,)``, 0 to K - 1; each class occurs at least once.
 
     Returns:
         ``accuracy``, ``auc``, ``sensitivity``, ``specificity`` and ``ece`` (:func:`calibration_error`), 0 to 1.
 
     Raises:
-        ConfigurationError: other shapes, rows that are no probabilities (logits, NaN), or a class without images.
+        ConfigurationError: wrong shapes, rows that are not probabilities (logits, NaN), or a class without images.
     """
     check_probabilities(probabilities, labels)
     classes = probabilities.shape[1]
@@ -45,7 +45,7 @@ def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, 
 
 
 def mean_auc(probabilities: Tensor, labels: Tensor) -> float:
-    """Return the AUC of class 1 of two classes, or the mean AUC of more, of each against the rest."""
+    """Return the AUC of class 1 for two classes, or the mean one-against-rest AUC for more classes."""
     classes = probabilities.shape[1]
     wanted, findings = nn.functional.one_hot(labels, classes), _findings(classes)
     auc: Any = compute_roc_auc(probabilities[:, findings], wanted[:, findings], average="macro")
@@ -57,13 +57,13 @@ def _findings(classes: int) -> slice:
 
 
 def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    """Raise ConfigurationError where probabilities or labels are not as :func:`classification_measures` takes them."""
+    """Raise ConfigurationError if :func:`classification_measures` does not accept the probabilities or labels."""
     if probabilities.ndim != 2 or probabilities.shape[1] < 2 or labels.shape != probabilities.shape[:1]:
         raise ConfigurationError(
             f"Expected probabilities (N, K), K of 2 or more, and labels (N,), found shapes "
             f"{tuple(probabilities.shape)} and {tuple(labels.shape)}."
         )
-    # NaN compares as false.
+    # Comparisons with NaN are false.
     fit = ((probabilities.sum(1) - 1).abs() < 1e-3) & (probabilities >= 0).all(1)
     if not fit.all():
         row = int(fit.int().argmin())
@@ -77,7 +77,7 @@ def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average over the images.
+    """Return the expected calibration error: the mean absolute difference of confidence and accuracy.
 
     ``Σ_b |b| / N · |accuracy(b) - confidence(b)|`` over ``bins`` equal bins of the highest probability (Naeini et al.
     2015; Guo et al. 2017, arXiv 1706.04599).
@@ -87,7 +87,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
 
 def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return of equal bins of the highest probability: images, summed confidence, right ones; ``(bins,)`` each."""
+    """Return for equal bins of the highest probability: images, summed confidence, correct images; ``(bins,)`` each."""
     confidence, predicted = probabilities.max(1)
     places = (confidence * bins).long().clamp(max=bins - 1)
 
@@ -100,8 +100,8 @@ def calibration_bins(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[
 def class_report(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Return accuracy (sensitivity), precision and AUC (one against the rest) for each class, and for all.
 
-    For all: the share of right predictions, and the means of ``precision`` and ``auc`` over classes. NaN where there is
-    nothing to count.
+    For all images: the fraction of correct predictions, and the means of ``precision`` and ``auc`` over classes.
+    Undefined values are NaN.
     """
     predicted = probabilities.argmax(1)
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How different the images of a teacher are."""
+"""Diversity of a teacher's images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from monai_gmcl.teachers import Teacher, draw_latents
 
 
 def diversity(images: Tensor) -> float:
-    """How far apart images are: the root mean square difference of two of them, averaged over all pairs.
+    """Return the root mean square difference of two images, averaged over all pairs.
 
-    ``2 / (n (n - 1)) * sum_{i<j} sqrt(mean((x_i - x_j)^2))``, in the unit of the pixel values; 0 for copies.
+    ``2 / (n (n - 1)) * sum_{i<j} sqrt(mean((x_i - x_j)^2))``, in units of the pixel values; 0 for equal images.
 
     Args:
-        images: two or more of one shape, ``(n, ...)``.
+        images: two or more images of one shape, ``(n, ...)``.
 
     Raises:
         ConfigurationError: fewer than two images.
@@ -32,23 +32,23 @@ def diversity(images: Tensor) -> float:
 def teacher_diversity(
     teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float = 1.0, draws: int = 8, seed: int = 0
 ) -> float:
-    """How different a teacher's draws of one source are: :func:`diversity` of ``draws`` of each, averaged over sources.
+    """Return the :func:`diversity` of ``draws`` synthetic images of each source, averaged over sources.
 
-    Of a teacher without sources, the draws of each image's label are compared. A low value means that the teacher has
-    come to show the student the same change again and again. Training must leave at least half of what the untrained
-    teacher has at the same difficulty (:func:`diversity_kept`).
+    For a teacher without sources, images of one label are compared. A low value means that the teacher repeats the same
+    change. After training, the value should be at least half of that of the untrained teacher at the same difficulty
+    (:func:`diversity_kept`).
 
     Args:
-        teacher: the teacher, in the mode (training or evaluation) that it is in.
-        images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``, on the teacher's device; of a teacher without sources
-            only the shape counts.
+        teacher: the teacher; its mode (training or evaluation) is not changed.
+        images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``, on the teacher's device; for a teacher without sources,
+            only the shape is used.
         labels: ``(B,)`` or ``(B, K)``.
-        difficulty: at which to draw.
-        draws: of each source, two or more.
-        seed: of the latents; the same seed compares two teachers on the same latents.
+        difficulty: strength of the change.
+        draws: number of images of each source, two or more.
+        seed: seed of the latents; with the same seed, two teachers get the same latents.
 
     Returns:
-        Root mean square difference, in the unit of the images (after normalization, where they are normalized).
+        Root mean square difference, in units of the images (after normalization, if they are normalized).
 
     Raises:
         ConfigurationError: fewer than two draws.
@@ -65,14 +65,14 @@ def teacher_diversity(
 def diversity_kept(
     teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float = 1.0, draws: int = 8, seed: int = 0
 ) -> float:
-    """Diversity of a trained teacher as a share of that of its untrained self; below .5 it has collapsed.
+    """Return the diversity of a trained teacher relative to the untrained teacher; below .5, the teacher has collapsed.
 
-    The untrained self is built anew from the teacher's constructor arguments (``teacher.config``), initialized by the
-    seed, and sees the same sources, latents and difficulty, which must be above 0. Arguments are those of
+    The untrained teacher is built from the constructor arguments (``teacher.config``), initialized by the seed, and
+    gets the same sources, latents and difficulty, which must be above 0. Arguments are those of
     :func:`teacher_diversity`.
 
     Raises:
-        ConfigurationError: fewer than two draws, or an untrained teacher whose draws are all alike, as at difficulty 0.
+        ConfigurationError: fewer than two draws, or an untrained teacher without diversity, as at difficulty 0.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

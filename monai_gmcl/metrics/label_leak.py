@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a teacher writes the label into the image."""
+"""Label leak: whether a teacher's changes reveal the label."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ LEAST_PER_FOLD = 2
 
 @dataclass(frozen=True)
 class LabelLeak:
-    """What a teacher's changes tell about the labels: areas under the ROC curve, .5 for nothing and 1 for all.
+    """How well labels can be predicted from a teacher's changes: AUCs, .5 for chance and 1 for perfect prediction.
 
     Attributes:
-        auc: of a teacher that is given each source's own label.
-        unconditioned_auc: of the same teacher given labels that have nothing to do with the sources. What is left
-            above .5 comes from the sources (a change of contrast shows what it changes), not from the label.
+        auc: AUC if the teacher gets the label of each source.
+        unconditioned_auc: AUC if the teacher gets labels in random order. If this AUC is above .5, the changes depend
+            on the sources (a change of contrast, for example, shows the image that it changes), not on the label.
     """
 
     auc: float
@@ -38,30 +38,30 @@ class LabelLeak:
 
 
 def label_leak(teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float = 1.0, seed: int = 0) -> LabelLeak:
-    """Whether a teacher writes the label into the image, where the student would learn it instead of the tissue.
+    """Measure whether a teacher's changes reveal the label, so that a student can ignore the image content.
 
-    A small convolutional classifier is trained to tell the label y of each source x from what the teacher added alone,
-    the difference ``T(x, y', z) - x``, and scored on sources that it has not seen: two folds, stratified by class, each
-    held out once; the two areas under the curve are averaged. That is done twice, with the same latents and folds:
+    A small convolutional classifier is trained to predict the label y of each source x from the change alone, the
+    difference ``T(x, y', z) - x``. It is evaluated by cross-validation with two folds, stratified by class; the AUCs of
+    both folds are averaged. This is done twice, with the same latents and folds:
 
-    - ``auc``: the teacher is given the source's own label, y' = y, as in a lesson;
-    - ``unconditioned_auc``: the teacher is given the labels of a random permutation of the sources. The classifier
-      still has to tell y. The label that the teacher saw now says nothing about y, so this is what any teacher's
-      changes tell because they depend on x.
+    - ``auc``: the teacher gets the label of the source, y' = y, as in a lesson;
+    - ``unconditioned_auc``: the teacher gets the labels in random order, which are independent of y. The classifier
+        still predicts y. This AUC is above .5 only because the changes depend on x.
 
-    A teacher leaks by as much as ``auc`` is above ``unconditioned_auc``. For one that does not look at labels the two
-    are equal. Both vary by about ``.6 / sqrt(B)`` by chance: some hundreds of sources make .05 visible. More than two
-    classes and multi-label tasks: the mean over classes of one class against the rest.
+    The label leak is the difference of ``auc`` and ``unconditioned_auc``. For a teacher that does not use labels, both
+    are equal. The standard deviation of both by chance is about ``.6 / sqrt(B)``; a few hundred sources are needed to
+    detect a difference of .05. For more than two classes and for multi-label tasks, the AUC is the mean over classes
+    against the rest.
 
     Args:
-        teacher: one that changes source images.
+        teacher: a teacher that changes source images.
         images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``, on the teacher's device.
         labels: ``(B,)`` int64 or ``(B, K)`` float.
-        difficulty: at which the teacher draws.
-        seed: of latents, permutation, folds and classifier: the same seed gives the same numbers.
+        difficulty: strength of the change.
+        seed: seed of latents, permutation, folds and classifier; the same seed gives the same results.
 
     Raises:
-        ConfigurationError: a teacher that makes images from labels alone: its images are meant to show the label.
+        ConfigurationError: a teacher that makes images from labels alone, because its images should show the label.
         LabelError: a class (or, in multi-label tasks, the presence or the absence of a label) with fewer than four
             sources.
     """
@@ -84,7 +84,7 @@ def label_leak(teacher: Teacher, images: Tensor, labels: Tensor, difficulty: flo
 
 
 def _folds(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Fold 0 or 1 of each source ``(B,)``, by turns within each combination of labels."""
+    """Return fold 0 or 1 of each source ``(B,)``, alternating within each combination of labels."""
     order = torch.randperm(len(targets), generator=generator)
     combination = torch.unique(targets, dim=0, return_inverse=True)[1]
     folds = torch.empty(len(targets), dtype=torch.long)
@@ -104,7 +104,7 @@ def _folds(targets: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _standardize(added: Tensor) -> Tensor:
-    """The classifier's input: small, and of about unit size whatever the strength of the change."""
+    """Return the classifier's input: reduced changes, scaled to about unit size."""
     size = [min(side, LARGEST_SIDE) for side in added.shape[2:]]
     added = functional.interpolate(added.float(), size, mode="area")
     return added / added.square().mean().sqrt().clamp(min=1e-8)
@@ -124,7 +124,7 @@ def _held_out_auc(added: Tensor, targets: Tensor, folds: Tensor, seed: int) -> f
 
 def _train_classifier(added: Tensor, targets: Tensor, seed: int) -> nn.Module:
     spatial_dims = added.ndim - 2
-    # forked, so that measuring a leak in mid-training leaves the run's own random numbers alone
+    # in a forked random state, so that a measurement during training does not change the random numbers of the run
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         widths = (added.shape[1], WIDTH, 2 * WIDTH, 2 * WIDTH)
@@ -147,7 +147,7 @@ def _train_classifier(added: Tensor, targets: Tensor, seed: int) -> nn.Module:
 
 
 class _Mean(nn.Module):
-    """Mean of each channel over all positions."""
+    """Computes the mean of each channel over all positions."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.flatten(2).mean(2)

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How many labels are false, and which: scores and estimates from class probabilities.
+"""Label noise: scores of suspicious labels, and the fraction of wrong labels, from class probabilities.
 
-The probabilities of an image must come from a student that did not train on its label, or, at the least, has not
-memorized wrong labels. All functions take the probabilities of the classes ``(N, K)``, rows that sum to 1, and the
-given labels, int64 ``(N,)``, 0 to K - 1, each of them at least once; anything else is a ``ConfigurationError``.
+The probabilities of an image should come from a student that was not trained on its label, or at least has not
+memorized wrong labels. Inputs of all functions are the probabilities of the classes ``(N, K)``, with rows of sum 1, and
+the given labels, int64 ``(N,)``, 0 to K - 1, with at least one image of each class. Other inputs raise a
+``ConfigurationError``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import check_probabilities
 
 SUREST_SHARE, LEAST_SUREST = 0.3, 10
-"""How many of the images that are labeled as a class are taken to be surely of it, and at the least."""
+"""Fraction, and lowest number, of the images with a label that are assumed to belong to its class."""
 
 
 class FalseLabelShare(NamedTuple):
-    """An estimate of the share of wrong labels, 0 to 1, and the ends of its interval."""
+    """An estimate of the fraction of wrong labels, 0 to 1, and the ends of its interval."""
 
     share: float
     low: float
@@ -31,16 +32,16 @@ class FalseLabelShare(NamedTuple):
 
 
 def self_confidence(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability of each image's given label, ``(N,)``, 0 to 1: the lower, the more suspicious."""
+    """Return the probability of each image's given label, ``(N,)``, 0 to 1. Low values are suspicious."""
     check_probabilities(probabilities, labels)
     return probabilities.gather(1, labels[:, None])[:, 0]
 
 
 def normalized_margin(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return how far the given label's probability is above the best other one's, ``(N,)``, -1 to 1.
+    """Return the probability of the given label minus the highest probability of another class, ``(N,)``, -1 to 1.
 
-    ``p(ỹ) - max_{k ≠ ỹ} p(k)``: the lower, the more suspicious; below 0 where the student says another class (Northcutt
-    et al. 2021, arXiv 1911.00068). Of two classes the order is that of :func:`self_confidence`.
+    ``p(ỹ) - max_{k ≠ ỹ} p(k)``. Low values are suspicious; below 0, the student predicts another class (Northcutt et
+    al. 2021, arXiv 1911.00068). For two classes, the order is that of :func:`self_confidence`.
     """
     own = self_confidence(probabilities, labels)
     return own - probabilities.scatter(1, labels[:, None], -torch.inf).amax(1)
@@ -54,14 +55,14 @@ def class_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
     own = self_confidence(probabilities, labels).double()
     of_label = own.new_zeros(probabilities.shape[1]).index_add(0, labels, own)
     means = of_label / labels.bincount(minlength=len(of_label))
-    # A mean of equal numbers can come out a bit above them all, and then none would reach it.
+    # By rounding, a mean of equal numbers can be slightly above them, and then no number would reach it.
     return torch.minimum(means, torch.zeros_like(means).scatter_reduce(0, labels, own, "amax"))
 
 
 def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the class as which each image counts, int64 ``(N,)``; -1 where the student is sure of none.
+    """Return the confidently predicted class of each image, int64 ``(N,)``; -1 if there is none.
 
-    Of the classes whose probability reaches its threshold (:func:`class_thresholds`) the most probable one.
+    This is the most probable of the classes whose probability reaches the threshold (:func:`class_thresholds`).
     """
     sure = probabilities >= class_thresholds(probabilities, labels)
     return torch.where(sure.any(1), probabilities.masked_fill(~sure, -1.0).argmax(1), -1)
@@ -70,11 +71,11 @@ def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
 def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the estimated joint distribution of given (rows) and true labels (columns), float64 ``(K, K)``, sum 1.
 
-    The images that the student takes most surely for class k, 30 % of as many as are labeled so, are taken to be of
-    class k: the labels that they were given tell how images of class k are labeled, ``T[k, j] = P(ỹ = j | y = k)``
-    (Patrini et al. 2017, arXiv 1609.03683). How often each class is true follows from ``P(ỹ) = Tᵀ P(y)``. Confident
-    learning (Northcutt et al. 2021) takes about half of the images for sure, and so counts the errors of a weak
-    student as wrong labels.
+    For each class k, the images with the highest probability of class k are assumed to belong to class k. Their number
+    is 30 % of the images with the label k. Their given labels are an estimate of ``T[k, j] = P(ỹ = j | y = k)``
+    (Patrini et al. 2017, arXiv 1609.03683). The true class frequencies follow from ``P(ỹ) = Tᵀ P(y)``. Confident
+    learning (Northcutt et al. 2021) uses about half of the images, so that errors of a weak student count as wrong
+    labels.
     """
     check_probabilities(probabilities, labels)
     return _joint(probabilities.double(), labels)
@@ -83,13 +84,12 @@ def label_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
 def false_label_share(
     probabilities: Tensor, labels: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> FalseLabelShare:
-    """Estimate the share of labels that are false: 1 minus the diagonal of :func:`label_joint`.
+    """Estimate the fraction of wrong labels: 1 minus the trace of :func:`label_joint`.
 
     The interval of a ``level`` between 0 and 1 is that of a percentile bootstrap with ``resamples``, 1 or more, over
-    the images of each given label. It says how much the estimate would differ for other images; it does not say how far
-    a student that knows the classes badly misleads it: an image that is among those it is surest of, and is of another
-    class, counts as a wrong label. Labels that are false on hard images alone are missed, since the surest images are
-    easy ones.
+    the images of each given label. It shows how much the estimate would vary with other images. It does not include
+    errors of the student: if an image with a confident prediction belongs to another class, its label counts as wrong.
+    Wrong labels that occur only on difficult images are missed, because images with confident predictions are easy.
     """
     check_probabilities(probabilities, labels)
     if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
@@ -115,12 +115,12 @@ def _joint(probabilities: Tensor, labels: Tensor) -> Tensor:
     for label, count in enumerate(counts.tolist()):
         own = probabilities[:, label]
         surest = max(math.ceil(SUREST_SHARE * count), min(LEAST_SUREST, count))
-        # Whoever is as sure as the last of them belongs to them.
+        # Images with the same probability as the last selected image are selected, too.
         reached = own >= own.topk(surest).values[-1]
         rows.append(labels[reached].bincount(minlength=classes).double() / reached.sum())
     transitions = torch.stack(rows)
     given = counts.double()[:, None] / counts.sum()
-    # Never negative, and of least norm where the student cannot tell classes apart.
+    # Non-negative, and of minimum norm if the student cannot distinguish classes.
     true: Tensor = torch.linalg.lstsq(transitions.T.cpu(), given.cpu(), driver="gelsd").solution[:, 0].clamp(min=0)
     joint: Tensor = transitions.T * (true / true.sum()).to(transitions)
     return joint / joint.sum()

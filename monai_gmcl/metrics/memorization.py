@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether synthetic images are copies of real ones."""
+"""Memorization: whether synthetic images are copies of real images."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch.nn import functional
 from monai_gmcl.exceptions import ConfigurationError
 
 SMALL_SIDE = {2: 32, 3: 16}
-"""Of the images that are compared, in pixels, by spatial dimensions."""
+"""Side length of the compared images in pixels, by spatial dimensions."""
 QUERIES = 2000
-"""Real images, evenly spaced, whose distance to the nearest other one is measured, at most."""
+"""Largest number of real images, evenly spaced, whose distance to the nearest other image is measured."""
 CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Memorization:
-    """How near synthetic images come to real ones.
+    """Distances of synthetic images to real images.
 
     Attributes:
-        distances: of each synthetic image to the nearest real one, ``(n,)``.
-        nearest: position of that real image, ``(n,)``.
-        real_distances: of real images to the nearest other one.
-        quantile: share of fresh images that would be flagged by chance.
-        threshold: that quantile of ``real_distances``.
+        distances: distance of each synthetic image to the nearest real image, ``(n,)``.
+        nearest: index of the nearest real image, ``(n,)``.
+        real_distances: distances of real images to the nearest other real image.
+        quantile: fraction of new images that would be flagged by chance.
+        threshold: this quantile of ``real_distances``.
     """
 
     distances: Tensor
@@ -40,16 +40,16 @@ class Memorization:
 
     @property
     def flagged(self) -> Tensor:
-        """Which synthetic images are at most ``threshold`` from a real one, ``(n,)``."""
+        """Whether the distance of each synthetic image to a real image is at most ``threshold``, ``(n,)``."""
         return self.distances <= self.threshold
 
     @property
     def share(self) -> float:
-        """Share of flagged images: about ``quantile`` without memorization, up to 1 for copies."""
+        """Fraction of flagged images: about ``quantile`` without memorization, up to 1 for copies."""
         return float(self.flagged.double().mean())
 
     def closest(self, count: int) -> list[int]:
-        """Positions of the synthetic images that are nearest to a real one, the nearest first."""
+        """Return the indices of the synthetic images that are closest to a real image, the closest first."""
         return self.distances.sort(stable=True).indices[:count].tolist()
 
 
@@ -60,24 +60,23 @@ def memorization(
     features: Callable[[Tensor], Tensor] | None = None,
     quantile: float = 0.05,
 ) -> Memorization:
-    """Whether synthetic images are copies of real ones: distance to the nearest real image, against a fair threshold.
+    """Compare the distances of synthetic images to the nearest real image with a threshold.
 
-    The distance is the root mean square difference, of pixels or of what ``features`` makes of them. An image is
-    flagged where its distance is at most the threshold t, the ``quantile`` of the distances from each real image to
-    the nearest *other* real image. A fresh image of the same distribution is to the real ones as each of these is to
-    the others, so it is flagged with a chance of about ``quantile``: a share of flagged images well above that
-    (its standard deviation by chance is ``sqrt(quantile * (1 - quantile) / n)``) means that images were
-    memorized. The reverse does not hold: a low share is no proof of privacy.
+    The distance is the root mean square difference of pixels or of ``features``. An image is flagged if its distance is
+    at most the threshold: the ``quantile`` of the distances from each real image to the nearest *other* real image. A
+    new image of the same distribution is flagged with a probability of about ``quantile``. If the fraction of flagged
+    images is well above ``quantile`` (its standard deviation by chance is ``sqrt(quantile * (1 - quantile) / n)``),
+    images were memorized. The converse is not true: a low fraction does not prove privacy.
 
-    Raw pixels see a copy that was shifted or brightened as a new image. :func:`small_pixels` forgives a little,
-    features of a network (a trained student's, say) more.
+    With raw pixels, a shifted or brightened copy counts as a new image. :func:`small_pixels` is less sensitive to such
+    changes, and features of a network, such as a trained student, are even less sensitive.
 
     Args:
         synthetic: images or features, ``(n, ...)``, n of at least 1.
-        real: those that the teacher was trained on, ``(m, ...)``, m of at least 3.
-        features: applied to both, in batches, to give ``(B, ...)``: :func:`small_pixels`, or a network in evaluation
-            mode. Default: they are compared as they are.
-        quantile: above 0 and below 1; the nearer to 0, the more a flag says and the more real images it takes.
+        real: the images on which the teacher was trained, ``(m, ...)``, m of at least 3.
+        features: function that is applied to batches of both and returns ``(B, ...)``: :func:`small_pixels`, or a
+            network in evaluation mode. Default: images are compared directly.
+        quantile: above 0 and below 1. A smaller quantile makes flags more specific, but needs more real images.
 
     Raises:
         ConfigurationError: too few images, images of different shapes, or another quantile.
@@ -102,7 +101,7 @@ def memorization(
 
 
 def small_pixels(images: Tensor) -> Tensor:
-    """Pixels of images resized to 32 a side, or 16 for volumes, whatever their size: ``(B, D)``.
+    """Return the pixels of images resized to 32 pixels per side, or 16 for volumes: ``(B, D)``.
 
     Args:
         images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
@@ -120,17 +119,17 @@ def _flat(images: Tensor, features: Callable[[Tensor], Tensor] | None) -> Tensor
 
 
 def _nearest(queries: Tensor, references: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Distance to and position of the nearest reference; ``own`` are the queries' own positions, to be left out."""
+    """Return distance and index of the nearest reference; the queries' own indices, ``own``, are excluded."""
     squares = references.square().sum(1)
     distances, positions = [], []
     for start in range(0, len(queries), CHUNK):
         chunk = queries[start : start + CHUNK]
-        # up to a constant for each query, the squared distance
+        # the squared distance, except for a constant for each query
         far = torch.addmm(squares, chunk, references.T, alpha=-2)
         if own is not None:
             far.scatter_(1, own[start : start + CHUNK, None], float("inf"))
         position = far.argmin(1)
         positions.append(position)
-        # anew from the difference, which is exactly 0 for copies
+        # computed again from the difference, which is exactly 0 for copies
         distances.append((chunk - references[position]).square().mean(1).sqrt())
     return torch.cat(distances), torch.cat(positions)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What each operation of a policy does to a student's error."""
+"""Effects of the operations of a policy on a student's error."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from monai_gmcl.labels import are_masks
 from monai_gmcl.tasks.segmentation import channel_numbers
 
 LEAST_IMAGES = 2
-"""On which an operation must act, and on which not: of fewer a scatter is not known."""
+"""Smallest number of images with, and without, an operation for which a variance is known."""
 
 
 class OperationEffects(NamedTuple):
-    """What each operation adds to the error.
+    """The effect of each operation on the error.
 
     Attributes:
-        effects: ``(K,)`` float64, in the unit of the errors; NaN where it is not known.
+        effects: ``(K,)`` float64, in units of the errors; NaN if unknown.
         standard_errors: ``(K,)`` float64.
     """
 
@@ -30,7 +30,7 @@ class OperationEffects(NamedTuple):
 
 
 def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
-    """Return what each operation does to the error of an image, from a randomized experiment.
+    """Estimate the effect of each operation on the error of an image, from a randomized experiment.
 
     Operations act on images at random and independently of each other
     (``PolicyTeacher.acts``). With ``X = [1, acts]``, effects and standard errors are
@@ -38,22 +38,22 @@ def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
         ``b = (X^T X)^-1 X^T e``
         ``V = (X^T X)^-1 X^T diag(r^2 / (1 - h)) X (X^T X)^-1``, ``r = e - X b``, ``h = diag(X (X^T X)^-1 X^T)``
 
-    All operations are fitted together, by least squares. A difference of means is right on average, too, but what the
-    other operations do to an image is noise in it; here it is taken off, with their chance imbalance in few images.
-    With one operation b is that difference and V is ``s1^2 / n1 + s0^2 / n0``, which holds where an operation makes
-    errors scatter and where it acts seldom (HC2: MacKinnon and White 1985).
+    All operations are fitted together by least squares. A difference of means is unbiased, too, but has a larger
+    variance, because it includes the effects of the other operations. With one operation, b is the difference of means
+    and V is ``s1^2 / n1 + s0^2 / n0``. The estimate of the variance is valid for errors of unequal variance and for
+    operations that act rarely (HC2: MacKinnon and White 1985).
 
-    NaN, effect and standard error: operations that act on fewer than two images, or on all but fewer than two, of
-    which nothing can be said; and all, where images are too few to tell the operations apart. The standard errors
-    alone, where one image decides on an operation.
+    Effect and standard error are NaN for an operation that acts on fewer than two images, or on all but fewer than two.
+    All are NaN if there are too few images to separate the operations. Only the standard error is NaN if a single image
+    determines the effect.
 
     Args:
-        acts: bool ``(n, K)``, which operations acted on which image.
-        errors: ``(n,)``, such as :func:`prediction_error`; less those of the unchanged images where these are known,
-            which takes away how hard each image is.
+        acts: bool ``(n, K)``, whether each operation acted on each image.
+        errors: ``(n,)``, such as :func:`prediction_error`. If the errors of the unchanged images are known, subtract
+            them to reduce the variance between images.
 
     Raises:
-        ConfigurationError: other shapes, or errors that are not finite.
+        ConfigurationError: wrong shapes, or errors that are not finite.
     """
     if acts.ndim != 2 or errors.shape != acts.shape[:1]:
         raise ConfigurationError(
@@ -76,33 +76,31 @@ def operation_effects(acts: Tensor, errors: Tensor) -> OperationEffects:
 
 
 def _least_squares(design: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
-    """Coefficients, and their standard errors by HC2."""
+    """Return the coefficients, and their standard errors by HC2."""
     inverse = torch.linalg.inv(design.T @ design)
     fit = inverse @ design.T
     residuals = errors - design @ (fit @ errors)
     leverage = (design @ inverse * design).sum(1)
-    # The residual of an image that alone decides on an operation is 0 and tells nothing of the scatter.
+    # If a single image determines an effect, its residual is 0, so that the variance is unknown.
     scatter = torch.where(leverage < 1 - 1e-9, residuals.square() / (1 - leverage), torch.nan)
     return fit @ errors, (fit.square() @ scatter).sqrt()
 
 
 def prediction_error(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the error of each prediction, 0 to 1 ``(n,)``: 1 less the probability that is given to the label.
+    """Return the error of each prediction, 0 to 1 ``(n,)``: 1 minus the probability of the label.
 
-    It says more than whether the prediction is right, which changes on few images, and is not ruled by a few of them,
-    as the loss may be.
-
-    Of a mask it is the mean over its classes of the mean error of their pixels, so that an object counts as much as
-    the background around it.
+    This error is more sensitive than the accuracy, which changes on few images, and less sensitive to single images
+    than the loss. For a mask, the error is the mean over its classes of the mean error of their pixels, so that a small
+    object has the same weight as the background.
 
     Args:
-        outputs: logits ``(n, K)``; ``(n, 1)`` of one logit; or ``(n, K, *spatial)``.
-        labels: classes, int64 ``(n,)`` or ``(n, 1)``; float ``(n, K)``, for which it is the mean over labels; or masks
-            ``(n, 1, *spatial)`` of classes, whatever their type, of which those outside 0 to K - 1 are left out, or
-            ``(n, K, *spatial)`` of channels.
+        outputs: logits ``(n, K)``, one logit ``(n, 1)``, or ``(n, K, *spatial)``.
+        labels: classes, int64 ``(n,)`` or ``(n, 1)``; float ``(n, K)``, for which the error is the mean over labels; or
+            masks ``(n, 1, *spatial)`` of classes of any type (values outside 0 to K - 1 are ignored), or ``(n, K,
+            *spatial)`` of channels.
 
     Raises:
-        LabelError: other shapes.
+        LabelError: wrong shapes.
     """
     outputs = outputs.detach().double()
     if are_masks(labels):

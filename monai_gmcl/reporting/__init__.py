@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pages, pictures and tables of reports: of runs, of comparisons, of synthetic sets. Imports no handler or engine."""
+"""Pages, pictures and tables of reports of runs, comparisons and synthetic data sets. Imports no handler or engine."""
 
 from __future__ import annotations
 

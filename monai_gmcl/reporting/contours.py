@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Contours of masks, class by class, and pictures with them drawn in."""
+"""Contours of masks by class, and pictures with contours."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch import Tensor
 
 
 def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
-    """Return the closed lines around each class of a mask ``(H, W)``, but around 0, the background, and negative ones.
+    """Return the closed contours of each class of a mask ``(H, W)``, except the background 0 and negative values.
 
-    By class, lines ``(n, 2)`` of x and y in pixels; a pixel's center has whole numbers.
+    The result has, by class, contours ``(n, 2)`` of x and y in pixels; the centers of pixels have integer coordinates.
     """
     values = np.asarray(mask.cpu())
     found = {}
     for value in np.unique(values[values > 0]).tolist():
-        # padded, so that what the border cuts is closed along it
+        # padded, so that contours at the border are closed
         inside = np.pad((values == value).astype(float), 1)
         side = [np.arange(-1, length + 1) for length in inside.shape[::-1] - np.array(2)]
         lines: Any = contour_generator(x=side[0], y=side[1], z=inside).lines(0.5)
@@ -31,14 +31,14 @@ def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """Return a bright color for a class from 1, yellow for the first, others for the next ones."""
-    # steps of the golden ratio: neighbors in number lie far apart on the circle of hues
+    """Return a bright color for a class from 1; class 1 is yellow."""
+    # steps of the golden ratio, so that consecutive classes have very different hues
     red, green, blue = (round(255 * part) for part in hsv_to_rgb(((1 / 6 + 0.618034 * (label - 1)) % 1, 1, 1)))
     return red, green, blue
 
 
 def draw_contours(picture: Image.Image, mask: Tensor) -> None:
-    """Draw a mask's contours (:func:`mask_contours`), by class in colors, into an RGB picture of its proportions."""
+    """Draw a mask's contours (:func:`mask_contours`), with a color for each class, into an RGB picture."""
     pen = ImageDraw.Draw(picture)
     scale = np.array(picture.size) / np.array(mask.shape[::-1])
     for label, lines in mask_contours(mask).items():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images beside each other on one page: contact sheets, grids by class, what an arm trains on."""
+"""Sheets of images: contact sheets, grids by class, training images of an arm."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from monai_gmcl.reporting.contours import draw_contours
 from monai_gmcl.teachers.base import Teacher
 
 COLUMNS = 10
-"""Most images of a block in a row."""
+"""Largest number of images per row of a block."""
 LEAST_COLUMNS = 5
-"""A row has room for so many, and so for its name."""
+"""A row has space for at least this number of images, so that its name fits."""
 TILE, GAP, BLOCK_GAP, HEADING = 96, 4, 16, 20
-"""Pixels."""
+"""Sizes of tiles, gaps and headings in pixels."""
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """Images under one name.
+    """A row of images with a name.
 
     Attributes:
-        name: above them; none where all names of a sheet are empty.
-        blocks: images ``(C, H, W)``, or ``(C, D, H, W)`` of which the middle slice along D is drawn. Three channels are
-            drawn in color, of other numbers the first.
-        masks: of the images, block by block, class indices ``(1, H, W)`` or ``(1, D, H, W)``, whose contours are drawn
-            in; none where it is empty.
+        name: name above the row; names are omitted if all names of a sheet are empty.
+        blocks: images ``(C, H, W)`` or ``(C, D, H, W)``. For volumes, the middle slice along D is drawn. Three channels
+            are drawn in color; with another number of channels, the first is drawn.
+        masks: masks of the images by block, class indices ``(1, H, W)`` or ``(1, D, H, W)``, whose contours are drawn;
+            empty for images without masks.
     """
 
     name: str
@@ -54,10 +54,10 @@ def image_sheet(
     value_range: Range | None = (0.0, 1.0),
     tile: int = TILE,
 ) -> bytes:
-    """Return a PNG with rows of images, at most ten in each block, blocks side by side, of ``tile`` pixels a side.
+    """Return a PNG with rows of blocks of at most ten images; an image has ``tile`` pixels per side.
 
-    Rows have as many blocks each as there are headings. Without ``value_range`` black and white are the lowest and the
-    highest value of all first blocks.
+    Each row has one block for each heading. Without ``value_range``, black and white are the lowest and the highest
+    value of all first blocks.
     """
     if value_range is None:
         first = [image for row in rows for image in row.blocks[0]]
@@ -86,7 +86,7 @@ def image_sheet(
 
 
 def unnormalized(images: Tensor, teacher: nn.Module) -> Tensor:
-    """Return images as they are without the mean and the standard deviation of a teacher, on the CPU."""
+    """Return images on the CPU with the normalization of a teacher reversed."""
     if isinstance(teacher, Teacher):
         images = images * teacher.std.to(images) + teacher.mean.to(images)
     return images.float().cpu()
@@ -103,13 +103,13 @@ def display_pixels(image: Tensor, value_range: Range) -> NDArray[Any]:
 
 
 def _write(page: Image.Image, left: int, top: int, text: str) -> None:
-    # Matplotlib's: Pillow's own font knows few letters beyond English.
+    # Matplotlib's font, because Pillow's own font has few characters beyond English.
     font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 13)
     ImageDraw.Draw(page).text((left, top), shown_name(text), fill="black", font=font)
 
 
 def _tile(image: Tensor, value_range: Range, side: int, mask: Tensor | None = None) -> Image.Image:
-    """A square with the image in its middle, its proportions kept."""
+    """Return a square with the image in its center, with unchanged proportions."""
     picture = Image.fromarray(np.rint(display_pixels(image, value_range) * 255).astype(np.uint8)).convert("RGB")
     scale = side / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))

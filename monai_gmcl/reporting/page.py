@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A report as one HTML file that needs nothing else, and as Markdown: by jinja2, which escapes HTML alone."""
+"""A report as one self-contained HTML file, and as Markdown, by jinja2."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from monai_gmcl.names import markdown_code, markdown_text
 
 Facts = Sequence[tuple[str, Sequence[str]]]
-"""Names and what is known of each, one line or several."""
+"""Names and their values, one or several lines each."""
 LONG_TEXT = 45
-"""Letters from which a cell of a table may break into lines."""
+"""Number of characters above which a table cell may have line breaks."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a page shows in rows and columns.
+    """A table of a page.
 
     Attributes:
-        title: above it.
-        columns: headings; the first is of the row names.
-        rows: as many texts each as there are columns.
-        note: below it.
+        title: title above the table.
+        columns: headings; the first is the heading of the row names.
+        rows: rows of strings, one for each column.
+        note: note below the table.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG of the report: the name of its file, what it shows in words, the file."""
+    """A PNG of the report: file name, description, content."""
 
     name: str
     alt: str
@@ -46,7 +46,7 @@ class Picture:
 
     @property
     def base64(self) -> str:
-        """The file as text."""
+        """The content in base64."""
         return base64.b64encode(self.png).decode()
 
 
@@ -55,12 +55,12 @@ class Section:
     """A part of the report.
 
     Attributes:
-        title: of the section.
-        text: first paragraphs.
-        tables: those that everyone reads.
+        title: title of the section.
+        text: paragraphs at the start.
+        tables: tables that are always shown.
         pictures: figures.
         photos: pictures of images; not in Markdown.
-        folded: further tables, behind a line to open; not in Markdown.
+        folded: further tables, collapsed; not in Markdown.
     """
 
     title: str
@@ -72,7 +72,7 @@ class Section:
 
 
 def html_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
-    """Return a page that needs no network: style and pictures are in it."""
+    """Return a self-contained page with style and pictures, which needs no network."""
     return render("page.html", title=title, facts=facts, sections=sections)
 
 
@@ -82,7 +82,7 @@ def markdown_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page: a template of this package with values in it."""
+    """Return a page: a template of this package, rendered with values."""
     return _ENVIRONMENT.get_template(template).render(**values)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a run's report: confusion matrix, reliability diagram, where the student looks, policy, curves."""
+"""Figures of a run's report: confusion matrix, reliability diagram, Grad-CAM, policy, curves."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ PANELS: dict[str, tuple[str, ...]] = {
 METRICS = "Metrics"
 """The panel of the columns ``train_...`` and ``val_...``."""
 STYLES = ("-", "--", ":", "-.")
-"""Lines that lie on each other, as both weights do, can so be told apart."""
+"""Line styles, so that identical curves, such as both weights, can be distinguished."""
 
 
 def confusion_picture(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> Picture:
     """Draw the confusion matrix, true class by predicted class, of probabilities ``(N, K)`` and labels ``(N,)``."""
-    # Not ignite's: that one would wait for the other ranks, which do not draw.
+    # Not ignite's ConfusionMatrix, which would wait for the other ranks, which do not draw.
     size = len(class_names)
     counts = (labels * size + probabilities.argmax(1)).bincount(minlength=size**2).view(size, size)
     shares = counts / counts.sum(1, keepdim=True).clamp_min(1)
@@ -78,12 +78,12 @@ def reliability_picture(probabilities: Tensor, labels: Tensor) -> Picture:
 def attention_picture(
     network: nn.Module, images: Tensor, shown: Tensor, titles: Sequence[str], value_range: tuple[float, float] | None
 ) -> Picture:
-    """Draw images, and over each where the student looks for its predicted class (Grad-CAM).
+    """Draw images with a Grad-CAM overlay for the student's predicted class.
 
-    Selvaraju et al. 2017, arXiv 1610.02391, by ``monai.visualize.GradCAM`` at the last convolution of the unwrapped
-    student, which is in evaluation mode; ConfigurationError where it has none. Images are ``(n, C, H, W)`` or ``(n, C,
-    D, H, W)`` as the student sees them, ``shown`` the same as they are drawn, of volumes the middle slice. Without
-    ``value_range`` black and white are the lowest and highest value of all.
+    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391; ``monai.visualize.GradCAM``) uses the last convolution of the
+    student in evaluation mode, without wrappers; ConfigurationError if it has none. Images are the student's inputs
+    ``(n, C, H, W)`` or ``(n, C, D, H, W)``; ``shown`` are the drawn images (for volumes, the middle slice). Without
+    ``value_range``, black and white are the lowest and highest value of all images.
     """
     maps = GradCAM(network, last_convolution(network))(images)
     value_range = value_range or (float(shown.min()), float(shown.max()))
@@ -95,7 +95,7 @@ def attention_picture(
         for row in (0, 1):
             places[row, k].imshow(display_pixels(shown[k], value_range), cmap="gray", vmin=0, vmax=1)
             places[row, k].set_axis_off()
-        # MONAI's maps are inverted: low where the student looks.
+        # MONAI's maps are inverted: low values are important.
         places[1, k].imshow(1 - heat, cmap="inferno", alpha=0.5)
         places[0, k].set_title(title, fontsize=8)
     alt = (
@@ -105,7 +105,7 @@ def attention_picture(
 
 
 def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
-    """Draw the share of each operation by epoch, as a heat map; of one row or more of ``policy.csv``."""
+    """Draw the share of each operation by epoch as a heat map, from one or more rows of ``policy.csv``."""
     epochs = sorted({row["epoch"] for row in rows})
     names = list(dict.fromkeys(row["operation"] for row in rows))
     shares = torch.full((len(names), len(epochs)), torch.nan)
@@ -127,7 +127,7 @@ def policy_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
 
 
 def curves_png(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw curves over epochs of one row or more of ``curriculum.csv``; panels without a number are left out."""
+    """Draw curves over epochs, from one or more rows of ``curriculum.csv``; panels without a number are left out."""
     known = {name for row in rows for name in row}
     panels = {title: [name for name in names if name in known] for title, names in PANELS.items()}
     panels[METRICS] = sorted(name for name in known if name.startswith(("train_", "val_")))
@@ -152,12 +152,12 @@ def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Map
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(names) > 1 or title == METRICS:
-        # Outside: inside it would hide a part of some run.
+        # Outside the axes, because inside it could hide a part of a curve.
         axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def last_convolution(network: nn.Module) -> str:
-    """Return the dotted name of the last convolution; ConfigurationError where there is none."""
+    """Return the dotted name of the last convolution; ConfigurationError if there is none."""
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
     if not names:
         raise ConfigurationError(f"Grad-CAM needs a convolution, and {type(network).__name__} has none.")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a set of synthetic images: what it holds, how it was made, how good it is."""
+"""The data card of a synthetic data set: content, origin and measurements."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def card(
     measures: Measures,
     mask_classes: Sequence[str] = (),
 ) -> str:
-    """Return the card of a set of synthetic images, in Markdown. The same set gives the same card: it bears no date.
+    """Return the data card of a synthetic data set, in Markdown. It has no date, so that equal sets have equal cards.
 
-    The record holds the arguments of the set; ``real_counts`` is empty where there are no real images, ``mask_classes``
-    where images have no masks.
+    The record has the arguments of the set. Without real images, ``real_counts`` is empty; without masks,
+    ``mask_classes`` is empty.
     """
     found = measures.memorization
     return render(

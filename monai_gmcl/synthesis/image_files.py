@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic images and their masks as files, and images back: the same image, the same bytes."""
+"""Writing of synthetic images and masks to files with reproducible bytes, and reading of the images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from torch import Tensor
 
 
 def suffix(spatial_dims: int) -> str:
-    """Return how the name of an image ends."""
+    """Return the file suffix of an image."""
     return ".png" if spatial_dims == 2 else ".nii.gz"
 
 
 def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, float] | None = None) -> bytes:
     """Return an image as a PNG, or a volume as compressed NIfTI; the same image gives the same bytes.
 
-    The image, ``(C, H, W)`` with one or three channels or ``(C, D, H, W)``, has values from 0 to 1; the range says what
-    these stand for in the file, by default 0 and 255 in PNG, 0 and 1 in NIfTI. A PNG has 8 bits, or 16 where its range
-    needs them: it takes numbers from 0 to 255, a grey one to 65,535; another range is the default. A NIfTI header is
-    new and holds nothing of a source's but its geometry: the affine of a MetaTensor. The comment is told in the file.
+    The image is ``(C, H, W)`` with one or three channels, or ``(C, D, H, W)``, with values from 0 to 1. The range gives
+    the file values of 0 and 1; the default is 0 and 255 for PNG, 0 and 1 for NIfTI. A PNG has 8 bits, or 16 bits if a
+    gray image has a range above 255; ranges that do not fit into a PNG are replaced by the default. The NIfTI header is
+    new; only the geometry (the affine of a MetaTensor) comes from the source. The comment is stored in the file.
     """
     values = convert_to_tensor(image, track_meta=False).clamp(0, 1).float().numpy()
     low, high = _png_range(intensity_range, len(values)) if values.ndim == 3 else intensity_range or (0.0, 1.0)
@@ -47,16 +47,16 @@ def encode_image(image: Tensor, comment: str, intensity_range: tuple[float, floa
 
 
 def encode_mask(mask: Tensor, image: Tensor) -> bytes:
-    """Return class indices from 0 to 255 as a grey PNG of 8 bits, or ``(1, D, H, W)`` as compressed NIfTI.
+    """Return class indices from 0 to 255 as an 8-bit gray PNG, or ``(1, D, H, W)`` as compressed NIfTI.
 
-    The same mask gives the same bytes; a volume's gets the affine of the image it belongs to, a MetaTensor.
+    The same mask gives the same bytes. The mask of a volume gets the affine of its image, a MetaTensor.
     """
     classes = convert_to_tensor(mask, track_meta=False)[0].numpy().astype(np.uint8)
     return _png(Image.fromarray(classes)) if classes.ndim == 2 else _nifti(classes, image)
 
 
 def read_image(path: Path, intensity_range: tuple[float, float] | None = None) -> Tensor:
-    """Read what :func:`encode_image` made: ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1."""
+    """Read an image of :func:`encode_image`: ``(C, H, W)`` or ``(C, D, H, W)``, values from 0 to 1."""
     if path.suffix == ".png":
         with Image.open(path) as picture:
             low, high = _png_range(intensity_range, len(picture.getbands()))
@@ -80,7 +80,7 @@ def _nifti(values: NDArray[Any], image: Tensor, comment: str = "") -> bytes:
     volume: Any = nib.Nifti1Image(values, affine)  # type: ignore[no-untyped-call]
     volume.header.set_xyzt_units("mm")
     volume.header["descrip"] = comment.encode("ascii", "replace")[:79]
-    # without the time, which would differ from run to run
+    # without a time stamp, which would differ between runs
     return gzip.compress(volume.to_bytes(), compresslevel=6, mtime=0)
 
 

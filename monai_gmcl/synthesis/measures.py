@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How good a set of synthetic images is."""
+"""Measurements of a synthetic data set."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from monai_gmcl.synthesis.real_images import RealImages
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 SOURCES_FOR_DIVERSITY, SOURCES_FOR_LEAK, IMAGES_FOR_DIVERSITY = 16, 512, 200
-"""At most, evenly spaced."""
+"""Largest number of images, evenly spaced, for each measurement."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """How good a set of synthetic images is; a text says why something was not measured.
+    """Measurements of a synthetic data set; a string states the reason if a value was not measured.
 
     Attributes:
-        diversity: by class, of synthetic and of real images; None where there are fewer than two.
-        diversity_kept: of the teacher's draws, as a share of the untrained teacher's.
-        label_leak: of a teacher that changes images.
+        diversity: diversity of synthetic and of real images by class; None for fewer than two images.
+        diversity_kept: diversity of the teacher's images relative to that of the untrained teacher.
+        label_leak: label leak of a teacher that changes images.
         memorization: distances to real images.
     """
 
@@ -48,8 +48,8 @@ def measure(
 ) -> Measures:
     """Measure a set of synthetic images.
 
-    Small pixels ``(n, D)`` are given of synthetic and real images by class, and of all of them (``neighbors``) in the
-    order of the files; ``sources`` are the real images as the teacher takes them.
+    Reduced images ``(n, D)`` of synthetic and real images are passed by class, and of all images (``neighbors``) in the
+    order of the files; ``sources`` are the real images in the form of the teacher's input.
     """
     apart = {name: (_diversity(pixels), _diversity(real.get(name))) for name, pixels in synthetic.items()}
     if neighbors is None:
@@ -70,13 +70,13 @@ def _diversity(pixels: Tensor | None) -> float | None:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Positions, evenly spaced, at most ``most``."""
+    """Return at most ``most`` evenly spaced indices."""
     positions: list[int] = torch.linspace(0, count - 1, min(count, most), dtype=torch.double).round().long().tolist()
     return positions
 
 
 def _alike(sources: RealImages, most: int) -> tuple[Tensor, Tensor]:
-    """Images of one size and their labels."""
+    """Return images of one size and their labels."""
     items = [sources[position] for position in _spread(len(sources), most)]
     shape = items[0]["image"].shape
     items = [item for item in items if item["image"].shape == shape]
@@ -113,7 +113,7 @@ def _leak(teacher: Teacher, sources: RealImages | None, difficulty: float, seed:
 
 @torch.no_grad()
 def looks_at_labels(teacher: Teacher, images: Tensor, labels: Tensor, difficulty: float) -> bool:
-    """Whether a teacher makes other images of the same sources and latents where the labels are others."""
+    """Whether the images of a teacher depend on the labels, for the same sources and latents."""
     latents = draw_latents(teacher, len(images), images.shape[1:], torch.Generator().manual_seed(0))
     others = 1 - labels if labels.is_floating_point() else (labels + 1) % teacher.num_classes
     return not torch.equal(teacher(images, labels, latents, difficulty), teacher(images, others, latents, difficulty))

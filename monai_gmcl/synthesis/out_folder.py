@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a set of synthetic images, and whether it may be written to."""
+"""The output folder of a synthetic data set, with checks before writing."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import DataError
 
 RECORD = "synthesis.json"
-"""What the set is made from. Written first: a folder with it is ours."""
+"""File with the arguments of the set. It is written first, and marks the folder as a synthetic data set."""
 CARD = "README.md"
-"""Written last: a folder with it is finished."""
+"""The data card. It is written last, and marks the set as finished."""
 IMAGES = "images"
-"""Folder of the images, one folder a class, or all of those with masks."""
+"""Folder of the images, with one folder for each class, or without class folders for images with masks."""
 LABELS = "labels"
-"""Folder of the masks, where there are any."""
+"""Folder of the masks, if there are masks."""
 DATALIST = "datalist.json"
 """The images and labels, for a MONAI loader."""
 MANIFEST = "manifest.csv"
-"""A line for each image: what it was made from."""
+"""Table of the inputs of each image."""
 CONTACT_SHEET = "contact_sheet.png"
-"""A few images of each class, in one picture."""
+"""Picture with a few images of each class."""
 PART = ".part"
 
 
 class OutFolder:
-    """A folder of synthetic images: begun, gone on with after a run that was cut off, or begun anew.
+    """The output folder of a synthetic data set: new, continued after an interruption, or overwritten.
 
     Args:
-        path: of the folder; made by :meth:`begin` if there is none.
-        overwrite: whether a set of synthetic images that stands there gives way.
+        path: path of the folder; :meth:`begin` creates it if it does not exist.
+        overwrite: whether to replace an existing synthetic data set.
 
     Raises:
-        DataError: a file, something else than synthetic images, or a finished set that must not be overwritten.
+        DataError: the path is a file, or a folder with other content, or with a finished set and ``overwrite`` is
+            False.
     """
 
     def __init__(self, path: Path, overwrite: bool = False) -> None:
@@ -55,15 +56,15 @@ class OutFolder:
             raise DataError(f"{str(path)!r} has a finished set of images. Use another folder, or --overwrite.")
 
     def begin(self, record: Mapping[str, Any]) -> None:
-        """Make the folder, or take up what was begun with the same record.
+        """Create the folder, or continue an unfinished set with the same record.
 
         Raises:
-            DataError: a set that was begun with another record and must not be overwritten.
+            DataError: an unfinished set has another record, and ``overwrite`` is False.
         """
         content = json.dumps(record, indent=2, sort_keys=True) + "\n"
         file = self.path / RECORD
         if self.overwrite and file.exists():
-            # the card first and the record last: whatever is left in between is an unfinished set of before
+            # the card is removed first and the record last, so that an interruption leaves an unfinished set
             for name in (CARD, CONTACT_SHEET, MANIFEST, DATALIST, LABELS, IMAGES, RECORD):
                 _remove(self.path / name)
         if file.exists():
@@ -73,11 +74,11 @@ class OutFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a set, or the beginning of one."""
+        """Whether the folder has a finished or unfinished set."""
         return self.has(RECORD)
 
     def has(self, name: str) -> bool:
-        """Whether a file stands there, whole."""
+        """Whether a complete file exists."""
         return (self.path / name).is_file()
 
     def write(self, name: str, content: bytes | str) -> None:
@@ -86,9 +87,9 @@ class OutFolder:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file beside its place, then move it there; folders are made."""
+    """Write a file atomically (to a temporary file, which is then moved), and create its folders."""
     make_folder(path.parent)
-    # always the same name: a run that goes on leaves nothing of one that was cut off
+    # always the same name, so that a continued run removes the temporary files of an interrupted one
     write_whole(path, content, beside=path.with_name(f".{path.name}{PART}"))
 
 

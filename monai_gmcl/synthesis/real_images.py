@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Real images as a teacher takes them."""
+"""Real images in the form of a teacher's input."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from monai_gmcl.teachers.base import Teacher
 
 
 class Survey(NamedTuple):
-    """What one look at all real images found.
+    """Information about all real images from one pass.
 
     Attributes:
-        pixels: of each, small, ``(m, D)``, to compare images with.
-        shapes: of each.
-        sha256: of all labels and files, in their order.
+        pixels: reduced images ``(m, D)``, for comparisons.
+        shapes: shape of each image.
+        sha256: SHA-256 of all labels and files, in their order.
     """
 
     pixels: Tensor
@@ -42,19 +42,19 @@ class Survey(NamedTuple):
 
 
 class RealImages(Dataset[dict[str, Any]]):
-    """Labeled real images as a teacher takes them.
+    """Labeled real images in the form of a teacher's input.
 
     Args:
-        items: with ``image`` (path) and ``label``, of a segmentation the path of the mask.
-        teacher: says dimensions, channels, value range and normalization.
-        crop: centre to keep, pixels.
-        size: to resize to, pixels.
-        intensity_range: the files' numbers that become 0 and 1.
-        spacing: of NIfTI voxels, millimeters.
-        mask_values: the numbers in masks that stand for the classes. Default: labels are no masks.
+        items: items with ``image`` (path) and ``label`` (for segmentation, the path of the mask).
+        teacher: the teacher, which determines dimensions, channels, value range and normalization.
+        crop: size of the center crop, in pixels.
+        size: size to which images are resized, in pixels.
+        intensity_range: the file values that are mapped to 0 and 1.
+        spacing: voxel spacing to which NIfTI volumes are resampled, in millimeters.
+        mask_values: values of the classes in masks. Default: labels are not masks.
 
     Raises:
-        ConfigurationError: a teacher of 2-D images with other than one or three channels; a spacing that is none.
+        ConfigurationError: a teacher of 2-D images with channels other than 1 or 3, or a wrong spacing.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class RealImages(Dataset[dict[str, Any]]):
         return {"image": (item["image"] * (high - low) + low - self.mean) / self.std, "label": item["label"]}
 
     def survey(self) -> Survey:
-        """Look at every image once, with a progress bar.
+        """Read every image once, with a progress bar.
 
         Raises:
-            DataError: naming the first file that cannot be read or has values that are no numbers.
-            ConfigurationError: images of other channels than the teacher's.
+            DataError: a file cannot be read or has values that are not finite; the message names the first such file.
+            ConfigurationError: images differ from the teacher in their channels.
         """
         digest = hashlib.sha256()
         pixels, shapes = [], []
@@ -109,7 +109,7 @@ class RealImages(Dataset[dict[str, Any]]):
                 raise DataError(f"Expected finite values in {item['image']!r}, found NaN or infinity.")
             pixels.append(small_pixels(image[None]))
             shapes.append(tuple(image.shape))
-            # of masks the content: where they stand says nothing
+            # for masks the content, not the path
             digest.update(Path(item["label"]).read_bytes() if self.of_masks else repr(item["label"]).encode())
             path = Path(item["image"])
             # A DICOM series is a folder.
@@ -128,11 +128,11 @@ class RealImages(Dataset[dict[str, Any]]):
 def read_items(
     source: Path, num_classes: int, label_names: Sequence[str] | None, group_column: str | None = None
 ) -> tuple[list[Item], list[str]]:
-    """List real images with the labels of the teacher's ``num_classes`` classes, by default named as in the source.
+    """List real images with labels for the teacher's ``num_classes`` classes, by default with the names in the source.
 
-    The source is a folder of class folders, or one whose folder ``train`` is; a CSV table, whose ``group_column`` has
-    the patient or slide; a MONAI JSON datalist. Returns items with ``image``, ``label`` and, where known, ``group``;
-    and a name for each label. Raises DataError, and LabelError for other classes than the teacher's.
+    The source is a folder of class folders, or a folder with a subfolder ``train`` of class folders; a CSV table, whose
+    ``group_column`` has the patient or slide; or a MONAI JSON datalist. Returns items with ``image``, ``label`` and, if
+    known, ``group``; and a name for each label. Raises DataError, and LabelError for other classes than the teacher's.
     """
     if not source.is_dir() and source.suffix.lower() not in (".csv", ".tsv", ".json"):
         raise DataError(
@@ -167,9 +167,9 @@ def read_masked_items(
 ) -> tuple[list[Item], list[str], list[int]]:
     """List real images with masks of the teacher's ``num_classes`` classes, the background included.
 
-    Arguments are those of :func:`monai_gmcl.open_segmentation_data`; of the source's parts, training is taken. Returns
-    items with ``image``, ``label`` (the mask's path) and, where known, ``group``; the classes' names; the numbers in
-    the masks that stand for them. Raises DataError, and LabelError for other classes than the teacher's.
+    Arguments are those of :func:`monai_gmcl.open_segmentation_data`; the training images of the source are used.
+    Returns items with ``image``, ``label`` (the mask's path) and, if known, ``group``; the class names; and the values
+    of the classes in the masks. Raises DataError, and LabelError for other classes than the teacher's.
     """
     told = list_mask_parts(source, group_column, lambda fault: None)[1]
     names = told or label_names
@@ -186,6 +186,6 @@ def read_masked_items(
 
 
 def as_seen(image: Tensor, teacher: Teacher) -> Tensor:
-    """Return an image ``(C, ...)`` of a teacher, un-normalized, with values from 0 to 1."""
+    """Return an image ``(C, ...)`` of a teacher without normalization, with values from 0 to 1."""
     low, high = teacher.value_range
     return (image * teacher.std[0] + teacher.mean[0] - low) / (high - low)

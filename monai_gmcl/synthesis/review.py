@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a person must look at before a set of synthetic images is shared."""
+"""Pictures that a person must inspect before a synthetic data set is shared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRS = 12
 
 
 def check_review_dir(folder: Path, overwrite: bool) -> None:
-    """Raise DataError where a picture or the file of an earlier review stands."""
+    """Raise DataError if the folder has files of an earlier review."""
     for path in (folder / PICTURE, folder / TABLE):
         if path.exists() and not overwrite:
             raise DataError(
@@ -40,10 +40,10 @@ def write_review(
     real: RealImages,
     intensity_range: tuple[float, float] | None,
 ) -> None:
-    """Write what a person must look at before a set is shared: the synthetic images nearest to real ones, beside these.
+    """Write the synthetic images that are closest to real images, together with these real images, for inspection.
 
     ``closest_pairs.png`` shows the twelve closest pairs, ``closest_pairs.csv`` lists all synthetic images with the file
-    of the nearest real one, the closest first. This folder holds real images and their names: it is not to be shared.
+    of the nearest real one, the closest first. This folder contains real images and their names. Do not share it.
     """
     order = found.closest(len(files))
     nearest = found.nearest.tolist()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A set of synthetic images on its way into a folder."""
+"""Writing of a synthetic data set to a folder."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from monai_gmcl.teachers.teacher_file import TeacherDescription
 
 NOTE = "synthetic, not for diagnosis"
 WITH_MASKS = "with masks"
-"""What images with masks share: they are of no single class."""
+"""Name of the only group of images with masks, which belong to no single class."""
 
 
 class SyntheticSet:
-    """Synthetic images on their way into a folder.
+    """Writes a synthetic data set to a folder.
 
-    Everything that is written depends on the arguments and on the files that are there already; these are what would
-    be written again. So a set that was cut off and gone on with has the same bytes as one that was not.
+    The files depend only on the arguments. Existing files are equal to the files that would be written, so that an
+    interrupted and continued set has the same bytes as an uninterrupted one.
 
     Args:
-        description: of the teacher.
-        dataset: makes the images, by a Teacher.
-        label_names: of the teacher's labels, or of the classes in masks.
-        real: real images, with what was found in them; None where there are none.
-        intensity_range: what 0 and 1 stand for in the files. Default: 0 and 255 in PNG, 0 and 1 in NIfTI.
+        description: description of the teacher.
+        dataset: makes the images with the teacher.
+        label_names: names of the teacher's labels, or of the classes in masks.
+        real: real images and information about them; None without real images.
+        intensity_range: file values of 0 and 1. Default: 0 and 255 in PNG, 0 and 1 in NIfTI.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SyntheticSet:
             self.files = [f"{IMAGES}/{folders[plan.label]}/{plan.number:05d}{ending}" for plan in self.plans]
 
     def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that the bytes of the set depend on."""
+        """Return all values on which the bytes of the set depend."""
         from monai_gmcl import __version__
 
         return {
@@ -98,7 +98,7 @@ class SyntheticSet:
         return {str(told(label)): name for label, name in self.names.items()}
 
     def try_sources(self) -> None:
-        """Make one image from a source of each size, so that one that the teacher cannot change is found at once."""
+        """Make one image from a source of each size, so that unsuitable sources raise an error at the start."""
         if self.real is not None and self.teacher.needs_images:
             shapes = self.real[1].shapes
             first = {shapes[plan.source or 0]: index for index, plan in reversed(list(enumerate(self.plans)))}
@@ -106,7 +106,7 @@ class SyntheticSet:
                 self.dataset[index]
 
     def write_images(self, folder: OutFolder) -> None:
-        """Write the images that are not there yet, with a progress bar."""
+        """Write the missing images, with a progress bar."""
         missing = [index for index, name in enumerate(self.files) if not folder.has(name)]
         bar = tqdm(missing, "synthetic images", len(self.files), initial=len(self.files) - len(missing), unit="image")
         comment = f"{NOTE}; monai_gmcl {type(self.teacher).__name__}"
@@ -114,12 +114,12 @@ class SyntheticSet:
             item = self.dataset[index]
             image = as_seen(item[self.dataset.image_key], self.teacher)
             if self.of_masks:
-                # first: where the image is there, so is its mask
+                # the mask is written first, so that an existing image always has its mask
                 folder.write(self.masks[index], encode_mask(item[self.dataset.label_key], image))
             folder.write(self.files[index], encode_image(image, comment, self.intensity_range))
 
     def finish(self, folder: OutFolder, record: Mapping[str, Any], review_dir: Path | None = None) -> None:
-        """Write lists, contact sheet, review and, last of all, the card."""
+        """Write lists, contact sheet, review and, at the end, the card."""
         groups = self._groups()
         folder.write(DATALIST, self._datalist(groups).encode())
         folder.write(MANIFEST, self._manifest(folder, groups).encode())
@@ -163,7 +163,7 @@ class SyntheticSet:
         }
 
     def _groups(self) -> list[str | None]:
-        """A number for the source, or its patient, of each image, counted as they come: it tells nothing of them."""
+        """Return a consecutive number, which reveals nothing, for the source of each image or its patient."""
         if self.real is None or not self.teacher.needs_images:
             return [None] * len(self.plans)
         numbers: dict[Any, str] = {}
@@ -198,7 +198,7 @@ class SyntheticSet:
         return csv_text(["image", "label", "class", "seed", "group", "sha256"], rows)
 
     def _read_back(self, folder: OutFolder) -> tuple[Tensor, list[str], dict[Label, list[Tensor]]]:
-        """Small pixels of all images as they were written, their shapes, and the first images of each class."""
+        """Read the written images: return the reduced images, their shapes, and the first images of each class."""
         pixels, shapes = [], set()
         shown: dict[Label, list[Tensor]] = {label: [] for label in self.dataset.classes}
         for name, plan in zip(self.files, self.plans, strict=True):
@@ -225,7 +225,7 @@ def _class_name(label: Label, names: Sequence[str]) -> str:
 
 
 def _folder_names(names: Mapping[Label, str]) -> dict[Label, str]:
-    """A folder for each class: its name, where that is harmless as a name of a folder, else its number with it."""
+    """Return a folder name for each class: its name, with its number if the name is not safe for a folder."""
     found: dict[Label, str] = {}
     for place, (label, name) in enumerate(names.items()):
         plain = re.sub(r"[^\w+-]+", "_", name, flags=re.ASCII).strip("_")[:60]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks: what labels mean for the loss, the student's outputs, the teacher and the counting of classes.
+"""Tasks, which define the meaning of labels for the loss, the student's outputs, the teacher and class counts.
 
-The trainer chooses a :class:`Task` on the first batch (:func:`choose_task`), or takes the one that it was given.
+The trainer determines the :class:`Task` on the first batch (:func:`choose_task`), unless the user passes one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A loss function that is asked what it takes labels and outputs to mean."""
+"""Tests of a loss function on made-up outputs, to determine the meaning of labels and outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_gmcl.tasks.base import SUPPORTED_TASKS
 
 
 class AskedLoss:
-    """A loss function that is asked what it is, on made-up outputs; it stays as it was."""
+    """Tests a loss function on made-up outputs without changing it."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
@@ -35,7 +35,7 @@ class AskedLoss:
         return _same(self._at(half, torch.zeros_like(labels)), self._at(half, torch.ones_like(labels)))
 
     def takes_probabilities(self, outputs: Tensor) -> bool:
-        """Whether a loss of masks treats an output of 1 as full confidence, or .5 as undecided."""
+        """Whether a loss of masks treats the output 1 as full confidence, or .5 as undecided."""
         ones = torch.ones_like(outputs)
         return self.is_undecided_at_half(outputs, ones) or self._at(ones, ones) < 0.01 * self._at(ones / 2, ones)
 
@@ -46,10 +46,10 @@ class AskedLoss:
         return _same(at(0.4, 0.1), at(0.9, 0.6)) and _same(at(0.1, 0.4), at(0.6, 0.9))
 
     def leaves_out(self, ignored: int, shape: Sequence[int]) -> bool | None:
-        """Whether pixels with the value ``ignored`` in a mask of classes have no part in the loss; None: no answer.
+        """Whether the loss ignores pixels with the value ``ignored`` in a mask of class indices; None: unknown.
 
-        Asked on the CPU, because a class that a loss does not know ends all use of a GPU. The shape is of one image's
-        outputs.
+        The test runs on the CPU, because an invalid class index would end the process on a GPU. The shape is that of
+        the outputs for one image.
         """
         function = self.function
         asked = AskedLoss(copy.deepcopy(function).cpu() if isinstance(function, nn.Module) else function)
@@ -63,13 +63,13 @@ class AskedLoss:
     @torch.no_grad()
     def _at(self, outputs: Tensor, labels: Tensor) -> float:
         try:
-            # Losses may count their calls, or learn.
+            # A loss may count its calls, or have parameters.
             loss = copy.deepcopy(self.function) if isinstance(self.function, nn.Module) else self.function
             with torch.random.fork_rng(devices=[outputs.device] if outputs.device.type == "cuda" else []):
                 torch.manual_seed(0)
                 return float(loss(outputs, labels_for_loss(self.function, labels)).mean())
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError):
-            # A loss that refuses made-up outputs or labels is none of the kind that is asked for.
+            # A loss that raises an error for made-up outputs or labels is of another kind.
             return float("nan")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a task is: one meaning of labels."""
+"""The base class of tasks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SUPPORTED_TASKS = (
 )
 
 BEYOND = 2**15
-"""Above all class indices."""
+"""An upper bound of class indices."""
 
 
 class Task(ABC):
-    """What labels mean for the student's loss, outputs and accuracy.
+    """Defines the meaning of labels for the student's loss, outputs and accuracy.
 
     Args:
-        loss_function: the student's, ``(outputs, labels) -> loss``. A trainer sets its own (:meth:`follow`).
+        loss_function: the student's loss, ``(outputs, labels) -> loss``. A trainer sets its own (:meth:`follow`).
 
     Attributes:
         ignored: the class index that the loss ignores. Images or pixels with it count as unlabeled.
@@ -45,7 +45,7 @@ class Task(ABC):
         """Use another loss function."""
         self.loss_function = loss_function
         self.ignored = ignore_index_of(loss_function)
-        # A lesson's graph outlives the optimizer's step, which changes the loss's own parameters in place.
+        # A lesson's graph is used after the optimizer's step, which changes the loss's own parameters in place.
         self._learns = isinstance(loss_function, nn.Module) and any(p.requires_grad for p in loss_function.parameters())
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Task(ABC):
         Args:
             labels: the labels of a batch.
             num_classes: the teacher's number of classes, or None if it is unknown.
-            read: lets the host see the lowest and highest label, now or later.
+            read: passes the lowest and highest label to a function on the host, now or later.
 
         Raises:
             LabelError: with what was found.
@@ -66,39 +66,39 @@ class Task(ABC):
         """Raise unless the student's outputs fit the labels.
 
         Raises:
-            StudentOutputError: with both shapes.
-            LabelError: a class that has no logit; labels of another type.
+            StudentOutputError: the shapes do not fit; the message has both.
+            LabelError: a class without a logit, or labels of another type.
         """
 
     @abstractmethod
     def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
-        """Raise where labels do not mean what the loss makes of them.
+        """Raise if the loss interprets labels in another way than the task.
 
         Args:
-            outputs: of the student.
-            labels: of the same images.
-            read: lets the host see what the device found, now or later.
+            outputs: outputs of the student.
+            labels: labels of the same images.
+            read: passes values from the device to a function on the host, now or later.
 
         Raises:
             LabelError: with what was found.
         """
 
     def check_padding(self, padding: int | None, outputs: Tensor, labels: Tensor) -> None:  # noqa: B027
-        """Raise where a teacher brings a value into masks, from outside of the image, that the loss does not take.
+        """Raise if the loss does not accept the padding value that a teacher moves into masks.
 
         Args:
-            padding: the value; None: the teacher brings in none.
-            outputs: of the student.
-            labels: of the same images.
+            padding: the padding value, or None.
+            outputs: outputs of the student.
+            labels: labels of the same images.
 
         Raises:
-            LabelError: naming the values that it takes.
+            LabelError: the value is not accepted; the message lists the accepted values.
         """
 
     def _read_extremes(
         self, labels: Tensor, are_indices: bool, read: Read, refuse: Callable[[float, float], None]
     ) -> None:
-        """Let ``refuse`` see the lowest and highest label, unless all are ignored."""
+        """Call ``refuse`` with the lowest and highest label, now or later, unless all labels are ignored."""
         lowest = highest = labels if labels.is_floating_point() else labels.long()
         if are_indices:
             ignored = lowest == self.ignored
@@ -116,7 +116,7 @@ class Task(ABC):
         return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each image ``(n,)``; :meth:`loss` is their mean. Its parameters get no gradient."""
+        """Return the loss of each image ``(n,)``, whose mean is :meth:`loss`, without gradients for its parameters."""
         function = self.loss_function
         if self._learns:
             assert isinstance(function, nn.Module)
@@ -132,8 +132,8 @@ class Task(ABC):
         """Return the classes of each image, the correctness for each of them, and the correctness of the image.
 
         Returns:
-            Classes int64 ``(n, m)``, by which the sources of lessons are drawn, -1 where there is none; correctness for
-            each class ``(n, m)``, 0 to 1, NaN if it cannot be determined; :meth:`correctness` ``(n,)``.
+            Classes int64 ``(n, m)``, padded with -1, for the class sampling of lessons; correctness for each class
+            ``(n, m)``, 0 to 1, NaN if it cannot be determined; :meth:`correctness` ``(n,)``.
         """
 
     @abstractmethod
@@ -141,15 +141,15 @@ class Task(ABC):
         """Return the classes of each image, int64 ``(n, m)``, as :meth:`answers` does, from labels on any device.
 
         Args:
-            labels: of a batch.
-            output_shape: of the student's output for one image.
+            labels: labels of a batch.
+            output_shape: shape of the student's output for one image.
         """
 
     @abstractmethod
     def chance(self, labels: Tensor) -> Tensor:
         """Return the expected correctness of random guesses with the frequencies of the labels, a number 0 to 1.
 
-        It is float64, on the labels' device, for which the host does not wait.
+        The result is float64 on the labels' device; the host does not wait.
         """
 
     @staticmethod
@@ -161,11 +161,11 @@ class Task(ABC):
         """
 
     def leave_out_unsure(self, proposals: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Leave out the pixels of proposed masks that have the confidence 0.
+        """Exclude pixels of proposed masks with the confidence 0.
 
         Args:
-            proposals: labels, as :meth:`check_proposals` returns them.
-            confidence: of each image ``(n,)``, or of each pixel of a mask.
+            proposals: labels from :meth:`check_proposals`.
+            confidence: confidence of each image ``(n,)``, or of each pixel of a mask.
 
         Returns:
             The labels; the confidence of each image ``(n,)``; a factor of each image's weight ``(n,)``, or None for 1.
@@ -182,10 +182,10 @@ class Task(ABC):
     def check_proposals(
         self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None, read: Read = at_once
     ) -> Tensor:
-        """Return proposed labels in the shape and type of given ones.
+        """Return proposed labels in the shape and type of given labels.
 
         Args:
-            proposals: labels; one number for each image may be a row or a column.
+            proposals: labels; one number for each image may have the shape ``(n,)`` or ``(n, 1)``.
             n: number of images.
             like: labels of real images ``(m, ...)``.
             num_classes: as in :meth:`check_labels`.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which task labels and a loss function make."""
+"""Choice of the task for labels and a loss function."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: T
 
 
 def _choose_segmentation(loss: AskedLoss, labels: Tensor, outputs: Tensor) -> Segmentation:
-    # Not by the batch's masks: where they are empty, Dice is the same whatever the outputs.
+    # Not with the masks of the batch: for empty masks, Dice does not depend on the outputs.
     chosen = torch.randint(outputs.shape[1], (len(outputs), 1, *outputs.shape[2:]), generator=torch.Generator())
     made_up = (chosen.to(outputs.device) == channel_numbers(outputs.shape[1], outputs)).to(outputs.dtype)
     of_classes = outputs.shape[1] > 1 and (labels.shape[1] == 1 or loss.has_softmax(outputs, made_up))

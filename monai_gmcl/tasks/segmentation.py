@@ -19,7 +19,7 @@ from monai_gmcl.tasks.base import Task
 from monai_gmcl.tasks.whole_images import likelier_values
 
 MOST_CLASSES = 2**15
-"""Of masks of class indices, which are kept as int16."""
+"""Largest number of classes in masks of class indices, which are stored as int16."""
 
 
 class Segmentation(Task):
@@ -88,7 +88,7 @@ class Segmentation(Task):
                 "size."
             )
         given, wanted = outputs.shape[1], labels.shape[1]
-        # One output is asked about two classes, of which the teacher may count one.
+        # One output has two classes; the teacher's num_classes may be 1.
         classes = wanted if wanted > 1 else num_classes if given > 1 else None
         if classes not in (None, given):
             of = "its masks have" if wanted > 1 else "the teacher has num_classes"
@@ -119,7 +119,7 @@ class Segmentation(Task):
             )
 
     def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
-        """Raise for targets of a regression; looked at on the first batch."""
+        """Raise for targets of a regression; only the first batch is checked."""
         self._loss_leaves_out(outputs)
         if self._checked or not labels.is_floating_point() or outputs.shape != labels.shape:
             return
@@ -162,13 +162,13 @@ class Segmentation(Task):
         return _held(self._wanted(output_shape[0], labels))
 
     def _found(self, outputs: Tensor) -> Tensor:
-        """Return what outputs say, bool ``(n, m, *spatial)``."""
+        """Return the predicted channels, bool ``(n, m, *spatial)``."""
         if self.overlapping:
             return _with_background(outputs > self.threshold)
         return outputs.argmax(1, keepdim=True) == channel_numbers(outputs.shape[1], outputs)
 
     def _wanted(self, channels: int, labels: Tensor) -> Tensor:
-        """Return what masks say where they are known, bool ``(n, m, *spatial)``."""
+        """Return the channels of masks without ignored pixels, bool ``(n, m, *spatial)``."""
         if self.overlapping:
             wanted = _with_background(labels > 0.5)
         else:
@@ -177,13 +177,13 @@ class Segmentation(Task):
         return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 
     def chance(self, labels: Tensor) -> Tensor:
-        """Return the mean share of the classes: about the Dice of guesses by those shares."""
+        """Return the mean frequency of the classes, about the Dice of random guesses with these frequencies."""
         if labels.shape[1] > 1:
             shares = labels[:, 0 if self.overlapping else 1 :].transpose(0, 1).flatten(1).double().mean(1)
             return shares.sum() / (shares > 0).sum().clamp_min(1)
         known = labels != self.ignored
         pixels = torch.where(known, labels.round().long(), 0).flatten()
-        # Of a fixed length: for that of bincount the host waits.
+        # Of a fixed length, because the host would wait for the length of bincount.
         counts = pixels.new_zeros(MOST_CLASSES).scatter_add_(0, pixels, pixels.new_ones(()).expand_as(pixels))[1:]
         return counts.sum().double() / (known.sum() * (counts > 0).sum()).clamp_min(1)
 
@@ -205,7 +205,8 @@ class Segmentation(Task):
     def propose(outputs: Tensor, overlapping: bool = False) -> tuple[Tensor, Tensor]:
         """Return the most probable class of each pixel, int64, and its probability, both ``(n, 1, *spatial)``.
 
-        Where channels overlap, or with one output, the more probable value of each, float ``(n, K, *spatial)``.
+        For overlapping channels, or with one output: the more probable value of each channel, float ``(n, K,
+        *spatial)``.
         """
         if overlapping or outputs.shape[1] == 1:
             return likelier_values(outputs)
@@ -213,10 +214,10 @@ class Segmentation(Task):
         return classes, confidences
 
     def leave_out_unsure(self, proposals: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Leave out the pixels of proposed masks that have the confidence 0, in one of their channels at least.
+        """Exclude pixels of proposed masks with the confidence 0 in at least one channel.
 
-        They get the class index that the loss ignores. If the loss ignores none, or masks have channels, they keep
-        their proposal, and the weight of the image is multiplied by the share of its other pixels.
+        Excluded pixels get the class index that the loss ignores. If the loss ignores none, or masks have channels, the
+        proposal is kept, and the weight of the image is multiplied by the fraction of its other pixels.
         """
         if confidence.ndim == 1:
             return super().leave_out_unsure(proposals, confidence)
@@ -234,7 +235,7 @@ class Segmentation(Task):
         return torch.where(sure, proposals, self.ignored), of_images, None
 
     def _loss_leaves_out(self, outputs: Tensor) -> bool | None:
-        """Whether the loss leaves out the pixels that have the value ``ignored``, or None; asked once for a loss."""
+        """Whether the loss ignores pixels with the value ``ignored``, or None if unknown; tested once for each loss."""
         if not self._leaves_out:
             self._leaves_out = [AskedLoss(self.loss_function).leaves_out(self.ignored, outputs.shape[1:])]
         return self._leaves_out[0]
@@ -246,27 +247,27 @@ def channel_numbers(count: int, like: Tensor) -> Tensor:
 
 
 def _holds(dtype: torch.dtype, value: int) -> bool:
-    """Whether numbers of this type may have the value."""
+    """Whether a type can represent the value."""
     if dtype.is_floating_point or dtype == torch.bool:
         return dtype.is_floating_point or value in (0, 1)
     return torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
 
 
 def _held(wanted: Tensor) -> Tensor:
-    """Return the numbers of the channels that have a pixel ``(n, m)``, -1 for the others."""
+    """Return the numbers of the channels with at least one pixel ``(n, m)``, -1 for other channels."""
     held = wanted.flatten(2).any(2)
     return torch.where(held, torch.arange(held.shape[1], device=held.device), -1)
 
 
 def _dice(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the Dice of each channel ``(n, m)`` of bool ``(n, m, pixels)``; NaN where none is wanted.
+    """Return the Dice of each channel ``(n, m)`` of bool ``(n, m, pixels)``; NaN if the mask has no pixel of it.
 
-    The bits are those of ``monai.metrics.compute_dice``, which lets the host wait for each channel of each image.
+    The result equals that of ``monai.metrics.compute_dice``, bit for bit, but the host does not wait for each channel.
     """
     both, of_wanted, of_found = (pixels.sum(2, dtype=torch.int32) for pixels in (found & wanted, wanted, found))
     return torch.where(of_wanted > 0, 2.0 * both / (of_wanted + of_found), torch.nan)
 
 
 def _with_background(covered: Tensor) -> Tensor:
-    """Put what no channel covers before the channels, bool ``(n, K + 1, *spatial)``."""
+    """Add the background (pixels without a channel) as the first channel, bool ``(n, K + 1, *spatial)``."""
     return torch.cat([~covered.any(1, keepdim=True), covered], 1)

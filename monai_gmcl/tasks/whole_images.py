@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class _OfWholeImages(Task):
-    """What one class and several labels have in common: labels ``(B,)``, ``(B, 1)`` or ``(B, K)``."""
+    """Base class of classification and multi-label tasks: labels ``(B,)``, ``(B, 1)`` or ``(B, K)``."""
 
     def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         if not isinstance(labels, Tensor):
@@ -78,7 +78,7 @@ class _OfWholeImages(Task):
 
     @abstractmethod
     def classes(self, labels: Tensor) -> Tensor:
-        """Return the class of each image, int64 ``(n,)``; -1 where it has none."""
+        """Return the class of each image, int64 ``(n,)``; -1 for an image without a class."""
 
     def answers(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the class of each image, and its correctness twice."""
@@ -103,7 +103,7 @@ def _refuse_values(dtype: torch.dtype, shape: Sequence[int], least: float, most:
 
 
 def _refuse_indices(num_classes: int | None, least: float, most: float) -> None:
-    # One logit is asked about two classes, of which the teacher may count one.
+    # One logit has two classes; the teacher's num_classes may be 1.
     if least < 0 or (num_classes is not None and most >= max(num_classes, 2)):
         upper = "the number of classes" if num_classes is None else f"{num_classes - 1} (the teacher's num_classes - 1)"
         raise LabelError(f"Expected class labels from 0 to {upper}, got {least} to {most}.")
@@ -124,7 +124,7 @@ class Classification(_OfWholeImages):
     """
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return 1 if the largest output is that of the label, or of the largest value of a soft label."""
+        """Return 1 if the largest output belongs to the label, or to the largest value of a soft label."""
         answers = outputs.detach().argmax(1)
         if labels[0].numel() == 1:
             return (answers == labels.flatten()).float()
@@ -135,7 +135,7 @@ class Classification(_OfWholeImages):
         return labels.argmax(1) if labels[0].numel() > 1 else self._index(labels)
 
     def chance(self, labels: Tensor) -> Tensor:
-        """Return the sum of the squared class frequencies: the share of pairs of images that have one class."""
+        """Return the sum of the squared class frequencies."""
         classes = self.classes(labels)
         known = classes >= 0
         alike = (classes == classes[:, None]) & known & known[:, None]
@@ -162,10 +162,10 @@ class MultiLabel(_OfWholeImages):
         self._warned = False
 
     def check(self, outputs: Tensor, labels: Tensor, read: Read = at_once) -> None:
-        """Raise for targets of a regression; say once that labels between 0 and 1 are taken for soft labels.
+        """Raise for targets of a regression; log once that labels between 0 and 1 are used as soft labels.
 
         Raises:
-            LabelError: labels between 0 and 1 with a loss of differences such as ``MSELoss``.
+            LabelError: labels between 0 and 1 with a loss of differences, such as ``MSELoss``.
         """
         super().check(outputs, labels, read)
         if labels.is_floating_point():
@@ -183,13 +183,13 @@ class MultiLabel(_OfWholeImages):
             )
 
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the share of labels that are predicted correctly."""
+        """Return the fraction of labels that are predicted correctly."""
         n = len(outputs)
         found, wanted = outputs.detach().reshape(n, -1) > self.threshold, labels.reshape(n, -1) > 0.5
         return (found == wanted).float().mean(1)
 
     def classes(self, labels: Tensor) -> Tensor:
-        """Return 0 and 1 for one logit; several labels all count as class 0."""
+        """Return 0 and 1 for one logit, and 0 for multi-label images."""
         return torch.zeros_like(labels[:, 0], dtype=torch.int64) if labels[0].numel() > 1 else self._index(labels)
 
     def chance(self, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
 
 PLAIN_LATENT_SIZE = 64
 MOST = 10**6
-"""Of channels, classes and the like: more is a mistake, or a file that was tampered with."""
+"""Upper limit of numbers of channels, classes and similar counts; larger numbers are errors."""
 
 TeacherT = TypeVar("TeacherT", bound="Teacher")
 
@@ -44,12 +44,13 @@ class Teacher(nn.Module, ABC):
 
     needs_images: bool = True
     masks_cannot_follow: ClassVar[str] = ""
-    """Why a mask cannot be moved with its image, such as "warps images"; empty where it can, or stays as it is."""
+    """Reason why the teacher cannot move masks, such as "warps images"; empty if it can, or if masks need not move."""
     mean: Tensor
     std: Tensor
     __signature__: ClassVar[inspect.Signature]
     config: dict[str, Any]
-    """The constructor's arguments, recorded by themselves; ``type(teacher)(**teacher.config)`` builds an equal one."""
+    """The constructor's arguments, recorded automatically; ``type(teacher)(**teacher.config)`` builds an equal
+    teacher."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -147,7 +148,7 @@ class Teacher(nn.Module, ABC):
         """Make a lesson: labeled synthetic images.
 
         Args:
-            images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None where ``needs_images`` is False.
+            images: sources ``(B, C, H, W)`` or ``(B, C, D, H, W)``; None if ``needs_images`` is False.
             labels: labels of the sources: ``(B,)`` int64 classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``.
             latents: ``(B, L)`` from :meth:`draw_latents`.
             difficulty: strength of the change, at least 0; 1 is the usual strength.

@@ -28,14 +28,15 @@ COLOR_BOUND = 1.5
 OFFSET_PER_COLOR = 0.15
 """Standard deviation of the offset, as a fraction of the value range, for each unit of color mixing."""
 WARP_BOUND = 0.06
-"""Times the largest gain, .1 of the size: neighboring nodes of the lattice cannot pass each other."""
+"""Bound of the warp. Multiplied by the largest gain, it is .1 of the size, so that neighboring nodes keep their
+order."""
 RESIDUAL_BOUND = 0.3
 RESIDUAL_NODES = {2: (4, 8, 16), 3: (4, 8)}
-"""Lattices of the residual's noise, by spatial dimensions."""
+"""Lattice sizes of the residual's noise, by spatial dimensions."""
 SMALLEST_SIDE = 3
-"""Below it the network's halved images hold one value a channel, which cannot be normalized."""
+"""Smallest image size; below it, the network's downsampled images have one value per channel, without a variance."""
 SHIFT = 0.25
-"""How far the network can move the middle of the draws, in their standard deviations."""
+"""Largest shift by the network, in standard deviations of the amounts."""
 
 
 class _Plan(NamedTuple):

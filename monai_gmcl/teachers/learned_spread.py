@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 MOST_GAIN = 1.7
-"""A learned magnitude stays between 1 / 1.7 = .59 and 1.7 times its start.
+"""Bound of learned magnitudes: between 1 / 1.7 = .59 and 1.7 times the initial value.
 
-Why not a half and two: behind the magnitude come an exponential or a clamp, and what is left of the spread of the
-*images* must still be half.
+The bound is less than 2, so that the diversity of the *images*, after an exponential or a clamp, is still at least half
+of the initial diversity.
 """
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 DRAWS = 4
-"""How many uniform numbers an image gives for its noise, however much of it there is."""
+"""Number of uniform latents for the noise of an image, for any amount of noise."""
 ROWS, WIDTH = 2**14, 64
 SIGNS = 16381
-"""A prime: signs come again after other lengths than rows do."""
+"""A prime, so that signs and rows repeat with different periods."""
 SEED = 26
 
 

@@ -22,10 +22,9 @@ from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
 NAMES = tuple(operation.name for operation in OPERATIONS)
 LARGEST_SHARE, SMALLEST_SHARE = 2.0, 1 / 50
-"""Down to almost nothing, since an operation may break labels; up to twice the usual strength, so that no single
-operation takes the place of the others."""
+"""Bounds of shares: 1/50, because an operation may break labels, and 2, so that no single operation dominates."""
 TURNED_DOWN = 1 / 2
-"""Learned shares below this are called turned down."""
+"""An operation with a share below this value is turned down."""
 
 
 class PolicyTeacher(Teacher):

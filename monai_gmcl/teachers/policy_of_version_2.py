@@ -18,7 +18,7 @@ from monai_gmcl.teachers.policy import LARGEST_SHARE, SMALLEST_SHARE
 logger = logging.getLogger(__name__)
 
 LARGEST_BEFORE = 3.0
-"""Bound of shares in version 2, before their mean was taken out."""
+"""Bound of shares in version 2, before their mean is subtracted."""
 
 
 def policy_of_version_2(

@@ -18,7 +18,7 @@ from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
 CHANGES = ("gain", "offset", "tilt", "turn", "field")
 USUAL = (0.25, 0.06, 0.08, 0.08, 0.12)
-"""Standard deviations at difficulty 1, before anything is learned."""
+"""Standard deviations at difficulty 1 before training."""
 BOUNDS = (0.7, 0.2, 0.25, 0.25, 0.4)
 STAINS = ("hematoxylin", "eosin")
 NODES = 4

@@ -27,7 +27,7 @@ from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.policy_of_version_2 import policy_of_version_2
 
 FORMAT = "monai_gmcl.teacher"
-"""Key of the file's metadata under which the teacher is described, as JSON."""
+"""Key of the teacher's description (JSON) in the file's metadata."""
 FORMAT_VERSION = 3
 ACCEPTED_VERSIONS = (2, 3)
 """Policies of version 2 had no flips, and other bounds: they are converted."""

@@ -81,12 +81,12 @@ class RandTeacherAugment(RandomizableTransform):
 
         Args:
             img: the image, channel first.
-            label: its class, float labels ``(K,)``, or its mask ``(K, *spatial)``; may be None where the teacher looks
-                at no labels.
-            randomize: whether to draw anew, or to repeat what was drawn last.
+            label: class of the image, float labels ``(K,)``, or mask ``(K, *spatial)``; None is accepted if the teacher
+                does not use labels.
+            randomize: whether to draw new random numbers, or to use the last ones.
 
         Returns:
-            The image; with a mask, the image and the mask, which has moved along.
+            The image; with a mask, the image and the mask, which is moved in the same way.
         """
         image: Tensor = convert_to_tensor(img, track_meta=get_track_meta())
         if randomize:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Random transforms of MONAI that do what a policy's operations do."""
+"""MONAI's random transforms that correspond to the operations of a policy."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ COUNTERPARTS: dict[str, tuple[str, ...]] = {
     "RandWeightedCrop": ("shift",),
     "RandZoom": ("zoom",),
 }
-"""By class, without the d of dictionaries; some do more, by their settings (:func:`operations_of`)."""
+"""Operations by class name without the suffix ``d``; some classes have further ones by settings
+(:func:`operations_of`)."""
 OF_AFFINE = {"rotate_range": "rotation", "shear_range": "shear", "translate_range": "shift", "scale_range": "zoom"}
 OF_CROP = {"random_center": "shift", "random_size": "zoom"}
 DOES = {
@@ -75,7 +76,7 @@ DOES = {
 
 
 def harmful_counterparts(loader: Any, turned_down: Collection[str]) -> list[str]:
-    """Say which random transforms of real images, or of their loader, do what a policy has turned down."""
+    """Return messages about random transforms of real images that apply operations that a policy has turned down."""
     found = [(name, operation) for name, does in counterparts(loader) for operation in does if operation in turned_down]
     return [
         f"The teacher turned down {operation}, but the transform {name} {DOES[operation]} the real images. Remove "
@@ -85,17 +86,17 @@ def harmful_counterparts(loader: Any, turned_down: Collection[str]) -> list[str]
 
 
 def counterparts(owner: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """Return class name and operations of each random transform that a loader or data set holds, however deep.
+    """Return class name and operations of each random transform of a loader or data set, including nested ones.
 
-    Transforms are looked for in data sets within data sets, compositions (``Compose``, ``OneOf``, ``SomeOf``,
-    ``RandomOrder``) and sequences. Known are MONAI's own, their subclasses and teachers as augmentation; of other
-    random transforms nothing is said. One with probability 0 does nothing.
+    Nested data sets, compositions (``Compose``, ``OneOf``, ``SomeOf``, ``RandomOrder``) and sequences are searched.
+    Known transforms are MONAI's own, their subclasses, and teachers as augmentation; other random transforms are
+    ignored. A transform with probability 0 has no operations.
     """
     return [(type(part).__name__, done) for part in _parts(owner, set()) if (done := operations_of(part))]
 
 
 def operations_of(transform: Any) -> tuple[str, ...]:
-    """Return the names of the operations that a transform carries out at random; none where it is not known."""
+    """Return the names of the operations that a transform applies at random; none for an unknown transform."""
     name, inner = _known(transform)
     if name is None or getattr(transform, "prob", 1) == 0:
         return ()
@@ -118,7 +119,7 @@ def operations_of(transform: Any) -> tuple[str, ...]:
 
 
 def _known(transform: Any) -> tuple[str | None, Any]:
-    """The name of a transform's class among those that are known, and its array version, which has the settings."""
+    """Return the known class name of a transform, and its array version, which has the settings."""
     for base in type(transform).__mro__:
         for name in (base.__name__, base.__name__.removesuffix("d")):
             if name in COUNTERPARTS or name == "RandTeacherAugment":
@@ -130,7 +131,7 @@ def _known(transform: Any) -> tuple[str | None, Any]:
 
 
 def _parts(owner: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield the known transforms; what they are made of themselves is not looked at."""
+    """Yield the known transforms; the parts of a known transform are not searched."""
     if id(owner) in seen or isinstance(owner, Tensor | np.ndarray | nn.Module | str | bytes):
         return
     seen.add(id(owner))
@@ -149,7 +150,7 @@ def _parts(owner: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _is_a_range(setting: Any) -> bool:
-    """Whether a range of MONAI's affine transforms leaves room for change: one number for +-, or two, for each axis."""
+    """Whether a range of MONAI's affine transforms is not constant: one number (+-) or two numbers for each axis."""
     if setting is None:
         return False
     axes = setting if isinstance(setting, list | tuple) else [setting]

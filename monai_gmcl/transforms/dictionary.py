@@ -61,7 +61,8 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
     ) -> RandTeacherAugmentd:
         """Seed the transform; see :class:`monai.transforms.Randomizable`."""
         super().set_random_state(seed, state)
-        # One stream for both: two of the same seed would tie the strength of an image to whether the next is changed.
+        # One random stream for both: with two streams of one seed, the strength of an image would depend on whether the
+        # next # image is changed.
         self.rand_teacher_augment.set_random_state(state=self.R)
         return self
 
@@ -86,7 +87,7 @@ class RandTeacherAugmentd(RandomizableTransform, MapTransform):
         return d
 
     def _check_mask(self, label: Any) -> bool:
-        """Whether the label is a mask, whose key is given."""
+        """Return whether the label is a mask, and check the keys."""
         is_mask, given = label is not None and are_masks(label_rows(label)), self.label_key in self.keys
         if is_mask and not given:
             raise LabelError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A trained teacher as the transforms use it."""
+"""A trained teacher for transforms."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from monai_gmcl.teachers import Teacher, load_teacher
 from monai_gmcl.teachers.base import draw_latents
 
 UNKNOWN = -1
-"""Class of an image without a label: teachers that look at labels raise at it."""
+"""Class index of an image without a label; teachers that use labels raise an error for it."""
 
 
 class FrozenTeacher:
-    """A trained teacher as the transforms use it: it no longer learns, and all randomness comes from a seed.
+    """A trained teacher for transforms: it is not trained further, and all randomness comes from a seed.
 
-    It holds a copy of its own in evaluation mode, without gradients: what becomes of the teacher that was given, or of
-    the device it is on, changes nothing here. Copies of a transform share it. The teacher is a module or the path of a
-    file of :func:`monai_gmcl.save_teacher`, else ConfigurationError; CheckpointError where it cannot be read. Of a
-    plain module that is called as one, only what it has of a teacher's attributes is checked.
+    The teacher is copied, in evaluation mode and without gradients. Later changes of the original, or of its device,
+    have no effect. Copies of a transform share the copied teacher. The teacher is a module, or the path of a file of
+    :func:`monai_gmcl.save_teacher`; otherwise ConfigurationError, or CheckpointError if the file cannot be read. For a
+    plain module, only those attributes of a teacher that it has are checked.
     """
 
     def __init__(self, teacher: nn.Module | str | os.PathLike[str]) -> None:
@@ -53,11 +53,11 @@ class FrozenTeacher:
     def __call__(self, images: Tensor, labels: Tensor | None, seed: int, difficulty: float) -> Tensor:
         """Make synthetic images, of the same shape, type and device, with no autograd graph.
 
-        Images ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type are on the device that is to do the work; labels
-        are ``(B,)`` or ``(B, 1)`` integer classes, ``(B, K)`` float, or masks ``(B, K, *spatial)``, see
-        :meth:`change_masks`; None where the teacher looks at none. The seed decides the latents: the same one gives the
-        same images on one kind of device. ConfigurationError, ImageRangeError and LabelError for what the teacher does
-        not take, TeacherError where it returns images of another shape.
+        Images are ``(B, C, H, W)`` or ``(B, C, D, H, W)`` of any real type, on the device of the computation. Labels
+        are ``(B,)`` or ``(B, 1)`` integer classes, ``(B, K)`` float, or masks ``(B, K, *spatial)`` (see
+        :meth:`change_masks`); None is accepted if the teacher does not use labels. The seed determines the latents: on
+        one kind of device, the same seed gives the same images. ConfigurationError, ImageRangeError or LabelError for
+        images or labels that the teacher does not accept; TeacherError if it returns images of another shape.
         """
         images = images.detach()
         if isinstance(self.module, Teacher):
@@ -76,10 +76,10 @@ class FrozenTeacher:
         return (changed.round() if whole_numbers else changed).to(images.dtype)
 
     def change_masks(self, masks: Tensor, images: Tensor, seed: int, difficulty: float) -> Tensor:
-        """Move masks ``(B, K, *spatial)`` as a call with the same seed moves their images ``(B, C, *spatial)``.
+        """Move masks ``(B, K, *spatial)`` as a call with the same seed moves images ``(B, C, *spatial)``.
 
-        A plain module leaves them as they are. LabelError for masks of another size than the images, ConfigurationError
-        for a teacher whose changes masks cannot follow.
+        A plain module does not move masks. LabelError for masks of another size than the images; ConfigurationError for
+        a teacher that cannot move masks.
         """
         if masks.shape[2:] != images.shape[2:]:
             raise LabelError(
@@ -130,7 +130,7 @@ def check_difficulty(difficulty: float | tuple[float, float]) -> tuple[float, fl
 def label_rows(label: Any) -> Tensor:
     """Return one image's label as a batch of one: ``(1,)`` for a class, ``(1, K)`` for float labels ``(K,)``.
 
-    LabelError where it is no number or array of numbers.
+    LabelError if it is not a number or an array of numbers.
     """
     try:
         rows = label.as_tensor() if isinstance(label, MetaTensor) else torch.as_tensor(label)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Random transforms that depend on seed, epoch and item alone."""
+"""Random transforms that depend only on seed, epoch and item."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from torch.utils.data import Dataset
 
 
 class SeededItems(Dataset[Any]):
-    """A data set whose random transforms depend on ``(seed, epoch, index)`` alone: not on workers, nor on the order.
+    """A data set whose random transforms depend only on ``(seed, epoch, index)``, not on workers or order.
 
-    MONAI seeds random transforms once for each worker, by the worker's number, and without workers when the loader is
-    built. A transform cannot know which item it changes, so that with stock loaders the same seed gives other images
-    with 1, 2 or 4 workers: MONAI's own transforms and :class:`RandTeacherAugment` alike. Here every random transform of
-    the data set is seeded anew for each item: the same seed gives the same images in any number of workers, forked or
-    spawned, and in a run that is resumed at an epoch.
+    MONAI seeds random transforms once per worker, by the index of the worker; without workers, it seeds them when the
+    loader is built. With MONAI's loaders, the same seed therefore gives different images with 1, 2 or 4 workers. This
+    data set seeds every random transform for each item. The same seed then gives the same images with any number of
+    workers, forked or spawned, and in a run that is resumed at an epoch.
 
     Args:
         dataset: a map-style data set with MONAI's random transforms, such as ``CacheDataset``.
-        seed: of the run.
+        seed: seed of the run.
 
     Example::
 
@@ -43,19 +42,19 @@ class SeededItems(Dataset[Any]):
     def __init__(self, dataset: Dataset[Any], seed: int = 0) -> None:
         self.dataset = dataset
         self.seed = seed
-        # Shared memory: workers that outlive an epoch see the next one, too.
+        # In shared memory, so that persistent workers also get the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._random = list(_random_parts(dataset, set()))
 
     def attach(self, engine: Engine) -> None:
-        """Choose the engine's epoch at the beginning of each."""
+        """Set the epoch at the start of each epoch of the engine."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._follow)
 
     def _follow(self, engine: Engine) -> None:
         self.set_epoch(engine.state.epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, before a pass over the loader begins."""
+        """Set the epoch; call this before each pass over the loader."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -71,13 +70,13 @@ class SeededItems(Dataset[Any]):
 
 
 def _random_parts(owner: Any, seen: set[int]) -> Iterator[Randomizable]:
-    """Yield the random transforms that a data set holds; a composition seeds its own parts."""
+    """Yield the random transforms of a data set; a composition seeds its own parts."""
     if id(owner) in seen or isinstance(owner, Tensor):
         return
     seen.add(id(owner))
     if isinstance(owner, Randomizable):
         yield owner
-        # MONAI's ready-made data sets are random themselves and hold random transforms besides.
+        # Some of MONAI's data sets are random themselves, and also have random transforms.
         if not isinstance(owner, Dataset):
             return
     for part in owner if isinstance(owner, list | tuple) else getattr(owner, "__dict__", {}).values():

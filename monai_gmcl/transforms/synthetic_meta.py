@@ -12,15 +12,15 @@ from monai.utils.enums import TraceKeys
 from torch import Tensor
 
 GEOMETRY = ("affine", "space")
-"""What a change of a source keeps of its meta. All else stays behind: names, header, how the file is stored."""
+"""Meta data of a source that its synthetic image keeps. All other meta data, such as names and headers, are removed."""
 
 
 def synthetic_image(
     image: Tensor, source: MetaTensor | None, teacher: str, label: Tensor | None, seed: int, difficulty: float
 ) -> MetaTensor:
-    """Give a synthetic image ``(C, *spatial)`` meta of its own: plain values and tensors, as a checkpoint may hold.
+    """Return a synthetic image ``(C, *spatial)`` with its own meta data of plain values and tensors.
 
-    Geometry is that of the source of which it is a change; None for an image from latents alone.
+    The geometry is that of the source; for an image from latents alone, ``source`` is None.
     """
     meta: dict[str, Any] = {
         "synthetic": True,
@@ -28,7 +28,7 @@ def synthetic_image(
         "seed": seed,
         "difficulty": difficulty,
         "geometry_of_source": source is not None,
-        # MONAI would put an enumeration here, which no checkpoint of plain data may hold.
+        # MONAI would use an enumeration here, which plain checkpoints cannot contain.
         "space": "RAS",
     }
     if label is not None:
@@ -52,10 +52,11 @@ def mixed_batch(
     seed: int,
     difficulty: float,
 ) -> MetaTensor:
-    """Give a batch of real and synthetic images ``(N, C, *spatial)`` meta: geometry, and where each comes from.
+    """Return a batch of real and synthetic images ``(N, C, *spatial)`` with meta data: geometry and origin.
 
-    ``rows`` and ``synthetic``, ``(N,)``, say which image of the source batch each is or is a change of, and whether it
-    is a change. Seed and difficulty are those of the synthetic ones; those of a real image are -1 and 0.
+    ``rows`` ``(N,)`` is the index in the source batch of each image or of its source, and ``synthetic`` ``(N,)`` is
+    whether the image is synthetic. ``seed`` and ``difficulty`` are those of synthetic images; a real image gets -1 and
+    0.
     """
     flags = synthetic.tolist()
     meta: dict[str, Any] = {
@@ -67,7 +68,7 @@ def mixed_batch(
     }
     if labels is not None:
         meta["label"] = labels.cpu().clone()
-    # Where synthetic images have no geometry, the batch has none but the affine, which MetaTensor asks for.
+    # If synthetic images have no geometry, the batch has only an affine, which MetaTensor requires.
     for key in GEOMETRY if keep_geometry else GEOMETRY[:1]:
         if key in source.meta:
             meta[key] = _choose(source.meta[key], rows.tolist()) if source.is_batch else [source.meta[key]] * len(rows)

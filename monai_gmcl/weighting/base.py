@@ -19,7 +19,8 @@ class LessonWeighting(ABC):
     """Base class of weightings: a weight for each image of a lesson, computed before the student's step.
 
     Attributes:
-        hypergradient: the estimator from which the weights are computed, if any; the engine then keeps what it needs.
+        hypergradient: the estimator from which the weights are computed, if any; the engine stores the data that it
+            needs.
     """
 
     hypergradient: Hypergradient | None = None
@@ -29,16 +30,16 @@ class LessonWeighting(ABC):
         """Return the weights of a lesson's images.
 
         Args:
-            lesson: with the student's pass on it; its weights are not set yet.
+            lesson: the lesson, after the student's pass and before its weights are set.
             look_ahead: gradient of this iteration's real batch, or of the meta batch, by parameter name.
-            update: A of the student's previous step, by parameter name; empty before the first.
+            update: A of the student's previous step, by parameter name; empty before the first step.
 
         Returns:
             ω ``(n,)``, at least 0; 1 is the weight of an image in an unweighted lesson.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state to resume from, the same on all ranks."""
+        """Return the state for resuming, which is equal on all ranks."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:  # noqa: B027

@@ -13,16 +13,17 @@ from torch import Tensor
 from monai_gmcl.ranks import Ranks
 
 LEAST = 1e-6
-"""Of a running mean that is divided by."""
+"""Lower bound of a running mean that is used as a divisor."""
 
 
 def average_momentum(momentum: float, step: int) -> float:
-    """Return the share of the current weights in an average at a step, from 1: ``momentum``, or ``9 / (step + 8)``.
+    """Return the weight of the current parameters in an average at a step, from 1: ``momentum``, or ``9 / (step + 8)``.
 
-    The average must forget the first weights soon. With ``1 / step``, a plain mean, running variances that begin at 1
-    still ruled it after 200 steps on PCam: AUC of the average .58 where the student itself had .80. The rule is that of
-    TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, a step later: the first share is 1, because the
-    average may have been made of weights that differ from rank to rank, or before others were loaded.
+    The initial parameters must have little weight after a few steps. With a plain mean, ``1 / step``, running
+    variances, which start at 1, still dominate the average after 200 steps on PCam: the AUC of the average is .58, that
+    of the student .80. The rule is that of TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, shifted by
+    one step. The first weight is 1, because the average may have been created before weights were loaded or
+    synchronized between ranks.
     """
     return max(momentum, 9 / (step + 8))
 
@@ -50,15 +51,15 @@ class DistributionAlignment:
         self._batches = 0
 
     def observe(self, rows: Tensor, known: Tensor) -> None:
-        """Count labels of real images ``(B, K)`` from 0 to 1, 0 where they are not ``known``, bool ``(B,)``."""
+        """Count the labels of real images, rows ``(B, K)`` from 0 to 1; ``known`` is whether an image has a label."""
         total = Ranks().all_gather(torch.cat([rows, known[:, None].to(rows)], 1)).float().sum(0)
         self._given = total[:-1] if self._given is None else self._given.to(total) + total[:-1]
         self._images = total[-1] + self._images
 
     def __call__(self, logits: Tensor, binary: bool) -> Tensor:
-        """Take logits ``(B, K)`` of unlabeled images into the running mean, and return those of the aligned proposals.
+        """Update the running mean with logits ``(B, K)`` of unlabeled images, and return the aligned logits.
 
-        ``binary`` says that each is a label of its own, yes or no, rather than one of K classes.
+        ``binary`` is whether the K logits are independent labels (sigmoid) instead of classes (softmax).
         """
         proposals = logits.float().sigmoid() if binary else logits.float().softmax(1)
         mean = Ranks().all_gather(proposals).mean(0)

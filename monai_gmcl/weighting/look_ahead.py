@@ -26,18 +26,18 @@ class LookAheadWeighting(LessonWeighting):
 
         ωᵢ = max(sᵢ, 0) / mean_j max(s_j, 0)
 
-    The derivative of the look-ahead loss by ωᵢ is -(w/n)·sᵢ. An image whose gradient opposes the gradient of the real
-    images has the weight 0. Weights average to 1 over the lessons of all ranks, or are all 0 if no image helps. v is a
-    running average of the gradients of real batches, or of batches of ``meta_data_loader``, including the current
-    iteration's. A is that of the previous step, so that the weights are known before the step in which they are used.
-    The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050), with the optimizer's step and a running average in
-    place of a plain gradient step and the gradient of one batch (``memory=0``). Use one object for each trainer.
+    The derivative of the look-ahead loss with respect to ωᵢ is -(w/n)·sᵢ. An image whose gradient opposes the gradient
+    of the real images has the weight 0. Weights average to 1 over the lessons of all ranks, or are all 0 if no image
+    helps. v is a running average of the gradients of real batches, or of batches of ``meta_data_loader``, including the
+    current iteration's. A is that of the previous step, so that the weights are known before the step in which they are
+    used. The rule is that of Ren et al., ICML 2018 (arXiv 1803.09050), with the optimizer's step and a running average
+    in place of a plain gradient step and the gradient of one batch (``memory=0``). Use one object for each trainer.
 
     Args:
         hypergradient: the estimator of sᵢ. Default: :class:`FiniteDifferenceHypergradient`, through the whole student,
-            by one further pass without a graph: ``sᵢ = (ℓᵢ(θ + ε A·v) - ℓᵢ(θ)) / ε``. :class:`HeadHypergradient` needs
-            no further pass, but ignores the effect of an image on the features.
-        memory: share of the running average that is kept at each step, from 0 to below 1. The gradient of one batch of
+            with one additional pass without a graph: ``sᵢ = (ℓᵢ(θ + ε A·v) - ℓᵢ(θ)) / ε``. :class:`HeadHypergradient`
+            needs no additional pass, but ignores the effect of an image on the features.
+        memory: weight of the past in the running average, from 0 to below 1. The gradient of one batch of
             a few images is mostly noise. The newest batch never contains the sources of a lesson, but the running
             average contains their batches, and on a small data set soon all images. If images must be weighted by other
             images only, use ``memory=0`` or a ``meta_data_loader``.
@@ -55,11 +55,11 @@ class LookAheadWeighting(LessonWeighting):
 
     def __call__(self, lesson: Lesson, look_ahead: Mapping[str, Tensor], update: Mapping[str, Tensor]) -> Tensor:
         if not update:
-            # Before the first step nothing is known; what is remembered is another run's.
+            # Before the first step, A is unknown, and a stored average belongs to another run.
             self._average = {}
             return torch.ones_like(lesson.losses)
         read = {name: gradient for name, gradient in look_ahead.items() if name in update}
-        # Where the loss scale overflowed, no step will be taken, and the average would never be finite again.
+        # After an overflow of the loss scale, the step is skipped, and the average would stay infinite.
         finite = torch.isfinite(nn.utils.get_total_norm(read.values())).to(lesson.losses.device)
         self._average = {
             name: self._averaged(gradient, self._average.get(name), finite) for name, gradient in read.items()

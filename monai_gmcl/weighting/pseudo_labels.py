@@ -20,7 +20,8 @@ from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment, average_momentum
 
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
-"""Images ``(B, C, ...)`` to labels, int64 ``(B,)``, float ``(B, K)`` or masks, and their confidence, 0 to 1 ``(B,)``.
+"""A function from images ``(B, C, ...)`` to labels (int64 ``(B,)``, float ``(B, K)`` or masks) and their confidence, 0
+to 1 ``(B,)``.
 
 For masks the confidence may be that of each pixel, ``(B, 1, *spatial)`` or ``(B, K, *spatial)``. A pixel with the
 confidence 0 is left out: it gets the ``ignore_index`` of the loss or, if the loss has none or masks have several
@@ -34,22 +35,22 @@ class PseudoLabeler:
     """Proposes labels of unlabeled images: the predictions of a running average of the student's weights.
 
     The average (EMA, ignite's ``EMAHandler``; Tarvainen and Valpola 2017, arXiv 1703.01780) predicts in evaluation
-    mode, on the images as the loader gives them, without changes by the teacher. Classes: the most probable class, with
-    its probability as confidence. One logit or several labels: the more probable value of each label, with the mean of
-    these probabilities. Masks: the same for each pixel, with the mean over the pixels; with ``pixel_threshold``, the
-    confidence is that of each pixel.
+    mode, on the images of the loader, without changes by the teacher. For classes, the proposed label is the most
+    probable class, and the confidence is its probability. For one logit or several labels, it is the more probable
+    value of each label, and the confidence is the mean of these probabilities. For masks, the same holds for each
+    pixel, and the confidence is the mean over pixels; with ``pixel_threshold``, each pixel has its own confidence.
 
-    With ``network``, a *first student* proposes, which was trained on the labeled images before. Its proposals do not
-    depend on what the student learns from them, so that errors are not reinforced.
+    With ``network``, a *first student*, which was trained on the labeled images before, proposes the labels. Its
+    proposals do not depend on the training with them, so that errors are not reinforced.
 
     Args:
         network: the first student, images ``(B, C, ...)`` to logits ``(B, K)``, on the trainer's device. It is not
             changed, and checkpoints do not contain it. Default: None, the running average.
-        momentum: share of the current weights in the running average at each student step, above 0 and below 1. In step
-            t at least 9/(t + 8): see :func:`average_momentum`.
-        temperature: of the probabilities, above 0.
-        pixel_threshold: least probability of a pixel's proposed class, 0 to 1. Less probable pixels of a mask are left
-            out, see :data:`LabelProposal`. Default: 0, all pixels count.
+        momentum: weight of the current parameters in the running average at each student step, above 0 and below 1. In
+            step t, the weight is at least 9/(t + 8): see :func:`average_momentum`.
+        temperature: temperature of the probabilities, above 0.
+        pixel_threshold: lowest accepted probability of a pixel's proposed class, 0 to 1. Other pixels of a mask are not
+            used, see :data:`LabelProposal`. Default: 0, all pixels are used.
         multi_label: whether an image may have several labels, float ``(B, K)``, or a pixel several classes.
         align: whether to align the frequencies of proposed classes with those of the labeled images
             (:class:`DistributionAlignment`). Use it if the unlabeled images have the same class frequencies as the
@@ -99,7 +100,8 @@ class PseudoLabeler:
             )
         if self._first_student is None:
             self._handler = EMAHandler(network, self.momentum, handle_buffers="update")
-            # Not ignite's own warm-up: it has one name for all averages of an engine, and begins anew in a resumed run.
+            # ignite's own warm-up is not used: it has one name for all averages of an engine, and restarts in a resumed
+            # run.
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._warm_up)
             self._handler.attach(engine, MOMENTUM, warn_if_exists=False)
         if self.align:
@@ -139,9 +141,9 @@ class PseudoLabeler:
         """Propose labels.
 
         Args:
-            images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, as the student sees real ones.
-            args: the student's further inputs, if it has any.
-            kwargs: its further keyword inputs.
+            images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, in the form of the student's real images.
+            args: extra inputs of the student, if it has any.
+            kwargs: extra keyword inputs of the student.
 
         Returns:
             Labels, int64 ``(B,)``, or float ``(B, K)`` for one logit and several labels, and confidences ``(B,)``. For
@@ -181,7 +183,7 @@ class PseudoLabeler:
         return {"average": average, "alignment": None if self._alignment is None else self._alignment.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a saved state. An alignment that the state does not contain starts anew.
+        """Restore a saved state. If the state contains no alignment, the alignment starts again.
 
         Raises:
             CheckpointError: the state has no running average, because something else proposed the labels.

@@ -26,7 +26,7 @@ COLORS: Mapping[str, str] = {
     "standard": "#1d5fc4",
     "strong": "#3f9be0",
 }
-"""Arms that stand out; the others are grey, and told apart by their markers."""
+"""Highlighted arms; other arms are gray with different markers."""
 GREY, INK, FAINT = "#8a919c", "#1d2128", "#d9dde3"
 ARM_MARKERS = "xs+D1^<>XPpvd2h*"
 """By the place of an arm in tables."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 
 NONE = "–"
-"""In place of a number that is not there."""
+"""Replaces a missing number."""
 
 
 def short(value: float, decimals: int = 3) -> str:

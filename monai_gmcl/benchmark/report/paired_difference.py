@@ -16,7 +16,7 @@ from monai_gmcl.exceptions import ConfigurationError
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of paired differences and what it is worth.
+    """Mean of paired differences with its interval.
 
     Attributes:
         mean: of ours minus theirs.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The runs of a comparison as they lie on disk, and what can be asked of them."""
+"""The runs of a comparison on disk, and queries of their results."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Results:
         return pd.Series({seed: value for seed, value in found.items() if math.isfinite(value)}, dtype=float)
 
     def mean(self, cell: Cell, arm: str, *path: str, machine: str | None = None) -> float | None:
-        """Return the mean over seeds, None where there is no number; times compare on one kind of machine alone."""
+        """Return the mean over seeds, None if there is no number; times compare on one kind of machine alone."""
         numbers = self.numbers(cell, arm, *path, machine=machine)
         return float(numbers.mean()) if len(numbers) else None
 
@@ -175,7 +175,7 @@ class Results:
         return (self.numbers(cell, ours, *path) - self.numbers(cell, theirs, *path)).dropna()
 
     def difference(self, cell: Cell, ours: str, theirs: str, *path: str) -> PairedDifference | None:
-        """Return the paired difference of two arms over the seeds that both have, None where they share none."""
+        """Return the paired difference of two arms over the seeds that both have, None if they share none."""
         found = self.differences(cell, ours, theirs, *path)
         return pooled_difference([found]) if len(found) else None
 

@@ -32,9 +32,10 @@ class BestModelSaver:
     ``monai.handlers.CheckpointSaver`` forgets it when a run is resumed, and saves the next student in any case.
 
     Args:
-        path: path of the file, as :func:`monai_gmcl.save_student` writes it; its folder is made if there is none.
+        path: path of the file, in the format of :func:`monai_gmcl.save_student`; its folder is created if it does not
+            exist.
         network: the student.
-        description: what the student is trained for.
+        description: description of the student.
         metric_name: name of the metric; larger is better. Default: the evaluator's key metric.
 
     Attributes:
@@ -58,11 +59,11 @@ class BestModelSaver:
 
     @on_first_rank
     def attach(self, engine: Engine) -> None:
-        """Follow the engine of the validation."""
+        """Attach to the engine of the validation."""
         engine.add_event_handler(Events.COMPLETED, self._compare)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is best."""
+        """Return the best metric and its epoch."""
         return {"best": self.best, "epoch": self.epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

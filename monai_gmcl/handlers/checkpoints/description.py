@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be compared of the objects, arrays and files that a run is made of, as plain values."""
+"""Descriptions of objects, arrays and files of a run as plain values that can be compared."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 SAMPLE = 2**16
-"""Numbers of an array that are read at most."""
+"""Largest number of values that are read from an array."""
 DEPTH = 6
 MOST = 64
-"""Values of a list that are kept one by one."""
+"""Largest number of list entries that are stored individually."""
 
 
 def described(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> Any:
-    """Return what can be compared of a value: numbers and texts, digests of arrays, names and attributes of objects.
+    """Return a comparable description of a value: numbers, strings, digests of arrays, attributes of objects.
 
-    Objects within objects are looked into down to ``depth``; those that were ``seen``, by their ids, not again.
+    Nested objects are described down to ``depth``. Objects in ``seen``, by id, are not described again.
     """
     seen = set() if seen is None else seen
     if value is None or isinstance(value, bool | int | float | str):
@@ -56,7 +56,7 @@ def described(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> A
 
 
 def _short(found: Any) -> Any:
-    """A digest in place of a long list."""
+    """Return a digest instead of a long list."""
     if len(found) <= MOST:
         return found
     told = hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
@@ -64,7 +64,7 @@ def _short(found: Any) -> Any:
 
 
 def items_digest(items: Sequence[Any]) -> str:
-    """SHA-256 of labels, numbers, names and sizes of files; a folder that is moved as a whole is the same data."""
+    """Return a SHA-256 of labels, numbers, file names and file sizes, which moving the folder does not change."""
     sizes = {text: size for text in set(_texts(items)) if (size := _file_size(text)) is not None}
     root = os.path.commonpath([os.path.dirname(os.path.abspath(text)) for text in sizes]) if sizes else ""
 
@@ -100,7 +100,7 @@ def _file_size(text: str) -> int | None:
 
 
 def array_digest(value: Any) -> str:
-    """Shape, type and SHA-256 of an array, of evenly spaced numbers of a large one."""
+    """Return shape, type and SHA-256 of an array; for a large array, of evenly spaced numbers."""
     array: Any = value.detach().cpu() if isinstance(value, Tensor) else np.asarray(value)
     # numpy has no bfloat16
     content = np.asarray(array.float() if array.dtype == torch.bfloat16 else array).reshape(-1)

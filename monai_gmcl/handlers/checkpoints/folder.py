@@ -23,13 +23,13 @@ from monai_gmcl.exceptions import CheckpointError, ConfigurationError, OutputErr
 logger = logging.getLogger(__name__)
 
 OWN_FILES = re.compile(r"checkpoint_\d{8}(-\d+)?\.pt")
-"""Only files of this name are listed, read and removed: a folder may hold the user's own beside them."""
+"""Only files with such names are listed, read and removed, because the folder may contain other files of the user."""
 TEMPORARY = re.compile(r"\.(checkpoint_\d{8}(-\d+)?\.pt|manifest\.json)\.\d+\.tmp")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the manifest."""
+    """An entry of the manifest."""
 
     file: str
     size: int
@@ -37,9 +37,9 @@ class Entry:
     iteration: int
     epoch: int
     planned: bool = True
-    """False: written because the run was stopped; it goes with the next one."""
+    """False: the checkpoint was written because the run was stopped; the next one removes it."""
     completed: int | None = None
-    """How many epochs were asked for, where the run has come to its end and all handlers have seen it."""
+    """``max_epochs`` of a finished run whose handlers have all been called."""
 
 
 class CheckpointFolder:
@@ -50,8 +50,8 @@ class CheckpointFolder:
     manifest, or differs from it, does not count as a checkpoint: ``torch.load`` does not detect most flipped bits.
 
     Args:
-        folder: made at the first save if there is none.
-        keep: number of checkpoints to keep, the latest; at least 1. With 2, there is a fallback if one is damaged.
+        folder: folder of the checkpoints; it is created at the first save if it does not exist.
+        keep: number of the latest checkpoints to keep, at least 1. With 2, there is a fallback if one is damaged.
 
     Raises:
         ConfigurationError: ``keep`` is below 1.
@@ -68,7 +68,7 @@ class CheckpointFolder:
         self.keep = keep
 
     def entries(self) -> list[Entry]:
-        """Return what the manifest lists, oldest first; nothing where there is no manifest.
+        """Return the entries of the manifest, oldest first; none if there is no manifest.
 
         Raises:
             CheckpointError: the manifest is damaged or of another version.
@@ -94,13 +94,13 @@ class CheckpointFolder:
     def save(
         self, state: Mapping[str, Any], iteration: int, epoch: int, others: Sequence[Entry], planned: bool = True
     ) -> list[Entry]:
-        """Write a checkpoint of plain tensors and numbers; return the checkpoints of this run now.
+        """Write a checkpoint of plain tensors and numbers; return the current checkpoints of this run.
 
-        ``others`` are those so far, oldest first; what is not among them goes. One that is not ``planned``, written
-        because the run was stopped, goes with the next one.
+        ``others`` are the previous checkpoints, oldest first; all others are removed. A checkpoint that is not
+        ``planned`` (written because the run was stopped) is removed by the next one.
 
         Raises:
-            CheckpointError: the disk is full or cannot be written to. What was there before still is.
+            CheckpointError: the disk is full or cannot be written to. Earlier checkpoints are kept.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
@@ -117,7 +117,7 @@ class CheckpointFolder:
             write_atomically(path, content)
             self._list(entries)
         except BaseException:
-            # Not listed, so no checkpoint; its bytes may be the last ones of the disk.
+            # The file is not in the manifest, so it is no checkpoint. Removing it frees space on a full disk.
             if entry not in self.entries():
                 path.unlink(missing_ok=True)
             raise
@@ -125,7 +125,7 @@ class CheckpointFolder:
         return entries
 
     def complete(self, entries: Sequence[Entry], epochs: int) -> list[Entry]:
-        """Note with the last of a run's checkpoints that all epochs that were asked for are done; return all.
+        """Record in the last checkpoint of a run that all epochs are finished; return all entries.
 
         Raises:
             CheckpointError: the disk is full or cannot be written to.
@@ -141,10 +141,10 @@ class CheckpointFolder:
         write_atomically(self.folder / self.MANIFEST, json.dumps(listed, indent=1).encode())
 
     def load(self) -> tuple[Path, dict[str, Any], list[Entry]] | None:
-        """Return path and content of the newest good checkpoint, and the entries up to it; None where there is none.
+        """Return path and content of the newest valid checkpoint, and the entries up to it; None if there is none.
 
         Raises:
-            CheckpointError: there were checkpoints, and none of them is whole.
+            CheckpointError: there are checkpoints, but none of them is complete.
         """
         entries = self.entries()
         faults = []
@@ -162,12 +162,12 @@ class CheckpointFolder:
         return None
 
     def _free_name(self, iteration: int) -> str:
-        # Never over a listed file: between the two writes the manifest would tell another hash than the file has.
-        # One that a killed process wrote and did not list is no checkpoint.
+        # A listed file is never overwritten: between both writes, its hash would differ from the manifest. A file that
+        # a killed process wrote without listing it is no checkpoint.
         try:
             taken = {entry.file for entry in self.entries()}
         except CheckpointError:
-            # What a damaged manifest lists is not known.
+            # The manifest is damaged, so its entries are unknown.
             taken = {path.name for path in self.folder.iterdir()}
         name, copy = f"checkpoint_{iteration:08d}.pt", 0
         while name in taken:
@@ -176,7 +176,7 @@ class CheckpointFolder:
         return name
 
     def _sweep(self, entries: Sequence[Entry]) -> None:
-        """Remove older checkpoints, and what a killed process left behind."""
+        """Remove older checkpoints, and files of killed processes."""
         listed = {entry.file for entry in entries}
         for path in self.folder.iterdir():
             if TEMPORARY.fullmatch(path.name) or (OWN_FILES.fullmatch(path.name) and path.name not in listed):
@@ -196,9 +196,9 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that, whatever happens, its place holds all of the old content or all of the new one.
+    """Write a file atomically: it has either the complete old content or the complete new content.
 
-    CheckpointError where the disk is full or cannot be written to: path, bytes needed, bytes free.
+    CheckpointError if the disk is full or cannot be written to; the message has the path, needed and free bytes.
     """
     try:
         write_whole(path, content)
@@ -208,7 +208,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Windows opens no folders; there the move itself is all that can be had.
+    # Windows cannot open folders, so that the folder is not flushed.
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint holds: parts of the engine, and what its handlers and metrics have gathered."""
+"""The content of a checkpoint: parts of the engine, and states of its handlers and metrics."""
 
 from __future__ import annotations
 
@@ -33,11 +33,7 @@ OF_ENGINE = {
 
 
 def check_parts(save_dict: Mapping[str, Any]) -> None:
-    """Raise where something cannot be saved beside the parts of the engine.
-
-    Raises:
-        ConfigurationError: a key that is the engine's, or an object without ``state_dict`` and ``load_state_dict``.
-    """
+    """Raise a ConfigurationError if an object cannot be saved together with the parts of the engine."""
     for key, part in save_dict.items():
         if key in (*OF_ENGINE, "trainer", "random"):
             raise ConfigurationError(
@@ -51,18 +47,18 @@ def check_parts(save_dict: Mapping[str, Any]) -> None:
 
 
 def parts_of(engine: Engine, save_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is saved, by key, networks unwrapped."""
+    """Return the saved objects by key, with networks without wrappers."""
     found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
     parts = {**{key: part for key, part in found.items() if part is not None}, **save_dict, "trainer": engine}
     return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}
 
 
 def handlers_of(engine: Engine) -> list[Any]:
-    """Return the objects that follow an engine, in the order in which they were attached."""
+    """Return the objects that are attached to an engine, in the order of attachment."""
     found: dict[int, Any] = {}
     for attached in engine._event_handlers.values():
         for function, *_ in attached:
-            # An event with a filter, as EPOCH_COMPLETED(every=2), holds the handler in a wrapper.
+            # An event with a filter, such as EPOCH_COMPLETED(every=2), wraps the handler.
             parent = getattr(function, "_parent", None)
             function = function if parent is None else parent()
             owner = getattr(function, "__self__", function)
@@ -71,18 +67,18 @@ def handlers_of(engine: Engine) -> list[Any]:
 
 
 def validators_of(engine: Engine) -> list[Engine]:
-    """Return the engines of the validation that an engine's handlers run, as MONAI's ``ValidationHandler`` does."""
+    """Return the validation engines that an engine's handlers run, such as MONAI's ``ValidationHandler``."""
     found = [getattr(handler, "validator", None) for handler in handlers_of(engine)]
     return [validator for validator in found if isinstance(validator, Engine)]
 
 
 class HandlerStates:
-    """What handlers and metrics of an engine have gathered, saved and put back by the handlers' class names.
+    """Saves and restores the states of an engine's handlers and metrics, by class name.
 
-    A handler takes part when it has ``state_dict`` and ``load_state_dict``; so do metrics of ignite and of MONAI, whose
-    numbers would otherwise be those of the iterations since the run was resumed. Metrics of several ranks are left out:
-    each rank's are its own. Handlers of the validation take part, too; its metrics begin anew each time. Objects that
-    are ``known`` are saved by themselves already.
+    Included are handlers with ``state_dict`` and ``load_state_dict``, handlers of the validation, and metrics of ignite
+    and MONAI, which would otherwise cover only the iterations since the resume. Not included are metrics with several
+    ranks, because they differ between ranks, metrics of the validation, which start again in each validation, and
+    objects in ``known``, which are saved separately.
     """
 
     def __init__(self, engine: Engine, known: Mapping[str, Any]) -> None:
@@ -101,19 +97,19 @@ class HandlerStates:
         self._told: set[str] = set()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain states; what is not plain is named in a warning once, and left out."""
+        """Return plain states; states that are not plain are left out, with one warning."""
         found: dict[str, Any] = {}
         for name, part in self.parts.items():
             try:
                 found[name] = plain(_state(part), name)
-            except Exception as error:  # what a user's handler makes of itself must not end the run
+            except Exception as error:  # an error in a user's handler must not stop the run
                 if name not in self._told:
                     logger.warning("The state of %s is not saved in checkpoints: %s", name, error)
                 self._told.add(name)
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a saved state; KeyError, ValueError or TypeError where one does not fit its handler."""
+        """Restore a saved state; KeyError, ValueError or TypeError if a state does not fit its handler."""
         for name in dict.fromkeys([*self.parts, *state]):
             if name not in state:
                 logger.warning("%s was not in the checkpoint. Its records begin with this epoch.", name)
@@ -133,7 +129,7 @@ def _has_state(handler: Any) -> bool:
 
 
 def _buffered(part: Any) -> Cumulative | None:
-    """The metric of MONAI inside a handler of MONAI, whose own ``state_dict`` is empty."""
+    """Return the MONAI metric inside a MONAI handler, because the ``state_dict`` of the handler is empty."""
     inner = getattr(part, "metric_fn", None)
     return inner if isinstance(part, Metric) and isinstance(inner, Cumulative) else None
 

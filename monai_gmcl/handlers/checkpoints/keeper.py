@@ -33,24 +33,24 @@ logger = logging.getLogger(__name__)
 class CheckpointKeeper:
     """Writes checkpoints of a run, keeps the latest ones, and resumes the run from them.
 
-    A checkpoint holds the engine's ``network`` (as ``model``), ``optimizer``, ``teacher``, ``teacher_optimizer`` and
-    ``scaler``, as far as it has them; the engine itself (``trainer``); the random generators (``random``); everything
-    in ``save_dict``; and the state of handlers and metrics with ``state_dict`` and ``load_state_dict`` (``handlers``).
-    Writing may be interrupted at any time: see :class:`CheckpointFolder`. With a :class:`monai_gmcl.GMCLTrainer`, any
+    A checkpoint contains the engine's ``network`` (as ``model``), ``optimizer``, ``teacher``, ``teacher_optimizer`` and
+    ``scaler``, if it has them; the engine itself (``trainer``); the random generators (``random``); everything in
+    ``save_dict``; and the state of handlers and metrics with ``state_dict`` and ``load_state_dict`` (``handlers``).
+    Checkpoints are written atomically: see :class:`CheckpointFolder`. With a :class:`monai_gmcl.GMCLTrainer`, any
     iteration can be saved, and the resumed run equals the uninterrupted one bit for bit, including its files. Other
     trainers cannot continue within an epoch: save them at the end of epochs. ``monai.handlers.CheckpointLoader`` reads
     the files, too.
 
     The checkpoint also has the settings of the run (``run``): seed, data and batches, options of the optimizers,
-    ``settings``, versions. A resumed run compares them. A difference in what a resumed run cannot change is an error
-    before the first step; any other difference is a warning. A larger number of epochs is neither; a schedule that is
-    built for more steps continues as built. If no step is left, no handler is called and no file changes.
+    ``settings``, versions. A resumed run compares them. A difference in a setting that must not change is an error
+    before the first step; any other difference is a warning. A larger number of epochs is accepted; a schedule that is
+    built for more steps uses its new length. If no step is left, no handler is called and no file changes.
 
     On SIGTERM or SIGINT, the current iteration (or validation) is finished, a checkpoint is written and the process
     ends. A second signal ends it at once. After the run, the previous signal handlers are restored.
 
     Args:
-        folder: folder of the checkpoints; made if there is none.
+        folder: folder of the checkpoints; it is created if it does not exist.
         save_dict: further objects with ``state_dict`` and ``load_state_dict``, by key, such as learning-rate schedulers
             and other handlers.
         interval: epochs between checkpoints, or iterations if ``epoch_level`` is false. The end is always saved.
@@ -63,7 +63,7 @@ class CheckpointKeeper:
     Raises:
         ConfigurationError: an interval below 1, or objects in ``save_dict`` that cannot be saved.
         CheckpointError: while running: the disk is full, or a weight is not finite; on resuming: no checkpoint in the
-            folder is complete, it does not fit, it is another run's, or a schedule is too short.
+            folder is complete, the checkpoint does not fit or belongs to another run, or a schedule is too short.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CheckpointKeeper:
         self._of_handlers: dict[str, Any] | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Follow an engine."""
+        """Attach to an engine."""
         engine.add_event_handler(Events.STARTED, self._start)
         for event in (Events.COMPLETED, Events.EXCEPTION_RAISED):
             engine.add_event_handler(event, self._restore_signals)
@@ -100,9 +100,9 @@ class CheckpointKeeper:
         hold_output(engine, self.checkpoints.folder)
 
     def save(self, engine: Engine, planned: bool = True) -> None:
-        """Write a checkpoint of where the engine stands, unless it is there already.
+        """Write a checkpoint of the current iteration, unless it exists already.
 
-        One that is not ``planned`` gives way to the next.
+        A checkpoint that is not ``planned`` is removed by the next one.
 
         Raises:
             CheckpointError: the disk is full, a weight is not finite, or a state is not plain.
@@ -139,7 +139,7 @@ class CheckpointKeeper:
             self._signals.watch()
 
     def _stand_last(self, engine: Engine) -> None:
-        # Behind all others: what a scheduler, a table or a validation does belongs to the state.
+        # After all other handlers, so that the state includes the work of schedulers, tables and validations.
         for event, handler in (
             (Events.EPOCH_STARTED, self._begin_epoch),
             (Events.ITERATION_COMPLETED, self._end_iteration),
@@ -150,15 +150,15 @@ class CheckpointKeeper:
                 put_last(engine, event, handler)
 
     def _begin_epoch(self, engine: Engine) -> None:
-        # Some have attached handlers at the start of the run only.
+        # Some objects attach handlers only at the start of the run.
         self._stand_last(engine)
         if self._of_handlers is not None and self._handlers is not None:
-            # In the middle of an epoch: metrics and tables have just begun it anew.
+            # Within an epoch, metrics and tables have just been reset.
             self._handlers.load_state_dict(self._of_handlers)
         self._of_handlers = None
 
     def _described(self, engine: Engine) -> dict[str, Any]:
-        """What the run is, and each schedule as it begins."""
+        """Return the settings of the run, and the initial state of each schedule."""
         plans = {key: part for key, part in self.save_dict.items() if isinstance(part, LRScheduler)}
         kinds = {f"{key} class": type(part).__qualname__ for key, part in plans.items()}
         settings = RunSettings.of(engine, {**self.settings, **kinds})
@@ -194,7 +194,7 @@ class CheckpointKeeper:
 
     def _compare(self, path: Path, state: Mapping[str, Any]) -> None:
         if idist.get_rank() != 0:
-            # What was saved is of the first rank, which compares it; each rank may have its own part of the data.
+            # The first rank saved the settings and compares them; ranks may have different parts of the data.
             return
         if "run" not in state:
             logger.warning(
@@ -208,7 +208,7 @@ class CheckpointKeeper:
         return state[key] if begun is None else merged_plan(begun, state[key], self._run["plans"][key], key)
 
     def _check_rest(self, engine: Engine, path: Path) -> None:
-        """Raise where a schedule is too short for what is left; end the run where nothing is."""
+        """Raise if a schedule is too short for the remaining steps; end the run if no step is left."""
         state, epochs = engine.state, engine.state.max_epochs or 0
         if state.epoch_length:
             for key, part in self.save_dict.items():
@@ -225,7 +225,7 @@ class CheckpointKeeper:
     def _end_iteration(self, engine: Engine) -> None:
         length = engine.state.epoch_length
         if length and engine.state.iteration % length == 0:
-            # What happens at the epoch's end would be left out by a run that resumes here.
+            # A run that resumes here would skip the handlers of the end of the epoch.
             return
         self._end_step(engine, not self.epoch_level and engine.state.iteration % self.interval == 0)
 
@@ -241,7 +241,8 @@ class CheckpointKeeper:
 
     def _end(self, engine: Engine) -> None:
         self.save(engine, planned=False)
-        # Early stopping ends a run with an epoch; one that is terminated before that is cut off, not at its end.
+        # Early stopping ends a run at the end of an epoch. A run that is terminated earlier is interrupted, not
+        # finished.
         length = engine.state.epoch_length
         whole = length is None or engine.state.iteration % length == 0
         if self._entries and whole and idist.get_rank() == 0:

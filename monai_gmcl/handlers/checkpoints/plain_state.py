@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""States as plain tensors, numbers and texts, as ``torch.load`` reads them with ``weights_only``."""
+"""States of plain tensors, numbers and strings, which ``torch.load`` reads with ``weights_only``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_gmcl.exceptions import CheckpointError
 def plain(value: Any, name: str) -> Any:
     """Return a state as plain tensors, numbers, strings and containers of them, loadable with ``weights_only=True``.
 
-    CheckpointError where something else is in it; ``name`` says where.
+    CheckpointError if the state contains something else; ``name`` is used in the message.
     """
     if isinstance(value, Tensor):
         return _plain_tensor(value)
@@ -32,9 +32,9 @@ def plain(value: Any, name: str) -> Any:
         value = value.item()
     if value is None or isinstance(value, bool):
         return value
-    # Not the value itself: weights_only refuses subclasses such as StrEnum, whose str() may be their name.
+    # Not the value itself, because weights_only rejects subclasses such as StrEnum, whose str() may be their name.
     if isinstance(value, str):
-        # Interned: a pickle tells which texts are one object, and equal states should give equal files.
+        # Interned, because pickle stores which strings are one object, and equal states should give equal files.
         return sys.intern(str.__str__(value))
     if isinstance(value, int):
         return int(value)
@@ -64,7 +64,7 @@ def _plain_key(key: Any, name: str) -> Any:
 
 
 def check_finite(module: nn.Module, name: str) -> None:
-    """Raise CheckpointError with the first weight or buffer that is not finite."""
+    """Raise CheckpointError if a weight or buffer is not finite; the message names the first one."""
     for key, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(
@@ -91,7 +91,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restore what :func:`random_state` returned; generators of missing devices are left out."""
+    """Restore the result of :func:`random_state`; generators of missing devices are ignored."""
     torch.set_rng_state(state["torch"])
     for device, generator in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(generator, device)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Learning-rate schedules of a run that goes on: progress of before, plan of now."""
+"""Learning-rate schedules of a resumed run: saved progress, new plan."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from monai_gmcl.exceptions import CheckpointError
 
 
 def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
-    """Return the state with which a schedule goes on: its progress as saved, its plan as it is now.
+    """Return the state with which a schedule continues: its saved progress, and its new plan.
 
-    Compared are its states when the run began, in the checkpoint, and as it is built now. CheckpointError where
-    something is both plan and progress, and differs.
+    Three states are compared: at the start of the run, in the checkpoint, and as built now. CheckpointError if an
+    attribute is part of both plan and progress, and differs.
     """
     if isinstance(saved, Mapping) and isinstance(begun, Mapping) and isinstance(new, Mapping):
         if set(begun) == set(new):
@@ -42,7 +42,7 @@ def _same_length(*values: Any) -> bool:
 
 
 def check_length(schedule: Any, name: str, done: int, wanted: int) -> None:
-    """Raise CheckpointError where a schedule of a fixed length, such as OneCycleLR, is too short for all iterations."""
+    """Raise CheckpointError if a schedule of fixed length, such as OneCycleLR, is too short for all iterations."""
     total = getattr(schedule, "total_steps", None)
     if not isinstance(schedule, LRScheduler) or not isinstance(total, int) or done < 1:
         return

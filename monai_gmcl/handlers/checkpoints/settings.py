@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is: its settings, data and library versions, as plain values that two runs can be compared by."""
+"""Settings, data and library versions of a run, as plain values that can be compared between runs."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from monai_gmcl.ranks import Ranks
 logger = logging.getLogger(__name__)
 
 NAMED = 10
-"""Changes that are named one by one."""
+"""Largest number of changes that are named individually."""
 
 TAKES_EFFECT = ("loss_function", "inferer", "curriculum", "hypergradient", "weighting", "teacher", "teacher_interval")
-"""Attributes of the engine of which a resumed run takes the new value."""
+"""Attributes of the engine for which a resumed run uses the new value."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is, by dotted names.
+    """Settings of a run, by dotted names.
 
     Attributes:
-        fixed: what a resumed run cannot change: either the checkpoint's value would be taken in silence, or the place
-            in the data would mean nothing.
-        free: what it can change; worth a warning.
+        fixed: settings that a resumed run cannot change, because the checkpoint's value would silently be used, or the
+            position in the data would be wrong.
+        free: settings that a resumed run can change, with a warning.
     """
 
     fixed: dict[str, Any]
@@ -48,7 +48,7 @@ class RunSettings:
 
     @classmethod
     def of(cls, engine: Engine, given: Mapping[str, Any]) -> RunSettings:
-        """Read them off an engine before it takes its first step; further settings are given by name."""
+        """Read the settings from an engine before its first step; further settings are passed by name."""
         from monai_gmcl import __version__
 
         fixed: dict[str, Any] = {
@@ -78,7 +78,7 @@ class RunSettings:
         return cls(dict(_flat(fixed)), dict(_flat(free)))
 
     def check(self, before: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-        """Name what differs from the run that wrote a checkpoint; CheckpointError where that cannot be changed."""
+        """Compare with the run that wrote a checkpoint: log changed settings, or CheckpointError for fixed settings."""
         refused, taken = self.changes(before)
         if refused:
             raise CheckpointError(
@@ -89,7 +89,7 @@ class RunSettings:
             logger.warning("The run continues with changed settings: %s.", _told(taken))
 
     def changes(self, before: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-        """Tell what differs from those of an earlier process: what cannot be changed, and what can."""
+        """Return the differences from the settings of an earlier process: fixed settings, and free settings."""
         return tuple(  # type: ignore[return-value]
             [
                 f"{name} was {_shown(old, name)}, is now {_shown(new, name)}"
@@ -118,7 +118,7 @@ def _loaders(engine: Engine) -> Iterator[tuple[str, Any]]:
 
 
 def _of_loader(loader: Any) -> tuple[Any, Any]:
-    """What cannot be changed of a loader, and what can."""
+    """Return the fixed and the free settings of a loader."""
     if loader is None:
         return None, None
     fixed: dict[str, Any] = {
@@ -172,7 +172,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for index, item in enumerate(value):
             yield from _flat(item, f"{name}.{index}")
     else:
-        # A checkpoint holds numbers and texts only.
+        # A checkpoint contains only numbers and strings.
         yield name, value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM and SIGINT end a run at the next step rather than in the middle of one."""
+"""SIGTERM and SIGINT end a run after the current step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class EndingSignals:
-    """Notes SIGTERM and SIGINT instead of ending at once, so that the step that is being taken can be finished.
+    """Records SIGTERM and SIGINT instead of ending at once, so that the current step can be finished.
 
-    A second signal finds the handlers that were there before. Only Python's main thread can take signals; in others
-    nothing is changed.
+    A second signal is handled by the previous handlers. Only Python's main thread can handle signals; in other threads,
+    this class does nothing.
 
     Attributes:
-        received: the signal that came, None if there was none.
+        received: the received signal, or None.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -28,23 +28,23 @@ class EndingSignals:
         self._process = 0
 
     def watch(self) -> None:
-        """Take the signals over."""
+        """Install the signal handlers."""
         self.received = None
         if threading.current_thread() is threading.main_thread() and not self._before:
             self._process = os.getpid()
             self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
 
     def restore(self) -> None:
-        """Put the handlers back that were there before."""
+        """Restore the previous signal handlers."""
         for number, handler in self._before.items():
-            # None: it was set by C, which Python cannot set again.
+            # None: the handler was set by C code, and Python cannot restore it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
     def leave(self) -> None:
-        """End as the signal would have, now that all is saved.
+        """End the process as the signal would have done, after everything is saved.
 
-        By KeyboardInterrupt for SIGINT, SystemExit for SIGTERM, with the status 143 that a shell gives it.
+        SIGINT raises KeyboardInterrupt. SIGTERM raises SystemExit with the status 143, as in a shell.
         """
         assert self.received is not None
         if self.received == signal.SIGINT:
@@ -53,6 +53,6 @@ class EndingSignals:
 
     def _note(self, number: int, frame: Any) -> None:
         self.restore()
-        # A worker process that was forked inherits this handler: Ctrl-C reaches all, and the run itself sees to them.
+        # A forked worker process inherits this handler. Ctrl-C reaches all processes, and the main process handles it.
         if os.getpid() == self._process:
             self.received = number

@@ -30,4 +30,4 @@ OPERATIONS: tuple[type[Operation], ...] = (
     Noise,
     Erasing,
 )
-"""All operations, in the order in which they are applied: gamma sees values within the range."""
+"""All operations, in the order in which they are applied; the input of gamma is within the value range."""

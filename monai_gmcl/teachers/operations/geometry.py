@@ -18,9 +18,9 @@ from monai_gmcl.teachers.operations.base import GeometryOperation, signed
 from monai_gmcl.teachers.operations.warp import Warp, along_axes
 
 SMOOTHSTEP_SPREAD = math.sqrt(26 / 35)
-"""Standard deviation along one axis, on average, of what smoothsteps interpolate between nodes of deviation 1."""
+"""Mean standard deviation along one axis after smoothstep interpolation between nodes of standard deviation 1."""
 BICUBIC_SPREAD = math.sqrt(6 / 7)
-"""The same of torch's bicubic interpolation, by which MONAI's elastic warp is smooth."""
+"""The same for torch's bicubic interpolation, which MONAI's elastic warp uses."""
 
 
 class AffineOperation(GeometryOperation):

@@ -47,6 +47,15 @@ def load(item: dict[str, Any]) -> dict[str, Any]:
 FITTING = Fitting(Learner(), load, max_epochs=30, batch_size=4, learning_rate=0.1)
 
 
+def test_images_of_several_shapes_are_an_error_that_names_the_setting() -> None:
+    def load_differently(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, "image": torch.zeros(1, 2 + (item["image"] == "3"))}
+
+    fitting = Fitting(Learner(), load_differently, max_epochs=1, batch_size=4, learning_rate=0.1)
+    with pytest.raises(DataError, match=r"found \(1, 2\) and \(1, 3\).*image_size"):
+        cross_fit(items(8), 2, fitting, lambda *judged: None)
+
+
 @pytest.mark.parametrize("folds", [2, 3, 5])
 def test_each_image_is_judged_once_by_a_student_that_did_not_train_on_it(
     folds: int, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
+from monai.losses import (
+    DiceCELoss,
+    DiceFocalLoss,
+    DiceLoss,
+    FocalLoss,
+    GeneralizedDiceLoss,
+    HausdorffDTLoss,
+    TverskyLoss,
+)
 from monai.metrics import DiceMetric
 from monai.networks import one_hot
 from torch import Tensor, nn
@@ -134,6 +142,8 @@ SURE: dict[str, tuple[Callable[..., Tensor], bool]] = {
     "squares": (nn.MSELoss(), True),
     "Dice": (DiceLoss(sigmoid=True), False),
     "Dice and cross-entropy": (DiceCELoss(sigmoid=True), False),
+    "Hausdorff": (HausdorffDTLoss(sigmoid=True), False),
+    "absolute differences": (nn.L1Loss(), True),
     "focal": (FocalLoss(), False),
     "binary cross-entropy": (nn.BCEWithLogitsLoss(), False),
 }

@@ -54,14 +54,27 @@ KINDS: dict[str, Kind] = {
     "group_leak": Kind(True, "keep all images of a patient or slide in one part"),
     "two_labels": Kind(True, "keep the image with its correct label only"),
     "layout_of_masks": Kind(True, "put masks into a folder 'labels' next to 'images', each with the name of its image"),
-    "no_mask": Kind(True, "add the mask, or move the image to a folder of unlabeled images", in_one_line=True),
-    "no_image": Kind(True, "add the image, or remove the mask", in_one_line=True),
+    "no_mask": Kind(
+        True,
+        "give the mask the name of its image (001.png, or 001_mask.png), or move the image to a folder of unlabeled "
+        "images",
+        in_one_line=True,
+    ),
+    "no_image": Kind(True, "give the mask the name of its image, or remove the mask", in_one_line=True),
     "several_channels": Kind(True, "save the channels in one file: RGB, or NIfTI with a fourth axis", in_one_line=True),
     "mask_channels": Kind(True, "save one value for each pixel; create overlapping channels in a transform"),
     "mask_format": Kind(True, "export the mask again as PNG, TIFF or NIfTI"),
     "mask_colors": Kind(True, "save class values in one channel"),
     "mask_size": Kind(True, "save image and mask with the same size"),
     "mask_geometry": Kind(True, "save the mask with the affine of its image"),
+    "ignored_class": Kind(
+        True,
+        "rename it in a copy of the file if the student should predict it; pixels without a label need a script with "
+        "a loss that has an ignore_index",
+    ),
+    "many_values": Kind(
+        True, "check that this is a mask, not an image; name so many classes (class_names)", in_one_line=True
+    ),
     "unknown_value": Kind(True, "correct the mask, or give the values of the classes as mask_values"),
     "absent_class": Kind(False, "add images; no metric can be computed for this class in this part"),
     "single_image": Kind(False, "add images; training and validation need different images of each class"),
@@ -78,6 +91,7 @@ KINDS: dict[str, Kind] = {
     "constant": Kind(False, "check the image; remove it if it shows nothing"),
     "palette": Kind(False, "palette indices are read as classes; if that is wrong, save the mask without a palette"),
     "empty_mask": Kind(False, "check the mask; all of its pixels are background"),
+    "mask_twice": Kind(False, "check the paths: each image needs the mask of its own pixels", in_one_line=True),
     "duplicate": Kind(False, "keep one copy; the image counts twice, and a split keeps both copies in one part"),
     "outside": Kind(False, "copy the file into the folder, or check that the link is intended"),
 }

@@ -123,7 +123,11 @@ def read_label(label: Any) -> Label:
             return tuple(map(float, row))
     except (TypeError, ValueError):
         pass
-    raise LabelError(f"Expected a class (a whole number) or several labels (a row of finite numbers), found {label!r}.")
+    found = f"shape {tuple(label.shape)}" if getattr(label, "ndim", 0) > 1 else repr(label)
+    raise LabelError(
+        "Expected a class (a whole number), several labels (a row of finite numbers) or a mask (K, *spatial), found "
+        f"{found}."
+    )
 
 
 def _check_fixed(data: Any) -> None:

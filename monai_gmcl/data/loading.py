@@ -167,8 +167,8 @@ def image_transforms(
         mask_values: see :class:`~monai_gmcl.data.ReadMaskd`.
 
     Raises:
-        ConfigurationError: wrong dimensions, channels, limit, range or mask values, or a spacing that is not above 0 or
-            is for 2-D images; when called, a spacing while MONAI does not track meta data.
+        ConfigurationError: wrong dimensions, channels, limit, range, mask values or sizes, or a spacing that is not
+            above 0 or is for 2-D images; when called, a spacing while MONAI does not track meta data.
         DataError: when called, a file cannot be read; the message names the file. (Inside another Compose, MONAI raises
             a RuntimeError with this error as its cause.)
     """
@@ -233,4 +233,7 @@ def _spacing(spacing: float | Sequence[float], spatial_dims: int) -> list[float]
 
 
 def _sizes(size: int | Sequence[int], spatial_dims: int) -> list[int]:
-    return [size] * spatial_dims if isinstance(size, int) else list(size)
+    sizes = list(size) if isinstance(size, list | tuple) else [size] * spatial_dims
+    if len(sizes) != spatial_dims or not all(isinstance(side, int) and side > 0 for side in sizes):
+        raise ConfigurationError(f"crop and size must be one or {spatial_dims} numbers of at least 1, got {size!r}.")
+    return sizes

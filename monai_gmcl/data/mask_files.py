@@ -16,6 +16,8 @@ from monai_gmcl.data.image_files import read_picture, read_volume
 
 NUMBERS = ("1", "L", "P", "I")
 """Modes of pictures whose pixels are single numbers."""
+ROUNDING = 1e-3
+"""By which a slope in a volume's file may move whole numbers."""
 SHOWN = 5
 """Largest number of values in a message."""
 
@@ -63,8 +65,9 @@ def _volume_mask(path: str, pixel_limit: int | None) -> Mask | Fault:
     if array.ndim > 3:
         return Fault("mask_channels", path, "a mask of 3 dimensions", f"shape {array.shape}")
     whole = array.round()
-    if (whole != array).any():
-        found = f"fractions, such as {float(array[whole != array][0]):g}"
+    between = abs(whole - array) > ROUNDING
+    if between.any():
+        found = f"fractions, such as {float(array[between][0]):g}"
         return Fault("unknown_value", path, "whole numbers", found)
     return Mask(whole.astype(np.int32), meta)
 

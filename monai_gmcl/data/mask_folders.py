@@ -11,7 +11,7 @@ from typing import NamedTuple
 from monai_gmcl.data.channel_files import CHANNEL, join_channels
 from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_names import PARTS, part_name
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "annotations", "groundtruth", "gt")
@@ -33,39 +33,70 @@ def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     """Find the folders of images and masks of each split; return none for folders of another kind.
 
     Accepted layouts: ``images`` and ``labels`` (or ``masks``) in the folder or in each split's folder, or with a
-    subfolder for each split; or ``imagesTr``, ``labelsTr`` and, optionally, ``imagesTs`` and ``labelsTs``.
+    subfolder for each split; or ``imagesTr``, ``labelsTr`` and, optionally, ``imagesTs`` and ``labelsTs``. A split that
+    is left out, such as one without masks, is a fault.
     """
-    found = _pairs(folder, on_fault)
-    if not found:
-        inner = [(part_name(path.name), path) for path in _folders(folder, on_fault)]
-        found = [
-            MaskFolders(part, images, masks)
-            for part, path in inner
-            if part is not None
-            for _, images, masks in _pairs(path, on_fault)[:1]
-        ]
-    order = ("training", "validation", "test")
-    return sorted(found, key=lambda folders: order.index(folders.part))
+    places = [path for path in _folders(folder, on_fault) if not _parts(path, (*IMAGES, *MASKS))]
+    found = {each.part: each for each in _pairs(folder, on_fault)}
+    left_out = []
+    for path in places:
+        part = part_name(path.name)
+        pairs = _pairs(path, _ignore if part is None else on_fault)
+        if part is not None and pairs and part not in found:
+            found[part] = MaskFolders(part, *pairs[0][1:])
+        else:
+            left_out.append((part, path, pairs))
+    for part, path, pairs in left_out if found else ():
+        if part is None:
+            if pairs:
+                wanted = "a folder named as a part (train, valid, test)"
+                on_fault(Fault("unread_list", str(path), wanted, f"images and masks in {path.name!r}"))
+        elif pairs:
+            on_fault(Fault("layout_of_masks", str(path), f"one place for {part}", f"also {str(found[part].images)!r}"))
+        elif any(map(is_image, folder_files(path, _ignore))):
+            on_fault(Fault("unread_list", str(path), "folders of images and of masks", _names(path)))
+    return [found[part] for part in PARTS if part in found]
 
 
 def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     """Return the folders of images and masks with a common parent folder."""
     children = _folders(folder, on_fault)
-    images = {part: path for path in children for part in _parts(path, IMAGES)}
-    masks = {part: path for path in children for part in _parts(path, MASKS)}
+    images, masks = ({part: path for path in children for part in _parts(path, names)} for names in (IMAGES, MASKS))
     both = [MaskFolders(part, images[part], masks[part]) for part in images if part in masks]
-    for part in images if both else ():
-        if part not in masks:
-            found = f"no folder of masks for {images[part].name!r}"
-            on_fault(Fault("unread_list", str(images[part]), "masks for these images", found))
+    if not both:
+        return []
+    for path in children:
+        for part in (*_parts(path, IMAGES), *_parts(path, MASKS)):
+            if path not in (images.get(part), masks.get(part)):
+                wanted = f"one folder of images and one of masks for {part}"
+                on_fault(Fault("layout_of_masks", str(folder), wanted, _names(folder)))
+            elif part not in images or part not in masks:
+                on_fault(_without_other(path, part in images))
     if [pair.part for pair in both] != ["training"]:
         return both
     # images/train and masks/train
     inner = [
-        {part_name(path.name): path for path in _folders(place, on_fault)} for place in (both[0].images, both[0].masks)
+        {part: path for path in _folders(place, on_fault) if (part := part_name(path.name)) is not None}
+        for place in both[0][1:]
     ]
-    parts = [part for part in inner[0] if part is not None and part in inner[1]]
-    return [MaskFolders(part, inner[0][part], inner[1][part]) for part in parts if part is not None] or both
+    pairs = [MaskFolders(part, inner[0][part], inner[1][part]) for part in inner[0] if part in inner[1]]
+    for part in {*inner[0], *inner[1]} if pairs else ():
+        if part not in inner[0] or part not in inner[1]:
+            on_fault(_without_other((inner[0].get(part) or inner[1][part]), part in inner[0]))
+    return pairs or both
+
+
+def _without_other(folder: Path, has_images: bool) -> Fault:
+    wanted, missing = ("masks for these images", "masks") if has_images else ("images for these masks", "images")
+    return Fault("unread_list", str(folder), wanted, f"no folder of {missing} for {folder.name!r}")
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:10])
+
+
+def _ignore(fault: Fault) -> None:
+    """What is left out is told of as a whole."""
 
 
 def _folders(folder: Path, on_fault: OnFault) -> list[Path]:
@@ -73,11 +104,11 @@ def _folders(folder: Path, on_fault: OnFault) -> list[Path]:
 
 
 def _parts(folder: Path, names: tuple[str, ...]) -> list[str]:
-    """Return the split that a folder's name denotes, such as ``imagesTr``, ``Masks`` or ``images_test``."""
+    """Return the split that a folder's name denotes, such as ``imagesTr``, ``Masks`` or ``test_images``."""
     letters = "".join(letter for letter in folder.name.casefold() if letter.isalnum())
     for name in names:
-        if letters.startswith(name):
-            rest = letters.removeprefix(name)
+        if name in (letters[: len(name)], letters[-len(name) :]):
+            rest = letters.removeprefix(name) if letters.startswith(name) else letters.removesuffix(name)
             part = ENDINGS.get(rest) or part_name(rest)
             if part is not None:
                 return [part]

@@ -29,7 +29,8 @@ def has_masks(source: str | Path) -> bool:
     if path.suffix.lower() not in LISTS or not path.is_file():
         return False
     rows = [row for listed in list_rows(path, None, _ignore).values() for _, row in listed]
-    labels = [row.get("label") for row in rows if isinstance(row, Mapping)]
+    written = [row.get("label") for row in rows if isinstance(row, Mapping)]
+    labels = [one for label in written for one in (label if isinstance(label, list) else [label])]
     return any(isinstance(label, str) and is_image(Path(label.strip())) for label in labels)
 
 
@@ -98,12 +99,16 @@ def _row_items(rows: Sequence[Row], path: Path, on_fault: OnFault) -> list[Item]
 def _row_item(row: Any, path: Path, number: int) -> Item | Fault:
     if not isinstance(row, Mapping) or not row.get("image") or row.get("label") in (None, "", []):
         return Fault("row", str(path), "an image and a mask", repr(row), number)
+    if isinstance(row["label"], list) and len(row["label"]) > 1:
+        return Fault("mask_channels", str(path), "one mask for each image", repr(row["label"]), number)
     item: Item = {}
     for key, written in (("image", row["image"]), ("label", row["label"])):
         found = image_path(written, path, number)
         if isinstance(found, Fault):
             return found
         item[key] = found
+    if item["image"] == item["label"]:
+        return Fault("row", str(path), "a mask in another file than its image", repr(row["label"]), number)
     if "group" in row:
         group = group_name(row["group"])
         if group is None:
@@ -124,6 +129,10 @@ def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
         if not str(number).isdecimal():
             on_fault(Fault("table", str(record), "one number for each class in 'labels'", f"{name!r}: {number!r}"))
             return None
+        if str(name).casefold() == "ignore":
+            on_fault(
+                Fault("ignored_class", str(record), "a class for every pixel", f"'ignore' with the value {number}")
+            )
         numbers[int(number)] = str(name)
     if sorted(numbers) != list(range(len(numbers))):
         found = ", ".join(map(str, sorted(numbers)))

@@ -12,7 +12,6 @@ from pathlib import Path
 from monai_gmcl.data.faults import Fault, stop_or_warn
 from monai_gmcl.data.image_files import is_volume, picture_channels, volume_channels
 from monai_gmcl.data.listing import Item
-from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
@@ -99,10 +98,6 @@ def open_data(
     from monai_gmcl.data_check.looks import find_twins
 
     path = Path(str(dataset_dir)) if str(dataset_dir) else make_phantom(phantom_dir)
-    if path.is_dir() and has_masks(path):
-        wanted = "class folders (open_segmentation_data and the bundle gmcl_segmentation read masks)"
-        found = "images with masks"
-        raise Fault("layout", str(path), wanted, found).error()
     class_names = [class_names] if isinstance(class_names, str) else class_names
     if check and str(dataset_dir):
         rest = pixel_limit, intensity_range, 1.0, trusted_dir

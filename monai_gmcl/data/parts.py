@@ -12,6 +12,7 @@ from monai_gmcl.data.datalists import row_entries
 from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
 from monai_gmcl.data.listing import Item, folder_entries, is_image
+from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.part_lists import LISTS, list_rows
 from monai_gmcl.data.part_names import part_name
 
@@ -53,6 +54,10 @@ def _entries(
         if group_column:
             found = "a folder, in which the folders of images name the patients"
             on_fault(Fault("table", str(path), f"a table with the column {group_column!r}", found))
+        if has_masks(path):
+            wanted = "class folders (open_segmentation_data and the bundle gmcl_segmentation read masks)"
+            on_fault(Fault("layout", str(path), wanted, "images with masks"))
+            return {"training": []}, names
         return _folder_parts(path, names, on_fault)
     if path.suffix.lower() in LISTS:
         rows = list_rows(path, group_column, on_fault)

@@ -67,6 +67,7 @@ def look_over_masks(
     masks = {path: mask for path, mask in seen.items() if isinstance(mask, MaskLook)}
     training = [masks[item["label"]] for item in parts["training"] if item["label"] in masks]
     names, numbers = _classes(training, class_names or told, mask_values)
+    named = bool(class_names or told or mask_values)
     classes = {path: [float(number in mask.values) for number in numbers] for path, mask in masks.items()}
     found = look_at_all([item["image"] for item in items] if whole else [], pixel_limit, bar_after)
     looks = {path: look for path, look in found.items() if isinstance(look, Look)}
@@ -76,7 +77,7 @@ def look_over_masks(
         *(look for look in [*found.values(), *seen.values()] if isinstance(look, Fault)),
         *file_faults(looks),
         *value_faults(looks, intensity_range),
-        *mask_faults(masks, numbers),
+        *(values := mask_faults(masks, numbers, named)),
         *pair_faults(items, looks, masks),
         *twin_faults(_labeled_by_twins(parts, masks), looks),
         *group_faults(parts),
@@ -85,7 +86,8 @@ def look_over_masks(
             Path(source) if Path(source).is_dir() else Path(source).parent,
         ),
     ]
-    if masks:
+    # Where values stand for no class, it is they that are missing, not images of a class.
+    if masks and not {"unknown_value", "many_values"} & {fault.kind for fault in values}:
         faults += class_faults(_labeled_by_classes(parts, classes), names, str(source))
     if whole:
         faults += split_faults({part: list(each) for part, each in parts.items()}, twins, str(source))

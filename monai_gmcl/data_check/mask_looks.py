@@ -17,8 +17,10 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_files import foreign_values, mask_affine, read_mask
 from monai_gmcl.data_check.looks import Look
 
-WHITE = [0, 255]
-"""Values of masks with one class in many programs: black and white."""
+WHITE = (255, 65535)
+"""Values of masks with one class in many programs: white, in 8 or 16 bits, on black."""
+MOST_UNNAMED = 64
+"""Number of classes above which names are required: an image that is taken for a mask has more values."""
 MOST_MOVED = 0.5
 """Accepted distance of corresponding corners of a mask and its image, in voxels."""
 
@@ -59,25 +61,32 @@ def look_at_mask(path: str, pixel_limit: int | None = None) -> MaskLook | Fault:
 
 
 def class_numbers(found: Iterable[int], class_names: Sequence[str] | None = None) -> list[int]:
-    """Return the values of the classes in their order: 0, 1, 2, ..., or 0 and 255.
+    """Return the values of the classes in their order: 0, 1, 2, ..., or 0 and 255 (65535 in 16 bits).
 
     Values are those in the training masks. Without class names, the classes are the consecutive values from 0.
     """
     values = set(found)
-    if values <= set(WHITE) and 255 in values and (class_names is None or len(class_names) == 2):
-        return WHITE
+    for white in WHITE if class_names is None or len(class_names) == 2 else ():
+        if white in values <= {0, white}:
+            return [0, white]
     if class_names is not None:
         return list(range(len(class_names)))
     return list(range(next(number for number in range(len(values) + 1) if number not in values)))
 
 
-def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[Fault]:
-    """Find masks with values that belong to no class, masks with the first class only, and masks with a palette."""
+def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int], named: bool = False) -> list[Fault]:
+    """Find masks with values that belong to no class, masks with the first class only, and masks with a palette.
+
+    Images that are taken for masks are also found, unless the classes are ``named``.
+    """
     faults = []
     for path, mask in masks.items():
         unknown = foreign_values(path, mask.values, numbers)
         if unknown is not None:
             faults.append(unknown)
+        if not named and len(mask.values) > MOST_UNNAMED:
+            wanted = f"at most {MOST_UNNAMED} values, one for each class,"
+            faults.append(Fault("many_values", path, wanted, f"{len(mask.values)} values"))
         if mask.values == (numbers[0],):
             faults.append(Fault("empty_mask", path, "pixels of a class", f"only the background value {numbers[0]}"))
         if mask.palette:
@@ -86,9 +95,15 @@ def mask_faults(masks: Mapping[str, MaskLook], numbers: Sequence[int]) -> list[F
 
 
 def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping[str, MaskLook]) -> list[Fault]:
-    """Find masks that differ from their images in size or position."""
+    """Find masks of several images, and masks that differ from their images in size or position."""
     faults = []
+    of_mask: dict[str, str] = {}
     for item in items:
+        other = of_mask.setdefault(item["label"], item["image"])
+        if other != item["image"]:
+            faults.append(
+                Fault("mask_twice", item["label"], "one image for each mask", f"{other!r}, {item['image']!r}")
+            )
         image, mask = looks.get(item["image"]), masks.get(item["label"])
         if image is None or mask is None:
             continue

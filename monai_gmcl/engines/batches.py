@@ -35,6 +35,7 @@ class RealBatch:
     Attributes:
         images: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
         labels: ``(B,)``, ``(B, 1)`` or ``(B, K)``, or masks ``(B, K, *spatial)``.
+        had_no_channel: whether masks came as ``(B, *spatial)``, as torch's cross-entropy takes them.
         seed: seed of the student's pass on the batch.
         args: further arguments of the student, from ``prepare_batch``.
         kwargs: further keyword arguments of the student.
@@ -53,6 +54,7 @@ class RealBatch:
     images_before: Tensor | None = None
     labels_before: Tensor | None = None
     classes: Sequence[Sequence[int]] = ()
+    had_no_channel: bool = False
 
     @classmethod
     def of(cls, prepared: Any, seed: int, moves: Moves | None = None) -> RealBatch:
@@ -63,6 +65,11 @@ class RealBatch:
         batch = cls(_plain(images), _plain(labels), seed, tuple(args), dict(kwargs), metas)
         if moves is not None:
             batch.images_before, batch.labels_before = moves.source_of(images), moves.source_of(labels)
+        if isinstance(labels, Tensor) and isinstance(images, Tensor) and labels.ndim > 2:
+            batch.had_no_channel = labels.shape[1:] == images.shape[2:]
+        if batch.had_no_channel:
+            before = batch.labels_before
+            batch.labels, batch.labels_before = batch.labels[:, None], None if before is None else before[:, None]
         return batch
 
     @cached_property
@@ -82,7 +89,9 @@ class RealBatch:
         return {} if image is None else dict(image.meta)
 
     def restore(self, output: dict[str, Any]) -> None:
-        """Restore the meta data of images, predictions and labels in the engine's output."""
+        """Restore the meta data of images, predictions and labels, and the shape of masks, in the engine's output."""
+        if self.had_no_channel:
+            output[Keys.LABEL] = output[Keys.LABEL].squeeze(1)
         for key, source in ((Keys.IMAGE, Keys.IMAGE), (Keys.PRED, Keys.IMAGE), (Keys.LABEL, Keys.LABEL)):
             meta = self.metas.get(str(source))
             if meta is not None and isinstance(output[key], Tensor):

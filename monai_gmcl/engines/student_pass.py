@@ -187,10 +187,12 @@ class StudentLoss:
     """The student's loss on a batch of real images and on each image of a lesson, with the task.
 
     Without a task of the user, the first batch determines the task. The loss function can be replaced at any time.
+    ``without_channel`` is whether ``prepare_batch`` returned masks ``(B, *spatial)``, which the function takes.
     """
 
     def __init__(self, function: Callable[[Any, Any], Tensor], task: Task | None = None) -> None:
         self._given = task
+        self.without_channel = False
         self.function = function
 
     @property
@@ -221,8 +223,10 @@ class StudentLoss:
         Before the first batch, a task without outputs is only used for checks.
         """
         if self._task is not None:
+            self._task.without_channel = self.without_channel
             return self._task
         task = choose_task(self.function, labels, outputs)
+        task.without_channel = self.without_channel
         if outputs is not None:
             self._task = task
         return task

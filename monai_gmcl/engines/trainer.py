@@ -135,7 +135,8 @@ class GMCLTrainer(SupervisedTrainer):
         handler can stop the run. After an error, the first call of ``run()`` continues with the next batch
         (``SupervisedTrainer``: the second call); an accumulated gradient and the last lesson are dropped. The
         optimizer's gradient is ``r · g_real + w · g_lesson``; parameters of the loss function get gradients from real
-        images only. ``CrossEntropyLoss`` accepts class indices of shape ``(B, 1)`` and of any integer type.
+        images only. ``CrossEntropyLoss`` accepts class indices of shape ``(B, 1)`` and masks ``(B, 1, *spatial)``, of
+        any integer type. Masks ``(B, *spatial)`` have a channel in lessons.
 
         ``SupervisedTrainer`` accepts the following; ``GMCLTrainer`` raises an error:
 
@@ -556,6 +557,7 @@ class GMCLTrainer(SupervisedTrainer):
             prepared = self._prepared(batchdata)
         real = RealBatch.of(prepared, seed, moves)
         labels = real.labels_on_host
+        self.student.loss.without_channel = real.had_no_channel
         self.student.loss.task_of(labels).check_labels(labels, self._num_classes)
         check_images(real.images, real.meta, self.late_reading.check)
         return real

@@ -28,7 +28,8 @@ class AskedLoss:
         if any(torch.allclose(o.sum(1), ones, atol=1e-3) and bool((o >= 0).all()) for o in (outputs, outputs.exp())):
             return True
         probe = torch.linspace(0.1, 0.5, outputs.numel(), device=outputs.device).view_as(outputs).to(outputs.dtype)
-        return _same(self._at(probe, labels), self._at(probe + 0.4, labels))
+        # The second time for a mean of absolute differences, which does not change between 0 and 1.
+        return all(_same(self._at(probe, labels), self._at(probe + more, labels)) for more in (0.4, 2.0))
 
     def is_undecided_at_half(self, outputs: Tensor, labels: Tensor) -> bool:
         half = torch.full_like(outputs, 0.5)
@@ -36,6 +37,9 @@ class AskedLoss:
 
     def takes_probabilities(self, outputs: Tensor) -> bool:
         """Whether a loss of masks treats the output 1 as full confidence, or .5 as undecided."""
+        parts = self.function.modules() if isinstance(self.function, nn.Module) else ()
+        if any(getattr(part, "sigmoid", False) is True for part in parts):
+            return False
         ones = torch.ones_like(outputs)
         return self.is_undecided_at_half(outputs, ones) or self._at(ones, ones) < 0.01 * self._at(ones / 2, ones)
 

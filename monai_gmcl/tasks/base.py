@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError
-from monai_gmcl.labels import ignore_index_of, labels_for_loss
+from monai_gmcl.labels import ignore_index_of, is_cross_entropy, labels_for_loss
 from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.per_image_loss import per_image_loss
 
@@ -36,7 +36,10 @@ class Task(ABC):
 
     Attributes:
         ignored: the class index that the loss ignores. Images or pixels with it count as unlabeled.
+        without_channel: whether the loss takes masks ``(B, *spatial)``, without the channel that they have elsewhere.
     """
+
+    without_channel = False
 
     def __init__(self, loss_function: Callable[..., Tensor] | None = None) -> None:
         self.follow(nn.CrossEntropyLoss() if loss_function is None else loss_function)
@@ -113,7 +116,7 @@ class Task(ABC):
 
     def loss(self, outputs: Any, labels: Tensor) -> Tensor:
         """Return the loss of a batch, a number."""
-        return self.loss_function(outputs, labels_for_loss(self.loss_function, labels)).mean()
+        return self.loss_function(outputs, self._for_loss(self.loss_function, labels)).mean()
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each image ``(n,)``, whose mean is :meth:`loss`, without gradients for its parameters."""
@@ -121,7 +124,11 @@ class Task(ABC):
         if self._learns:
             assert isinstance(function, nn.Module)
             function = copy.deepcopy(function).requires_grad_(False)
-        return per_image_loss(function, outputs, labels_for_loss(function, labels))
+        return per_image_loss(function, outputs, self._for_loss(function, labels))
+
+    def _for_loss(self, function: Callable[..., Tensor], labels: Tensor) -> Tensor:
+        without = self.without_channel and not is_cross_entropy(function)
+        return labels.squeeze(1) if without else labels_for_loss(function, labels)
 
     @abstractmethod
     def correctness(self, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -67,8 +67,9 @@ class Segmentation(Task):
         indices = shape[1] == 1
         last = max(num_classes or 0, 2) - 1 if indices else 1
         if not (least >= 0 and (most <= last or (indices and num_classes is None))):
+            of = f", as the teacher's num_classes is {num_classes}," if indices and num_classes else ","
             raise LabelError(
-                f"Expected masks with values from 0 to {last}, got {tuple(shape)} with values from {least:g} to "
+                f"Expected masks with values from 0 to {last}{of} got {tuple(shape)} with values from {least:g} to "
                 f"{most:g}. Map values to classes with MapLabelValued, such as 255 to 1. Ignored pixels have the "
                 f"ignore_index of the loss, {self.ignored}."
             )
@@ -172,7 +173,8 @@ class Segmentation(Task):
         if self.overlapping:
             wanted = _with_background(labels > 0.5)
         else:
-            indices = labels if labels.shape[1] == 1 else labels.argmax(1, keepdim=True)
+            numbers = labels.byte() if labels.dtype == torch.bool else labels
+            indices = labels if labels.shape[1] == 1 else numbers.argmax(1, keepdim=True)
             wanted = indices == channel_numbers(channels, labels)
         return wanted & (labels != self.ignored) if labels.shape[1] == 1 else wanted
 
@@ -193,6 +195,11 @@ class Segmentation(Task):
         if proposals.ndim == like.ndim and proposals.shape[1] == 1 < like.shape[1] and not self.overlapping:
             proposals = one_hot(proposals, like.shape[1])
         wanted = (n, *like.shape[1:])
+        if proposals.shape[2:] != like.shape[2:]:
+            raise LabelError(
+                f"Expected unlabeled images of the size of labeled ones, {tuple(like.shape[2:])}, got "
+                f"{tuple(proposals.shape[2:])}. Crop both alike, such as with RandSpatialCropSamplesd, or resize them."
+            )
         if proposals.shape != wanted:
             raise LabelError(
                 f"Expected proposed masks {wanted}, as real ones have, got {tuple(proposals.shape)}. For classes that "

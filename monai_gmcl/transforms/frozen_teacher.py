@@ -78,12 +78,16 @@ class FrozenTeacher:
     def change_masks(self, masks: Tensor, images: Tensor, seed: int, difficulty: float) -> Tensor:
         """Move masks ``(B, K, *spatial)`` as a call with the same seed moves images ``(B, C, *spatial)``.
 
-        A plain module does not move masks. LabelError for masks of another size than the images; ConfigurationError for
-        a teacher that cannot move masks.
+        Masks ``(B, *spatial)``, as for torch's cross-entropy, are returned in this shape. A plain module does not move
+        masks. LabelError for masks of another size than the images; ConfigurationError for a teacher that cannot move
+        masks.
         """
+        if masks.shape[1:] == images.shape[2:]:
+            return self.change_masks(masks[:, None], images, seed, difficulty).squeeze(1)
         if masks.shape[2:] != images.shape[2:]:
             raise LabelError(
-                f"Expected masks of the images' size {tuple(images.shape[2:])}, got {tuple(masks.shape[1:])}."
+                f"Expected masks (K, *spatial) of the images' size {tuple(images.shape[2:])}, got "
+                f"{tuple(masks.shape[1:])}."
             )
         change = getattr(self.module, "change_labels", None)
         if change is None:

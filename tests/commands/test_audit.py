@@ -19,6 +19,7 @@ from monai_gmcl import StudentDescription, save_student
 from monai_gmcl.__main__ import main
 from monai_gmcl.commands.audit import audit
 from monai_gmcl.commands.init import bundle_folder
+from monai_gmcl.data import make_mask_phantom
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, DataError
 
 SMALL: dict[str, Any] = {"image_size": 16, "max_epochs": 4, "network_def#block_inplanes": [4, 4, 4, 4]}
@@ -177,7 +178,7 @@ def test_a_student_of_other_classes_or_another_size_is_refused(noisy: Path, tmp_
         audit(str(noisy), str(tmp_path / "out"), model_file=str(same), image_size=32)
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "one class", "multi-label", "number"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "one class", "multi-label", "number", "masks"])
 def test_data_that_cannot_be_audited_are_an_error(kind: str, noisy: Path, tmp_path: Path) -> None:
     source: Any = str(tmp_path / "nowhere.csv")
     error: type[Exception] = DataError
@@ -193,6 +194,8 @@ def test_data_that_cannot_be_audited_are_an_error(kind: str, noisy: Path, tmp_pa
         listed = [{"image": f"images/{index}.png", "label": [index % 2, 1]} for index in range(40)]
         (tmp_path / "many.json").write_text(json.dumps({"training": listed}))
         source, error = str(tmp_path / "many.json"), ConfigurationError
+    elif kind == "masks":
+        source = str(make_mask_phantom(tmp_path / "masks", {"train": 4}, size=16) / "train")
     with pytest.raises(error):
         audit(source, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

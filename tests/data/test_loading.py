@@ -163,6 +163,13 @@ def test_other_dims_or_channels_are_refused(dims: int, channels: int) -> None:
         ReadImaged("image", dims, channels)
 
 
+@pytest.mark.parametrize("size", [0, -1, (8, 0), (8, 8, 8), 8.5])
+@pytest.mark.parametrize("name", ["crop", "size"])
+def test_sizes_that_monai_would_leave_out_are_refused(name: str, size: object) -> None:
+    with pytest.raises(ConfigurationError, match="crop and size must be"):
+        image_transforms(2, 1, **{name: size})
+
+
 def test_images_that_are_resized_are_announced_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [_saved(tmp_path / f"{i}.png", RGB) for i in range(2)]
     with caplog.at_level("INFO", "monai_gmcl"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,11 +59,12 @@ def test_names_and_numbers_of_classes_can_be_given(shades: Path) -> None:
         open_segmentation_data(shades, class_names=["out", "wall"], mask_values=[0, 1, 2])
 
 
-def test_black_and_white_masks_are_two_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("white", [np.uint8(255), np.uint16(65535)])
+def test_black_and_white_masks_are_two_classes(tmp_path: Path, white: np.integer[Any]) -> None:
     folder = make_mask_phantom(tmp_path / "phantom", {"train": 6}, size=32)
     for path in folder.glob("*/labels/*"):
-        Image.fromarray(np.asarray(Image.open(path)) * np.uint8(255)).save(path)
-    assert open_segmentation_data(folder).mask_values == [0, 255]
+        Image.fromarray(np.asarray(Image.open(path)) * white).save(path)
+    assert open_segmentation_data(folder).mask_values == [0, int(white)]
 
 
 def test_errors_stop_and_warnings_are_logged(shades: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,6 +75,15 @@ def test_errors_stop_and_warnings_are_logged(shades: Path, caplog: pytest.LogCap
     (shades / "labels" / "p1" / "2.png").unlink()
     with pytest.raises(DataError, match=r"Expected a mask in '.*2.png', found no file named '2'"):
         open_segmentation_data(shades)
+
+
+def test_an_image_that_is_taken_for_a_mask_is_an_error_unless_so_many_classes_are_named(shades: Path) -> None:
+    many = np.arange(144, dtype=np.uint8).reshape(12, 12)
+    for path in (shades / "labels").rglob("*.png"):
+        Image.fromarray(many).save(path)
+    with pytest.raises(DataError, match="Expected at most 64 values.*found 144 values"):
+        open_segmentation_data(shades)
+    assert open_segmentation_data(shades, mask_values=list(range(144))).num_classes == 144
 
 
 def test_classification_does_not_take_masks_for_classes(shades: Path) -> None:

@@ -67,6 +67,17 @@ def pairs(source: Path) -> dict[str, list[tuple[str, str]]]:
             },
         ),
         (
+            ["images/a.png", "masks/a.png", "val/images/b.png", "val/masks/b.png"],
+            {"training": [("images/a.png", "masks/a.png")], "validation": [("val/images/b.png", "val/masks/b.png")]},
+        ),
+        (
+            ["train_images/a.png", "train_masks/a.png", "test_images/b.png", "test_masks/b.png"],
+            {
+                "training": [("train_images/a.png", "train_masks/a.png")],
+                "test": [("test_images/b.png", "test_masks/b.png")],
+            },
+        ),
+        (
             ["images/frame_0001.png", "labels/frame_0001.png"],
             {"training": [("images/frame_0001.png", "labels/frame_0001.png")]},
         ),
@@ -78,6 +89,12 @@ def test_masks_are_found_beside_their_images(
     folder = put(*files)
     assert has_masks(folder)
     assert pairs(folder) == expected
+
+
+def test_an_empty_part_is_not_told_of(put: Callable[..., Path]) -> None:
+    folder = put("train/images/a.png", "train/masks/a.png")
+    (folder / "test").mkdir()
+    assert list(pairs(folder)) == ["training"]
 
 
 def test_folders_among_the_images_are_patients(put: Callable[..., Path]) -> None:
@@ -93,6 +110,14 @@ def test_folders_among_the_images_are_patients(put: Callable[..., Path]) -> None
         (["imagesTr/a_0000.png", "imagesTr/a_0001.png", "labelsTr/a.png"], "several_channels", "imagesTr/a_0001.png"),
         (["images/a.png", "labels/a.png", "labels/a_mask.png"], "layout_of_masks", "labels/a_mask.png"),
         (["imagesTr/a.png", "labelsTr/a.png", "imagesTs/b.png"], "unread_list", "imagesTs"),
+        (["imagesTr/a.png", "labelsTr/a.png", "labelsTs/b.png"], "unread_list", "labelsTs"),
+        (["images/train/a.png", "masks/train/a.png", "images/val/b.png"], "unread_list", "images/val"),
+        (["images/train/a.png", "masks/train/a.png", "masks/val/b.png"], "unread_list", "masks/val"),
+        (["train/images/a.png", "train/masks/a.png", "test/images/b.png"], "unread_list", "test"),
+        (["images/a.png", "masks/a.png", "train/images/b.png", "train/masks/b.png"], "layout_of_masks", "train"),
+        (["train/images/a.png", "train/masks/a.png", "sure/images/b.png", "sure/masks/b.png"], "unread_list", "sure"),
+        (["images/a.png", "masks/a.png", "annotations/a.png"], "layout_of_masks", ""),
+        (["images/a.png", "imgs/a.png", "masks/a.png"], "layout_of_masks", ""),
         (["imagesTs/a.png", "labelsTs/a.png"], "layout_of_masks", ""),
     ],
 )
@@ -116,6 +141,18 @@ def test_a_table_has_masks_as_labels_and_may_have_parts_and_patients(put: Callab
     assert [(fault.kind, fault.row) for fault in faults] == [("row", 3), ("missing", 4)]
 
 
+@RAISED(
+    ("label", "kind"),
+    [(["m/a.png"], None), (["m/a.png", "m/b.png"], "mask_channels"), ("a.png", "row"), ([], "row")],
+)
+def test_a_list_names_one_mask_that_is_not_the_image(put: Callable[..., Path], label: object, kind: str | None) -> None:
+    record, faults = put("a.png", "m/a.png", "m/b.png") / "list.json", list[Fault]()
+    record.write_text(json.dumps({"training": [{"image": "a.png", "label": label}]}))
+    assert has_masks(record) == bool(label)
+    list_mask_parts(record, on_fault=faults.append)
+    assert [fault.kind for fault in faults] == ([kind] if kind else [])
+
+
 DECATHLON = {"training": [{"image": "./imagesTr/a.png", "label": "./labelsTr/a.png"}], "test": ["./imagesTs/b.png"]}
 
 
@@ -130,12 +167,21 @@ def test_dataset_json_names_the_classes(put: Callable[..., Path], labels: dict[s
         assert list_mask_parts(source)[1] == ["background", "spleen"]
 
 
-@RAISED("labels", [{"background": 0, "whole": [1, 2]}, {"0": "background", "2": "spleen"}])
-def test_classes_that_are_no_numbers_in_a_row_are_told_of(put: Callable[..., Path], labels: dict[str, Any]) -> None:
+@RAISED(
+    ("labels", "kind"),
+    [
+        ({"background": 0, "whole": [1, 2]}, "table"),
+        ({"0": "background", "2": "spleen"}, "table"),
+        ({"background": 0, "spleen": 1, "ignore": 2}, "ignored_class"),
+    ],
+)
+def test_classes_that_are_not_numbered_or_not_predicted_are_told_of(
+    put: Callable[..., Path], labels: dict[str, Any], kind: str
+) -> None:
     folder, faults = put("imagesTr/a.png", "labelsTr/a.png"), list[Fault]()
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
     list_mask_parts(folder, on_fault=faults.append)
-    assert [fault.kind for fault in faults] == ["table"]
+    assert [fault.kind for fault in faults] == [kind]
 
 
 def test_class_folders_and_tables_of_classes_have_no_masks(put: Callable[..., Path], tmp_path: Path) -> None:

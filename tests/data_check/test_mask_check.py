@@ -111,6 +111,18 @@ def _channels(path: Path) -> None:
     _stored(path, np.repeat(np.asarray(volume.dataobj)[..., None], 2, -1), volume.affine)
 
 
+def _sloped(path: Path) -> None:
+    volume: Any = nibabel.load(path)
+    sloped: Any = nibabel.Nifti1Image(np.asarray(volume.dataobj) * np.uint8(49), volume.affine)
+    sloped.header.set_slope_inter(1 / 49, 0)
+    nibabel.save(sloped, path)
+
+
+def test_a_slope_in_a_volume_s_file_does_not_make_fractions(volumes: Path) -> None:
+    _sloped(volumes / VOLUME)
+    assert check_source(volumes).faults == ()
+
+
 VOLUMES: dict[str, tuple[str, Spoil]] = {
     "beside its image": ("mask_geometry", _moved),
     "fractions": ("unknown_value", _fractions),
@@ -137,6 +149,12 @@ def test_masks_of_numbers_that_do_not_follow_each_other_ask_for_their_meaning(pi
     for path in pictures.glob("*/labels/*"):
         _changed(lambda values: values * np.uint8(85))(path)
     errors = check_source(pictures).errors
-    assert {fault.kind for fault in errors} == {"unknown_value", "empty_class"}
+    assert {fault.kind for fault in errors} == {"unknown_value"}
     assert "mask_values" in KINDS["unknown_value"].remedy
     assert open_segmentation_data(pictures, mask_values=[0, 85]).mask_values == [0, 85]
+
+
+def test_a_mask_that_a_table_gives_to_two_images_is_told_of(pictures: Path) -> None:
+    rows = [f"train/images/000{row}.png,train/labels/000{min(row, 4)}.png" for row in range(6)]
+    (table := pictures / "list.csv").write_text("\n".join(["image,label", *rows]))
+    assert [fault.kind for fault in check_source(table).faults] == ["mask_twice"]

@@ -21,6 +21,7 @@ from monai.networks import one_hot
 from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet
 from monai.transforms import AsDiscreted, Compose, RandCropByPosNegLabeld
 from torch import Tensor, nn
+from torch.nn import functional
 
 from monai_gmcl import (
     ExactHypergradient,
@@ -90,6 +91,11 @@ KINDS: dict[str, tuple[Callable[..., Tensor], Callable[[int], Sequence[Mapping[s
     "classes as uint8": (nn.CrossEntropyLoss(), lambda d: blobs(d, kind=torch.uint8), 3),
     "one-hot": (DiceLoss(softmax=True), lambda d: channels_of(blobs(d), slice(None)), 3),
     "one output": (DiceLoss(sigmoid=True), lambda d: channels_of(blobs(d), slice(1, 2)), 1),
+    "one-hot as bool": (
+        DiceLoss(softmax=True),
+        lambda d: [{**i, "label": i["label"].bool()} for i in channels_of(blobs(d), slice(None))],
+        3,
+    ),
     "overlapping channels": (nn.BCEWithLogitsLoss(), lambda d: channels_of(blobs(d), slice(1, 3)), 2),
 }
 
@@ -117,6 +123,21 @@ def test_lessons_are_images_and_masks_that_the_teacher_moved_together(kind: str,
     assert trainer.state.lesson.labels.dtype == items[0]["label"].dtype
     assert 0 <= trainer.state.curriculum["real_accuracy"] <= 1 >= trainer.state.curriculum["lesson_accuracy"] >= 0
     assert any(not torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), functional.cross_entropy])
+def test_masks_may_come_without_a_channel_as_torch_s_cross_entropy_takes_them(loss: Any, dimensions: int) -> None:
+    ends = []
+    for squeezed, function in ((True, loss), (False, nn.CrossEntropyLoss())):
+        torch.manual_seed(0)
+        items = blobs(dimensions, kind=torch.int64)
+        items = [{**item, "label": item["label"][0]} for item in items] if squeezed else items
+        trainer = trainer_of(small_unet(dimensions), function, items)
+        trainer.run()
+        assert trainer.state.output[0]["label"].shape == items[0]["label"].shape
+        ends.append(torch.cat([p.detach().flatten() for p in trainer.network.parameters()]))
+    torch.testing.assert_close(*ends)
 
 
 def test_the_strength_of_geometry_is_not_learned_where_masks_move_along() -> None:
@@ -229,6 +250,12 @@ def test_what_is_written_of_a_run_is_written_of_masks_too(kind: str, tmp_path: P
     assert names >= {"curriculum.csv", "policy.csv", "lesson_weights.csv", "images", "teacher.safetensors"}
 
 
+def test_unlabeled_images_of_another_size_are_an_error_that_names_both() -> None:
+    unlabeled = DataLoader(Dataset([{"image": i["image"]} for i in blobs(2, size=24)]), batch_size=4)  # type: ignore[no-untyped-call]
+    with pytest.raises(LabelError, match=r"\(16, 16\), got \(24, 24\).*Crop both alike"):
+        trainer_of(small_unet(), DiceCELoss(**SOFTMAX), blobs(2), unlabeled_data_loader=unlabeled).run()
+
+
 def test_masks_are_not_aligned() -> None:
     unlabeled = DataLoader(Dataset(blobs(2)), batch_size=3)  # type: ignore[no-untyped-call]
     options = {"unlabeled_data_loader": unlabeled, "label_proposal": PseudoLabeler(align=True)}
@@ -247,6 +274,11 @@ def test_images_without_an_object_say_nothing_of_competence() -> None:
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "masks of another size": ({"crop": 8}, StudentOutputError, "Images, masks and outputs must have the same size"),
     "a picture's 255": ({"times": 127.5}, LabelError, "from 0 to 255.*MapLabelValued"),
+    "a teacher of fewer classes": (
+        {"teacher": PolicyTeacher(2, 1, 2)},
+        LabelError,
+        "as the teacher's num_classes is 2, got",
+    ),
     "a teacher that cannot move masks": ({"teacher": ImageTeacher(2, 1, 3)}, ConfigurationError, "Use PolicyTeacher"),
     "no pixel that is labeled": (
         {"times": 0, "plus": 255, "loss": nn.CrossEntropyLoss(ignore_index=255)},

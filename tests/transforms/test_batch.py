@@ -221,14 +221,15 @@ def test_images_without_labels_suffice_for_a_teacher_that_looks_at_none(teacher)
         TeacherBatchAugment(ImageTeacher(2, 3, 4, condition_on_label=True), 1.0)(batch["image"])
 
 
+@pytest.mark.parametrize("channel", [slice(0, 1), 0], ids=["with a channel", "without"])
 @pytest.mark.parametrize("mode", ["replace", "append"])
-def test_masks_move_with_their_images(mode):
+def test_masks_move_with_their_images(mode, channel):
     teacher = PolicyTeacher(2, 3, 2, include=["flip", "quarter_turn"], probability=1.0)
     images = (torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.5).float() * 0.8
-    batch = {"image": images, "label": (images[:, :1] > 0.5).long()}
+    batch = {"image": images, "label": (images[:, channel] > 0.5).long()}
     changed, masks = TeacherBatchAugment(teacher, 0.5, mode).set_random_state(0)(batch)
     assert len(changed) == len(masks) == (6 if mode == "replace" else 9) and masks.dtype == torch.int64
-    assert torch.equal(masks, (changed[:, :1] > 0.5).long())
+    assert torch.equal(masks, (changed[:, channel] > 0.5).long())
     assert mode == "append" or not torch.equal(masks, batch["label"])
 
 

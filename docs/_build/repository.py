@@ -20,6 +20,7 @@ LINKS = ((re.compile(r"\]\(\.\./(\w+)/README\.md"), r"](\1.md"), (re.compile(r"\
 """Links of the READMEs of ``studies``, and the pages with the same content here."""
 FILES = (
     (re.compile(r"\]\(\.\./((?:\.\./)*)studies/(\w+)/README\.md"), r"](\1studies/\2.md"),
+    (re.compile(r"\]\(\.\./((?:\.\./)*)studies/proof/summary\.md"), r"](\1studies/proof_tables.md"),
     (re.compile(r"\]\(\.\./((?:\.\./)*)studies/proof/figures/"), r"](\1studies/figures/"),
     (re.compile(r"\]\(\.\./((?:\.\./)*)bundles/gmcl_classification/docs/images\.png"), r"](\1pictures/images.png"),
     (re.compile(r"\]\(\.\./((?:\.\./)*)tutorials/(\w+)\.ipynb"), r"](\1tutorials/\2.md"),

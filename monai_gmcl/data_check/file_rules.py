@@ -115,9 +115,10 @@ def _sides(shape: Iterable[float]) -> str:
 def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float] | None = None) -> list[Fault]:
     """Find images whose values use little of the range that becomes 0 to 1: 12 bits stored in 16, metal in CT.
 
-    Percentiles are compared, so that single pixels change nothing. Of 8 bits most images must be so: some pictures are
-    dark. Of 16 bits, and of volumes, one is enough: it is scaled otherwise than the rest. The range is by default what
-    the kind of pixels can have; a volume's own least and most.
+    Percentiles are compared, so that single pixels have no effect. For 8-bit images, the fault is reported if most
+    images have it, because single images may be dark. For 16-bit images and volumes, one image is enough, because it is
+    scaled in another way than the rest. By default, the range is that of the kind of pixels or, for a volume, from its
+    minimum to its maximum.
     """
     kinds: dict[tuple[str, float], dict[str, Look]] = {}
     for path, look in looks.items():
@@ -141,7 +142,7 @@ def value_faults(looks: Mapping[str, Look], intensity_range: tuple[float, float]
 
 
 def _share(look: Look, intensity_range: tuple[float, float] | None) -> float:
-    """Return how much of the range the middle 98 percent of the values use, or 0 where nearly none are in it."""
+    """Return the fraction of the range that the middle 98 percent of the values use, or 0 if nearly none are in it."""
     percentiles, *own = look.values
     least, most = intensity_range or own
     if not any(least <= value <= most for value in percentiles):

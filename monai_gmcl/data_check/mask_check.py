@@ -28,11 +28,8 @@ class MaskDataSet(NamedTuple):
     """A data set of images with masks on disk, with the results of the check.
 
     Attributes:
-        parts: items by split, with ``image``, ``label`` (the mask's path) and, if known, ``group``.
         class_names: class names in the order of the labels; the first is the background.
         mask_values: values of the classes in the masks.
-        report: all faults.
-        twins: a key for each image path that is equal for identical images.
         classes: for each mask path, 1 for each class in the mask, otherwise 0.
     """
 

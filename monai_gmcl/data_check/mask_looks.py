@@ -119,7 +119,7 @@ def pair_faults(items: Iterable[Item], looks: Mapping[str, Look], masks: Mapping
 
 
 def _moved(one: Sequence[float], other: Sequence[float], shape: Sequence[int]) -> float:
-    """How many voxels the corner that lies furthest away lies beside its own place."""
+    """Return the largest distance of corresponding corners, in voxels."""
     corners = np.stack(np.meshgrid(*[(0, side - 1) for side in shape], indexing="ij"), -1).reshape(-1, 3)
     first, second = (np.reshape(affine, (4, 4)) for affine in (one, other))
     apart = corners @ (first - second)[:3, :3].T + (first - second)[:3, 3]

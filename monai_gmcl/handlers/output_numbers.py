@@ -52,7 +52,7 @@ def _number(value: Any) -> float | Tensor | None:
 
 
 class LateNumbers:
-    """Keeps numbers, step by step, where they are, until the host reads them in one copy."""
+    """Keeps the numbers of each step on their device until the host reads them in one copy."""
 
     def __init__(self) -> None:
         self._steps: list[dict[str, float | Tensor]] = []
@@ -62,11 +62,11 @@ class LateNumbers:
         self._steps.append({k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in numbers.items()})
 
     def if_due(self, engine: GMCLTrainer) -> list[dict[str, float]]:
-        """Read where the engine has read the device in this step; otherwise return nothing."""
+        """Read the numbers if the engine has read the device in this step; otherwise return nothing."""
         return self.read() if engine.late_reading.has_read else []
 
     def read(self) -> list[dict[str, float]]:
-        """Return the numbers of all steps that were added since the last reading."""
+        """Return the numbers of all steps since the last reading."""
         steps, self._steps = self._steps, []
         away = iter(on_host([value for step in steps for value in step.values() if isinstance(value, Tensor)]))
         return [{k: float(next(away) if isinstance(v, Tensor) else v) for k, v in step.items()} for step in steps]

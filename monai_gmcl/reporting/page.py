@@ -82,7 +82,7 @@ def markdown_page(title: str, facts: Facts, sections: Sequence[Section]) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page: a template of this package with values in it."""
+    """Return a page: a template of this package, rendered with values."""
     return _ENVIRONMENT.get_template(template).render(**values)
 
 

@@ -17,12 +17,13 @@ LEAST = 1e-6
 
 
 def average_momentum(momentum: float, step: int) -> float:
-    """Return the share of the current weights in an average at a step, from 1: ``momentum``, or ``9 / (step + 8)``.
+    """Return the weight of the current parameters in an average at a step, from 1: ``momentum``, or ``9 / (step + 8)``.
 
-    The average must forget the first weights soon. With ``1 / step``, a plain mean, running variances that begin at 1
-    still ruled it after 200 steps on PCam: AUC of the average .58 where the student itself had .80. The rule is that of
-    TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, a step later: the first share is 1, because the
-    average may have been made of weights that differ from rank to rank, or before others were loaded.
+    The initial parameters must have little weight after a few steps. With a plain mean, ``1 / step``, running
+    variances, which start at 1, still dominate the average after 200 steps on PCam: the AUC of the average is .58, that
+    of the student .80. The rule is that of TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, shifted by
+    one step. The first weight is 1, because the average may have been created before weights were loaded or
+    synchronized between ranks.
     """
     return max(momentum, 9 / (step + 8))
 

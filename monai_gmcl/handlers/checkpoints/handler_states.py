@@ -33,11 +33,7 @@ OF_ENGINE = {
 
 
 def check_parts(save_dict: Mapping[str, Any]) -> None:
-    """Raise where something cannot be saved beside the parts of the engine.
-
-    Raises:
-        ConfigurationError: a key that is the engine's, or an object without ``state_dict`` and ``load_state_dict``.
-    """
+    """Raise a ConfigurationError if an object cannot be saved together with the parts of the engine."""
     for key, part in save_dict.items():
         if key in (*OF_ENGINE, "trainer", "random"):
             raise ConfigurationError(
@@ -51,7 +47,7 @@ def check_parts(save_dict: Mapping[str, Any]) -> None:
 
 
 def parts_of(engine: Engine, save_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is saved, by key, networks unwrapped."""
+    """Return the saved objects by key, with networks without wrappers."""
     found = {key: getattr(engine, attribute, None) for key, attribute in OF_ENGINE.items()}
     parts = {**{key: part for key, part in found.items() if part is not None}, **save_dict, "trainer": engine}
     return {key: unwrapped(part) if isinstance(part, nn.Module) else part for key, part in parts.items()}

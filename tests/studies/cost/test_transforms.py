@@ -16,4 +16,6 @@ def test_each_teacher_is_timed_beside_monai_s_two_transforms(spatial_dims, chann
     assert head.startswith(f"4 images {shape}, batches of 2, 0 workers")
     assert unchanged.startswith("no transform") and stock.startswith(STOCK) and "(single runs 1.00-1.00)" in stock
     assert len(rows) == 2 * teachers
-    assert all(float(row[36:46]) > 0 and float(row[46:54]) > 0 for row in [unchanged, *rows])
+    # Beside a busy machine's transforms, none at all take 0.00 of their time.
+    assert float(unchanged[36:46]) > 0
+    assert all(float(row[36:46]) > 0 and float(row[46:54]) > 0 for row in rows)

@@ -167,8 +167,8 @@ def image_transforms(
         mask_values: see :class:`~monai_gmcl.data.ReadMaskd`.
 
     Raises:
-        ConfigurationError: wrong dimensions, channels, limit, range, size or mask values, or a spacing that is not above
-            0 or is for 2-D images; when called, a spacing while MONAI does not track meta data.
+        ConfigurationError: wrong dimensions, channels, limit, range, sizes or mask values, or a spacing that is not
+            above 0 or is for 2-D images; when called, a spacing while MONAI does not track meta data.
         DataError: when called, a file cannot be read; the message names the file. (Inside another Compose, MONAI raises
             a RuntimeError with this error as its cause.)
     """

@@ -7,9 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_gmcl.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["TASKS", "StudentDescription"]
 
@@ -89,6 +92,33 @@ class StudentDescription:
             raise ConfigurationError(
                 f"{'; '.join(differing)}. Settings of the training{place} cannot be changed. Remove the setting, "
                 "correct the data, or use the file of another training."
+            )
+
+    def check_patches(self, network: nn.Module) -> None:
+        """Raise unless a network makes masks of the size of its patches, as it does not of every size.
+
+        Raises:
+            ConfigurationError: naming the size.
+        """
+        import torch
+
+        if self.patch_size is None:
+            return
+        size, training = tuple(self.patch_size), network.training
+        image = torch.zeros(1, self.channels, *size).to(next(network.parameters(), torch.empty(0)).device)
+        try:
+            with torch.no_grad():
+                made = tuple(network.eval()(image).shape[2:])
+            found = "" if made == size else f"masks of {_shown(made)}"
+        except (AssertionError, RuntimeError, ValueError) as error:
+            found = f"an error ({' '.join(str(error).split())[:200]})"
+        finally:
+            network.train(training)
+        if found:
+            raise ConfigurationError(
+                f"patch_size: expected a size of which the network makes masks of the same size, got {_shown(size)}, "
+                f"of which it makes {found}. Use a multiple of the product of the network's strides (4 for the "
+                "bundle's network)."
             )
 
     def told(self) -> dict[str, Any]:

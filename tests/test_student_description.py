@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from monai_gmcl import StudentDescription
 from monai_gmcl.exceptions import ConfigurationError
@@ -76,3 +78,23 @@ def test_what_differs_is_an_error_that_names_both(given: dict[str, Any], message
     with pytest.raises(ConfigurationError, match=message) as caught:
         student.check(**given)
     assert "run/model.pt" in str(caught.value) and "Remove the setting" in str(caught.value)
+
+
+class Halved(nn.Module):
+    """Takes even sides only, and forgets one pixel of those below 8."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        both = images + nn.functional.interpolate(images[..., ::2, ::2], scale_factor=2.0)
+        return both if images.shape[-1] >= 8 else both[..., 1:]
+
+
+@pytest.mark.parametrize(("size", "told"), [(8, None), (9, "an error.*size of tensor"), (6, r"masks of \[6, 5\]")])
+def test_a_size_of_patches_that_the_network_does_not_take_is_an_error(size: int, told: str | None) -> None:
+    network = Halved()
+    student = StudentDescription(["a", "b"], 2, 1, task="segmentation", patch_size=size)
+    if told is None:
+        student.check_patches(network)
+    else:
+        with pytest.raises(ConfigurationError, match=f"patch_size.*{told}"):
+            student.check_patches(network)
+    assert network.training

@@ -14,6 +14,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.handlers.predictions_saver import of_classes
 from monai_gmcl.metrics.classification import class_report
 from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
@@ -49,7 +50,8 @@ class ClassReport:
 
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
-            self._seen.append((torch.as_tensor(item[Keys.PRED]).cpu(), torch.as_tensor(item[Keys.LABEL]).cpu()))
+            prediction = of_classes(item[Keys.PRED], "ClassReport").cpu()
+            self._seen.append((prediction, torch.as_tensor(item[Keys.LABEL]).cpu()))
 
     def _write(self) -> None:
         ranks = Ranks()

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import ConfigurationError, DataError
@@ -61,7 +62,7 @@ class PredictionsSaver:
 
     def _observe(self, engine: Engine) -> None:
         for item in engine.state.output:  # type: ignore[union-attr]
-            image, probabilities = item[Keys.IMAGE], torch.as_tensor(item[Keys.PRED]).flatten().tolist()
+            image, probabilities = item[Keys.IMAGE], of_classes(item[Keys.PRED], "PredictionsSaver").flatten().tolist()
             name = file_of(image, "PredictionsSaver")
             if self.class_names is not None and len(self.class_names) != len(probabilities):
                 raise ConfigurationError(
@@ -77,6 +78,17 @@ class PredictionsSaver:
         header = ["image", *(csv_cell(shown_name(name)) for name in names)]
         make_folder(self.path.parent)
         write_whole(self.path, csv_text(header, ([csv_cell(name), *numbers] for name, *numbers in self._rows)))
+
+
+def of_classes(prediction: Any, handler: str) -> Tensor:
+    """Return the prediction for an image, by class; ConfigurationError where it is one for each pixel."""
+    found = torch.as_tensor(prediction)
+    if found.ndim > 1:
+        raise ConfigurationError(
+            f"{handler}: expected a prediction for each class (K,), got one for each pixel {tuple(found.shape)}. For "
+            "masks use MONAI's MeanDice and MetricsSaver."
+        )
+    return found
 
 
 def file_of(image: Any, handler: str) -> str:

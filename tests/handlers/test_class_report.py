@@ -11,7 +11,8 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from monai_gmcl.handlers import ClassReport
+from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.handlers import ClassReport, PredictionsSaver
 from monai_gmcl.metrics.classification import class_report
 
 # Predicted: 0, 0, 1, 0, 1; the fourth and the fifth are wrong.
@@ -46,3 +47,12 @@ def test_the_table_covers_all_batches_of_the_last_evaluation(one_hot: bool, tmp_
         rows = list(csv.DictReader(file))
     assert [row["images"] for row in rows] == ["2", "2", "1", "5"]
     assert float(rows[-1]["accuracy"]) == 0.6
+
+
+@pytest.mark.parametrize("handler", [ClassReport, PredictionsSaver])
+def test_predictions_of_pixels_are_refused(handler: type[ClassReport | PredictionsSaver], tmp_path: Path) -> None:
+    item = {"image": torch.zeros(1, 4, 4), "pred": torch.zeros(3, 4, 4), "label": torch.zeros(1, 4, 4)}
+    evaluator = Engine(lambda engine, batch: batch)
+    handler(tmp_path, ["a", "b", "c"]).attach(evaluator)
+    with pytest.raises(ConfigurationError, match=r"one for each pixel \(3, 4, 4\).*MeanDice"):
+        evaluator.run([[item]], max_epochs=1)

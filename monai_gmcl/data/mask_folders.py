@@ -96,7 +96,7 @@ def _names(folder: Path) -> str:
 
 
 def _ignore(fault: Fault) -> None:
-    """What is left out is told of as a whole."""
+    """What is left out is reported as a whole."""
 
 
 def _folders(folder: Path, on_fault: OnFault) -> list[Path]:

@@ -111,7 +111,7 @@ def cross_fit(
     deals = [folds_of(items, folds, fitting.seed + deal, twins) for deal in range(DEALS)]
     plain = [{"image": item["image"], "label": item["label"]} for item in (*items, *further, *always)]
     images = CacheDataset(plain, Compose([fitting.load]), progress=False)
-    shapes = list(dict.fromkeys(tuple(torch.as_tensor(image["image"]).shape) for image in images))
+    shapes = list(dict.fromkeys(tuple(torch.as_tensor(images[i]["image"]).shape) for i in range(len(plain))))
     if len(shapes) > 1:
         raise DataError(f"Expected images of one shape, found {shapes[0]} and {shapes[1]}. Resize them: image_size.")
     others = list(range(len(items), len(items) + len(further)))

@@ -232,7 +232,7 @@ def _spacing(spacing: float | Sequence[float], spatial_dims: int) -> list[float]
 
 
 def _sizes(size: int | Sequence[int], spatial_dims: int) -> list[int]:
-    sizes = list(size) if isinstance(size, list | tuple) else [size] * spatial_dims
+    sizes: list[Any] = list(size) if isinstance(size, list | tuple) else [size] * spatial_dims
     if len(sizes) != spatial_dims or not all(isinstance(side, int) and side > 0 for side in sizes):
         raise ConfigurationError(f"crop and size must be one or {spatial_dims} numbers of at least 1, got {size!r}.")
     return sizes

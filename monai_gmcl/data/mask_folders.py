@@ -82,9 +82,9 @@ def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
         for place in both[0][1:]
     ]
     pairs = [MaskFolders(part, inner[0][part], inner[1][part]) for part in inner[0] if part in inner[1]]
-    for part in {*inner[0], *inner[1]} if pairs else ():
-        if part not in inner[0] or part not in inner[1]:
-            on_fault(_without_other((inner[0].get(part) or inner[1][part]), part in inner[0]))
+    for each in dict.fromkeys([*inner[0], *inner[1]]) if pairs else ():
+        if each not in inner[0] or each not in inner[1]:
+            on_fault(_without_other(inner[0].get(each) or inner[1][each], each in inner[0]))
     return pairs or both
 
 

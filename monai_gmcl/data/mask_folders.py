@@ -78,7 +78,7 @@ def _pairs(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
         return both
     # images/train and masks/train
     inner = [
-        {part: path for path in _folders(place, on_fault) if (part := part_name(path.name)) is not None}
+        {name: path for path in _folders(place, on_fault) if (name := part_name(path.name)) is not None}
         for place in both[0][1:]
     ]
     pairs = [MaskFolders(part, inner[0][part], inner[1][part]) for part in inner[0] if part in inner[1]]

@@ -19,6 +19,8 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.hypergradients import Hypergradient
 from monai_gmcl.teachers import PolicyTeacher, Teacher
 
+__all__ = ["ARMS", "STRENGTHS", "WITHIN_BUDGET", "arms_of", "gmcl_arm", "policy_teacher"]
+
 STRENGTHS = (0.5, 1.0, 2.0)
 """Times the usual strength of an arm that is tuned."""
 WITHIN_BUDGET = "_tuned_within_budget"

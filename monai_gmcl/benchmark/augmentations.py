@@ -24,6 +24,8 @@ from monai.transforms.utility.array import Identity
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 
+__all__ = ["no_augmentation", "standard_augmentation", "strong_augmentation", "trivial_augmentation"]
+
 
 def no_augmentation() -> Compose:
     """Return the identity."""

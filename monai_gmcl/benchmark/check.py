@@ -22,6 +22,8 @@ from monai_gmcl.exceptions import ConfigurationError, GMCLError
 from monai_gmcl.hypergradients import ESTIMATORS, ExactHypergradient, HeadHypergradient, Hypergradient
 from monai_gmcl.lesson import HeadActivation, Lesson
 
+__all__ = ["EstimatorReport", "check_estimators"]
+
 
 @dataclass(frozen=True)
 class EstimatorReport:

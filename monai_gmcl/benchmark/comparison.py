@@ -23,6 +23,8 @@ from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["data_options", "run_comparison"]
+
 
 def data_options(
     data_dir: str,

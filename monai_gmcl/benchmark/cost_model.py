@@ -23,6 +23,8 @@ from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, GMCLError
 from monai_gmcl.hypergradients import ESTIMATORS, Hypergradient
 
+__all__ = ["CostReport", "cost_of_passes", "cost_table"]
+
 OF_ONE_LESSON = [kind for kind in ESTIMATORS if not kind.needs_real_step]
 REAL = ("real images: forward", "real images: backward")
 PASSES = (

@@ -20,6 +20,8 @@ from monai_gmcl.data import class_folder_datalist, draw_labeled, image_transform
 from monai_gmcl.data.part_names import PARTS, part_name
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["AugmentedImages", "AugmentedPairs", "BenchmarkData", "DataOptions", "Images", "part_folder"]
+
 Images = tuple[Tensor, Tensor]
 """Images float ``(N, C, H, W)`` or ``(N, C, D, H, W)`` from 0 to 1, labels int64 ``(N,)`` or masks ``(N, 1, ...)``."""
 CHOOSING = 300

@@ -30,6 +30,8 @@ from monai_gmcl.benchmark.synthetic_images import lesson_measures, write_picture
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
+__all__ = ["Job", "Measure", "equal_compute_ratio", "jobs_of", "keep_row", "run_jobs"]
+
 PROTOCOL = 3
 """Version; increased if arms or measures change, so that earlier runs are not used together with new runs."""
 PICTURED_SEED = 0

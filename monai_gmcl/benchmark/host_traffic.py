@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
+__all__ = ["DEVICE", "HostTraffic"]
+
 DEVICE = torch.device("meta")
 """Name of the simulated device. Its tensors have values, which are in the memory of the CPU."""
 PACKAGE, TORCH = Path(__file__).parent.parent, Path(torch.__file__).parent

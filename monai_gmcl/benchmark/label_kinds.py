@@ -21,6 +21,8 @@ from monai_gmcl.benchmark.students import small_resnet, small_unet
 from monai_gmcl.metrics.classification import classification_measures, mean_auc
 from monai_gmcl.tasks.segmentation import Segmentation
 
+__all__ = ["BATCH", "LabelKind", "class_probabilities", "kind_of"]
+
 BATCH = 32
 """Images with classes in a step."""
 OVERLAP = 0.25

@@ -32,6 +32,8 @@ from monai.transforms.utility.array import Identity
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 
+__all__ = ["nnunet_augmentation", "standard_augmentation", "trivial_augmentation"]
+
 PAIR = ("image", "label")
 ROOM = 1.5
 """Of a patch that is turned and zoomed, in units of its side, so that its corners are real."""

@@ -16,6 +16,8 @@ from monai_gmcl.data import image_transforms, open_segmentation_data
 from monai_gmcl.data.part_names import part_name
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
+__all__ = ["MaskData"]
+
 
 class MaskData(BenchmarkData):
     """Images float ``(N, C, *spatial)`` and masks uint8 ``(N, 1, *spatial)``, of one size, in memory.

@@ -14,6 +14,8 @@ from monai_gmcl.benchmark.host_traffic import HostTraffic
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.late_reading import STEPS
 
+__all__ = ["StepTraffic", "traffic_of_steps", "traffic_table"]
+
 WARM_UP = STEPS
 """Iterations that are not counted: the first has no lesson before it. Of ten that follow, one reads the device."""
 

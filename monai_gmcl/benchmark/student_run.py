@@ -23,6 +23,8 @@ from monai_gmcl.benchmark.flops import FlopCounter
 from monai_gmcl.benchmark.label_kinds import LabelKind, class_probabilities, kind_of
 from monai_gmcl.engines import GMCLTrainer
 
+__all__ = ["Setup", "StudentRun", "peak_resident_bytes"]
+
 EMA_MOMENTUM = 0.01
 EVALUATIONS = 20
 """Looks at the choosing images in a run."""

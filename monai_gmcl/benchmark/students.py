@@ -10,6 +10,8 @@ from monai.networks.nets.unet import UNet
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 
+__all__ = ["UNET_STEP", "small_resnet", "small_unet"]
+
 UNET_STEP = 4
 """Sides of what :func:`small_unet` takes are multiples of this."""
 

@@ -16,6 +16,8 @@ from monai_gmcl.metrics import diversity, memorization, small_pixels
 from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet
 from monai_gmcl.teachers.base import draw_latents
 
+__all__ = ["diversity_of_some", "lesson_measures", "write_picture"]
+
 ROWS, COLUMNS = 4, 8
 """Images of each pass in a picture."""
 COMPARED = 500

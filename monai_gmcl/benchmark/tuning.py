@@ -16,6 +16,8 @@ from monai_gmcl.benchmark.arms import STRENGTHS
 from monai_gmcl.benchmark.grid import Job, keep_row
 from monai_gmcl.benchmark.label_kinds import kind_of
 
+__all__ = ["PILOTS", "chosen_strengths", "keep_chosen_strengths"]
+
 PILOTS = 2
 """Seeds that run every strength; the others take the one that was best over these."""
 COSTS = ("wall_seconds", "cpu_seconds", "student_passes", "flops")

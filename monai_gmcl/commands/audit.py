@@ -25,6 +25,8 @@ from monai_gmcl.metrics.label_noise import FalseLabelShare
 from monai_gmcl.paths import check_paths
 from monai_gmcl.student_file import describe_student, load_student
 
+__all__ = ["audit"]
+
 READING = ("image_crop", "image_size", "spacing", "intensity_range")
 TRAINING = ("max_epochs", "batch_size", "learning_rate", "train")
 SETTINGS = (*READING, *TRAINING, "group_column", "class_names", "pixel_limit", "seed", "device", "network_def")

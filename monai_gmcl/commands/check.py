@@ -18,6 +18,8 @@ from monai_gmcl.benchmark.step_traffic import traffic_of_steps, traffic_table
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["check"]
+
 MODULES = ("network", "teacher", "loss_function")
 """Arguments of the trainer that must be on its device."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from monai_gmcl.benchmark.arms import arms_of
 from monai_gmcl.commands.report import check_installed, report
 
+__all__ = ["compare"]
+
 DEFAULT_ARMS = ("standard", "strong", "frozen", "gmcl")
 
 

@@ -18,6 +18,8 @@ from monai_gmcl.paths import check_paths
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.student_file import describe_student
 
+__all__ = ["export", "student_metadata"]
+
 
 def export(model_file: str, out: str, bundle_root: str | None = None, **override: Any) -> None:
     """Write a trained student as TorchScript, by MONAI's ``ckpt_export``.

@@ -12,6 +12,8 @@ from typing import Any
 import monai_gmcl
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["BUNDLES", "bundle_command", "bundle_folder", "init"]
+
 BUNDLES = ("gmcl_classification", "gmcl_segmentation")
 
 

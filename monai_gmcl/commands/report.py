@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["check_installed", "report"]
+
 
 def report(out: str, pictures: bool = False) -> None:
     """Write the report of a comparison again from the runs in its folder, also while ``compare`` is running.

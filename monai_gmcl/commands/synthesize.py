@@ -22,6 +22,8 @@ from monai_gmcl.synthesis.synthetic_set import SyntheticSet
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.teacher_file import TeacherDescription, describe_teacher, load_teacher
 
+__all__ = ["synthesize"]
+
 
 def synthesize(
     teacher: str,

@@ -12,6 +12,8 @@ from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data_check.check import check_source
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["validate"]
+
 
 def validate(
     data_dir: str,

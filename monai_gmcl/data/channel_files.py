@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+__all__ = ["CHANNEL", "files_of", "join_cases", "join_channels"]
+
 CHANNEL = re.compile(r"_\d{4}$")
 """Suffix of image names in nnU-Net: the number of the channel."""
 NNUNET_FOLDERS = ("imagestr", "imagests", "imagesva", "imagesval")

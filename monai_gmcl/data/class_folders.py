@@ -13,6 +13,8 @@ from monai_gmcl.data.label_names import joined_names, match_name, sorted_names
 from monai_gmcl.data.listing import Item, folder_entries, folder_files, foreign_fault, is_image
 from monai_gmcl.data.part_names import part_name
 
+__all__ = ["class_folder_datalist", "class_folder_entries"]
+
 
 def class_folder_datalist(
     folder: str | Path, class_names: Sequence[str] | None = None, on_fault: OnFault = stop

@@ -16,6 +16,8 @@ from monai_gmcl.data.label_names import class_name, group_name, multi_label
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
 from monai_gmcl.data.tables import Table, read_json, read_table
 
+__all__ = ["Row", "image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
+
 Row = tuple[int, Any]
 """The number of a row (line of a CSV table, entry of a JSON list) and its content."""
 

@@ -17,6 +17,8 @@ from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.file_faults import is_dicom, sides
 from monai_gmcl.data.litter import is_litter
 
+__all__ = ["is_series", "read_series"]
+
 NIBABEL: Any = nibabel
 UNEVEN = 0.01
 """Accepted deviation of the distance of two slices, as a fraction of the usual distance."""

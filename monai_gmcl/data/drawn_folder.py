@@ -14,6 +14,8 @@ import numpy as np
 
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["draw_classes", "draw_once"]
+
 
 def draw_once(
     folder: Path,

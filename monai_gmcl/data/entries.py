@@ -12,6 +12,8 @@ from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.label_names import joined_names, match_name, sorted_names
 from monai_gmcl.data.listing import Item
 
+__all__ = ["Entry", "name_parts"]
+
 SHOWN = 3
 """Largest number of names with several spellings in a message."""
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["KINDS", "Fault", "OnFault", "alike", "stop", "stop_at_errors", "stop_or_warn", "tell"]
+
 logger = logging.getLogger(__name__)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from monai_gmcl.data.faults import Fault
 
+__all__ = ["decoding_fault", "file_fault", "is_dicom", "sides", "unknown_fault"]
+
 
 def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
     """Check a file without opening it, because reading a pipe or a device would never end."""

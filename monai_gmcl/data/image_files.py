@@ -21,6 +21,18 @@ from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.file_faults import decoding_fault, file_fault, sides, unknown_fault
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = [
+    "PICTURES",
+    "PIXEL_LIMITS",
+    "check_pixel_limit",
+    "is_volume",
+    "picture_array",
+    "picture_channels",
+    "read_picture",
+    "read_volume",
+    "volume_channels",
+]
+
 Seen = TypeVar("Seen")
 
 PIXEL_LIMITS = {2: 2**26, 3: 2**29}

@@ -15,6 +15,8 @@ from PIL import Image
 from monai_gmcl.data.image_files import DEEPEST, picture_array
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["check_intensity_range", "deep_range", "scaled_picture"]
+
 LEAST_SHARE = 0.3
 """Fraction of the 16-bit range below which an image gets its own range; a 14-bit image uses a quarter."""
 OUTSIDE = 0.5

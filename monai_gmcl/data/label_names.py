@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+__all__ = ["class_name", "group_name", "joined_names", "match_name", "multi_label", "sorted_names"]
+
 LONGEST_NUMBER = 18
 WHOLE = re.compile(r"([+-]?)(\d+)(\.0*)?")
 """An integer in a table: ``1``, ``01``, ``1.0``."""

@@ -16,6 +16,8 @@ from torch.utils.data import TensorDataset
 
 from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
 
+__all__ = ["Label", "LabeledSources", "read_label"]
+
 Label = int | tuple[float, ...]
 """A class, or a row of labels of a multi-label task."""
 

@@ -14,6 +14,8 @@ from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.file_faults import is_dicom
 from monai_gmcl.data.litter import is_litter
 
+__all__ = ["IMAGE_SUFFIXES", "Item", "folder_entries", "folder_files", "foreign_fault", "is_image"]
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
 
 Item = dict[str, Any]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+__all__ = ["is_litter"]
+
 LITTER = {
     "thumbs.db",
     "thumbs.db:encryptable",

@@ -30,6 +30,8 @@ from monai_gmcl.data.mask_loading import ReadMaskd
 from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["ReadImaged", "image_transforms"]
+
 logger = logging.getLogger(__name__)
 
 

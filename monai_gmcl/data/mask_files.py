@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import read_picture, read_volume
 
+__all__ = ["Mask", "foreign_values", "mask_affine", "number_classes", "read_mask"]
+
 NUMBERS = ("1", "L", "P", "I")
 """Modes of pictures whose pixels are single numbers."""
 ROUNDING = 1e-3

@@ -13,6 +13,8 @@ from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
 from monai_gmcl.data.part_names import PARTS, part_name
 
+__all__ = ["MaskFolders", "find_mask_folders", "pair_masks"]
+
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "annotations", "groundtruth", "gt")
 ENDINGS = {"": "training", "tr": "training", "va": "validation", "val": "validation", "ts": "test"}

@@ -21,6 +21,8 @@ from monai_gmcl.data.image_files import check_pixel_limit
 from monai_gmcl.data.mask_files import foreign_values, number_classes, read_mask
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["MOST_CLASSES", "ReadMaskd", "check_mask_values"]
+
 MOST_CLASSES = 256
 
 

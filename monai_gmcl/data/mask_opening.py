@@ -15,6 +15,8 @@ from monai_gmcl.data.opening import LabeledData, image_kind
 from monai_gmcl.data.part_names import PARTS
 from monai_gmcl.data.splits import check_no_leakage, split_off
 
+__all__ = ["open_segmentation_data"]
+
 
 def open_segmentation_data(
     dataset_dir: str | Path = "",

@@ -17,6 +17,8 @@ from monai_gmcl.data.mask_folders import find_mask_folders, pair_masks
 from monai_gmcl.data.part_lists import LISTS, list_rows
 from monai_gmcl.data.tables import read_json
 
+__all__ = ["has_masks", "list_mask_parts"]
+
 RECORD = "dataset.json"
 """The file of a Medical Segmentation Decathlon or nnU-Net data set that names its classes."""
 

@@ -18,6 +18,8 @@ from monai_gmcl.data.phantom_image import phantom_image_with_mask
 from monai_gmcl.data.volume_phantom import LESION_SHAPES, drawn_volume
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["make_mask_phantom", "make_volume_mask_phantom"]
+
 IMAGES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
 VOLUMES: Mapping[str, int] = {"train": 12, "valid": 8, "test": 20}
 VERSION = 1

@@ -18,6 +18,8 @@ from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["LabeledData", "image_kind", "open_data"]
+
 logger = logging.getLogger(__name__)
 
 

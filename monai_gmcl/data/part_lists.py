@@ -13,6 +13,8 @@ from monai_gmcl.data.faults import Fault, OnFault
 from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
 
+__all__ = ["LISTS", "list_rows"]
+
 LISTS = (".csv", ".tsv", ".json")
 """File suffixes of tables and lists."""
 PART_COLUMNS = ("split", "part", "partition", "subset", "set", "phase")

@@ -9,6 +9,8 @@ from typing import Any
 
 from monai_gmcl.data.faults import Fault, OnFault
 
+__all__ = ["PARTS", "is_trusted", "no_trusted", "part_name"]
+
 PARTS = {
     "training": ("train", "training", "trn"),
     "validation": ("valid", "validation", "val", "validate", "validating", "dev", "development"),

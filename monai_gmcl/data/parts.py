@@ -16,6 +16,8 @@ from monai_gmcl.data.mask_parts import has_masks
 from monai_gmcl.data.part_lists import LISTS, list_rows
 from monai_gmcl.data.part_names import part_name
 
+__all__ = ["list_parts"]
+
 Entries = dict[str, list[Entry]]
 
 

@@ -15,6 +15,8 @@ from monai_gmcl.data.drawn_folder import draw_classes, draw_once
 from monai_gmcl.data.phantom_image import phantom_image
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["PHANTOM_GRADES", "PHANTOM_IMAGES_PER_CLASS", "make_phantom"]
+
 PHANTOM_GRADES = ("0_normal", "1_cin1", "2_cin2", "3_cin3")
 """Class folders; sorted, they are in the order of the grades."""
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from monai_gmcl.optical_density import HEMATOXYLIN_EOSIN, combine_stains
 
+__all__ = ["phantom_image", "phantom_image_with_mask"]
+
 Array = NDArray[np.float64]
 
 MARGIN = 8

@@ -13,6 +13,16 @@ import numpy as np
 from monai_gmcl.data.listing import Item
 from monai_gmcl.exceptions import DataError
 
+__all__ = [
+    "check_no_leakage",
+    "classes_in",
+    "classes_of",
+    "draw_labeled",
+    "grouped_stratified_split",
+    "groups_of",
+    "split_off",
+]
+
 SHOWN = 5
 """Largest number of shared patients or files in an error message."""
 

@@ -23,6 +23,8 @@ from monai_gmcl.exceptions import ConfigurationError, DataError, ImageRangeError
 from monai_gmcl.one_thread import one_thread
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
+__all__ = ["SyntheticDataset", "SyntheticPlan"]
+
 _one_at_a_time = threading.RLock()
 
 

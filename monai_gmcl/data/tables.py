@@ -14,6 +14,8 @@ from typing import Any
 
 from monai_gmcl.data.faults import Fault, OnFault, stop
 
+__all__ = ["Table", "read_json", "read_table"]
+
 DELIMITERS = ",;\t|"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

@@ -17,6 +17,8 @@ from monai_gmcl.data.mask_folders import find_mask_folders
 from monai_gmcl.data.tables import read_json, read_table
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["prediction_datalist", "unlabeled_datalist"]
+
 logger = logging.getLogger(__name__)
 
 

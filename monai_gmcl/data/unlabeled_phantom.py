@@ -14,6 +14,8 @@ from monai_gmcl.data.drawn_folder import draw_once
 from monai_gmcl.data.phantom_image import phantom_image
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["foreign_image", "make_unlabeled_phantom"]
+
 IMAGES, RECORD = "images", "unlabeled_phantom.json"
 VERSION = 1
 """Version of the drawing; increased if the same seed gives other images."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from monai_gmcl.data.drawn_folder import draw_classes, draw_once
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["LESION_SHAPES", "drawn_volume", "make_volume_phantom", "phantom_volume"]
+
 Array = NDArray[np.float64]
 NIBABEL: Any = nibabel
 """Has no types."""

@@ -23,6 +23,8 @@ from monai_gmcl.data_check.mask_check import look_over_masks
 from monai_gmcl.data_check.part_rules import class_faults, group_faults, split_faults, twin_faults
 from monai_gmcl.data_check.report import Report
 
+__all__ = ["DataSet", "check_data", "check_parts", "check_source", "look_over"]
+
 logger = logging.getLogger(__name__)
 
 

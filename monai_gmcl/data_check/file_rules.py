@@ -16,6 +16,8 @@ from monai_gmcl.data.image_files import DEEPEST
 from monai_gmcl.data.intensities import LEAST_SHARE as LEAST_SHARE_16_BITS
 from monai_gmcl.data_check.looks import Look
 
+__all__ = ["file_faults", "link_faults", "value_faults"]
+
 SUFFIXES = {
     ".png": ("PNG",),
     ".jpg": ("JPEG", "MPO"),

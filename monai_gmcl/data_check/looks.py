@@ -19,6 +19,8 @@ from tqdm import tqdm
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import DEEPEST, flat_picture, is_volume, read_picture, read_volume
 
+__all__ = ["PERCENT", "Look", "Values", "each_file", "find_twins", "look_at", "look_at_all"]
+
 Found = TypeVar("Found")
 
 AT_ONCE = 32

@@ -21,6 +21,8 @@ from monai_gmcl.data_check.part_rules import class_faults, group_faults, split_f
 from monai_gmcl.data_check.report import Report
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["MaskDataSet", "look_over_masks"]
+
 Parts = Mapping[str, Sequence[Item]]
 
 

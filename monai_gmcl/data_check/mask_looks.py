@@ -17,6 +17,8 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_files import foreign_values, mask_affine, read_mask
 from monai_gmcl.data_check.looks import Look
 
+__all__ = ["MaskLook", "class_numbers", "look_at_mask", "mask_faults", "pair_faults"]
+
 WHITE = (255, 65535)
 """Values of masks with one class in many programs: white on black, in 8 or 16 bits."""
 MOST_UNNAMED = 64

@@ -13,6 +13,8 @@ from monai_gmcl.data.listing import Item
 from monai_gmcl.data.splits import classes_of, groups_of
 from monai_gmcl.data_check.looks import Look
 
+__all__ = ["class_faults", "group_faults", "split_faults", "twin_faults"]
+
 Parts = Mapping[str, Sequence[Item]]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from monai_gmcl.data.faults import KINDS, Fault, alike
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["Report"]
+
 SHOWN = 4
 """Largest number of faults in an error message; the table has all faults."""
 WIDEST = 60

@@ -16,6 +16,8 @@ from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.tasks import Task
 
+__all__ = ["StudentAccuracy"]
+
 
 class StudentAccuracy:
     """The student's accuracy, passed to the curriculum and its class sampler when the device is read."""

@@ -23,6 +23,8 @@ from torch.utils.data import RandomSampler
 
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["CyclingLoader", "ExtraInputs", "Moves", "RealBatch", "SeededLoader", "derive_seed"]
+
 logger = logging.getLogger(__name__)
 
 

@@ -27,6 +27,22 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import Teacher
 
+__all__ = [
+    "RangeCheck",
+    "check_device",
+    "check_epoch_lengths",
+    "check_extra_inputs",
+    "check_generated",
+    "check_images",
+    "check_intervals",
+    "check_lesson",
+    "check_loss",
+    "check_ranks",
+    "check_trained",
+    "check_uncompiled",
+    "image_name",
+]
+
 logger = logging.getLogger(__name__)
 
 

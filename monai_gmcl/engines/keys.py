@@ -7,6 +7,8 @@ from __future__ import annotations
 from ignite.engine import EventEnum
 from monai.utils.enums import StrEnum
 
+__all__ = ["GMCLEvents", "GMCLKeys"]
+
 
 class GMCLKeys(StrEnum):
     """Keys that GMCLTrainer adds to ``engine.state.output``. A value has one item for each real image, or is a number.

@@ -22,6 +22,8 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.tasks import Task
 from monai_gmcl.weighting.pseudo_labels import LabelProposal, PseudoLabeler
 
+__all__ = ["LessonSources", "SourceBuffer", "Sources", "UnlabeledSources"]
+
 
 class Sources(NamedTuple):
     """The sources of one lesson.

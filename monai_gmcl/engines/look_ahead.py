@@ -17,6 +17,8 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.weighting import LessonWeighting
 
+__all__ = ["LookAhead"]
+
 
 class LookAhead:
     """Computes the look-ahead gradient v: ∇θ of the student's loss on real images after a lesson.

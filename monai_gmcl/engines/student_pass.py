@@ -19,6 +19,8 @@ from monai_gmcl.hypergradients import Hypergradient
 from monai_gmcl.lesson import Lesson, LessonGraph
 from monai_gmcl.tasks import Task, choose_task
 
+__all__ = ["StudentLoss", "StudentPass", "seeded", "unwrapped"]
+
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")

@@ -22,6 +22,8 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.lesson import Lesson, RealStep
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["FiniteWeights", "Precision", "StudentStep", "not_finite"]
+
 
 class StudentStep:
     """The student's step on ``r · g_real + w · g_lesson``, accumulated over the micro-batches of a window.

@@ -22,6 +22,8 @@ from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.base import draw_latents
 
+__all__ = ["PendingLessons", "TeacherPass", "TeacherStep"]
+
 logger = logging.getLogger(__name__)
 
 

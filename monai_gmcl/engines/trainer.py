@@ -56,6 +56,8 @@ from monai_gmcl.teachers.base import draw_latents
 from monai_gmcl.weighting import LessonWeighting, LookAheadWeighting, PseudoLabeler, UniformWeighting
 from monai_gmcl.weighting.pseudo_labels import LabelProposal
 
+__all__ = ["GMCLTrainer"]
+
 if TYPE_CHECKING:
     from ignite.engine import EventEnum
 

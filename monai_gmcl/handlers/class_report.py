@@ -20,6 +20,8 @@ from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.tasks import Classification
 
+__all__ = ["ClassReport"]
+
 
 class ClassReport:
     """Writes ``class_report.csv`` after an evaluation, with one row for each class and one for all images.

@@ -27,6 +27,8 @@ from monai_gmcl.metrics import diversity, diversity_kept
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers import Teacher
 
+__all__ = ["CurriculumLog"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

@@ -18,6 +18,8 @@ from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.reporting.figures import optional_picture
 from monai_gmcl.reporting.run_figures import curves_png
 
+__all__ = ["CurvesHandler"]
+
 
 class CurvesHandler:
     """Draws ``curves.png`` at the end of the run, from the ``curriculum.csv`` of :class:`CurriculumLog`.

@@ -15,6 +15,8 @@ from monai_gmcl.atomic_file import write_whole
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.names import csv_text, shown_name
 
+__all__ = ["EpochTable", "OperationTable"]
+
 
 class EpochTable:
     """A CSV file in an existing folder, with one row of numbers for each epoch.

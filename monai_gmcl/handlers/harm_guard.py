@@ -22,6 +22,8 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.output_numbers import LateNumbers
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["HarmGuard"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

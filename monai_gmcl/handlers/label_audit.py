@@ -32,6 +32,8 @@ from monai_gmcl.reporting.figures import optional_picture
 from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
 from monai_gmcl.tasks import Classification
 
+__all__ = ["LabelAudit"]
+
 MOST_ROWS = 20
 """Largest number of rows of the contact sheet, one for each pair of given label and predicted class."""
 Pair = tuple[int, int]

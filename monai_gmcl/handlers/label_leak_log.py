@@ -21,6 +21,8 @@ from monai_gmcl.metrics import label_leak
 from monai_gmcl.names import csv_text
 from monai_gmcl.ranks import on_first_rank
 
+__all__ = ["LabelLeakLog"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+__all__ = ["call_last", "pass_on_exceptions", "put_last"]
+
 
 def call_last(engine: Engine, event: Any, handler: Callable[..., None]) -> None:
     """Call a handler after all handlers that are attached to an event before the run starts."""

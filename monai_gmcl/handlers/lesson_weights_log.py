@@ -25,6 +25,8 @@ from monai_gmcl.reporting.figures import optional_picture
 from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet, unnormalized
 from monai_gmcl.teachers.base import Teacher
 
+__all__ = ["LessonWeightsLog"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

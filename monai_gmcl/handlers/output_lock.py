@@ -21,6 +21,8 @@ from monai_gmcl.exceptions import ConfigurationError, OutputError
 from monai_gmcl.handlers.last_handlers import call_last, pass_on_exceptions
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["FolderLock", "hold_output"]
+
 try:
     import fcntl
 except ImportError:  # Windows

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from monai_gmcl.late_reading import on_host
 
+__all__ = ["LateNumbers", "numbers_of", "output_number", "unread_numbers_of", "unread_output_number"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

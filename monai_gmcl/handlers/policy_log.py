@@ -31,6 +31,8 @@ from monai_gmcl.ranks import Ranks
 from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.transforms.counterparts import harmful_counterparts
 
+__all__ = ["PolicyLog"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

@@ -20,6 +20,8 @@ from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["PredictionsSaver", "file_of"]
+
 
 class PredictionsSaver:
     """Writes ``predictions.csv`` after an evaluator has run: the file of each image and its prediction.

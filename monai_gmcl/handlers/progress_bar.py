@@ -18,6 +18,8 @@ from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_numbers import LateNumbers, numbers_of, output_number, unread_output_number
 from monai_gmcl.ranks import on_first_rank
 
+__all__ = ["LessonProgressBar"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

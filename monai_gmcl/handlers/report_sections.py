@@ -25,6 +25,8 @@ from monai_gmcl.tasks import Classification, MultiLabel
 from monai_gmcl.teachers import PolicyTeacher
 from monai_gmcl.transforms.counterparts import harmful_counterparts
 
+__all__ = ["accuracy_section", "environment_section", "policy_section"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

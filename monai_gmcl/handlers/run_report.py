@@ -33,6 +33,8 @@ from monai_gmcl.student_file import load_student
 from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
 from monai_gmcl.teachers import Teacher
 
+__all__ = ["RunReport"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

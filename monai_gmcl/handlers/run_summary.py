@@ -17,6 +17,8 @@ from monai_gmcl.handlers.output_numbers import numbers_of
 from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.policy import PolicyTeacher
 
+__all__ = ["RunSummary"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

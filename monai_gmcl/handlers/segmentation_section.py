@@ -16,6 +16,8 @@ from monai_gmcl.reporting.page import Picture, Section, Table
 from monai_gmcl.tasks import Segmentation
 from monai_gmcl.teachers import Teacher
 
+__all__ = ["SegmentedImage", "segment", "segmentation_section"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+__all__ = ["LazySummaryWriter"]
+
 
 class LazySummaryWriter:
     """A TensorBoard writer that creates its file with the first number, so that a run without steps writes no file.

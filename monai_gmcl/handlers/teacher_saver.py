@@ -21,6 +21,8 @@ from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.teacher_file import save_teacher
 
+__all__ = ["TeacherSaver"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

@@ -11,6 +11,8 @@ from ignite.engine import Engine, Events
 
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["UnseenAccuracy"]
+
 if TYPE_CHECKING:
     from monai_gmcl.engines.trainer import GMCLTrainer
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from monai_gmcl.attributes import Renamed, adopt_old_names
 from monai_gmcl.lesson import HeadActivation, Lesson
 
+__all__ = ["Hypergradient"]
+
 
 class Hypergradient(ABC):
     """Estimator of the hypergradient: the derivative of the look-ahead loss L(θ') with respect to lesson images.

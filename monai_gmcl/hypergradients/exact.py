@@ -12,6 +12,8 @@ from torch import Tensor
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 
+__all__ = ["ExactHypergradient"]
+
 
 class ExactHypergradient(Hypergradient):
     """One-step hypergradient through the whole student, by double backward.

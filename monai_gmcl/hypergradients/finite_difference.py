@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 
+__all__ = ["FiniteDifferenceHypergradient"]
+
 LONGEST = 0.02
 """Largest relative step; beyond it, curvature causes a larger error than rounding in bfloat16 (cosine .964 at .1)."""
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 
+__all__ = ["ForwardHypergradient"]
+
 
 class ForwardHypergradient(Hypergradient):
     """The same value as :class:`ExactHypergradient`, by forward-over-reverse differentiation.

@@ -15,6 +15,8 @@ from monai_gmcl.exceptions import HeadNotFoundError
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import HeadActivation, Lesson
 
+__all__ = ["HeadHypergradient"]
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 REMEDY = "Name the head (HeadHypergradient(head=...)), or use ExactHypergradient() or FiniteDifferenceHypergradient()."

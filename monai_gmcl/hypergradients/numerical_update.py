@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 
 from monai_gmcl.exceptions import UnsupportedOptimizerError
 
+__all__ = ["numerical_derivative"]
+
 RELATIVE_STEP = 1e-4
 HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 

@@ -14,6 +14,8 @@ from monai_gmcl.exceptions import ConfigurationError, UnsupportedOptimizerError
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson, RealStep
 
+__all__ = ["UnrolledHypergradient"]
+
 State = dict[str, Any]
 Step = tuple[Tensor, State]
 

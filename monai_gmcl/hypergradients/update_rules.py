@@ -21,6 +21,8 @@ from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RMSprop
 from monai_gmcl.exceptions import UnsupportedOptimizerError
 from monai_gmcl.hypergradients.numerical_update import numerical_derivative
 
+__all__ = ["UpdateRule", "check_optimizer", "register_update_rule", "update_derivative"]
+
 logger = logging.getLogger(__name__)
 
 UpdateRule = Callable[[Mapping[str, Any], Mapping[str, Any], Tensor, Tensor], Tensor]

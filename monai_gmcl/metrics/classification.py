@@ -14,6 +14,15 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = [
+    "calibration_bins",
+    "calibration_error",
+    "check_probabilities",
+    "class_report",
+    "classification_measures",
+    "mean_auc",
+]
+
 
 def classification_measures(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Return accuracy, AUC, sensitivity, specificity and calibration error of class probabilities.

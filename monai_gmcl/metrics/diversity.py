@@ -10,6 +10,8 @@ from torch import Tensor
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers import Teacher, draw_latents
 
+__all__ = ["diversity", "diversity_kept", "teacher_diversity"]
+
 
 def diversity(images: Tensor) -> float:
     """Return the root mean square difference of two images, averaged over all pairs.

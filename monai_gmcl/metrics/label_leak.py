@@ -17,6 +17,8 @@ from monai_gmcl.exceptions import ConfigurationError, LabelError
 from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers import Teacher, draw_latents
 
+__all__ = ["LabelLeak", "label_leak"]
+
 LARGEST_SIDE = 32
 WIDTH = 16
 STEPS = 120

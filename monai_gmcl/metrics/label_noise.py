@@ -19,6 +19,16 @@ from torch import Tensor
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import check_probabilities
 
+__all__ = [
+    "FalseLabelShare",
+    "class_thresholds",
+    "confident_classes",
+    "false_label_share",
+    "label_joint",
+    "normalized_margin",
+    "self_confidence",
+]
+
 SUREST_SHARE, LEAST_SUREST = 0.3, 10
 """Fraction, and lowest number, of the images with a label that are assumed to belong to its class."""
 

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["Memorization", "memorization", "small_pixels"]
+
 SMALL_SIDE = {2: 32, 3: 16}
 """Side length of the compared images in pixels, by spatial dimensions."""
 QUERIES = 2000

@@ -13,6 +13,8 @@ from monai_gmcl.exceptions import ConfigurationError, LabelError
 from monai_gmcl.labels import are_masks
 from monai_gmcl.tasks.segmentation import channel_numbers
 
+__all__ = ["OperationEffects", "operation_effects", "prediction_error"]
+
 LEAST_IMAGES = 2
 """Smallest number of images with, and without, an operation for which a variance is known."""
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+__all__ = ["class_color", "draw_contours", "mask_contours"]
+
 
 def mask_contours(mask: Tensor) -> dict[int, list[NDArray[np.float64]]]:
     """Return the closed contours of each class of a mask ``(H, W)``, except the background 0 and negative values.

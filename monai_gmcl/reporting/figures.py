@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 
 from monai_gmcl.exceptions import OutputError
 
+__all__ = ["figure_png", "new_figure", "one_panel", "optional_picture", "plain_texts"]
+
 logger = logging.getLogger(__name__)
 
 MOST_PIXELS = 2**15

@@ -21,6 +21,8 @@ from monai_gmcl.names import shown_name
 from monai_gmcl.reporting.contours import draw_contours
 from monai_gmcl.teachers.base import Teacher
 
+__all__ = ["COLUMNS", "SheetRow", "display_pixels", "image_sheet", "unnormalized"]
+
 COLUMNS = 10
 """Largest number of images per row of a block."""
 LEAST_COLUMNS = 5

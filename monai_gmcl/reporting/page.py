@@ -13,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_gmcl.names import markdown_code, markdown_text
 
+__all__ = ["Facts", "Picture", "Section", "Table", "html_page", "markdown_page", "render"]
+
 Facts = Sequence[tuple[str, Sequence[str]]]
 """Names and their values, one or several lines each."""
 LONG_TEXT = 45

@@ -24,6 +24,15 @@ from monai_gmcl.reporting.image_sheet import display_pixels
 from monai_gmcl.reporting.page import Picture
 from monai_gmcl.teachers.policy import LARGEST_SHARE
 
+__all__ = [
+    "attention_picture",
+    "confusion_picture",
+    "curves_png",
+    "last_convolution",
+    "policy_picture",
+    "reliability_picture",
+]
+
 BINS = 10
 PANELS: dict[str, tuple[str, ...]] = {
     "Loss": ("loss", "synthetic_loss"),

@@ -19,6 +19,8 @@ from monai_gmcl.synthesis import out_folder
 from monai_gmcl.synthesis.measures import Measures
 from monai_gmcl.teachers.teacher_file import TeacherDescription
 
+__all__ = ["card"]
+
 
 def card(
     teacher: TeacherDescription,

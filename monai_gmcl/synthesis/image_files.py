@@ -19,6 +19,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+__all__ = ["encode_image", "encode_mask", "read_image", "suffix"]
+
 
 def suffix(spatial_dims: int) -> str:
     """Return the file suffix of an image."""

@@ -16,6 +16,8 @@ from monai_gmcl.metrics import LabelLeak, Memorization, diversity, diversity_kep
 from monai_gmcl.synthesis.real_images import RealImages
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
+__all__ = ["Measures", "looks_at_labels", "measure"]
+
 SOURCES_FOR_DIVERSITY, SOURCES_FOR_LEAK, IMAGES_FOR_DIVERSITY = 16, 512, 200
 """Largest number of images, evenly spaced, for each measurement."""
 

@@ -13,6 +13,18 @@ from typing import Any
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import DataError
 
+__all__ = [
+    "CARD",
+    "CONTACT_SHEET",
+    "DATALIST",
+    "IMAGES",
+    "LABELS",
+    "MANIFEST",
+    "RECORD",
+    "OutFolder",
+    "write_atomically",
+]
+
 RECORD = "synthesis.json"
 """File with the arguments of the set. It is written first, and marks the folder as a synthetic data set."""
 CARD = "README.md"

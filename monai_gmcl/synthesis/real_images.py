@@ -26,6 +26,8 @@ from monai_gmcl.exceptions import ConfigurationError, DataError, LabelError
 from monai_gmcl.metrics import small_pixels
 from monai_gmcl.teachers.base import Teacher
 
+__all__ = ["RealImages", "Survey", "as_seen", "read_items", "read_masked_items"]
+
 
 class Survey(NamedTuple):
     """Information about all real images from one pass.

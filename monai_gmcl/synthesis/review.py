@@ -17,6 +17,8 @@ from monai_gmcl.synthesis.image_files import read_image
 from monai_gmcl.synthesis.out_folder import write_atomically
 from monai_gmcl.synthesis.real_images import RealImages
 
+__all__ = ["check_review_dir", "write_review"]
+
 PICTURE, TABLE = "closest_pairs.png", "closest_pairs.csv"
 PAIRS = 12
 

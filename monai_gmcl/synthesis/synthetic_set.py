@@ -31,6 +31,8 @@ from monai_gmcl.synthesis.review import write_review
 from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.teacher_file import TeacherDescription
 
+__all__ = ["SyntheticSet"]
+
 NOTE = "synthetic, not for diagnosis"
 WITH_MASKS = "with masks"
 """Name of the only group of images with masks, which belong to no single class."""

@@ -16,6 +16,8 @@ from monai_gmcl.exceptions import LabelError
 from monai_gmcl.labels import labels_for_loss
 from monai_gmcl.tasks.base import SUPPORTED_TASKS
 
+__all__ = ["AskedLoss", "refuse_regression"]
+
 
 class AskedLoss:
     """Tests a loss function on made-up outputs without changing it."""

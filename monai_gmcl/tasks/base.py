@@ -18,6 +18,8 @@ from monai_gmcl.labels import ignore_index_of, is_cross_entropy, labels_for_loss
 from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.per_image_loss import per_image_loss
 
+__all__ = ["SUPPORTED_TASKS", "Task"]
+
 SUPPORTED_TASKS = (
     "GMCLTrainer trains classification: class indices (B,) or (B, 1), one-hot or soft labels (B, K), several labels "
     "(B, K), or one logit (B,) or (B, 1); and segmentation: masks (B, 1, *spatial) or (B, K, *spatial). Regression is "

@@ -15,6 +15,8 @@ from monai_gmcl.tasks.base import Task
 from monai_gmcl.tasks.segmentation import Segmentation, channel_numbers
 from monai_gmcl.tasks.whole_images import Classification, MultiLabel
 
+__all__ = ["choose_task"]
+
 
 def choose_task(loss_function: Callable[..., Tensor], labels: object, outputs: Tensor | None = None) -> Task:
     """Return the task that suits a loss function and labels.

@@ -18,6 +18,8 @@ from monai_gmcl.tasks.asked_loss import AskedLoss, refuse_regression
 from monai_gmcl.tasks.base import Task
 from monai_gmcl.tasks.whole_images import likelier_values
 
+__all__ = ["Segmentation", "channel_numbers"]
+
 MOST_CLASSES = 2**15
 """Largest number of classes in masks of class indices, which are stored as int16."""
 

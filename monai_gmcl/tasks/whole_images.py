@@ -18,6 +18,8 @@ from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.tasks.asked_loss import refuse_regression
 from monai_gmcl.tasks.base import SUPPORTED_TASKS, Task
 
+__all__ = ["Classification", "MultiLabel", "likelier_values"]
+
 logger = logging.getLogger(__name__)
 
 

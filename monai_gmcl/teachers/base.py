@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 
 from monai_gmcl.exceptions import ConfigurationError, ImageRangeError
 
+__all__ = ["Teacher", "draw_latents"]
+
 PLAIN_LATENT_SIZE = 64
 MOST = 10**6
 """Upper limit of numbers of channels, classes and similar counts; larger numbers are errors."""

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["EvidenceOptimizer"]
+
 
 class EvidenceOptimizer(Optimizer):
     """Moves each parameter away from its start only as far as its gradients are statistical evidence for it.

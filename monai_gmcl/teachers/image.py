@@ -24,6 +24,8 @@ from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 from monai_gmcl.teachers.operations import Warp
 from monai_gmcl.teachers.operations.geometry import Elastic
 
+__all__ = ["ImageTeacher"]
+
 COLOR_BOUND = 1.5
 OFFSET_PER_COLOR = 0.15
 """Standard deviation of the offset, as a fraction of the value range, for each unit of color mixing."""

@@ -17,6 +17,8 @@ from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers.base import Teacher, whole_number
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
+__all__ = ["LatentTeacher"]
+
 LARGEST_START = 8
 """Side length in pixels with which the generator starts."""
 

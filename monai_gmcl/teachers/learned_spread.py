@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["MOST_GAIN", "learned_gain", "squash"]
+
 MOST_GAIN = 1.7
 """Bound of learned magnitudes: between 1 / 1.7 = .59 and 1.7 times the initial value.
 

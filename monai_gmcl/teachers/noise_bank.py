@@ -10,6 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+__all__ = ["DRAWS", "bank_noise"]
+
 DRAWS = 4
 """Number of uniform latents for the noise of an image, for any amount of noise."""
 ROWS, WIDTH = 2**14, 64

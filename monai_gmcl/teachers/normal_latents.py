@@ -12,6 +12,8 @@ from torch import Tensor
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.base import Teacher
 
+__all__ = ["normal_latents", "split_latents"]
+
 
 def normal_latents(
     teacher: Teacher, n: int, size: int, image_shape: Sequence[int], generator: torch.Generator | None

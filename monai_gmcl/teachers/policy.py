@@ -20,6 +20,8 @@ from monai_gmcl.teachers.operations.plan import Plan, Step
 from monai_gmcl.teachers.policy_text import policy_text
 from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
 
+__all__ = ["PolicyTeacher"]
+
 NAMES = tuple(operation.name for operation in OPERATIONS)
 LARGEST_SHARE, SMALLEST_SHARE = 2.0, 1 / 50
 """Bounds of shares: 1/50, because an operation may break labels, and 2, so that no single operation dominates."""

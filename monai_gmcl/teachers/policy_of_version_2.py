@@ -15,6 +15,8 @@ from torch import Tensor
 from monai_gmcl.teachers.operations import OPERATIONS, OrientationOperation
 from monai_gmcl.teachers.policy import LARGEST_SHARE, SMALLEST_SHARE
 
+__all__ = ["policy_of_version_2"]
+
 logger = logging.getLogger(__name__)
 
 LARGEST_BEFORE = 3.0

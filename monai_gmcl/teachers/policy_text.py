@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = ["policy_text"]
+
 
 def policy_text(policy: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the result of ``PolicyTeacher.policy``, with or without effects, as a text table."""

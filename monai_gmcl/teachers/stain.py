@@ -16,6 +16,8 @@ from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
 
+__all__ = ["StainTeacher"]
+
 CHANGES = ("gain", "offset", "tilt", "turn", "field")
 USUAL = (0.25, 0.06, 0.08, 0.08, 0.12)
 """Standard deviations at difficulty 1 before training."""

@@ -26,6 +26,8 @@ from monai_gmcl.teachers.base import Teacher
 from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.policy_of_version_2 import policy_of_version_2
 
+__all__ = ["TeacherDescription", "describe_teacher", "load_teacher", "save_teacher"]
+
 FORMAT = "monai_gmcl.teacher"
 """Key of the teacher's description (JSON) in the file's metadata."""
 FORMAT_VERSION = 3

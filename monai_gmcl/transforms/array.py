@@ -22,6 +22,8 @@ from monai_gmcl.one_thread import one_thread
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty, label_rows
 from monai_gmcl.transforms.synthetic_meta import synthetic_image
 
+__all__ = ["RandTeacherAugment"]
+
 
 class RandTeacherAugment(RandomizableTransform):
     """With probability ``prob``, replaces an image by a synthetic image that a trained teacher makes.

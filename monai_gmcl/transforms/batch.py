@@ -23,6 +23,8 @@ from monai_gmcl.labels import are_masks
 from monai_gmcl.transforms.frozen_teacher import FrozenTeacher, check_difficulty
 from monai_gmcl.transforms.synthetic_meta import mixed_batch
 
+__all__ = ["TeacherBatchAugment"]
+
 MODES = ("replace", "append")
 
 

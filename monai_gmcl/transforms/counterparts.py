@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 
 from monai_gmcl.teachers.policy import PolicyTeacher
 
+__all__ = ["counterparts", "harmful_counterparts", "operations_of"]
+
 COUNTERPARTS: dict[str, tuple[str, ...]] = {
     "CutMix": ("erasing",),
     "CutOut": ("erasing",),

@@ -19,6 +19,8 @@ from monai_gmcl.labels import are_masks
 from monai_gmcl.transforms.array import RandTeacherAugment
 from monai_gmcl.transforms.frozen_teacher import label_rows
 
+__all__ = ["RandTeacherAugmentD", "RandTeacherAugmentDict", "RandTeacherAugmentd"]
+
 
 class RandTeacherAugmentd(RandomizableTransform, MapTransform):
     """Dictionary-based version of :class:`RandTeacherAugment`.

@@ -19,6 +19,8 @@ from monai_gmcl.labels import are_masks, checked_for_teacher
 from monai_gmcl.teachers import Teacher, load_teacher
 from monai_gmcl.teachers.base import draw_latents
 
+__all__ = ["FrozenTeacher", "check_difficulty", "label_rows"]
+
 UNKNOWN = -1
 """Class index of an image without a label; teachers that use labels raise an error for it."""
 

@@ -14,6 +14,8 @@ from monai.transforms.transform import Randomizable
 from torch import Tensor
 from torch.utils.data import Dataset
 
+__all__ = ["SeededItems"]
+
 
 class SeededItems(Dataset[Any]):
     """A data set whose random transforms depend only on ``(seed, epoch, index)``, not on workers or order.

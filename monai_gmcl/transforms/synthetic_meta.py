@@ -11,6 +11,8 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import TraceKeys
 from torch import Tensor
 
+__all__ = ["GEOMETRY", "mixed_batch", "synthetic_image"]
+
 GEOMETRY = ("affine", "space")
 """Meta data of a source that its synthetic image keeps. All other meta data, such as names and headers, are removed."""
 

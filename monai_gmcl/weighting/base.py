@@ -14,6 +14,8 @@ from torch import Tensor
 from monai_gmcl.hypergradients.base import Hypergradient
 from monai_gmcl.lesson import Lesson
 
+__all__ = ["LessonWeighting"]
+
 
 class LessonWeighting(ABC):
     """Base class of weightings: a weight for each image of a lesson, computed before the student's step.

@@ -13,6 +13,8 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.weighting.base import LessonWeighting
 
+__all__ = ["ConfidenceWeighting"]
+
 
 class ConfidenceWeighting(LessonWeighting):
     """Weight 1 for images whose proposed label has a confidence of ``threshold`` or more, otherwise 0 (FixMatch).

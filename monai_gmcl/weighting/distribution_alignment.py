@@ -12,6 +12,8 @@ from torch import Tensor
 
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["DistributionAlignment", "average_momentum"]
+
 LEAST = 1e-6
 """Lower bound of a running mean that is used as a divisor."""
 

@@ -17,6 +17,8 @@ from monai_gmcl.lesson import Lesson
 from monai_gmcl.ranks import Ranks
 from monai_gmcl.weighting.base import LessonWeighting
 
+__all__ = ["LookAheadWeighting"]
+
 
 class LookAheadWeighting(LessonWeighting):
     """Weights each image of a lesson by its worth: how much training on it lowers the student's loss on real images.

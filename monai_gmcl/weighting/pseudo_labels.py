@@ -19,6 +19,8 @@ from monai_gmcl.labels import known_label_vectors
 from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
 from monai_gmcl.weighting.distribution_alignment import DistributionAlignment, average_momentum
 
+__all__ = ["LabelProposal", "PseudoLabeler"]
+
 LabelProposal = Callable[..., tuple[Tensor, Tensor]]
 """A function from images ``(B, C, ...)`` to labels (int64 ``(B,)``, float ``(B, K)`` or masks) and their confidence, 0
 to 1 ``(B,)``.

@@ -12,6 +12,8 @@ from torch import Tensor
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.weighting.base import LessonWeighting
 
+__all__ = ["UniformWeighting"]
+
 
 class UniformWeighting(LessonWeighting):
     """The weight 1 for every image."""

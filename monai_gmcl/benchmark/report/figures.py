@@ -18,6 +18,8 @@ from monai_gmcl.benchmark.report.rows import CHECKPOINTS, PRIMARY, Cell, Results
 from monai_gmcl.reporting.figures import figure_png, new_figure
 from monai_gmcl.reporting.page import Picture
 
+__all__ = ["COLORS", "cost_figure", "difference_figure", "efficiency_figure"]
+
 BOTH = ("chosen", "final")
 """Weights of the panels."""
 COLORS: Mapping[str, str] = {

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference
 
+__all__ = ["NONE", "difference_text", "mean_text", "short", "signed", "sized"]
+
 NONE = "–"
 """Replaces a missing number."""
 

@@ -13,6 +13,8 @@ from scipy.stats import t as student_t
 
 from monai_gmcl.exceptions import ConfigurationError
 
+__all__ = ["PairedDifference", "pooled_difference"]
+
 
 @dataclass(frozen=True)
 class PairedDifference:

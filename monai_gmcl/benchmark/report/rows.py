@@ -19,6 +19,8 @@ from monai_gmcl.benchmark.arms import ARMS, WITHIN_BUDGET
 from monai_gmcl.benchmark.report.paired_difference import PairedDifference, pooled_difference
 from monai_gmcl.exceptions import DataError
 
+__all__ = ["CHECKPOINTS", "PRIMARY", "TITLES", "WEIGHTS", "Cell", "Results", "score", "titles_of"]
+
 CHECKPOINTS = {
     "chosen": "best-validation checkpoint",
     "final": "last checkpoint",

@@ -11,6 +11,16 @@ from monai_gmcl.benchmark.report.formats import NONE, difference_text, mean_text
 from monai_gmcl.benchmark.report.rows import CHECKPOINTS, WEIGHTS, Cell, Results, score
 from monai_gmcl.reporting.page import Table
 
+__all__ = [
+    "arm_note",
+    "arm_table",
+    "cost_table",
+    "difference_table",
+    "measure_table",
+    "synthetic_table",
+    "table_by_arm",
+]
+
 MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "ece": "ECE"}
 MASK_MEASURES = {"iou": "IoU"}
 GMCL = "gmcl"

@@ -16,6 +16,8 @@ from monai_gmcl.benchmark.report.figures import COLORS, cost_figure, difference_
 from monai_gmcl.benchmark.report.rows import PRIMARY, Cell, Results
 from monai_gmcl.reporting.page import Picture, Section, html_page, markdown_page
 
+__all__ = ["keep_command", "write_report"]
+
 TITLE = "Small-data methods at equal compute"
 COMMANDS = "commands.txt"
 NOTE = "note.txt"

@@ -22,6 +22,8 @@ from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.student_description import StudentDescription
 from monai_gmcl.student_file import student_bytes
 
+__all__ = ["BestModelSaver"]
+
 logger = logging.getLogger(__name__)
 
 

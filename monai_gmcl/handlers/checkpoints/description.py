@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+__all__ = ["array_digest", "described", "items_digest"]
+
 SAMPLE = 2**16
 """Largest number of values that are read from an array."""
 DEPTH = 6

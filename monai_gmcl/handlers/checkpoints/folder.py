@@ -20,6 +20,8 @@ import torch
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.exceptions import CheckpointError, ConfigurationError, OutputError
 
+__all__ = ["CheckpointFolder", "newest_checkpoint", "write_atomically"]
+
 logger = logging.getLogger(__name__)
 
 OWN_FILES = re.compile(r"checkpoint_\d{8}(-\d+)?\.pt")

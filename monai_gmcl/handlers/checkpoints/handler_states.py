@@ -20,6 +20,8 @@ from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.checkpoints.plain_state import plain
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["HandlerStates", "check_parts", "handlers_of", "parts_of", "validators_of"]
+
 logger = logging.getLogger(__name__)
 
 OF_ENGINE = {

@@ -27,6 +27,8 @@ from monai_gmcl.handlers.checkpoints.signals import EndingSignals
 from monai_gmcl.handlers.last_handlers import pass_on_exceptions, put_last
 from monai_gmcl.handlers.output_lock import hold_output
 
+__all__ = ["CheckpointKeeper"]
+
 logger = logging.getLogger(__name__)
 
 

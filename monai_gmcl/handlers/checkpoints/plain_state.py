@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from monai_gmcl.exceptions import CheckpointError
 
+__all__ = ["check_finite", "plain", "random_state", "set_random_state"]
+
 
 def plain(value: Any, name: str) -> Any:
     """Return a state as plain tensors, numbers, strings and containers of them, loadable with ``weights_only=True``.

@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from monai_gmcl.exceptions import CheckpointError
 
+__all__ = ["check_length", "merged_plan"]
+
 
 def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
     """Return the state with which a schedule continues: its saved progress, and its new plan.

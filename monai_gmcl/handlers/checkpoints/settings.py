@@ -24,6 +24,8 @@ from monai_gmcl.handlers.checkpoints.description import array_digest, described,
 from monai_gmcl.handlers.checkpoints.handler_states import validators_of
 from monai_gmcl.ranks import Ranks
 
+__all__ = ["RunSettings"]
+
 logger = logging.getLogger(__name__)
 
 NAMED = 10

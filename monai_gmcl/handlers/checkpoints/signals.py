@@ -9,6 +9,8 @@ import signal
 import threading
 from typing import Any
 
+__all__ = ["EndingSignals"]
+
 
 class EndingSignals:
     """Records SIGTERM and SIGINT instead of ending at once, so that the current step can be finished.

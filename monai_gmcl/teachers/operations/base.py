@@ -16,6 +16,8 @@ from monai_gmcl.attributes import Renamed, adopt_old_names
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.teachers.operations.warp import Warp
 
+__all__ = ["GeometryOperation", "Operation", "OrientationOperation", "PixelOperation", "broadcast", "signed"]
+
 
 class Operation(ABC):
     """One named way to change an image, with a strength that can be learned.

@@ -17,6 +17,8 @@ from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.operations.base import GeometryOperation, signed
 from monai_gmcl.teachers.operations.warp import Warp, along_axes
 
+__all__ = ["Elastic", "Rotation", "Shear", "Shift", "Zoom"]
+
 SMOOTHSTEP_SPREAD = math.sqrt(26 / 35)
 """Mean standard deviation along one axis after smoothstep interpolation between nodes of standard deviation 1."""
 BICUBIC_SPREAD = math.sqrt(6 / 7)

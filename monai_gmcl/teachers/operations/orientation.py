@@ -12,6 +12,8 @@ from torch import Tensor
 
 from monai_gmcl.teachers.operations.base import OrientationOperation
 
+__all__ = ["Flip", "QuarterTurn"]
+
 
 class Flip(OrientationOperation):
     """Mirrors an image along one spatial axis; all axes are equally probable."""

@@ -13,6 +13,8 @@ from torch import Tensor
 from monai_gmcl.teachers.operations.base import GeometryOperation, Operation, OrientationOperation, PixelOperation
 from monai_gmcl.teachers.operations.warp import Warp
 
+__all__ = ["Plan", "Step"]
+
 
 class Step(NamedTuple):
     """The step of one operation: draws ``(B, n)``, strengths ``(B,)``, and whether it acts on each image ``(B,)``."""

@@ -15,6 +15,8 @@ from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
 from monai_gmcl.teachers.operations.base import PixelOperation, broadcast
 from monai_gmcl.teachers.operations.warp import along_axes
 
+__all__ = ["Blur", "Erasing", "Noise"]
+
 
 class OneSidedOperation(PixelOperation):
     """An operation with amounts in [0, strength]; the first random number of an image determines the amount."""

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from monai_gmcl.teachers.operations.base import PixelOperation, broadcast, signed
 
+__all__ = ["Brightness", "ChannelGain", "Contrast", "Gamma", "Saturation"]
+
 # keeps the slope of the gamma curve finite at black
 GAMMA_OFFSET = 0.01
 LUMA = (0.299, 0.587, 0.114)

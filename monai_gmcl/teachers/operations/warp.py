@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+__all__ = ["Warp", "along_axes"]
+
 
 @dataclass(frozen=True)
 class Warp:

@@ -13,13 +13,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
-__all__ = ["Job", "checked_names", "commit", "facts_of", "read_rows", "run_missing", "without_rows"]
+__all__ = [
+    "FieldsJob",
+    "Job",
+    "checked_names",
+    "commit",
+    "facts_of",
+    "read_rows",
+    "run_missing",
+    "seeds_of",
+    "without_rows",
+]
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +43,22 @@ class Job(Protocol):
         """What the run is known by, and what its row holds as ``settings``."""
 
 
+@dataclass(frozen=True)
+class FieldsJob:
+    """A run that is known by all of its fields."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run is known by."""
+        return asdict(self)
+
+
 J = TypeVar("J", bound=Job)
+
+
+def seeds_of(given: int | Sequence[int]) -> list[int]:
+    """Return the seeds of a study, given as their number, from 0 on, or one by one."""
+    return list(range(given)) if isinstance(given, int) else list(given)
 
 
 def checked_names(argument: str, given: str | Sequence[str], known: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import mean_auc
 from monai_gmcl.teachers import PolicyTeacher
-from studies.grid import checked_names, commit, run_missing, without_rows
+from studies.grid import checked_names, commit, run_missing, seeds_of, without_rows
 from studies.policies.arms import ARMS
 from studies.policies.jobs import PARTS, Job, jobs_of
 from studies.policies.rows import NEEDED
@@ -63,7 +63,7 @@ def run(
     set_track_meta(False)
     tasks, arms = checked_names("tasks", tasks, TASKS), checked_names("arms", arms, ARMS)
     (part,) = checked_names("part", part, PARTS)
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    chosen = seeds_of(seeds)
     numbers = [n] if isinstance(n, int) else list(n)
     if not chosen or min(chosen) < 0 or min([1 if steps is None else steps, workers, *numbers]) < 1:
         raise ConfigurationError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from monai.utils.misc import set_determinism
 
 from monai_gmcl.engines import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
-from studies.grid import checked_names, run_missing, without_rows
+from studies.grid import FieldsJob, checked_names, run_missing, seeds_of, without_rows
 from studies.segmentation.arms import ARMS, TEACHER_ARMS, trainer_of, transforms_of
 from studies.segmentation.images import SETS, read_part
 from studies.segmentation.training import VALIDATIONS, train_student
@@ -36,7 +36,7 @@ PARTS = ("valid", "test")
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(FieldsJob):
     """One run; what its arguments mean is told by :func:`run`."""
 
     set: str
@@ -45,11 +45,6 @@ class Job:
     arm: str
     steps: int
     part: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the run is known by."""
-        return asdict(self)
 
 
 def run(
@@ -84,7 +79,7 @@ def run(
     sets, arms = checked_names("sets", sets, SETS), checked_names("arms", arms, ARMS)
     (measured,) = checked_names("part", part, PARTS)
     numbers = [n] if isinstance(n, int) else list(n)
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    chosen = seeds_of(seeds)
     if not all(1 <= number <= 8 for number in numbers) or steps < VALIDATIONS or workers < 1:
         raise ConfigurationError(f"Expected n from 1 to 8, {VALIDATIONS} steps or more and workers from 1.")
     for name in sets:

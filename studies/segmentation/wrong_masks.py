@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from monai.data.meta_obj import set_track_meta
 from monai.utils.misc import set_determinism
 
 from monai_gmcl.exceptions import ConfigurationError
-from studies.grid import checked_names, commit, run_missing, without_rows
+from studies.grid import FieldsJob, checked_names, commit, run_missing, seeds_of, without_rows
 from studies.segmentation.images import read_part
 from studies.segmentation.mask_arms import ARMS, LESSON, builder, patches_of
 from studies.segmentation.mask_errors import ERRORS, MASKS, draw
@@ -33,7 +33,7 @@ PASSES = 4 * LESSON
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(FieldsJob):
     """One run; what its arguments mean is told by :func:`run`."""
 
     n: int
@@ -45,11 +45,6 @@ class Job:
     part: str
     steps: int
     equal: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the run is known by."""
-        return asdict(self)
 
     @property
     def student_steps(self) -> int:
@@ -98,7 +93,7 @@ def run(
     set_track_meta(False)
     names, kinds = checked_names("arms", arms, ARMS), checked_names("errors", errors, ERRORS)
     ways, (measured,) = checked_names("equal", equal, EQUAL), checked_names("part", part, PARTS)
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    chosen = seeds_of(seeds)
     if not (0 <= share < 0.5 and steps >= VALIDATIONS and trusted >= LESSON and min(n, workers, len(chosen)) >= 1):
         raise ConfigurationError(
             f"Expected a share from 0 to below .5, steps from {VALIDATIONS}, trusted from {LESSON}, and n, workers and "

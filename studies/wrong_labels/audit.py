@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -26,7 +26,7 @@ from monai_gmcl.benchmark.students import small_resnet
 from monai_gmcl.cross_fitting import Fitting, cross_fit
 from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 from monai_gmcl.metrics.label_noise import false_label_share, normalized_margin
-from studies.grid import checked_names, commit, run_missing, without_rows
+from studies.grid import FieldsJob, checked_names, commit, run_missing, seeds_of, without_rows
 from studies.policies.tasks import task_data
 from studies.wrong_labels.noise import NOISES, draw
 from studies.wrong_labels.run import DATA
@@ -74,7 +74,7 @@ VARIANTS = {
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(FieldsJob):
     """One audit; attributes as those of :class:`studies.wrong_labels.run.Job`."""
 
     data: str
@@ -84,11 +84,6 @@ class Job:
     seed: int
     variant: str
     max_epochs: int
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the audit is known by."""
-        return asdict(self)
 
 
 NEEDED = tuple(Job.__dataclass_fields__)
@@ -124,7 +119,7 @@ def audit(
     """
     torch.set_num_threads(1)
     set_track_meta(False)
-    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    chosen = seeds_of(seeds)
     names = (checked_names(*given) for given in (("data", data, DATA), ("noises", noises, NOISES)))
     jobs = [
         Job(source, n, noise, float(share), seed, variant, max_epochs)

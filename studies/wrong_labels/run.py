@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,7 +19,7 @@ from monai.data.meta_obj import set_track_meta
 from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.metrics.classification import mean_auc
-from studies.grid import checked_names, commit, run_missing, without_rows
+from studies.grid import FieldsJob, checked_names, commit, run_missing, seeds_of, without_rows
 from studies.policies.jobs import PARTS
 from studies.policies.tasks import task_data
 from studies.wrong_labels.arms import ARMS, OURS_PASSES
@@ -32,7 +32,7 @@ EQUAL = ("passes", "steps")
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(FieldsJob):
     """One run.
 
     Attributes:
@@ -58,11 +58,6 @@ class Job:
     part: str
     steps: int
     equal: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the run is known by."""
-        return asdict(self)
 
     @property
     def student_steps(self) -> int:
@@ -114,7 +109,7 @@ def run(
     torch.set_num_threads(1)
     set_track_meta(False)
     given = [checked_names("data", data, DATA), _list(trusted), checked_names("noises", noises, NOISES)]
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    chosen = seeds_of(seeds)
     names = checked_names("arms", arms, ARMS)
     (measured,) = checked_names("part", part, PARTS)
     ways = checked_names("equal", equal, EQUAL)

@@ -100,6 +100,7 @@ def _ours(
     with_teacher: bool = True,
     loss: Callable[[], nn.Module] = nn.CrossEntropyLoss,
     memory: float = 0.9,
+    weighted: bool = True,
     **curriculum: Any,
 ) -> Build:
     """Return the builder of GMCL with trusted images as judges of lessons.
@@ -109,6 +110,8 @@ def _ours(
         with_teacher: without one, lessons are the images of the latest batches as they are, weighed by the look-ahead.
         loss: of the student.
         memory: of :class:`monai_gmcl.weighting.LookAheadWeighting`.
+        weighted: whether trusted images judge and weight lessons; otherwise the next real batch judges, and images of a
+            lesson have equal weights.
         **curriculum: arguments of :class:`monai_gmcl.curriculum.Curriculum`.
     """
 
@@ -116,12 +119,13 @@ def _ours(
         teacher = policy_teacher(setup.options).to(setup.device)
         own = _half_trusted(setup, data, loss()) if teaches else _arguments(setup, data.doubtful, loss())
         difficulty = {} if with_teacher else {"difficulty": 0.0}
+        if weighted:
+            own["weighting"] = LookAheadWeighting(memory=memory)
+            own["meta_data_loader"] = _trusted_loader(setup, data.trusted)
         return GMCLTrainer(
             **own,
             teacher=teacher,
             teacher_optimizer=teacher.optimizer() if with_teacher else None,
-            weighting=LookAheadWeighting(memory=memory),
-            meta_data_loader=_trusted_loader(setup, data.trusted),
             curriculum=Curriculum(**{"real_weight": 0.1, **difficulty, **curriculum}),
             seed=setup.seed,
         )
@@ -151,5 +155,10 @@ ARMS: dict[str, Arm] = {
         OURS_PASSES,
     ),
     "ours_real_half": Arm("ours, real weight .5 (bundle)", _ours(real_weight=0.5), OURS_PASSES),
+    "augmented_added_gce": Arm(
+        "GMCL with equal weights, trusted images in half of each batch, generalized cross-entropy",
+        _ours(teaches=True, loss=GeneralizedCrossEntropy, weighted=False, real_weight=1.0),
+        2,
+    ),
 }
 """In the order of tables."""

@@ -232,5 +232,5 @@ class Task(ABC):
         labels = proposals.to(dtype)
         if labels.dtype == torch.bool or not self._are_indices(labels):
             return labels
-        within = labels.clamp(0, None if num_classes is None else max(num_classes, 2) - 1)
+        within = labels.nan_to_num().clamp(0, None if num_classes is None else max(num_classes, 2) - 1)
         return torch.where(labels == self.ignored, labels, within)

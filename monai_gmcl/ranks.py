@@ -48,7 +48,8 @@ class Ranks:
         if self.alone:
             return rows
         lengths = [1] * self.size if rows.ndim == 0 else self.lengths(len(rows))
-        own = torch.atleast_1d(rows.detach()).to(self._device(rows), non_blocking=True)
+        own = rows.detach() if rows.ndim else rows.detach()[None]
+        own = own.to(self._device(rows), non_blocking=True)
         # Collectives exchange tensors of one shape.
         padded = torch.cat([own, own.new_zeros(max(lengths) - len(own), *own.shape[1:])])
         of_all = [torch.empty_like(padded) for _ in lengths]

@@ -236,7 +236,7 @@ if __name__ == "__main__":
     dist.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=index, world_size=ranks, timeout=timedelta(seconds=60)
     )
-    ends = {name: run(case, index) for name, case in CASES.items()}
+    ends: dict[str, Any] = {name: run(case, index) for name, case in CASES.items()}
     ends |= {"running statistics": run(RUNNING_STATISTICS, index), "unlabeled": run(UNLABELED, index)}
     ends |= {"unlabeled masks": run(UNLABELED_MASKS, index)}
     ends |= {"resumed": resumed(CASES["head"], index, folder / "checkpoints")}

@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from monai.utils.dist import evenly_divisible_all_gather
 from torch import Tensor
 
 __all__ = ["Ranks", "on_first_rank"]
@@ -23,7 +22,8 @@ class Ranks:
 
     Gradients and accuracies are averaged over the images of all ranks, so that networks and curriculum are equal on
     every rank. Random draws (sources of lessons, latents, dropout) differ between ranks. With one rank, or without a
-    process group, methods return their inputs and nothing is exchanged.
+    process group, methods return their inputs and nothing is exchanged. The host waits for other hosts, but not for the
+    device.
 
     Attributes:
         size: number of ranks.
@@ -41,10 +41,28 @@ class Ranks:
         return self.size == 1
 
     def all_gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all ranks in rank order: ``(n, ...)`` of each rank to ``(N, ...)``; n may differ."""
+        """Return the rows of all ranks in rank order: ``(n, ...)`` of each rank to ``(N, ...)``; n may differ.
+
+        Numbers, ``()``, become rows ``(ranks,)``.
+        """
         if self.alone:
             return rows
-        return evenly_divisible_all_gather(rows.to(self._device(rows)), concat=True).to(rows.device)
+        lengths = [1] * self.size if rows.ndim == 0 else self.lengths(len(rows))
+        own = rows.detach() if rows.ndim else rows.detach()[None]
+        own = own.to(self._device(rows), non_blocking=True)
+        # Collectives exchange tensors of one shape.
+        padded = torch.cat([own, own.new_zeros(max(lengths) - len(own), *own.shape[1:])])
+        of_all = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(of_all, padded)
+        return torch.cat([one[:n] for one, n in zip(of_all, lengths, strict=True)]).to(rows.device)
+
+    def lengths(self, own: int) -> list[int]:
+        """Return the number of each rank, in rank order; the hosts exchange it, so that no host waits for a device."""
+        if self.alone:
+            return [own]
+        of_all = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(of_all, torch.tensor([own]), _group_of_hosts(dist.group.WORLD))
+        return [int(one) for one in of_all]
 
     def rank_weight(self, own: int, of_all: int) -> float:
         """Return this rank's number of images as a multiple of the mean over ranks."""
@@ -77,6 +95,12 @@ class Ranks:
             collective(flat)
             parts = torch.split(flat, [tensor.numel() for tensor in of_kind])
             torch._foreach_copy_(of_kind, [part.view_as(t) for part, t in zip(parts, of_kind, strict=True)])
+
+
+@cache
+def _group_of_hosts(world: Any) -> Any:
+    """Return a group that exchanges tensors on the CPU, which NCCL does not; the first call is made on all ranks."""
+    return world if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
 
 def on_first_rank(attach: Attach) -> Attach:

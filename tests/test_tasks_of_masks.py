@@ -322,3 +322,15 @@ def test_proposals_are_the_likeliest_class_of_each_pixel() -> None:
         masks, confidences = Segmentation.propose(outputs[:, :channels], overlapping)
         assert torch.equal(masks, (outputs[:, :channels] > 0).float())
         torch.testing.assert_close(confidences, outputs[:, :channels].abs().sigmoid())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_proposed_classes_that_there_are_not_are_refused_also_late(channels: int) -> None:
+    task, proposals, read = Segmentation(), torch.tensor([[[[0, 2], [5, -100]]]]), []
+    given = task.check_proposals(proposals, 1, torch.zeros(4, channels, 2, 2), 3, lambda *one: read.append(one))
+    # Until the host reads them, the loss gets labels that it takes.
+    expected = [[0, 2, 2, -100]] if channels == 1 else [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
+    assert given[0].flatten(1).tolist() == expected and given.dtype == torch.float32
+    values, verdict = read[0]
+    with pytest.raises(LabelError, match="Expected masks with values from 0 to 2.*to 5"):
+        verdict(values)

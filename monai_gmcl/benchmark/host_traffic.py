@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -46,8 +47,8 @@ class HostTraffic:
         bytes_to_host: bytes copied from the device, by line.
         waits: how often the host waited for the device, by line: values that are read from it, shapes that depend on
             values (``nonzero``, boolean indices), copies in either direction without ``non_blocking``.
-        waits_of_others: the same in code that is not part of the trainer: ``prepare_batch``, and event handlers,
-            including MONAI's decollation.
+        waits_of_others: the same in code that is not part of the trainer: ``prepare_batch``, a ``label_proposal``, and
+            event handlers, including MONAI's decollation.
     """
 
     numbers: Counter[str] = field(default_factory=Counter)
@@ -99,18 +100,21 @@ class HostTraffic:
 
 
 class Watch:
-    """A context in which :data:`DEVICE` computes, and operations are counted."""
+    """A context in which :data:`DEVICE` computes, also fused optimizers, and operations are counted."""
 
     def __init__(self, traffic: HostTraffic) -> None:
-        self._modes = (_Dispatch(traffic), _Functions())
+        optimizers, name = sys.modules[torch.optim.Optimizer.__module__], "_get_fused_kernels_supported_devices"
+        devices = [*getattr(optimizers, name)(), DEVICE.type]
+        fused = patch.object(optimizers, name, lambda: [*devices])
+        self._modes: tuple[Any, ...] = (_Dispatch(traffic), _Functions(), fused)
 
     def __enter__(self) -> None:
         for mode in self._modes:
-            mode.__enter__()  # type: ignore[no-untyped-call]
+            mode.__enter__()
 
     def __exit__(self, *error: Any) -> None:
         for mode in reversed(self._modes):
-            mode.__exit__(*error)  # type: ignore[no-untyped-call]
+            mode.__exit__(*error)
 
 
 class _OnDevice(Tensor):
@@ -214,6 +218,8 @@ def _other() -> str:
         code = frame.f_code
         if code.co_name == "_prepared":
             return "prepare_batch (non_blocking=True with pinned memory does not wait)"
+        if code.co_name == "_proposed":
+            return "label_proposal"
         if code.co_name == "_fire_event":
             return "event handlers, including decollation (decollate=False switches it off)"
         path = Path(code.co_filename)

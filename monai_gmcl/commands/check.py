@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from monai.bundle.config_parser import ConfigParser
+from torch.optim import Optimizer
 
 from monai_gmcl.benchmark.check import EstimatorReport, check_estimators
 from monai_gmcl.benchmark.cost_model import cost_of_passes, cost_table
@@ -41,7 +42,8 @@ def check(
         repeats: number of estimates; the table shows their median time.
         cost: print the cost of a training step instead. One table has the counted FLOPs and the measured time of each
             pass, relative to a supervised step. Another table lists, by line of code, the random numbers, the copies
-            and the waiting of the host in a step. It is counted on a simulated device.
+            and the waiting of the host in a step. It is counted on a simulated device, in float32; with ``amp`` in
+            float16, with the loss scale of a GPU.
         override: values of the configuration to replace, such as ``--train#trainer#device cpu``.
 
     Raises:
@@ -56,9 +58,19 @@ def check(
     if cost:
         print(cost_table(cost_of_passes(trainer, max(iterations, 10), repeats)))
         values = {"bundle_root": root, **override}
-        print(traffic_table(traffic_of_steps(lambda: _trainer(files, values, DEVICE), max(iterations, 10))))
+        scaled = trainer.amp and trainer.amp_kwargs.get("dtype", torch.float16) == torch.float16
+
+        def build() -> GMCLTrainer:
+            built = _trainer(files, values, DEVICE)
+            if scaled:
+                built.scaler = torch.amp.GradScaler(DEVICE.type)
+            return built
+
+        print(traffic_table(traffic_of_steps(build, max(iterations, 10))))
         if trainer.amp:
             print("The host was counted without mixed precision, which the simulated device does not support.")
+        if scaled:
+            print(_waits_of_scaler(trainer.optimizer))
     else:
         print(report_table(check_estimators(trainer, iterations, repeats)))
 
@@ -84,6 +96,18 @@ def _trainer(files: list[str], values: dict[str, Any], device: torch.device | No
             f"check: expected train#trainer of {json.dumps(files)} to be a GMCLTrainer, got {type(trainer).__name__}."
         )
     return trainer
+
+
+def _waits_of_scaler(optimizer: Optimizer) -> str:
+    """Return whether torch's loss scaling waits for the device with an optimizer, and the remedy."""
+    name = type(optimizer).__name__
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        return f"The loss scale of float16 was counted: with this {name}, torch's GradScaler does not wait."
+    remedy = f"{name}(..., fused=True) or " if "fused" in optimizer.defaults else ""
+    return (
+        f"The loss scale of float16 was counted: with {name}, torch's GradScaler waits in each step, because the host "
+        f"decides whether to skip it. Without this wait: {remedy}bfloat16, amp_kwargs={{'dtype': torch.bfloat16}}."
+    )
 
 
 def report_table(reports: list[EstimatorReport]) -> str:

@@ -35,7 +35,7 @@ class StudentAccuracy:
         classes, by_class, correct = task.answers(outputs, real.labels)
         on_host = classes if classes.device.type == "cpu" else task.classes_of(real.labels_on_host, outputs.shape[1:])
         real.classes = on_host.tolist()
-        seen = self._gathered(torch.cat([classes.to(correct), by_class, correct[:, None]], 1))
+        seen = self.ranks.all_gather(torch.cat([classes.to(correct), by_class, correct[:, None]], 1))
         self.late.observe("real", seen)
         if not self.late.is_at_once:
             classes, _, correct = _split(seen)
@@ -49,7 +49,7 @@ class StudentAccuracy:
         """
         correct = task.correctness(lesson.outputs, lesson.labels)
         given = (torch.arange(len(lesson), device=correct.device) < lesson.num_labeled).to(correct)
-        seen = self._gathered(torch.stack([given, correct], 1))
+        seen = self.ranks.all_gather(torch.stack([given, correct], 1))
         self.late.observe("lesson", seen)
         if not self.late.is_at_once:
             self._reported["lesson_accuracy"] = _mean_on_device(seen[:, 1], seen[:, 0] > 0)
@@ -61,9 +61,6 @@ class StudentAccuracy:
         If the device is read late, accuracies are tensors on the device, and NaN without any image.
         """
         return {name: accuracy for name, accuracy in self._reported.items() if accuracy is not None}
-
-    def _gathered(self, rows: Tensor) -> Tensor:
-        return rows if self.ranks.alone else self.ranks.all_gather(rows.cpu())
 
     def _hear_real(self, seen: Tensor) -> None:
         classes, by_class, correct = _split(seen)

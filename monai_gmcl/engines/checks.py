@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence, Sized
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from monai_gmcl.teachers.base import Teacher
 
 __all__ = [
     "RangeCheck",
+    "check_counts",
     "check_device",
     "check_epoch_lengths",
     "check_extra_inputs",
@@ -225,11 +227,16 @@ def check_extra_inputs(real: RealBatch, teacher: nn.Module) -> None:
         )
 
 
+def check_counts(of: str = "", **counts: Any) -> None:
+    """Raise unless all counts, given by name, are positive integers; the message begins with ``of``."""
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or int(count) < 1:
+            raise ConfigurationError(f"{of}{name} must be a positive integer, got {count!r}.")
+
+
 def check_intervals(hypergradient: Hypergradient, teacher_interval: int, accumulation_steps: int, amp: bool) -> None:
     """Raise if the estimator cannot be used with these intervals."""
-    for argument, value in (("accumulation_steps", accumulation_steps), ("teacher_interval", teacher_interval)):
-        if value < 1:
-            raise ConfigurationError(f"{argument} must be a positive integer, got {value!r}.")
+    check_counts(accumulation_steps=accumulation_steps, teacher_interval=teacher_interval)
     name, lookback = type(hypergradient).__name__, hypergradient.lookback
     if lookback > teacher_interval:
         raise ConfigurationError(
@@ -280,7 +287,7 @@ def check_ranks(
 
 def check_epoch_lengths(ranks: Ranks, epoch_length: int | None) -> None:
     """Raise unless all ranks have the same number of batches per epoch; otherwise they would wait forever."""
-    lengths = ranks.all_gather(torch.tensor([-1 if epoch_length is None else epoch_length])).tolist()
+    lengths = ranks.lengths(-1 if epoch_length is None else epoch_length)
     if len(set(lengths)) > 1:
         raise ConfigurationError(
             f"Expected as many batches in an epoch on every rank, got {', '.join(map(str, lengths))}. Use "

@@ -317,12 +317,12 @@ class UnlabeledSources:
         images = batch.images
         check_images(images, batch.meta, self.read)
         self.check_range(images, batch.meta)
-        proposals, confidence = self.propose(images, *batch.args, **batch.kwargs)
-        # The average of the student predicts valid classes only. Other proposals are checked at once: on a GPU, an
-        # invalid class index would end the process before the host reads the labels.
-        read = self.read if isinstance(self.propose, PseudoLabeler) and self.propose.averages else at_once
-        labels = task.check_proposals(proposals, len(images), like, self.num_classes, read)
-        return batch, *task.leave_out_unsure(labels, confidence.to(images.device))
+        proposals, confidence = self._proposed(batch)
+        labels = task.check_proposals(proposals, len(images), like, self.num_classes, self.read)
+        return batch, *task.leave_out_unsure(labels, confidence.to(images.device, non_blocking=True))
+
+    def _proposed(self, batch: RealBatch) -> tuple[Tensor, Tensor]:
+        return self.propose(batch.images, *batch.args, **batch.kwargs)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the loader, and the averaged weights of a :class:`PseudoLabeler`."""

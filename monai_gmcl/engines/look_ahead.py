@@ -68,7 +68,7 @@ class LookAhead:
         parameters = self.student.copy_parameters(self.student_step.names)
         buffers = self.student.copy_buffers()
         _, losses = self.student(parameters, buffers, meta.images, meta.labels, meta.seed, meta.args, meta.kwargs)
-        rank_weight = self.ranks.rank_weight(len(losses), len(self.ranks.all_gather(losses.detach())))
+        rank_weight = self.ranks.rank_weight(len(losses), sum(self.ranks.lengths(len(losses))))
         found = self.student.gradient(parameters, buffers, losses.mean() * rank_weight)
         self.ranks.average(list(found.values()))
         return found

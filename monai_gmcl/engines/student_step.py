@@ -137,14 +137,14 @@ class StudentStep:
         self._lesson_gradient = {}
         if own:
             torch._foreach_mul_(list(own.values()), real_weight)
-        if taught:
+        if taught and lesson_weight != 1:
             taught = dict(zip(taught, torch._foreach_mul(list(taught.values()), lesson_weight), strict=True))
         both = [name for name in own if name in taught]
         if both:
             torch._foreach_add_([own[name] for name in both], [taught[name] for name in both])
         for parameter, name in self.names.items():
             if parameter.grad is None and name in taught:
-                parameter.grad = taught[name]
+                parameter.grad = taught[name].clone()
         statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
         self.ranks.average([*(p.grad for p in self.names if p.grad is not None), *statistics])
         self.precision.scaler.unscale_(self.optimizer)

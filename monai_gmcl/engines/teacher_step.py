@@ -73,7 +73,7 @@ class TeacherStep:
         self.ranks.all_reduce([g for g in gradients if g is not None])
         norm = _norm([g for g in gradients if g is not None], signal)
         # The gradient of the images is checked, too, because a clamp in the teacher stops NaN.
-        finite = self.ranks.all_gather(torch.isfinite(signal).all()[None]).all() & torch.isfinite(norm)
+        finite = self.ranks.all_gather(torch.isfinite(signal).all()).all() & torch.isfinite(norm)
         self.late.check(finite, self._count_skipped)
         if not self.late.is_at_once:
             gradients = [None if g is None else torch.where(finite, g, torch.zeros_like(g)) for g in gradients]
@@ -137,7 +137,8 @@ class TeacherStep:
 
     def _unit(self, gradient: Tensor) -> Tensor:
         """Divide by the norm, computed over the images of all ranks."""
-        norm = self.ranks.all_gather(gradient.norm()[None]).norm() if not self.ranks.alone else gradient.norm()
+        norms = self.ranks.all_gather(gradient.norm())
+        norm = norms if self.ranks.alone else norms.norm()
         # Decided on the device, so that the host does not wait for the norm.
         return torch.where(norm == 0, torch.zeros_like(gradient), gradient / norm)
 

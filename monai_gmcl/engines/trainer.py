@@ -131,7 +131,8 @@ class GMCLTrainer(SupervisedTrainer):
         Errors in a batch are raised at these steps, and name their iteration. Accuracies in ``state.curriculum`` and
         ``teacher_grad_norm`` are tensors on the device. :class:`monai_gmcl.Competence` and
         :class:`monai_gmcl.ClassSampler` use values that are up to ten steps old. If ``prepare_batch`` computes labels
-        on the device, instead of moving them there with ``to``, the host waits for these labels.
+        on the device, instead of moving them there with ``to``, the host waits for these labels. In float16, torch's
+        ``GradScaler`` waits in each step unless the optimizer has ``fused=True``.
 
         The output has additional keys. A loss or gradient that is not finite raises NonFiniteLossError before any
         handler can stop the run. After an error, the first call of ``run()`` continues with the next batch

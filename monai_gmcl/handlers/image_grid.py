@@ -18,7 +18,7 @@ from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.batches import derive_seed
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.engines.checks import check_counts
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.labels import class_ids
 from monai_gmcl.ranks import on_first_rank
@@ -69,9 +69,7 @@ class ImageGridHandler:
         interval: int = 1,
         seed: int = 0,
     ) -> None:
-        for name, value in (("per_class", per_class), ("interval", interval)):
-            if value < 1:
-                raise ConfigurationError(f"ImageGridHandler: {name} must be a positive integer, got {value!r}.")
+        check_counts("ImageGridHandler: ", per_class=per_class, interval=interval)
         self.folder = Path(output_dir) / "images"
         self.class_names = class_names
         self.per_class = per_class

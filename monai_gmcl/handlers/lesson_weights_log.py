@@ -14,8 +14,8 @@ from ignite.engine import Events
 from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
+from monai_gmcl.engines.checks import check_counts
 from monai_gmcl.engines.keys import GMCLEvents
-from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.image_grid import HEADINGS, TILE
 from monai_gmcl.handlers.output_lock import hold_output
@@ -74,9 +74,7 @@ class LessonWeightsLog:
         per_class: int = 6,
         interval: int = 1,
     ) -> None:
-        for name, value in (("per_class", per_class), ("interval", interval)):
-            if value < 1:
-                raise ConfigurationError(f"LessonWeightsLog: {name} must be a positive integer, got {value!r}.")
+        check_counts("LessonWeightsLog: ", per_class=per_class, interval=interval)
         self.folder = Path(output_dir)
         self.table = EpochTable(self.folder / self.FILE_NAME)
         self.class_names = class_names

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_gmcl.exceptions import LabelError
-from monai_gmcl.labels import ignore_index_of, is_cross_entropy, labels_for_loss
+from monai_gmcl.labels import are_masks, ignore_index_of, is_cross_entropy, labels_for_loss
 from monai_gmcl.late_reading import Read, at_once
 from monai_gmcl.per_image_loss import per_image_loss
 
@@ -100,19 +100,21 @@ class Task(ABC):
             LabelError: the value is not accepted; the message lists the accepted values.
         """
 
-    def _read_extremes(
-        self, labels: Tensor, are_indices: bool, read: Read, refuse: Callable[[float, float], None]
-    ) -> None:
+    @staticmethod
+    def _are_indices(labels: Tensor) -> bool:
+        """Whether labels are class indices, one of which is ignored. Masks of one channel are, also float ones."""
+        return labels.shape[1] == 1 if are_masks(labels) else labels[0].numel() == 1 and not labels.is_floating_point()
+
+    def _read_extremes(self, labels: Tensor, read: Read, refuse: Callable[[float, float], None]) -> None:
         """Call ``refuse`` with the lowest and highest label, unless all labels are ignored.
 
         Args:
             labels: labels of a batch.
-            are_indices: whether the labels are class indices, one of which is ignored.
             read: passes both values to a function on the host, now or later.
             refuse: function that raises LabelError for invalid labels.
         """
         lowest = highest = labels if labels.is_floating_point() else labels.long()
-        if are_indices:
+        if self._are_indices(labels):
             ignored = lowest == self.ignored
             lowest, highest = lowest.masked_fill(ignored, BEYOND), highest.masked_fill(ignored, -BEYOND)
 
@@ -219,5 +221,16 @@ class Task(ABC):
                 f"{tuple(proposals.shape)} of {proposals.dtype}. For several labels an image: "
                 "PseudoLabeler(multi_label=True)."
             )
+        return self._in_range(proposals, like.dtype, num_classes, read)
+
+    def _in_range(self, proposals: Tensor, dtype: torch.dtype, num_classes: int | None, read: Read) -> Tensor:
+        """Check proposed labels, and return them in the type of given labels, class indices within the classes.
+
+        If the check is read late, an index outside the classes would end the process on a GPU before.
+        """
         self.check_labels(proposals, num_classes, read)
-        return proposals.to(like.dtype)
+        labels = proposals.to(dtype)
+        if labels.dtype == torch.bool or not self._are_indices(labels):
+            return labels
+        within = labels.nan_to_num().clamp(0, None if num_classes is None else max(num_classes, 2) - 1)
+        return torch.where(labels == self.ignored, labels, within)

@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 from monai.losses.dice import DiceCELoss
-from monai.networks.utils import one_hot
 from torch import Tensor
 
 from monai_gmcl.exceptions import LabelError, StudentOutputError
@@ -63,7 +62,7 @@ class Segmentation(Task):
                 f"Expected masks (B, 1, *spatial) or (B, K, *spatial) of 2 or 3 spatial dimensions, got "
                 f"{tuple(labels.shape)}. EnsureChannelFirstd adds a channel that is missing."
             )
-        self._read_extremes(labels, labels.shape[1] == 1, read, partial(self._refuse_values, labels.shape, num_classes))
+        self._read_extremes(labels, read, partial(self._refuse_values, labels.shape, num_classes))
 
     def _refuse_values(self, shape: Sequence[int], num_classes: int | None, least: float, most: float) -> None:
         indices = shape[1] == 1
@@ -196,7 +195,9 @@ class Segmentation(Task):
         self, proposals: Tensor, n: int, like: Tensor, num_classes: int | None, read: Read = at_once
     ) -> Tensor:
         if proposals.ndim == like.ndim and proposals.shape[1] == 1 < like.shape[1] and not self.overlapping:
-            proposals = one_hot(proposals, like.shape[1])
+            self.check_labels(proposals, like.shape[1], read)
+            # Not one_hot, which fails for an index outside the classes; on a GPU, it would end the process.
+            proposals = (proposals == channel_numbers(like.shape[1], proposals)).float()
         wanted = (n, *like.shape[1:])
         if proposals.shape[2:] != like.shape[2:]:
             raise LabelError(
@@ -208,8 +209,7 @@ class Segmentation(Task):
                 f"Expected proposed masks {wanted}, as real ones have, got {tuple(proposals.shape)}. For classes that "
                 "overlap: PseudoLabeler(multi_label=True)."
             )
-        self.check_labels(proposals, num_classes, read)
-        return proposals.to(like.dtype)
+        return self._in_range(proposals, like.dtype, num_classes, read)
 
     @staticmethod
     def propose(outputs: Tensor, overlapping: bool = False) -> tuple[Tensor, Tensor]:

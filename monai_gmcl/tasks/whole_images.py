@@ -31,10 +31,9 @@ class _OfWholeImages(Task):
             raise LabelError("GMCLTrainer needs labeled batches: prepare_batch returned images without labels.")
         if labels.ndim not in (1, 2) or labels.numel() == 0:
             raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
-        are_indices = labels[0].numel() == 1 and not labels.is_floating_point()
         of_values = partial(_refuse_values, labels.dtype, labels.shape)
-        refuse = partial(_refuse_indices, num_classes) if are_indices else of_values
-        self._read_extremes(labels, are_indices, read, refuse)
+        refuse = partial(_refuse_indices, num_classes) if self._are_indices(labels) else of_values
+        self._read_extremes(labels, read, refuse)
 
     def check_outputs(self, outputs: object, labels: Tensor, num_classes: int | None) -> None:
         if not isinstance(outputs, Tensor):

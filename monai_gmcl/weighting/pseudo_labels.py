@@ -25,6 +25,8 @@ LabelProposal = Callable[..., tuple[Tensor, Tensor]]
 """A function from images ``(B, C, ...)`` to labels (int64 ``(B,)``, float ``(B, K)`` or masks) and their confidence, 0
 to 1 ``(B,)``.
 
+A class outside the classes is a LabelError, on a GPU after up to ten steps; until then, the nearest class is used.
+
 For masks the confidence may be that of each pixel, ``(B, 1, *spatial)`` or ``(B, K, *spatial)``. A pixel with the
 confidence 0 is left out: it gets the ``ignore_index`` of the loss or, if the loss has none or masks have several
 channels, the weight of the image is multiplied by the share of its other pixels.

@@ -332,6 +332,15 @@ def test_a_first_student_without_images_to_label_is_refused(data: Path, tmp_path
     assert "unlabeled_data_loader, which is missing" in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("name", ["max_epochs", "batch_size", "val_interval"])
+def test_a_count_below_one_is_named_before_any_file_is_read(name: str, tmp_path: Path) -> None:
+    workflow = _workflow("train.yaml", "train", output_dir=str(tmp_path), **{name: 0})
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert f"{name} must be a positive integer, got 0" in "".join(traceback.format_exception(caught.value))
+    assert not any(tmp_path.iterdir())
+
+
 def _same(first: Any, second: Any) -> bool:
     if isinstance(first, torch.Tensor):
         return torch.equal(first, second)

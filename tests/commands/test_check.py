@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -59,13 +61,24 @@ def test_check_prints_the_cost_of_each_pass(tmp_path: Path, capsys: pytest.Captu
     assert traffic[-1].endswith("steps have no synchronization")
 
 
-def test_the_cost_of_a_student_in_mixed_precision_is_told_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("override", "waits", "told"),
+    [
+        ({}, True, "with SGD.* waits in each step.* SGD.*fused=True.*bfloat16"),
+        ({"train#trainer#optimizer#fused": True}, False, "with this SGD, .* does not wait"),
+        ({"train#trainer#optimizer#_target_": "torch.optim.RMSprop"}, True, "with RMSprop.*this wait: bfloat16"),
+        ({"train#trainer#amp_kwargs": "$dict(dtype=torch.bfloat16)"}, False, "without mixed precision"),
+    ],
+)
+def test_the_cost_of_a_student_in_mixed_precision_names_the_waits_of_its_loss_scale(
+    override: dict[str, Any], waits: bool, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check(str(configuration(tmp_path)), repeats=1, cost=True, **{"train#trainer#amp": True})
-    *table, note = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("HeadHypergradient") and line.endswith("%") for line in table)
-    assert table[-1].endswith("steps have no synchronization") and "without mixed precision" in note
+    check(str(configuration(tmp_path)), repeats=1, cost=True, **{"train#trainer#amp": True, **override})
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("HeadHypergradient") and line.endswith("%") for line in lines)
+    (without,) = [line for line in lines if line.endswith("steps have no synchronization")]
+    assert without.startswith("0 of 10" if waits else "9 of 10")
+    assert any("without mixed precision" in line for line in lines) and re.search(told, lines[-1])
 
 
 def test_check_prints_each_estimator_and_runs_no_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,8 @@ from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
 from monai_gmcl import Curriculum, GMCLTrainer, PolicyTeacher
+from monai_gmcl.benchmark.host_traffic import DEVICE
+from monai_gmcl.benchmark.step_traffic import traffic_of_steps
 from monai_gmcl.curriculum import ClassSampler
 from monai_gmcl.engines import trainer as trainer_module
 from monai_gmcl.engines.batches import RealBatch, derive_seed
@@ -80,6 +82,9 @@ UNLABELED = Case(dtype=torch.float32, unlabeled=True)
 UNLABELED_MASKS = replace(UNLABELED, masks=True)
 """Each rank has unlabeled images of its own, of which one process would take the batches in another order."""
 
+ALL_EXCHANGED = replace(UNLABELED, optimizer="Adam", weighed=FiniteDifferenceHypergradient, meta=True)
+"""Ranks exchange all that they can exchange."""
+
 
 def batches(rank: int | None, case: Case, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
     """Batches of one rank, or the joined ones."""
@@ -101,7 +106,9 @@ def batches(rank: int | None, case: Case, seed: int = 0) -> list[tuple[Tensor, T
     return found
 
 
-def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence[Any] = ()) -> GMCLTrainer:
+def build(
+    case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence[Any] = (), device: Any = "cpu"
+) -> GMCLTrainer:
     """Return the trainer of a rank, or of the joined batches. Ranks begin with weights of their own."""
     torch.manual_seed(rank or 0)
     norm = nn.BatchNorm2d(4) if case.normalized else nn.Identity()
@@ -109,17 +116,17 @@ def build(case: Case, rank: int | None, epochs: int = EPOCHS, handlers: Sequence
     head = [nn.Conv2d(4, CLASSES, 3, padding=1)]
     if not case.masks:
         head = [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, CLASSES)]
-    student: nn.Module = nn.Sequential(*body, *head).to(case.dtype)
-    teacher = PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=CLASSES).to(case.dtype)
+    student: nn.Module = nn.Sequential(*body, *head).to(device, case.dtype)
+    teacher = PolicyTeacher(spatial_dims=2, in_channels=1, num_classes=CLASSES).to(device, case.dtype)
     with torch.no_grad():
-        teacher.log_share.add_(0.1 * (rank or 0) * torch.arange(len(teacher.log_share)))
+        teacher.log_share.add_(0.1 * (rank or 0) * torch.arange(len(teacher.log_share), device=device))
     options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 1e-3} if case.optimizer == "SGD" else {"eps": 1e-3}
     optimizer = getattr(torch.optim, case.optimizer)(student.parameters(), lr=0.02, **options)
     if case.wrapped and rank is not None:
         student = nn.parallel.DistributedDataParallel(student)
     labeler = PseudoLabeler(pixel_threshold=0.4) if case.masks else PseudoLabeler(align=True)
     return GMCLTrainer(
-        "cpu",
+        device,
         epochs,
         batches(rank, case),
         student,
@@ -229,10 +236,12 @@ if __name__ == "__main__":
     dist.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=index, world_size=ranks, timeout=timedelta(seconds=60)
     )
-    ends = {name: run(case, index) for name, case in CASES.items()}
+    ends: dict[str, Any] = {name: run(case, index) for name, case in CASES.items()}
     ends |= {"running statistics": run(RUNNING_STATISTICS, index), "unlabeled": run(UNLABELED, index)}
     ends |= {"unlabeled masks": run(UNLABELED_MASKS, index)}
     ends |= {"resumed": resumed(CASES["head"], index, folder / "checkpoints")}
+    counted = traffic_of_steps(lambda: build(ALL_EXCHANGED, index, device=DEVICE))
+    ends |= {"steps without waiting": counted.without_waiting}
     ends |= {"resumed, unlabeled": resumed(UNLABELED, index, folder / "checkpoints of unlabeled")}
     torch.save(ends, folder / f"{index}.pt")
     dist.destroy_process_group()

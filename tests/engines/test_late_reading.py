@@ -17,7 +17,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
 from monai_gmcl import ClassSampler, Competence, Curriculum, GMCLEvents, GMCLTrainer, PolicyTeacher
-from monai_gmcl.exceptions import GMCLError, ImageRangeError, NonFiniteLossError
+from monai_gmcl.exceptions import GMCLError, ImageRangeError, LabelError, NonFiniteLossError
 from monai_gmcl.late_reading import LateReading
 
 Build = Callable[..., GMCLTrainer]
@@ -126,6 +126,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_late_and_names_its_iteration(lat
     run = late(loss_function=nn.CrossEntropyLoss())
     run.add_event_handler(Events.ITERATION_STARTED(once=2), lambda: setattr(run, "loss_function", NotFinite()))
     with pytest.raises(NonFiniteLossError, match="Iteration 2: The student's loss on real images is nan"):
+        run.run()
+    assert run.state.iteration == EVERY
+
+
+@pytest.mark.parametrize("wrong", [-1, 7])
+def test_a_proposed_class_that_there_is_not_is_refused_late_and_no_loss_gets_it(wrong: int, late: Build) -> None:
+    def propose(images: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full((3,), wrong if run.state.iteration == 2 else 1), torch.ones(3)
+
+    run = late(unlabeled_data_loader=[{"image": torch.full((3, 3, 8, 8), 0.5)}], label_proposal=propose)
+    with pytest.raises(LabelError, match=f"Iteration 2: Expected class labels from 0 to 1.*got .*{wrong}"):
         run.run()
     assert run.state.iteration == EVERY
 

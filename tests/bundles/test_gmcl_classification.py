@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shlex
 import signal
@@ -20,11 +21,11 @@ import torch
 import yaml
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from torch import nn
 
 import monai_gmcl
 from monai_gmcl import (
     ConfidenceWeighting,
-    FiniteDifferenceHypergradient,
     LessonWeighting,
     LookAheadWeighting,
     UniformWeighting,
@@ -33,6 +34,7 @@ from monai_gmcl import (
 )
 from monai_gmcl.commands.init import init
 from monai_gmcl.data import make_phantom, make_volume_phantom
+from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 from monai_gmcl.handlers import newest_checkpoint
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "gmcl_classification"
@@ -261,31 +263,33 @@ def test_unlabeled_volumes_join_the_lessons(tmp_path: Path) -> None:
     assert (tmp_path / "output" / "weights" / "epoch_0002.png").is_file()
 
 
-def test_trusted_images_judge_the_lessons_by_the_look_ahead_of_the_whole_student(data: Path, tmp_path: Path) -> None:
+def test_half_of_a_batch_are_trusted_images_and_the_loss_is_robust(data: Path, tmp_path: Path) -> None:
     sure = make_phantom(tmp_path / "sure", {"images": 2}, size=32, seed=1) / "images"
     options = {"dataset_dir": str(data), "output_dir": str(tmp_path / "output"), "trusted_dir": str(sure)}
     workflow = _workflow("train.yaml", "train", max_epochs=1, **options)
     workflow.initialize()
     parser = workflow.parser
     trainer = parser.get_parsed_content("train#trainer")
-    assert isinstance(trainer.weighting, LookAheadWeighting)
-    assert isinstance(trainer.weighting.hypergradient, FiniteDifferenceHypergradient)
-    judging, *teaching = (
-        {item["image"] for item in parser.get_parsed_content(f"{name}#dataset").data}
-        for name in ("trusted", "train", "validate")
-    )
-    assert len(judging) == 8 and not judging & set.union(*teaching)
-    assert trainer.look_ahead.meta_batches is not None
+    assert isinstance(trainer.loss_function, GeneralizedCrossEntropy) and trainer.curriculum.at(0).real_weight == 1
+    assert isinstance(trainer.weighting, UniformWeighting) and trainer.look_ahead.meta_batches is None
+    items = parser.get_parsed_content("train#dataset").data
+    trusted = [Path(item["image"]).is_relative_to(sure) for item in items]
+    assert sum(trusted) == 8
+    sampler = parser.get_parsed_content("train#sampler")
+    drawn = [trusted[index] for _ in range(100) for index in sampler]
+    assert abs(sum(drawn) / len(drawn) - 0.5) < 0.05 < abs(sum(trusted) / len(trusted) - 0.5)
+    assert not any(Path(x["image"]).is_relative_to(sure) for x in parser.get_parsed_content("validate#dataset").data)
     workflow.run()
-    assert trainer.state.iteration == 2
+    assert trainer.state.iteration == math.ceil(len(items) / trainer.data_loader.batch_size)
     workflow.finalize()
 
 
-def test_without_trusted_images_all_count_alike_and_the_next_batch_judges(data: Path, tmp_path: Path) -> None:
+def test_without_trusted_images_all_count_alike_and_the_loss_is_cross_entropy(data: Path, tmp_path: Path) -> None:
     workflow = _workflow("train.yaml", "train", dataset_dir=str(data), output_dir=str(tmp_path))
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train#trainer")
-    assert isinstance(trainer.weighting, UniformWeighting) and trainer.look_ahead.meta_batches is None
+    assert isinstance(trainer.weighting, UniformWeighting) and trainer.curriculum.at(0).real_weight == 0.5
+    assert type(trainer.loss_function) is nn.CrossEntropyLoss
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import monai_gmcl
-from monai_gmcl.data import make_mask_phantom
+from monai_gmcl.data import make_mask_phantom, make_phantom
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 CONFIGS = BUNDLES / "gmcl_classification" / "configs"
@@ -37,10 +37,14 @@ def start(cwd: Path, folder: Path = CONFIGS, **options: Any) -> subprocess.Popen
     )
 
 
-def test_two_processes_train_and_the_first_one_writes(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trusted", [False, True])
+def test_two_processes_train_and_the_first_one_writes(trusted: bool, data: Path, tmp_path: Path) -> None:
     elsewhere, output = tmp_path / "elsewhere", tmp_path / "output"
     elsewhere.mkdir()
-    run = start(elsewhere, **SMALL, dataset_dir=data, output_dir=output, max_epochs=2)
+    more = (
+        {"trusted_dir": make_phantom(tmp_path / "sure", {"images": 2}, size=32, seed=1) / "images"} if trusted else {}
+    )
+    run = start(elsewhere, **SMALL, dataset_dir=data, output_dir=output, max_epochs=2, **more)
     messages, _ = run.communicate(timeout=240)
     assert run.returncode == 0, messages[-4000:]
     assert not list(elsewhere.iterdir())

@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import ConfigurationError, LabelError
 
 __all__ = ["GeneralizedCrossEntropy"]
 
@@ -27,6 +27,7 @@ class GeneralizedCrossEntropy(nn.Module):
 
     Raises:
         ConfigurationError: an argument outside its range.
+        LabelError: when called, not one class for each image.
     """
 
     def __init__(self, q: float = 0.7, reduction: str = "mean") -> None:
@@ -39,6 +40,11 @@ class GeneralizedCrossEntropy(nn.Module):
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of logits and classes."""
+        if labels.numel() != len(outputs):
+            raise LabelError(
+                f"GeneralizedCrossEntropy: expected one class for each of {len(outputs)} images, got labels "
+                f"{tuple(labels.shape)}. For several labels an image, use torch.nn.BCEWithLogitsLoss."
+            )
         own = functional.log_softmax(outputs, 1).gather(1, labels.view(-1, 1).long())[:, 0]
         losses = -(self.q * own).expm1() / self.q
         return losses if self.reduction == "none" else losses.mean() if self.reduction == "mean" else losses.sum()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from monai_gmcl.exceptions import ConfigurationError
+from monai_gmcl.exceptions import ConfigurationError, LabelError
 from monai_gmcl.generalized_cross_entropy import GeneralizedCrossEntropy
 from monai_gmcl.per_image_loss import per_image_loss
 
@@ -31,6 +31,11 @@ def test_the_losses_of_images_are_known_at_once() -> None:
     torch.testing.assert_close(each, GeneralizedCrossEntropy(reduction="none")(LOGITS, LABELS))
     torch.testing.assert_close(each.mean(), loss(LOGITS, LABELS))
     torch.testing.assert_close(each.sum(), GeneralizedCrossEntropy(reduction="sum")(LOGITS, LABELS))
+
+
+def test_several_labels_of_an_image_are_refused() -> None:
+    with pytest.raises(LabelError, match="one class for each of .*BCEWithLogitsLoss"):
+        GeneralizedCrossEntropy()(LOGITS, torch.ones(LOGITS.shape))
 
 
 @pytest.mark.parametrize("wrong", [{"q": 0}, {"q": 1.1}, {"reduction": "median"}])

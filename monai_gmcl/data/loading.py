@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
@@ -16,7 +17,7 @@ from monai.transforms.compose import Compose
 from monai.transforms.croppad.dictionary import CenterSpatialCropd
 from monai.transforms.intensity.dictionary import ScaleIntensityd, ScaleIntensityRanged
 from monai.transforms.spatial.dictionary import Resized, Spacingd
-from monai.transforms.transform import MapTransform
+from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys
 from monai.utils.misc import ImageMetaKey
 from numpy.typing import NDArray
@@ -152,6 +153,8 @@ def image_transforms(
 ) -> Compose:
     """Return transforms that read an image as float ``(C, ...)`` with values from 0 to 1 and, optionally, its mask.
 
+    A list of K labels under the key ``label`` becomes a float tensor ``(K,)``, which loaders stack to ``(B, K)``.
+
     Args:
         spatial_dims: 2 for PNG, JPEG, TIFF; 3 for NIfTI.
         channels: 1 or 3 for 2-D images; the number of channels of the volumes for 3-D.
@@ -192,7 +195,15 @@ def image_transforms(
         steps.append(CenterSpatialCropd(keys, _sizes(crop, spatial_dims)))
     if size is not None:
         steps.append(_ToldResize(keys, _sizes(size, spatial_dims), mode=["area", "nearest"][: len(keys)]))
-    return _NamingCompose(steps)
+    return _NamingCompose([*steps, _LabelVector()])
+
+
+class _LabelVector(Transform):
+    """Convert a list of labels to a tensor; loaders collate lists to a list of columns."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        label = data.get("label")
+        return {**data, "label": torch.tensor(label, dtype=torch.float32)} if isinstance(label, list) else dict(data)
 
 
 class _Respaced(Spacingd):

@@ -28,7 +28,11 @@ class _OfWholeImages(Task):
 
     def check_labels(self, labels: object, num_classes: int | None, read: Read = at_once) -> None:
         if not isinstance(labels, Tensor):
-            raise LabelError("GMCLTrainer needs labeled batches: prepare_batch returned images without labels.")
+            raise LabelError(
+                "GMCLTrainer needs labeled batches: prepare_batch returned images without labels. MONAI's default "
+                "leaves out labels that are not a tensor. Use class indices instead of names; EnsureTyped('label') in "
+                "the transforms converts a list of labels."
+            )
         if labels.ndim not in (1, 2) or labels.numel() == 0:
             raise LabelError(f"Expected labels of whole images, got shape {tuple(labels.shape)}. {SUPPORTED_TASKS}.")
         of_values = partial(_refuse_values, labels.dtype, labels.shape)

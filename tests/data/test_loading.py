@@ -9,7 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.data import set_track_meta
+from monai.data import DataLoader, Dataset, set_track_meta
+from monai.utils import first
 from nibabel.testing import data_path
 from PIL import Image
 
@@ -33,6 +34,13 @@ def _loaded(path: Path, **arguments: object) -> np.ndarray:
     image = image_transforms(**arguments)({"image": str(path)})["image"]
     assert image.dtype == torch.float32
     return np.asarray(image)
+
+
+@pytest.mark.parametrize(("label", "batch"), [([0.0, 1.0, 1.0], [[0.0, 1.0, 1.0]] * 2), (1, [1, 1])])
+def test_a_list_of_labels_is_stacked_to_a_row_of_a_batch(tmp_path: Path, label: object, batch: object) -> None:
+    item = {"image": str(_saved(tmp_path / "a.png", RGB)), "label": label}
+    loaded = first(DataLoader(Dataset([item, item], image_transforms()), batch_size=2))
+    assert loaded["label"].tolist() == batch
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "tiff"])

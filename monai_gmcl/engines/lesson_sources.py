@@ -317,9 +317,9 @@ class UnlabeledSources:
         images = batch.images
         check_images(images, batch.meta, self.read)
         self.check_range(images, batch.meta)
-        proposals, confidence = self._proposed(batch)
+        proposals, confidence = (values.to(images.device, non_blocking=True) for values in self._proposed(batch))
         labels = task.check_proposals(proposals, len(images), like, self.num_classes, self.read)
-        return batch, *task.leave_out_unsure(labels, confidence.to(images.device, non_blocking=True))
+        return batch, *task.leave_out_unsure(labels, confidence)
 
     def _proposed(self, batch: RealBatch) -> tuple[Tensor, Tensor]:
         return self.propose(batch.images, *batch.args, **batch.kwargs)

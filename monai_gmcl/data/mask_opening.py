@@ -12,7 +12,7 @@ from monai_gmcl.data.faults import stop_or_warn
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_phantom import make_mask_phantom
 from monai_gmcl.data.opening import LabeledData, image_kind
-from monai_gmcl.data.part_names import PARTS
+from monai_gmcl.data.part_lists import PARTS
 from monai_gmcl.data.splits import check_no_leakage, split_off
 
 __all__ = ["open_segmentation_data"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.student_pass import unwrapped
-from monai_gmcl.handlers.curves import CurvesHandler
+from monai_gmcl.handlers.curriculum_log import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section

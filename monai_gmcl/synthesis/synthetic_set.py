@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_gmcl.data.labeled_sources import Label, read_label
-from monai_gmcl.data.mask_loading import ReadMaskd
+from monai_gmcl.data.mask_files import ReadMaskd
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
 from monai_gmcl.names import csv_cell, csv_text, shown_name

@@ -23,7 +23,7 @@ from monai_gmcl.data import (
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 Make = Callable[..., Path]
-FEW, MORE = {"train": 2, "valid": 1}, {"train": 3, "valid": 1}
+FEW, MORE = {"train": 1, "valid": 1}, {"train": 2, "valid": 1}
 PHANTOMS: dict[Make, tuple[str, Any, Any]] = {
     make_phantom: ("images_per_class", FEW, MORE),
     make_volume_phantom: ("volumes_per_class", FEW, MORE),

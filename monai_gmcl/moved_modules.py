@@ -17,6 +17,7 @@ __all__ = ["MOVED", "accept_old_paths"]
 _INTO = {
     "attributes": ("engines.attributes",),
     "benchmark.arms": ("benchmark.default_teacher",),
+    "benchmark.comparison": ("benchmark.tuning",),
     "benchmark.student_run": ("benchmark.peak_memory",),
     "benchmark.synthetic_images": ("benchmark.picture",),
     "data.file_faults": ("data.litter",),
@@ -40,6 +41,7 @@ _INTO = {
     "handlers.curriculum_log": ("handlers.curves",),
     "handlers.epoch_table": ("handlers.operation_table",),
     "handlers.predictions_saver": ("handlers.class_report",),
+    "handlers.progress_bar": ("handlers.run_summary",),
     "handlers.report_sections": ("handlers.policy_section",),
     "labels": ("teachers.label_vectors",),
     "late_reading": ("engines.late_reading",),
@@ -48,7 +50,9 @@ _INTO = {
     "reporting.image_sheet": ("handlers.grid_figure", "reporting.contours"),
     "reporting.page": ("page",),
     "reporting.run_figures": ("handlers.report_figures",),
+    "synthesis.card": ("synthesis.measures",),
     "teachers.normal_latents": ("teachers.learned_spread",),
+    "teachers.policy_to_monai": ("teachers.policy_text",),
     "weighting.base": ("weighting.confidence", "weighting.uniform"),
 }
 MOVED = {f"monai_gmcl.{old}": f"monai_gmcl.{new}" for new, paths in _INTO.items() for old in paths}

@@ -13,9 +13,8 @@ from monai_gmcl.handlers.label_leak_log import LabelLeakLog
 from monai_gmcl.handlers.lesson_weights_log import LessonWeightsLog
 from monai_gmcl.handlers.policy_log import PolicyLog
 from monai_gmcl.handlers.predictions_saver import ClassReport, PredictionsSaver
-from monai_gmcl.handlers.progress_bar import LessonProgressBar
+from monai_gmcl.handlers.progress_bar import LessonProgressBar, RunSummary
 from monai_gmcl.handlers.run_report import RunReport
-from monai_gmcl.handlers.run_summary import RunSummary
 from monai_gmcl.handlers.summary_writer import LazySummaryWriter
 from monai_gmcl.handlers.teacher_saver import TeacherSaver
 from monai_gmcl.handlers.unseen_accuracy import UnseenAccuracy

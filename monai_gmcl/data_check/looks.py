@@ -36,7 +36,6 @@ MODES = {
     "I": "16-bit gray",
 }
 
-
 PERCENT = (1, 5, 25, 50, 75, 95, 99)
 SAMPLE = 2**18
 """Number of values of a file from which percentiles are computed."""

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_lock import hold_output
@@ -30,9 +31,6 @@ from monai_gmcl.reporting.run_figures import curves_png
 from monai_gmcl.teachers import Teacher
 
 __all__ = ["CurriculumLog", "CurvesHandler"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 SOURCES = 4
 LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)

@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.checkpoints.best import BestModelSaver
 from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_numbers import LateNumbers, numbers_of, output_number, unread_output_number
@@ -23,9 +24,6 @@ from monai_gmcl.ranks import on_first_rank
 from monai_gmcl.teachers.policy import PolicyTeacher
 
 __all__ = ["LessonProgressBar", "RunSummary"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 CURRICULUM = (GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
 FILES = ("report.html", "curriculum.csv", "teacher.safetensors")
@@ -93,10 +91,6 @@ class LessonProgressBar:
         shown = {**self._shown(engine.state.output), str(Keys.LOSS): loss}
         numbers = ", ".join(f"{name} {number:.4g}" for name, number in shown.items())
         print(f"Epoch {engine.state.epoch}/{engine.state.max_epochs}: {numbers}", file=sys.stderr, flush=True)
-
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 class RunSummary:

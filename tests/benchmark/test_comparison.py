@@ -18,7 +18,6 @@ from monai_gmcl.benchmark.grid import Job, jobs_of
 
 COST = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "student_passes": 3, "flops": 4.0}
 
-
 KNOWN = {**ARMS, "costly": replace(ARMS["strong"], tolerance=0.005)}
 
 

@@ -28,7 +28,6 @@ BATCHES = dict.fromkeys(
 ) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5}
 """Batches that the student looks at in a step: with lessons 2, unlabeled ones in them 3, a look-ahead of its own 5."""
 
-
 OWN = [name for name in ARMS if name not in USUAL]
 
 

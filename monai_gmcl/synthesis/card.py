@@ -151,7 +151,10 @@ def card(
         files=out_folder,
         classes=[[markdown_text(name), str(n), str(real_counts.get(name, "-"))] for name, n in counts.items()],
         origin=_origin(teacher, record, shapes, sum(real_counts.values())),
-        diversity=[[markdown_text(name), *map(_number, pair)] for name, pair in measures.diversity.items()],
+        diversity=[
+            [markdown_text(name), *("-" if value is None else f"{value:.3f}" for value in pair)]
+            for name, pair in measures.diversity.items()
+        ],
         kept=measures.diversity_kept,
         leak=measures.label_leak,
         found=found,
@@ -193,7 +196,3 @@ def _distances(found: Memorization) -> dict[str, Any]:
     ]
     by_chance = (found.quantile * (1 - found.quantile) / len(found.distances)) ** 0.5
     return {"distances": rows, "by_chance": by_chance}
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -162,14 +162,8 @@ def policy_text(policy: Mapping[str, Mapping[str, Any]]) -> str:
             low = high = "–"
         line = f"{name:<14}{low:>9}{high:>9}  {row['unit']:<12}{row['probability']:>11.2f}{row['share']:>7.2f}"
         if with_effects:
-            line += f"{_signed(row['effect']):>9} ± {_number(row['standard_error']):<7}"
+            numbers = (("effect", "+.3f"), ("standard_error", ".3f"))
+            effect, error = ("–" if math.isnan(row[key]) else f"{row[key]:{form}}" for key, form in numbers)
+            line += f"{effect:>9} ± {error:<7}"
         lines.append(line + ("  turned down" if row["turned_down"] else ""))
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _signed(number: float) -> str:
-    return "–" if math.isnan(number) else f"{number:+.3f}"
-
-
-def _number(number: float) -> str:
-    return "–" if math.isnan(number) else f"{number:.3f}"

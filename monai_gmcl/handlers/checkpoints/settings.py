@@ -203,7 +203,7 @@ def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
                 key: merged_plan(begun[key], value, new[key], f"{name}.{key}") if key in new else value
                 for key, value in saved.items()
             }
-    elif isinstance(saved, list | tuple) and _same_length(begun, saved, new):
+    elif all(isinstance(value, list | tuple) and len(value) == len(saved) for value in (saved, begun, new)):
         items = zip(begun, saved, new, strict=True)
         return [merged_plan(*item, f"{name}.{index}") for index, item in enumerate(items)]
     if begun == new:
@@ -214,10 +214,6 @@ def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
         f"{name} was {begun!r} at the beginning of the run, is {saved!r} in the checkpoint and {new!r} now. A schedule "
         "of another kind cannot continue it. Use the same schedule, or start a new run in another folder."
     )
-
-
-def _same_length(*values: Any) -> bool:
-    return all(isinstance(value, list | tuple) and len(value) == len(values[0]) for value in values)
 
 
 def check_length(schedule: Any, name: str, done: int, wanted: int) -> None:

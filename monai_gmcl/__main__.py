@@ -13,7 +13,6 @@ from monai_gmcl.exceptions import GMCLError
 
 __all__ = ["main"]
 
-
 COMMANDS = {
     "audit": "list the labels of a data set that are probably wrong",
     "check": "compare hypergradient estimators on your student; with --cost true, print the cost of a step",

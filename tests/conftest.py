@@ -17,7 +17,6 @@ from PIL import Image
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
-
 GATE = (
     *("bundles/", "docs/", "end_to_end/", "studies/", "tutorials/"),
     *("engines/test_leaks.py", "engines/test_ranks.py", "commands/test_init.py::test_the_wheel"),

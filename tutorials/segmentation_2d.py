@@ -68,7 +68,7 @@ from monai.utils import set_determinism
 
 from monai_gmcl import GMCLTrainer, PolicyTeacher
 from monai_gmcl.data import image_transforms, make_mask_phantom, open_segmentation_data
-from monai_gmcl.reporting.contours import class_color, mask_contours
+from monai_gmcl.reporting.image_sheet import class_color, mask_contours
 
 print_config()
 

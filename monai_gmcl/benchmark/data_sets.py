@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from monai_gmcl.data import class_folder_datalist, draw_labeled, image_transforms
-from monai_gmcl.data.part_names import PARTS, part_name
+from monai_gmcl.data.part_lists import PARTS, part_name
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["AugmentedImages", "AugmentedPairs", "BenchmarkData", "DataOptions", "Images", "part_folder"]

@@ -181,8 +181,8 @@ def run_jobs(
         _data(job.options).read(name for name in job.splits if name != "held_out")
     # Arms reach the processes by the fork: they cannot be pickled. A fresh process for each run: its peak memory is
     # the run's.
-    given = (known, measures or {})
-    with multiprocessing.get_context("fork").Pool(workers, _tell, given, maxtasksperchild=1) as pool:
+    given = {"arms": known, "measures": measures or {}}
+    with multiprocessing.get_context("fork").Pool(workers, _TOLD.update, (given,), maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(_run, [(job, folder, device) for job in missing])
 
 
@@ -193,10 +193,6 @@ def _data(options: DataOptions) -> BenchmarkData:
 
 _TOLD: dict[str, Any] = {}
 """What a worker knows: arms by their names, and measures by their keys."""
-
-
-def _tell(arms: Mapping[str, Arm], measures: Mapping[str, Measure]) -> None:
-    _TOLD.update(arms=arms, measures=measures)
 
 
 def _run(task: tuple[Job, Path, str]) -> Job:

@@ -13,7 +13,7 @@ import torch
 from monai_gmcl.benchmark.data_sets import BenchmarkData, DataOptions, Images
 from monai_gmcl.benchmark.students import UNET_STEP
 from monai_gmcl.data import image_transforms, open_segmentation_data
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_lists import part_name
 from monai_gmcl.exceptions import ConfigurationError, DataError
 
 __all__ = ["MaskData"]

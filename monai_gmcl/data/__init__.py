@@ -9,15 +9,14 @@ from monai_gmcl.data.datalists import read_csv_datalist, read_json_datalist
 from monai_gmcl.data.labeled_sources import LabeledSources
 from monai_gmcl.data.listing import is_image
 from monai_gmcl.data.loading import ReadImaged, image_transforms
-from monai_gmcl.data.mask_loading import ReadMaskd
+from monai_gmcl.data.mask_files import ReadMaskd
 from monai_gmcl.data.mask_opening import open_segmentation_data
 from monai_gmcl.data.mask_phantom import make_mask_phantom, make_volume_mask_phantom
 from monai_gmcl.data.opening import LabeledData, open_data
-from monai_gmcl.data.phantom import make_phantom
+from monai_gmcl.data.phantom import make_phantom, make_unlabeled_phantom
 from monai_gmcl.data.splits import check_no_leakage, draw_labeled, grouped_stratified_split
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.data.unlabeled import prediction_datalist, unlabeled_datalist
-from monai_gmcl.data.unlabeled_phantom import make_unlabeled_phantom
 from monai_gmcl.data.volume_phantom import make_volume_phantom
 
 __all__ = [

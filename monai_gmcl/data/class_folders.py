@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
-from monai_gmcl.data.label_names import joined_names, match_name, sorted_names
+from monai_gmcl.data.label_names import Entry, joined_names, match_name, name_parts, sorted_names
 from monai_gmcl.data.listing import Item, folder_entries, folder_files, foreign_fault, is_image
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_lists import part_name
 
 __all__ = ["class_folder_datalist", "class_folder_entries"]
 

@@ -4,20 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from monai_gmcl.data.channel_files import join_channels
 from monai_gmcl.data.dicom_series import is_series
-from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
-from monai_gmcl.data.label_names import class_name, group_name, multi_label
+from monai_gmcl.data.label_names import Entry, class_name, group_name, multi_label, name_parts
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item
 from monai_gmcl.data.tables import Table, read_json, read_table
 
-__all__ = ["Row", "image_path", "read_csv_datalist", "read_json_datalist", "row_entries", "table_rows"]
+__all__ = ["Row", "image_path", "read_csv_datalist", "read_json_datalist", "readable_rows", "row_entries", "table_rows"]
 
+Read = TypeVar("Read")
 Row = tuple[int, Any]
 """The number of a row (line of a CSV table, entry of a JSON list) and its content."""
 
@@ -172,13 +173,17 @@ def _items(
 
 def row_entries(rows: Sequence[Row], path: Path, class_names: Sequence[str] | None, on_fault: OnFault) -> list[Entry]:
     """Return the readable entries of rows; report each fault."""
+    return readable_rows(rows, path, partial(_entry, class_names=class_names), on_fault)
+
+
+def readable_rows(
+    rows: Sequence[Row], path: Path, read: Callable[[Any, Path, int], Read | Fault], on_fault: OnFault
+) -> list[Read]:
+    """Return what ``read`` makes of each row's content, the list's path and the row's number; report its faults."""
     if not rows:
         on_fault(Fault("table", str(path), "at least one image", "none"))
-    entries = []
-    for number, row in rows:
-        read = _entry(row, path, number, class_names)
-        if isinstance(read, Fault):
-            on_fault(read)
-        else:
-            entries.append(read)
-    return entries
+    found = [read(row, path, number) for number, row in rows]
+    for fault in found:
+        if isinstance(fault, Fault):
+            on_fault(fault)
+    return [each for each in found if not isinstance(each, Fault)]

@@ -14,8 +14,7 @@ import numpy as np
 from monai.data.image_reader import PydicomReader
 
 from monai_gmcl.data.faults import Fault
-from monai_gmcl.data.file_faults import is_dicom, sides
-from monai_gmcl.data.litter import is_litter
+from monai_gmcl.data.file_faults import is_dicom, is_litter, sides
 
 __all__ = ["is_series", "read_series"]
 

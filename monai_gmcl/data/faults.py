@@ -13,7 +13,7 @@ from typing import NamedTuple
 from monai_gmcl.exceptions import DataError
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["KINDS", "Fault", "OnFault", "alike", "stop", "stop_at_errors", "stop_or_warn", "tell"]
+__all__ = ["KINDS", "Fault", "OnFault", "alike", "ignore", "stop", "stop_at_errors", "stop_or_warn", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +144,10 @@ def stop(fault: Fault) -> None:
     """Raise if the fault is an error; ignore warnings."""
     if fault.is_error:
         raise fault.error()
+
+
+def ignore(fault: Fault) -> None:
+    """Ignore a fault, while the kind of a data set is determined, or of what is reported as a whole."""
 
 
 def alike(faults: Iterable[Fault]) -> list[list[Fault]]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of files that are found before or during decoding."""
+"""Faults of files that are found before or during decoding, and files of operating systems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monai_gmcl.data.faults import Fault
 
-__all__ = ["decoding_fault", "file_fault", "is_dicom", "sides", "unknown_fault"]
+__all__ = ["decoding_fault", "file_fault", "is_dicom", "is_litter", "sides", "unknown_fault"]
 
 
 def file_fault(path: str | os.PathLike[str], expected: str) -> Fault | None:
@@ -58,3 +58,32 @@ def _one_line(error: Exception) -> str:
 
 def sides(shape: tuple[int, ...]) -> str:
     return " x ".join(f"{side:,}" for side in shape)
+
+
+LITTER = {
+    "thumbs.db",
+    "thumbs.db:encryptable",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "autorun.inf",
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    "icon\r",
+    "network trash folder",
+    "temporary items",
+    "lost+found",
+    "@eadir",
+    "#recycle",
+    "#snapshot",
+    "@recycle",
+    "@recently-snapshot",
+    "__pycache__",
+}
+"""Names of files and folders of operating systems and network drives, in lower case."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name belongs to an operating system: hidden files, ``Thumbs.db`` and others."""
+    return name.startswith((".", "~$")) or name.lower() in LITTER

@@ -11,8 +11,7 @@ from typing import Any
 
 from monai_gmcl.data.dicom_series import is_series
 from monai_gmcl.data.faults import Fault, OnFault
-from monai_gmcl.data.file_faults import is_dicom
-from monai_gmcl.data.litter import is_litter
+from monai_gmcl.data.file_faults import is_dicom, is_litter
 
 __all__ = ["IMAGE_SUFFIXES", "Item", "folder_entries", "folder_files", "foreign_fault", "is_image"]
 

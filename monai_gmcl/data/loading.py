@@ -27,7 +27,7 @@ from monai_gmcl.data.channel_files import files_of
 from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit, read_picture, read_volume
 from monai_gmcl.data.intensities import check_intensity_range, scaled_picture
-from monai_gmcl.data.mask_loading import ReadMaskd
+from monai_gmcl.data.mask_files import ReadMaskd
 from monai_gmcl.exceptions import ConfigurationError, DataError
 from monai_gmcl.ranks import Ranks
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monai_gmcl.data.channel_files import CHANNEL, join_channels
-from monai_gmcl.data.faults import Fault, OnFault
+from monai_gmcl.data.faults import Fault, OnFault, ignore
 from monai_gmcl.data.listing import IMAGE_SUFFIXES, Item, folder_entries, folder_files, foreign_fault, is_image
-from monai_gmcl.data.part_names import PARTS, part_name
+from monai_gmcl.data.part_lists import PARTS, part_name
 
 __all__ = ["MaskFolders", "find_mask_folders", "pair_masks"]
 
@@ -43,7 +43,7 @@ def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
     left_out = []
     for path in places:
         part = part_name(path.name)
-        pairs = _pairs(path, _ignore if part is None else on_fault)
+        pairs = _pairs(path, ignore if part is None else on_fault)
         if part is not None and pairs and part not in found:
             found[part] = MaskFolders(part, *pairs[0][1:])
         else:
@@ -55,7 +55,7 @@ def find_mask_folders(folder: Path, on_fault: OnFault) -> list[MaskFolders]:
                 on_fault(Fault("unread_list", str(path), wanted, f"images and masks in {path.name!r}"))
         elif pairs:
             on_fault(Fault("layout_of_masks", str(path), f"one place for {part}", f"also {str(found[part].images)!r}"))
-        elif any(map(is_image, folder_files(path, _ignore))):
+        elif any(map(is_image, folder_files(path, ignore))):
             on_fault(Fault("unread_list", str(path), "folders of images and of masks", _names(path)))
     return [found[part] for part in PARTS if part in found]
 
@@ -95,10 +95,6 @@ def _without_other(folder: Path, has_images: bool) -> Fault:
 
 def _names(folder: Path) -> str:
     return ", ".join(sorted(path.name for path in folder.iterdir())[:10])
-
-
-def _ignore(fault: Fault) -> None:
-    """What is left out is reported as a whole."""
 
 
 def _folders(folder: Path, on_fault: OnFault) -> list[Path]:

@@ -12,7 +12,7 @@ from monai_gmcl.data.faults import stop_or_warn
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.mask_phantom import make_mask_phantom
 from monai_gmcl.data.opening import LabeledData, image_kind
-from monai_gmcl.data.part_names import PARTS
+from monai_gmcl.data.part_lists import PARTS
 from monai_gmcl.data.splits import check_no_leakage, split_off
 
 __all__ = ["open_segmentation_data"]
@@ -80,7 +80,10 @@ def open_segmentation_data(
     split = [] if all(map(looked.parts.get, PARTS)) or not own else looked.parts["training"]
     twins = looked.twins if check else find_twins([item["image"] for item in split], pixel_limit)
     rows = {part: _with_classes(items, looked.classes) for part, items in looked.parts.items()}
-    whole = {part: _with_masks(items) for part, items in split_off(rows, fractions, seed, twins).items()}
+    whole = {
+        part: [{key: item["mask" if key == "label" else key] for key in item if key != "mask"} for item in items]
+        for part, items in split_off(rows, fractions, seed, twins).items()
+    }
     trusted = looked.parts.get("trusted", [])
     check_no_leakage({**whole, "trusted": trusted})
     dims, channels = image_kind(item["image"] for items in (*whole.values(), trusted) for item in items)
@@ -97,7 +100,3 @@ def open_segmentation_data(
 def _with_classes(items: Sequence[Item], classes: Mapping[str, Any]) -> list[Item]:
     """Return items with the classes in their masks as labels, for a split with similar class frequencies."""
     return [{**item, "label": classes[item["label"]], "mask": item["label"]} for item in items]
-
-
-def _with_masks(items: Sequence[Item]) -> list[Item]:
-    return [{key: item["mask" if key == "label" else key] for key in item if key != "mask"} for item in items]

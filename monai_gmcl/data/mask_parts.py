@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_gmcl.data.channel_files import files_of
-from monai_gmcl.data.datalists import Row, image_path
-from monai_gmcl.data.faults import Fault, OnFault, stop
-from monai_gmcl.data.label_names import group_name, joined_names
+from monai_gmcl.data.datalists import image_path, readable_rows
+from monai_gmcl.data.faults import Fault, OnFault, ignore, stop
+from monai_gmcl.data.label_names import group_name, one_spelling
 from monai_gmcl.data.listing import Item, is_image
 from monai_gmcl.data.mask_folders import find_mask_folders, pair_masks
 from monai_gmcl.data.part_lists import LISTS, list_rows
@@ -27,10 +27,10 @@ def has_masks(source: str | Path) -> bool:
     """Whether a data set has masks, by the names of its folders or the labels in its table or list."""
     path = Path(str(source))
     if path.is_dir():
-        return bool(find_mask_folders(path, _ignore))
+        return bool(find_mask_folders(path, ignore))
     if path.suffix.lower() not in LISTS or not path.is_file():
         return False
-    rows = [row for listed in list_rows(path, None, _ignore).values() for _, row in listed]
+    rows = [row for listed in list_rows(path, None, ignore).values() for _, row in listed]
     written = [row.get("label") for row in rows if isinstance(row, Mapping)]
     labels = [one for label in written for one in (label if isinstance(label, list) else [label])]
     return any(isinstance(label, str) and is_image(Path(label.strip())) for label in labels)
@@ -64,7 +64,7 @@ def list_mask_parts(
             _check_channels(path / RECORD, parts, on_fault)
     elif path.suffix.lower() in LISTS:
         listed = list_rows(path, group_column, on_fault)
-        parts.update((part, _row_items(rows, path, on_fault)) for part, rows in listed.items())
+        parts.update((part, readable_rows(rows, path, _row_item, on_fault)) for part, rows in listed.items())
         names = _class_names(path, on_fault) if path.suffix.lower() == ".json" else None
     else:
         accepted = "a folder of images and masks, a .csv table or a .json datalist"
@@ -83,19 +83,6 @@ def _trusted_items(folder: Path, on_fault: OnFault) -> list[Item]:
         found = ", ".join(sorted(each.name for each in folder.iterdir())) if folder.is_dir() else "no folder"
         on_fault(Fault("layout_of_masks", str(folder), "folders of trusted images and of labels", found or "nothing"))
     return [item for each in places for item in pair_masks(each, on_fault)]
-
-
-def _row_items(rows: Sequence[Row], path: Path, on_fault: OnFault) -> list[Item]:
-    if not rows:
-        on_fault(Fault("table", str(path), "at least one image", "none"))
-    items = []
-    for number, row in rows:
-        read = _row_item(row, path, number)
-        if isinstance(read, Fault):
-            on_fault(read)
-        else:
-            items.append(read)
-    return items
 
 
 def _row_item(row: Any, path: Path, number: int) -> Item | Fault:
@@ -145,7 +132,7 @@ def _class_names(record: Path, on_fault: OnFault) -> list[str] | None:
 
 def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault: OnFault) -> None:
     """Compare the channel files of the images with nnU-Net's ``channel_names``."""
-    named = (read_json(record, _ignore) or {}).get("channel_names")
+    named = (read_json(record, ignore) or {}).get("channel_names")
     for item in (item for items in parts.values() for item in items):
         channels = len(files_of(item["image"]))
         if isinstance(named, Mapping) and channels > 1 and channels != len(named):
@@ -156,15 +143,8 @@ def _check_channels(record: Path, parts: Mapping[str, Sequence[Item]], on_fault:
 def _with_groups(parts: dict[str, list[Item]], source: Path, on_fault: OnFault) -> dict[str, list[Item]]:
     """Use one name for each patient and slide in all splits."""
     written = [item["group"] for items in parts.values() for item in items if "group" in item]
-    names, joined = joined_names(written)
-    if joined:
-        found = ", ".join(" and ".join(map(repr, ways)) for ways in joined[:3])
-        on_fault(Fault("joined", str(source), "one spelling of each patient or slide", found))
+    names = one_spelling(written, "patient or slide", source, on_fault)
     return {
         part: [{**item, "group": names[item["group"]]} if "group" in item else item for item in items]
         for part, items in parts.items()
     }
-
-
-def _ignore(fault: Fault) -> None:
-    """Ignore a fault while the kind of a data set is determined."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from monai_gmcl.data.faults import Fault, stop_or_warn
 from monai_gmcl.data.image_files import is_volume, picture_channels, volume_channels
 from monai_gmcl.data.listing import Item
-from monai_gmcl.data.part_names import PARTS
+from monai_gmcl.data.part_lists import PARTS
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.data.splits import check_no_leakage, classes_in, split_off

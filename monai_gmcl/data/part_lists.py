@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of a CSV table or a JSON datalist by split, before labels are read."""
+"""The splits of a data set: their names, and the rows of a table or list by split, before labels are read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,51 @@ from typing import Any
 
 from monai_gmcl.data.datalists import Row, table_rows
 from monai_gmcl.data.faults import Fault, OnFault
-from monai_gmcl.data.part_names import is_trusted, no_trusted, part_name
 from monai_gmcl.data.tables import Table, read_json, read_table
 
-__all__ = ["LISTS", "list_rows"]
+__all__ = ["LISTS", "PARTS", "is_trusted", "list_rows", "no_trusted", "part_name"]
+
+PARTS = {
+    "training": ("train", "training", "trn"),
+    "validation": ("valid", "validation", "val", "validate", "validating", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
+"""Splits of a data set, by their names in folders, lists and tables."""
+ENDINGS = ("dataset", "images", "split", "data", "set")
+YES = ("1", "1.0", "true", "yes")
+NO = ("", "0", "0.0", "false", "no", "none")
+
+
+def part_name(name: str) -> str | None:
+    """Return the split that a name such as ``Train``, ``val`` or ``Test_set`` denotes, ignoring case, or None."""
+    letters = "".join(letter for letter in name.casefold() if letter.isalnum())
+    for ending in ENDINGS:
+        letters = letters.removesuffix(ending)
+    return next((part for part, names in PARTS.items() if letters in names), None)
+
+
+def is_trusted(written: Any, part: str, path: Path, number: int, on_fault: OnFault) -> bool:
+    """Return whether a row of a table or list is marked as trusted in its column ``trusted``.
+
+    Accepted values are yes, true, 1, no, false, 0 and empty, ignoring case. Other values are faults. A trusted row in
+    the validation or test images is a fault, too, because these images are used for evaluation.
+    """
+    text = str(written).strip().casefold()
+    if text not in (*YES, *NO):
+        on_fault(
+            Fault("row", str(path), "yes or no, true or false, 1 or 0 in the column 'trusted'", repr(written), number)
+        )
+    if text in YES and part != "training":
+        wanted = "trusted images only in the part training, because validation and test are used for measuring,"
+        on_fault(Fault("row", str(path), wanted, f"a trusted image in {part}", number))
+        return False
+    return text in YES
+
+
+def no_trusted(path: Path) -> Fault:
+    """Return the warning that the column ``trusted`` exists, but no row is marked as trusted."""
+    return Fault("unread_column", str(path), "at least one yes in the column 'trusted'", "no in every row")
+
 
 LISTS = (".csv", ".tsv", ".json")
 """File suffixes of tables and lists."""

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from monai_gmcl.data.class_folders import class_folder_entries
 from monai_gmcl.data.datalists import row_entries
-from monai_gmcl.data.entries import Entry, name_parts
 from monai_gmcl.data.faults import Fault, OnFault, stop
+from monai_gmcl.data.label_names import Entry, name_parts
 from monai_gmcl.data.listing import Item, folder_entries, is_image
 from monai_gmcl.data.mask_parts import has_masks
-from monai_gmcl.data.part_lists import LISTS, list_rows
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_lists import LISTS, list_rows, part_name
 
 __all__ = ["list_parts"]
 

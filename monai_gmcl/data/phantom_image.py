@@ -23,7 +23,6 @@ MARGIN = 8
 STEEPNESS = 25.0
 """Width of the logistic border between dysplastic and mature cells, relative to the epithelium's thickness."""
 
-
 DYSPLASTIC_SHARE = ((0.0, 0.0), (0.22, 0.44), (0.56, 0.78), (0.9, 1.1))
 """Lowest and highest fraction of the epithelium's thickness that is dysplastic, by grade."""
 

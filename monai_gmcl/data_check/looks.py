@@ -36,7 +36,6 @@ MODES = {
     "I": "16-bit gray",
 }
 
-
 PERCENT = (1, 5, 25, 50, 75, 95, 99)
 SAMPLE = 2**18
 """Number of values of a file from which percentiles are computed."""
@@ -116,7 +115,8 @@ def each_file(paths: Sequence[str], look: Callable[[str], Found], bar_after: flo
     paths = list(dict.fromkeys(paths))
     pieces = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     found: dict[str, Found] = {}
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads, _bar(len(paths), bar_after) as bar:
+    bar = tqdm(total=len(paths), desc="data check", unit="image", delay=bar_after)
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads, bar:
         for piece in threads.map(lambda piece: [(path, look(path)) for path in piece], pieces):
             found.update(piece)
             bar.update(len(piece))
@@ -127,10 +127,6 @@ def find_twins(paths: Sequence[str], pixel_limit: int | None = None) -> dict[str
     """Return a key for each readable file that is equal for identical images."""
     found = look_at_all(paths, pixel_limit, bar_after=1.0)
     return {path: look.twin(path) for path, look in found.items() if isinstance(look, Look)}
-
-
-def _bar(total: int, after: float) -> tqdm[None]:
-    return tqdm(total=total, desc="data check", unit="image", delay=after)
 
 
 def _look_at_volume(path: str, pixel_limit: int | None) -> Look | Fault:

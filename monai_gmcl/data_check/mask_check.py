@@ -12,7 +12,7 @@ from monai_gmcl.data.faults import Fault
 from monai_gmcl.data.image_files import check_pixel_limit
 from monai_gmcl.data.intensities import check_intensity_range
 from monai_gmcl.data.listing import Item
-from monai_gmcl.data.mask_loading import check_mask_values
+from monai_gmcl.data.mask_files import check_mask_values
 from monai_gmcl.data.mask_parts import list_mask_parts
 from monai_gmcl.data_check.file_rules import file_faults, link_faults, value_faults
 from monai_gmcl.data_check.looks import Look, each_file, look_at_all

@@ -90,10 +90,11 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
     faults = []
     for part, items in parts.items():
         counts: Counter[Any] = Counter(label for item in items for label in classes_of(item["label"]))
+        rows = bool(items) and isinstance(items[0]["label"], list)
         for label, name in enumerate(class_names):
             where = f"images of {name!r} in {part}"
             # a column without a name in a multi-label table is not a class
-            asked = part in ("training", "trusted") and not (name == str(label) and _is_row(items))
+            asked = part in ("training", "trusted") and not (name == str(label) and rows)
             if counts[label] == 0:
                 faults.append(Fault("empty_class" if asked else "absent_class", source, where, "none"))
             elif counts[label] == 1:
@@ -106,7 +107,3 @@ def class_faults(parts: Parts, class_names: Sequence[str], source: str) -> list[
             if other != name:
                 faults.append(Fault("similar_names", source, "clearly different names", f"{other!r} and {name!r}"))
     return faults
-
-
-def _is_row(items: Sequence[Item]) -> bool:
-    return bool(items) and isinstance(items[0]["label"], list)

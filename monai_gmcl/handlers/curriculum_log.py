@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``curriculum.csv``: losses, accuracies and the curriculum's values of each epoch."""
+"""``curriculum.csv``: losses, accuracies and the curriculum's values of each epoch; ``curves.png``: their curves."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
-from monai_gmcl.atomic_file import make_folder
+from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_lock import hold_output
@@ -25,12 +26,11 @@ from monai_gmcl.labels import labels_for_teacher
 from monai_gmcl.lesson import Lesson
 from monai_gmcl.metrics import diversity, diversity_kept
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.reporting.figures import optional_picture
+from monai_gmcl.reporting.run_figures import curves_png
 from monai_gmcl.teachers import Teacher
 
-__all__ = ["CurriculumLog"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
+__all__ = ["CurriculumLog", "CurvesHandler"]
 
 SOURCES = 4
 LOGGED = (Keys.LOSS, GMCLKeys.SYNTHETIC_LOSS, GMCLKeys.TEACHER_GRAD_NORM)
@@ -160,3 +160,37 @@ def _mean(numbers: list[float]) -> float:
 
 def _prefixed(prefix: str, metrics: dict[str, Any]) -> dict[str, float]:
     return {f"{prefix}{name.removeprefix(prefix)}": number for name, number in numbers_of(metrics).items()}
+
+
+class CurvesHandler:
+    """Draws ``curves.png`` at the end of the run, from the ``curriculum.csv`` of :class:`CurriculumLog`.
+
+    Panels: losses, accuracies, metrics of training and validation, weights with hardness and difficulty, the norm of
+    the teacher's gradient, diversity. Panels without a number are left out.
+
+    Args:
+        output_dir: folder of both files.
+    """
+
+    FILE_NAME = "curves.png"
+
+    def __init__(self, output_dir: str | os.PathLike[str]) -> None:
+        self.folder = Path(output_dir)
+        self.logger = logging.getLogger(__name__)
+
+    @on_first_rank
+    def attach(self, engine: Engine) -> None:
+        """Attach to an engine."""
+        hold_output(engine, self.folder)
+        engine.add_event_handler(Events.COMPLETED, self._draw)
+
+    def _draw(self) -> None:
+        table = EpochTable(self.folder / CurriculumLog.FILE_NAME)
+        rows = table.read()
+        if not rows:
+            # A finished run should not fail because of a picture.
+            self.logger.warning("Curves were not drawn because %s has no rows. Attach a CurriculumLog.", table.path)
+            return
+        path = self.folder / self.FILE_NAME
+        with optional_picture(path):
+            write_whole(path, curves_png(rows))

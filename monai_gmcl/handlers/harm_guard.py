@@ -9,7 +9,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -18,14 +18,12 @@ from torch import Tensor
 
 from monai_gmcl.attributes import Renamed
 from monai_gmcl.engines.keys import GMCLEvents
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.output_numbers import LateNumbers
 from monai_gmcl.ranks import Ranks
 
 __all__ = ["HarmGuard"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 logger = logging.getLogger(__name__)
 

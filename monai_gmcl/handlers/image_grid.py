@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ignite.engine import Events
@@ -19,6 +19,7 @@ from torch import Tensor
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.engines.checks import check_counts
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.labels import class_ids
 from monai_gmcl.ranks import on_first_rank
@@ -27,9 +28,6 @@ from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet, unnormalized
 from monai_gmcl.teachers.base import Teacher, draw_latents
 
 __all__ = ["HEADINGS", "TILE", "ImageGridHandler"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 HEADINGS = ("real images", "the teacher's images")
 TILE = 160

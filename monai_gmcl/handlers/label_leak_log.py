@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from ignite.engine import Events
@@ -16,15 +15,13 @@ from torch import Tensor
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.batches import derive_seed, seed_loader
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.metrics import label_leak
 from monai_gmcl.names import csv_text
 from monai_gmcl.ranks import on_first_rank
 
 __all__ = ["LabelLeakLog"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 class LabelLeakLog:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from ignite.engine import Events
@@ -16,6 +16,7 @@ from torch import Tensor
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.checks import check_counts
 from monai_gmcl.engines.keys import GMCLEvents
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.image_grid import HEADINGS, TILE
 from monai_gmcl.handlers.output_lock import hold_output
@@ -26,9 +27,6 @@ from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet, unnormalized
 from monai_gmcl.teachers.base import Teacher
 
 __all__ = ["LessonWeightsLog"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 class _Weighed(NamedTuple):

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.late_reading import on_host
 
 __all__ = ["LateNumbers", "numbers_of", "output_number", "unread_numbers_of", "unread_output_number"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 def output_number(output: Any, key: str) -> float:

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ignite.engine import Events
@@ -23,6 +23,7 @@ from torch import Tensor
 from monai_gmcl.engines.batches import derive_seed
 from monai_gmcl.engines.keys import GMCLEvents
 from monai_gmcl.engines.student_pass import seeded, unwrapped
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.epoch_table import OperationTable
 from monai_gmcl.handlers.last_handlers import call_last
@@ -32,9 +33,6 @@ from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.transforms.counterparts import harmful_counterparts
 
 __all__ = ["PolicyLog"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 class PolicyLog:

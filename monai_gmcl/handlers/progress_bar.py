@@ -1,29 +1,33 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A progress bar with the losses and the curriculum's values that change."""
+"""What a run prints: a progress bar with losses and the curriculum's values that change, and its last lines."""
 
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from monai.utils.enums import CommonKeys as Keys
 
 from monai_gmcl.engines.keys import GMCLKeys
+from monai_gmcl.engines.trainer import GMCLTrainer
+from monai_gmcl.handlers.checkpoints.best import BestModelSaver
 from monai_gmcl.handlers.last_handlers import call_last
 from monai_gmcl.handlers.output_numbers import LateNumbers, numbers_of, output_number, unread_output_number
 from monai_gmcl.ranks import on_first_rank
+from monai_gmcl.teachers.policy import PolicyTeacher
 
-__all__ = ["LessonProgressBar"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
+__all__ = ["LessonProgressBar", "RunSummary"]
 
 CURRICULUM = (GMCLKeys.WEIGHT, GMCLKeys.HARDNESS, GMCLKeys.DIFFICULTY)
+FILES = ("report.html", "curriculum.csv", "teacher.safetensors")
+"""Files that are listed if they exist in the folder."""
 
 
 class LessonProgressBar:
@@ -87,3 +91,51 @@ class LessonProgressBar:
         shown = {**self._shown(engine.state.output), str(Keys.LOSS): loss}
         numbers = ", ".join(f"{name} {number:.4g}" for name, number in shown.items())
         print(f"Epoch {engine.state.epoch}/{engine.state.max_epochs}: {numbers}", file=sys.stderr, flush=True)
+
+
+class RunSummary:
+    """Prints at the end of a run: the best validation and its epoch, operations turned down, files, next commands.
+
+    Args:
+        output_dir: folder of the run, whose files are listed.
+        evaluator: the engine of the validation.
+        best_model: the handler that saves the student with the best validation.
+        next_commands: shell commands, by their purpose.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        evaluator: Engine,
+        best_model: BestModelSaver,
+        next_commands: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.evaluator = evaluator
+        self.best_model = best_model
+        self.next_commands = dict(next_commands or {})
+
+    @on_first_rank
+    def attach(self, engine: GMCLTrainer) -> None:
+        """Attach to a trainer."""
+        call_last(engine, Events.COMPLETED, self._print)  # after the handlers that write files
+
+    def _print(self, engine: GMCLTrainer) -> None:
+        lines = [f"\nThe run has finished: {engine.state.epoch} epochs."]
+        lines += [f"  {title:<18}{text}" for title, text in self._results(engine)]
+        lines += [f"{title}:\n  {command}" for title, command in self.next_commands.items()]
+        print("\n".join(lines), flush=True)
+
+    def _results(self, engine: GMCLTrainer) -> list[tuple[str, str]]:
+        best = self.best_model
+        name = str(best.metric_name or getattr(self.evaluator.state, "key_metric_name", None))
+        found = [("best validation", "none (no epoch was validated)")]
+        if best.best is not None:
+            last = numbers_of(self.evaluator.state.metrics).get(name)
+            beside = "" if last is None else f" (last validation: {last:.4f})"
+            found = [("best validation", f"{name} {best.best:.4f} in epoch {best.epoch}{beside}")]
+            found.append(("student", f"{best.path} (of epoch {best.epoch})"))
+        if isinstance(engine.teacher, PolicyTeacher):
+            found.append(("turned down", ", ".join(engine.teacher.turned_down) or "no operation"))
+        files = [str(self.folder / file) for file in FILES if (self.folder / file).is_file()]
+        return [*found, *((("files", ", ".join(files)),) if files else ())]

@@ -8,13 +8,14 @@ import math
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from monai.config import deviceconfig
 from torch import Tensor
 
 import monai_gmcl
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.handlers.epoch_table import OperationTable
 from monai_gmcl.handlers.policy_log import PolicyLog
 from monai_gmcl.metrics.classification import class_report
@@ -26,9 +27,6 @@ from monai_gmcl.teachers import PolicyTeacher
 from monai_gmcl.transforms.counterparts import harmful_counterparts
 
 __all__ = ["accuracy_section", "environment_section", "policy_section"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 NONE = "–"
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from monai_gmcl.atomic_file import make_folder, write_whole
 from monai_gmcl.engines.student_pass import unwrapped
-from monai_gmcl.handlers.curves import CurvesHandler
+from monai_gmcl.engines.trainer import GMCLTrainer
+from monai_gmcl.handlers.curriculum_log import CurvesHandler
 from monai_gmcl.handlers.epoch_table import EpochTable
 from monai_gmcl.handlers.output_lock import hold_output
 from monai_gmcl.handlers.report_sections import accuracy_section, environment_section, policy_section
@@ -34,9 +35,6 @@ from monai_gmcl.tasks import Classification, MultiLabel, Segmentation
 from monai_gmcl.teachers import Teacher
 
 __all__ = ["RunReport"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 logger = logging.getLogger(__name__)
 

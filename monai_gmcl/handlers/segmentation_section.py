@@ -6,20 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.reporting.image_sheet import SheetRow, image_sheet, unnormalized
 from monai_gmcl.reporting.page import Picture, Section, Table
 from monai_gmcl.tasks import Segmentation
 from monai_gmcl.teachers import Teacher
 
 __all__ = ["SegmentedImage", "segment", "segmentation_section"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 SHOWN = 5
 """Number of worst and of best images that are shown."""

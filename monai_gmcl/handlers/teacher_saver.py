@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ignite.engine import Events
 
 from monai_gmcl.atomic_file import make_folder
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.handlers.last_handlers import pass_on_exceptions
 from monai_gmcl.handlers.output_lock import hold_output
@@ -22,9 +23,6 @@ from monai_gmcl.teachers.policy import PolicyTeacher
 from monai_gmcl.teachers.teacher_file import save_teacher
 
 __all__ = ["TeacherSaver"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 class TeacherSaver:

@@ -5,16 +5,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from ignite.engine import Engine, Events
 
+from monai_gmcl.engines.trainer import GMCLTrainer
 from monai_gmcl.exceptions import ConfigurationError
 
 __all__ = ["UnseenAccuracy"]
-
-if TYPE_CHECKING:
-    from monai_gmcl.engines.trainer import GMCLTrainer
 
 
 class UnseenAccuracy:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from monai_gmcl.data.faults import stop_at_errors
+from monai_gmcl.data.faults import ignore, stop_at_errors
 from monai_gmcl.data.image_files import picture_channels
 from monai_gmcl.data.listing import Item
 from monai_gmcl.data.loading import image_transforms
@@ -173,7 +173,7 @@ def read_masked_items(
     Returns items with ``image``, ``label`` (the mask's path) and, if known, ``group``; the class names; and the values
     of the classes in the masks. Raises DataError, and LabelError for other classes than the teacher's.
     """
-    told = list_mask_parts(source, group_column, lambda fault: None)[1]
+    told = list_mask_parts(source, group_column, ignore)[1]
     names = told or label_names
     looked = look_over_masks(source, group_column, names, mask_values, bar_after=1.0, whole=False)
     stop_at_errors(looked.report.faults, source)

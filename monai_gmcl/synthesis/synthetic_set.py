@@ -17,14 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_gmcl.data.labeled_sources import Label, read_label
-from monai_gmcl.data.mask_loading import ReadMaskd
+from monai_gmcl.data.mask_files import ReadMaskd
 from monai_gmcl.data.synthetic_dataset import SyntheticDataset
 from monai_gmcl.metrics import Memorization, small_pixels
 from monai_gmcl.names import csv_cell, csv_text, shown_name
 from monai_gmcl.reporting.image_sheet import COLUMNS, SheetRow, image_sheet
-from monai_gmcl.synthesis.card import card
+from monai_gmcl.synthesis.card import card, measure
 from monai_gmcl.synthesis.image_files import encode_image, encode_mask, read_image, suffix
-from monai_gmcl.synthesis.measures import measure
 from monai_gmcl.synthesis.out_folder import CARD, CONTACT_SHEET, DATALIST, IMAGES, LABELS, MANIFEST, OutFolder
 from monai_gmcl.synthesis.real_images import RealImages, Survey, as_seen
 from monai_gmcl.synthesis.review import write_review

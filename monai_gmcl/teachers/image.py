@@ -18,9 +18,8 @@ from torch.nn import functional
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.labels import label_vectors
 from monai_gmcl.teachers.base import Teacher, whole_number
-from monai_gmcl.teachers.learned_spread import learned_gain, squash
 from monai_gmcl.teachers.noise_bank import DRAWS, bank_noise
-from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
+from monai_gmcl.teachers.normal_latents import learned_gain, normal_latents, split_latents, squash
 from monai_gmcl.teachers.operations import Warp
 from monai_gmcl.teachers.operations.geometry import Elastic
 

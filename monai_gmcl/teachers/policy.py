@@ -17,8 +17,7 @@ from monai_gmcl.teachers.evidence_optimizer import EvidenceOptimizer
 from monai_gmcl.teachers.normal_latents import split_latents
 from monai_gmcl.teachers.operations import OPERATIONS, Operation, OrientationOperation
 from monai_gmcl.teachers.operations.plan import Plan, Step
-from monai_gmcl.teachers.policy_text import policy_text
-from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_to_monai
+from monai_gmcl.teachers.policy_to_monai import MonaiPolicy, policy_text, policy_to_monai
 
 __all__ = ["PolicyTeacher"]
 

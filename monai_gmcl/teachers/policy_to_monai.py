@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a policy to MONAI's own transforms."""
+"""A policy as text, and its export to MONAI's own transforms."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,3 +149,21 @@ def _normalize(mean: list[float], std: list[float]) -> dict[str, Any]:
 def _scale(low: float, high: float, new_low: float, new_high: float) -> dict[str, Any]:
     ends = {"a_min": low, "a_max": high, "b_min": new_low, "b_max": new_high}
     return {"_target_": "monai.transforms.ScaleIntensityRange", **ends, "clip": True}
+
+
+def policy_text(policy: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the result of ``PolicyTeacher.policy``, with or without effects, as a text table."""
+    with_effects = any("effect" in row for row in policy.values())
+    heading = f"{'operation':<14}{'from':>9}{'to':>9}  {'unit':<12}{'probability':>11}{'share':>7}"
+    lines = [heading + (f"{'effect':>9} ± {'s.e.':<7}" if with_effects else "")]
+    for name, row in policy.items():
+        low, high = (f"{row[end]:.3f}" for end in ("low", "high"))
+        if row["unit"] == "probability":
+            low = high = "–"
+        line = f"{name:<14}{low:>9}{high:>9}  {row['unit']:<12}{row['probability']:>11.2f}{row['share']:>7.2f}"
+        if with_effects:
+            numbers = (("effect", "+.3f"), ("standard_error", ".3f"))
+            effect, error = ("–" if math.isnan(row[key]) else f"{row[key]:{form}}" for key, form in numbers)
+            line += f"{effect:>9} ± {error:<7}"
+        lines.append(line + ("  turned down" if row["turned_down"] else ""))
+    return "\n".join(line.rstrip() for line in lines)

@@ -13,8 +13,7 @@ from torch.nn import functional
 from monai_gmcl.exceptions import ConfigurationError
 from monai_gmcl.optical_density import HEMATOXYLIN_EOSIN, combine_stains, separate_stains
 from monai_gmcl.teachers.base import Teacher
-from monai_gmcl.teachers.learned_spread import learned_gain, squash
-from monai_gmcl.teachers.normal_latents import normal_latents, split_latents
+from monai_gmcl.teachers.normal_latents import learned_gain, normal_latents, split_latents, squash
 
 __all__ = ["StainTeacher"]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.comparison import keep_chosen_strengths
 from monai_gmcl.benchmark.data_sets import DataOptions, Images
 from monai_gmcl.benchmark.grid import Job, equal_compute_ratio, jobs_of, run_jobs
 from monai_gmcl.benchmark.student_run import StudentRun
 from monai_gmcl.benchmark.synthetic_images import write_picture
-from monai_gmcl.benchmark.tuning import keep_chosen_strengths
 from monai_gmcl.exceptions import ConfigurationError
 
 

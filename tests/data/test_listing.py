@@ -9,8 +9,8 @@ import pytest
 
 from monai_gmcl.data import class_folder_datalist, prediction_datalist, unlabeled_datalist
 from monai_gmcl.data.faults import Fault
+from monai_gmcl.data.file_faults import is_litter
 from monai_gmcl.data.listing import folder_files, foreign_fault
-from monai_gmcl.data.litter import is_litter
 from monai_gmcl.exceptions import DataError
 
 LITTER = [

@@ -14,7 +14,7 @@ import pytest
 
 from monai_gmcl.data import image_transforms, opening
 from monai_gmcl.data.opening import open_data
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_lists import part_name
 from monai_gmcl.data.phantom import make_phantom
 from monai_gmcl.exceptions import DataError
 

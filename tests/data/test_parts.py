@@ -11,7 +11,7 @@ import pytest
 
 from monai_gmcl.data.faults import KINDS, Fault, stop
 from monai_gmcl.data.opening import open_data
-from monai_gmcl.data.part_names import part_name
+from monai_gmcl.data.part_lists import part_name
 from monai_gmcl.data.parts import list_parts
 from monai_gmcl.exceptions import DataError
 

@@ -28,7 +28,6 @@ WHITE = np.full((12, 12, 3), 255, dtype=np.uint8)
 BAD = "train/cat/bad"
 NOISE = np.random.default_rng(5).normal(size=(4, 5, 6, 2))
 
-
 NOISE_IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 READABLE = "expected a readable PNG, JPEG or TIFF image"
 

@@ -1,18 +1,22 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 """GMCLTrainer with the labels, losses, networks and optimizers that users bring from SupervisedTrainer."""
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from monai.data import DataLoader, Dataset
+from monai.handlers import MetricLogger, StatsHandler, TensorBoardStatsHandler, from_engine
 from monai.inferers import SimpleInferer
 from monai.optimizers import Novograd
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from monai_gmcl import (
@@ -148,3 +152,38 @@ def test_a_loss_that_learns_does_so_from_real_images_alone(trainer: Build, stude
     )
     run.run()
     assert loss.temperature != 1 and run.teacher_step.gradient_norm > 0
+
+
+OF_LESSONS = from_engine(["synthetic_loss"], first=True)
+
+
+def test_losses_of_lessons_are_logged_in_each_iteration(trainer: Build, tmp_path: Path) -> None:
+    text, logger, metrics = io.StringIO(), logging.getLogger("lessons"), MetricLogger(loss_transform=OF_LESSONS)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler(text))
+    stats = StatsHandler(name="lessons", output_transform=OF_LESSONS, tag_name="lesson_loss")
+    board = TensorBoardStatsHandler(log_dir=str(tmp_path), output_transform=OF_LESSONS)
+    trainer(train_handlers=[stats, board, metrics], max_epochs=1).run()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    scalars = events.Scalars(events.Tags()["scalars"][0])
+    assert text.getvalue().count("lesson_loss: ") == len(metrics.loss) == len(scalars) == 5
+
+
+def test_mlflow_handler_tracks_the_run(trainer: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed (extra: tracking)")
+    from monai.handlers import MLFlowHandler
+
+    address = f"sqlite:///{tmp_path / 'runs.db'}"
+    handler = MLFlowHandler(
+        tracking_uri=address,
+        experiment_name="lessons",
+        iteration_log=True,
+        output_transform=from_engine(["loss"], first=True),
+        close_on_complete=True,
+    )
+    trainer(train_handlers=[handler], max_epochs=1).run()
+    client = mlflow.tracking.MlflowClient(address)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "lessons"]
+    (tracked,) = client.search_runs([experiment.experiment_id])
+    (name,) = [key for key in tracked.data.metrics if "loss" in key.lower()]
+    assert len(client.get_metric_history(tracked.info.run_id, name)) == 5

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 """What stands in the sources and in the bundle's configurations, read as syntax trees."""
 
 from __future__ import annotations
 
 import ast
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +84,13 @@ def test_the_bundles_configurations_are_those_that_are_looked_at() -> None:
 )
 def test_what_runs_programs_is_found(text: str) -> None:
     assert _runners({"a": [{"_target_": text}]}) == [text]
+
+
+def test_a_test_that_reaches_out_fails() -> None:
+    with pytest.raises(AssertionError, match=r"tried to reach 192\.0\.2\.1"):
+        socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+
+
+def test_this_machine_may_be_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=5).close()

@@ -8,8 +8,7 @@ from typing import Any
 import markdown
 import pytest
 
-from monai_gmcl.synthesis.card import card
-from monai_gmcl.synthesis.measures import Measures
+from monai_gmcl.synthesis.card import Measures, card
 from monai_gmcl.teachers.teacher_file import TeacherDescription
 
 RECORD: dict[str, Any] = {

@@ -21,8 +21,7 @@ from monai_gmcl.exceptions import CheckpointError, ConfigurationError
 from monai_gmcl.handlers.checkpoints.folder import CheckpointFolder, Entry
 from monai_gmcl.handlers.checkpoints.handler_states import HandlerStates, check_parts, parts_of
 from monai_gmcl.handlers.checkpoints.plain_state import check_finite, plain, random_state, set_random_state
-from monai_gmcl.handlers.checkpoints.schedules import check_length, merged_plan
-from monai_gmcl.handlers.checkpoints.settings import RunSettings
+from monai_gmcl.handlers.checkpoints.settings import RunSettings, check_length, merged_plan
 from monai_gmcl.handlers.checkpoints.signals import EndingSignals
 from monai_gmcl.handlers.last_handlers import pass_on_exceptions, put_last
 from monai_gmcl.handlers.output_lock import hold_output

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings, data and library versions of a run, as plain values that can be compared between runs."""
+"""Settings, data, versions and learning-rate schedules of a run, compared with those of the run that is resumed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ import torch
 from ignite.engine import Engine
 from monai.transforms.transform import Randomizable
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from monai_gmcl.exceptions import CheckpointError
 from monai_gmcl.handlers.checkpoints.description import array_digest, described, items_digest
 from monai_gmcl.handlers.checkpoints.handler_states import validators_of
 from monai_gmcl.ranks import Ranks
 
-__all__ = ["RunSettings"]
+__all__ = ["RunSettings", "check_length", "merged_plan"]
 
 logger = logging.getLogger(__name__)
 
@@ -188,3 +189,42 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
 def _told(changes: list[str]) -> str:
     more = f"; and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
     return "; ".join(changes[:NAMED]) + more
+
+
+def merged_plan(begun: Any, saved: Any, new: Any, name: str) -> Any:
+    """Return the state with which a schedule continues: its saved progress, and its new plan.
+
+    Three states are compared: at the start of the run, in the checkpoint, and as built now. CheckpointError if an
+    attribute is part of both plan and progress, and differs.
+    """
+    if isinstance(saved, Mapping) and isinstance(begun, Mapping) and isinstance(new, Mapping):
+        if set(begun) == set(new):
+            return {
+                key: merged_plan(begun[key], value, new[key], f"{name}.{key}") if key in new else value
+                for key, value in saved.items()
+            }
+    elif all(isinstance(value, list | tuple) and len(value) == len(saved) for value in (saved, begun, new)):
+        items = zip(begun, saved, new, strict=True)
+        return [merged_plan(*item, f"{name}.{index}") for index, item in enumerate(items)]
+    if begun == new:
+        return saved
+    if begun == saved:
+        return new
+    raise CheckpointError(
+        f"{name} was {begun!r} at the beginning of the run, is {saved!r} in the checkpoint and {new!r} now. A schedule "
+        "of another kind cannot continue it. Use the same schedule, or start a new run in another folder."
+    )
+
+
+def check_length(schedule: Any, name: str, done: int, wanted: int) -> None:
+    """Raise CheckpointError if a schedule of fixed length, such as OneCycleLR, is too short for all iterations."""
+    total = getattr(schedule, "total_steps", None)
+    if not isinstance(schedule, LRScheduler) or not isinstance(total, int) or done < 1:
+        return
+    needed = -(-schedule.last_epoch * wanted // done)
+    if needed > total:
+        raise CheckpointError(
+            f"{name} is planned for {total} steps, of which {schedule.last_epoch} are done; {wanted} iterations need "
+            f"about {needed} steps. Build {type(schedule).__name__} with total_steps={needed} or more, or train for "
+            "fewer epochs."
+        )

@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
@@ -12,6 +9,7 @@ from monai_gmcl.benchmark.arms import ARMS as USUAL
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import StudentRun
+from monai_gmcl.transforms import RandTeacherAugment
 from studies.proof.arms import ARMS, TITLES
 
 OPTIONS = DataOptions("shades", 3, size=16, centered=True)
@@ -29,7 +27,6 @@ BATCHES = dict.fromkeys(
     1,
 ) | {"fixmatch": 3, "fixmatch_longer": 3, "gmcl_unlabeled": 5}
 """Batches that the student looks at in a step: with lessons 2, unlabeled ones in them 3, a look-ahead of its own 5."""
-
 
 OWN = [name for name in ARMS if name not in USUAL]
 
@@ -56,12 +53,6 @@ def test_every_arm_trains_the_same_student_on_the_same_number_of_real_images(nam
     assert all(torch.equal(a, b) for a, b in zip(*(run.weights["final"].values() for run in runs), strict=True))
 
 
-def run_of(name: str, steps: int = 4) -> Any:
-    run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=steps)
-    run.run()
-    return run.trainer
-
-
 def test_mixed_labels_follow_the_mixed_images() -> None:
     images = torch.arange(BATCH, dtype=torch.float32)[:, None, None, None].remainder(2).expand(BATCH, 3, 16, 16)
     labels = torch.arange(BATCH) % 2
@@ -75,3 +66,23 @@ def test_mixed_labels_follow_the_mixed_images() -> None:
         else:
             # MONAI's boxes are cut off at the border, its labels are not: they agree in order only.
             assert torch.corrcoef(torch.stack([mixed.mean((1, 2, 3)), targets[:, 1]]))[0, 1] > 0.5
+
+
+def run_of(name: str, steps: int) -> StudentRun:
+    run = StudentRun(ARMS[name].build, OPTIONS, labeled(), labeled(), seed=0, steps=steps)
+    run.run()
+    return run
+
+
+def reuse_of(run: StudentRun) -> RandTeacherAugment:
+    last = run.trainer.data_loader.dataset.augmentation.transforms[-1]
+    assert isinstance(last, RandTeacherAugment)
+    return last
+
+
+@pytest.mark.parametrize("name", ["reused_teacher_alone", "reused_teacher"])
+def test_the_teacher_is_the_one_that_gmcl_leaves_at_the_strength_where_it_ended(name: str) -> None:
+    gmcl, run = run_of("gmcl", 4).trainer, run_of(name, 10)
+    reuse = reuse_of(run)
+    assert torch.equal(reuse.teacher.module.shares, gmcl.teacher.shares)
+    assert reuse.difficulty == (gmcl.state.curriculum["difficulty"],) * 2

@@ -1,15 +1,84 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.label_kinds import BATCH
 from monai_gmcl.benchmark.student_run import StudentRun
+from studies.proof.gan_distance import kernel_distance
+from studies.proof.gan_selection import select
+from studies.proof.gan_training import GanOptions, TrainedGenerator, draw, train_gan
 from studies.proof.two_stage_gan import ADDED, CLASSIFIER_LENGTH, KEEP, LENGTH, TwoStageTrainer, two_stage_gan
+
+
+def test_the_distance_is_the_mean_kernel_of_pairs() -> None:
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).double()
+    y = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)).double()
+
+    def kernel(a: torch.Tensor, b: torch.Tensor) -> float:
+        return (sum(float(p) * float(q) for p, q in zip(a, b, strict=True)) / 3 + 1) ** 3
+
+    within_x = [kernel(x[i], x[j]) for i in range(5) for j in range(5) if i != j]
+    within_y = [kernel(y[i], y[j]) for i in range(4) for j in range(4) if i != j]
+    between = [kernel(a, b) for a in x for b in y]
+    expected = sum(within_x) / 20 + sum(within_y) / 12 - 2 * sum(between) / 20
+    assert kernel_distance(x, y) == pytest.approx(expected, abs=1e-9)
+
+
+class Classifier(nn.Module):
+    """Features are the two pixels; the first says how sure class 1 is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(2, 2)
+        self.last.weight.data = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+        self.last.bias.data.zero_()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.last(images.flatten(1))
+        return found
+
+
+def images(*pixels: tuple[float, float]) -> torch.Tensor:
+    return torch.tensor(pixels)[:, None, None]
+
+
+def test_the_sure_and_typical_images_of_each_class_are_kept() -> None:
+    real = images((1.0, 0.0), (1.0, 2.0), (-1.0, 0.0)), torch.tensor([1, 1, 0])
+    # Class 1, center (1, 1): unsure; sure but far; sure and near; surest but farthest. Class 0: the last is near.
+    drawn = (
+        images((-2.0, 1.0), (2.0, 3.0), (1.5, 1.0), (3.0, -5.0), (-1.0, 9.0), (5.0, 0.0), (-2.0, 0.0), (-1.0, 8.0)),
+        torch.tensor([1, 1, 1, 1, 0, 0, 0, 0]),
+    )
+    assert select(drawn, real, Classifier(), keep=0.25).tolist() == [1, 6]
+    assert select(drawn, real, Classifier(), keep=0.5).tolist() == [1, 2, 6, 7]
+    assert select(drawn, real, Classifier(), keep=1.0).tolist() == list(range(8))
+
+
+SMALL = GanOptions(channels=4, batch=16, learning_rate=5e-3, average=0.05)
+
+
+def dark_and_light() -> tuple[torch.Tensor, torch.Tensor]:
+    """Dark images of class 0 and light ones of class 1."""
+    labels = torch.arange(20) % 2
+    noise = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return 0.3 * noise + 0.7 * labels[:, None, None, None], labels
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedGenerator:
+    return train_gan(*dark_and_light(), 2, 300, seed=0, options=SMALL)
+
+
+def test_the_generator_learns_what_the_classes_look_like(trained: TrainedGenerator) -> None:
+    labels = torch.arange(40) % 2
+    levels = draw(trained.network, labels, seed=1).mean((1, 2, 3))
+    assert levels[labels == 0].max() < 0.4 and levels[labels == 1].min() > 0.5
+
 
 OPTIONS = DataOptions("shades", 1, size=8)
 STEPS = 8

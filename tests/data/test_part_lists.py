@@ -14,7 +14,7 @@ from PIL import Image
 
 from monai_gmcl.data.faults import Fault, stop
 from monai_gmcl.data.opening import LabeledData, open_data
-from monai_gmcl.data.part_names import is_trusted
+from monai_gmcl.data.part_lists import is_trusted
 from monai_gmcl.exceptions import DataError
 
 Write = Callable[..., Path]

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from monai_gmcl.benchmark.arms import ARMS
+from monai_gmcl.benchmark.comparison import chosen_strengths, keep_chosen_strengths
 from monai_gmcl.benchmark.data_sets import DataOptions
 from monai_gmcl.benchmark.grid import Job, jobs_of
-from monai_gmcl.benchmark.tuning import chosen_strengths, keep_chosen_strengths
 
 COST = {"wall_seconds": 1.0, "cpu_seconds": 2.0, "student_passes": 3, "flops": 4.0}
-
 
 KNOWN = {**ARMS, "costly": replace(ARMS["strong"], tolerance=0.005)}
 

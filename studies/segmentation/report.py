@@ -60,12 +60,12 @@ def _tables(own: pd.DataFrame, ours: str) -> list[Table]:
 
 
 def _with_unlabeled(own: pd.DataFrame) -> list[Table]:
-    """Lessons with and without unlabeled images, where there are both."""
+    """Lessons with and without unlabeled images, on the seeds with both."""
     *_, ours = UNLABELED_ARMS
-    if ours not in set(own["arm"]):
+    cells = own.loc[own["arm"] == ours, ["n", "seed"]]
+    if cells.empty:
         return []
-    numbers = set(own[own["arm"] == ours]["n"])
-    runs = own[own["arm"].isin(["gmcl_flips", *UNLABELED_ARMS]) & own["n"].isin(numbers)]
+    runs = own[own["arm"].isin(["gmcl_flips", *UNLABELED_ARMS])].merge(cells)
     return [_levels(runs, "Dice, unlabeled images"), _differences(runs, ours, "Paired differences, unlabeled images")]
 
 

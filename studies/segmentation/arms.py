@@ -49,12 +49,13 @@ def _standard(dims: int) -> list[Any]:
 def _nnunet(dims: int) -> list[Any]:
     """The recipe of nnU-Net (Isensee et al. 2021, supplement): its probabilities and ranges."""
     linear, cubic = ("bilinear", "bicubic") if dims == 2 else ("trilinear", "trilinear")
-    angles = {"range_x": 3.14} if dims == 2 else {f"range_{axis}": 0.52 for axis in "xyz"}
+    angles: dict[str, Any] = {"range_x": 3.14} if dims == 2 else {f"range_{axis}": 0.52 for axis in "xyz"}
+    sigmas: dict[str, Any] = {f"sigma_{axis}": (0.5, 1.0) for axis in "xyz"}
     return [
         RandRotated(BOTH, **angles, prob=0.2, mode=("bilinear", "nearest"), padding_mode="reflection"),
         RandZoomd(BOTH, prob=0.2, min_zoom=0.7, max_zoom=1.4, mode=(linear, "nearest"), padding_mode="reflect"),
         RandGaussianNoised("image", prob=0.1, std=0.05),
-        RandGaussianSmoothd("image", prob=0.2, **{f"sigma_{axis}": (0.5, 1.0) for axis in "xyz"}),
+        RandGaussianSmoothd("image", prob=0.2, **sigmas),
         RandScaleIntensityd("image", factors=(-0.25, 0.25), prob=0.15),
         RandScaleIntensityFixedMeand("image", factors=(-0.25, 0.25), prob=0.15, preserve_range=True),
         RandSimulateLowResolutiond("image", prob=0.25, zoom_range=(0.5, 1.0), upsample_mode=cubic),

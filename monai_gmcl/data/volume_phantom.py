@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from monai_gmcl.data.drawn_folder import draw_classes, draw_once
 from monai_gmcl.exceptions import ConfigurationError
 
-__all__ = ["LESION_SHAPES", "drawn_volume", "make_volume_phantom", "phantom_volume"]
+__all__ = ["LESION_SHAPES", "drawn_volume", "make_volume_phantom", "phantom_volume", "phantom_volume_with_mask"]
 
 Array = NDArray[np.float64]
 NIBABEL: Any = nibabel
@@ -78,7 +78,7 @@ def drawn_volume(shape: int, generator: np.random.Generator) -> tuple[Any, Any]:
     results are NIfTI images: the volume, int16, about 0 to 1,200; the mask, uint8, 1 in the lesion and 0 elsewhere.
     """
     spacing = generator.choice(SPACINGS, 3)
-    values, lesion = _volume_and_lesion(shape, generator, tuple(spacing))
+    values, lesion = phantom_volume_with_mask(shape, generator, tuple(spacing))
     affine, turn = _geometry(spacing, generator)
     image, mask = (NIBABEL.Nifti1Image(array, affine).as_reoriented(turn) for array in (values, lesion))
     return image, mask
@@ -92,12 +92,13 @@ def phantom_volume(
     The shape is an index of :data:`LESION_SHAPES`; spacing is in millimeters for each axis. Position, size, rotation
     and brightness of the lesion, tissue, vessels and noise are random.
     """
-    return _volume_and_lesion(shape, generator, spacing)[0]
+    return phantom_volume_with_mask(shape, generator, spacing)[0]
 
 
-def _volume_and_lesion(
+def phantom_volume_with_mask(
     shape: int, generator: np.random.Generator, spacing: tuple[float, float, float]
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Draw the volume of :func:`phantom_volume` and the mask of its lesion, uint8 of the same shape, 0 and 1."""
     axes = [np.arange(round(EXTENT / step)) * step + step / 2 for step in spacing]
     places = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     radius = generator.uniform(8.0, 11.0)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: monai_gmcl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images with masks: membranes in electron microscopy, and drawn vessels, which are thin and of low contrast."""
+"""Images with masks: membranes in electron microscopy, drawn vessels, thin and of low contrast, drawn lesions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from monai_gmcl.data.volume_phantom import LESION_SHAPES, phantom_volume_with_mask
 from monai_gmcl.exceptions import DataError
 
 __all__ = ["SETS", "Item", "draw_vessels", "read_part"]
 
 Item = dict[str, Tensor]
-"""``image`` ``(1, H, W)`` from 0 to 1 and ``label`` ``(1, H, W)``, 0 and 1."""
+"""``image`` ``(1, H, W)`` or ``(1, D, H, W)`` from 0 to 1, and ``label`` of the same shape, 0 and 1."""
 
 Pairs = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 DRAWN = {"train": 10, "valid": 5, "test": 15}
 SIDE, OVERSAMPLING = 160, 4
+BRIGHTEST, NOISE = 1200, 100
+"""Value of a volume that becomes 1, and standard deviation of the noise that is added to that of the phantom."""
 
 
 @cache
@@ -122,6 +125,18 @@ def _grow(
     return branches
 
 
+def _lesions(part: str, _: Path) -> Pairs:
+    """Bright lesions in four shapes, in volumes of 48 x 48 x 48 voxels with vessels, uneven tissue and noise."""
+    first = int.from_bytes(part.encode(), "big")
+    return [_draw_lesion(np.random.default_rng([first, i]), i % len(LESION_SHAPES)) for i in range(DRAWN[part])]
+
+
+def _draw_lesion(rng: np.random.Generator, shape: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    volume, lesion = phantom_volume_with_mask(shape, rng, (1.0, 1.0, 1.0))
+    image = (volume + NOISE * rng.standard_normal(volume.shape)) / BRIGHTEST
+    return image.clip(0, 1).astype(np.float32), lesion > 0
+
+
 def _field(rng: np.random.Generator, power: float) -> NDArray[np.float64]:
     """Smooth noise with mean 0 and variance 1."""
     frequency = np.fft.fftfreq(SIDE)
@@ -131,4 +146,4 @@ def _field(rng: np.random.Generator, power: float) -> NDArray[np.float64]:
     return np.asarray((field - field.mean()) / field.std())
 
 
-SETS: dict[str, Callable[[str, Path], Pairs]] = {"membranes": _membranes, "vessels": _vessels}
+SETS: dict[str, Callable[[str, Path], Pairs]] = {"membranes": _membranes, "vessels": _vessels, "lesions": _lesions}

@@ -33,6 +33,7 @@ def train_student(
     valid: Sequence[Item],
     measured: Sequence[Item],
     sampler: Sampler[int] | None = None,
+    dims: int = 2,
 ) -> tuple[Trainer, dict[str, Any]]:
     """Train a student and return its trainer, and its Dice.
 
@@ -44,11 +45,12 @@ def train_student(
         valid: images that choose the best-validation checkpoint.
         measured: images on which Dice is measured.
         sampler: draws patches. Default: each once, in random order.
+        dims: spatial dimensions of the images, 2 or 3.
 
     Returns:
         The trainer and ``dice`` of ``measured`` by checkpoint, ``valid_dice`` in the course of training.
     """
-    student = UNet(2, 1, 2, (16, 32, 64), (2, 2), num_res_units=1)
+    student = UNet(dims, 1, 2, (16, 32, 64), (2, 2), num_res_units=1)
     optimizer = torch.optim.AdamW(student.parameters(), 2e-3)
     trainer = build(
         device=torch.device("cpu"),

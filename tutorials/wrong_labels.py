@@ -27,9 +27,9 @@
 #
 # # Wrong labels
 #
-# In this example, 30 % of the labels are wrong, and it is unknown which. Two tools help. `audit` lists labels that are
-# probably wrong; a person then checks them. The training uses a few images with checked labels (*trusted images*) as
-# often as all others together, with a loss that is robust to wrong labels.
+# In this example, 30 % of the labels are wrong, and nobody knows which labels are wrong. Two tools help. `audit` lists
+# labels that are probably wrong; a person then checks them. In training, a few images with checked labels (*trusted
+# images*) make up half of each batch, and the loss is robust to wrong labels.
 #
 # The images are the *phantom*: drawings of H&E-like epithelium. They show no tissue and no patient. Because they are
 # drawn, the correct labels are known for the evaluation. The audit and the training do not use them.
@@ -231,9 +231,9 @@ def with_teacher(real_weight, **weights):
 robust = with_teacher(1.0)
 
 # %% [markdown]
-# The trusted images can also weight the images of a lesson (`LookAheadWeighting`): the weight depends on how much a
-# step on this image lowers the student's loss on the trusted images. The weights apply to lessons only. Real images,
-# some with wrong labels, therefore get a small weight (`real_weight=0.1`).
+# The trusted images can also set the weights of the images of a lesson (`LookAheadWeighting`): the weight of an image
+# depends on how much a step on this image lowers the student's loss on the trusted images. The weights apply to
+# lessons only. Real images, some with wrong labels, therefore get a small weight (`real_weight=0.1`).
 
 # %%
 judges = DataLoader(trusted, batch_size=16, shuffle=True)
@@ -261,8 +261,8 @@ for name, trainer in runs.items():
 # %% [markdown]
 # In the saved run, 25 of the first 30 labels on the list are wrong. The estimated fraction of wrong labels, 43 %, has
 # a wide interval, which contains the true fraction, 30 %. Training on all labels as given has the lowest accuracy.
-# With half of each batch trusted, a robust loss and lessons, the accuracy rises by .14, and with weighted lessons by
-# .25. For these simple drawings, 40 images are enough: the student that was trained on the trusted images alone has
+# With half of each batch trusted, a robust loss and lessons, the accuracy is higher by .14, and with weighted lessons
+# by .25. For these simple drawings, 40 images are enough: the student that was trained on the trusted images alone has
 # nearly the same accuracy. On real images, the order can differ: in `studies/wrong_labels`, weights did not help on
 # chest X-rays. Compare the methods on your own data with several seeds.
 #

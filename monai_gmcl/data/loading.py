@@ -201,9 +201,9 @@ def image_transforms(
 class _LabelVector(Transform):
     """Convert a list of labels to a tensor; loaders collate lists to a list of columns."""
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
         label = data.get("label")
-        return {**data, "label": torch.tensor(label, dtype=torch.float32)} if isinstance(label, list) else dict(data)
+        return {**data, "label": torch.tensor(label, dtype=torch.float32)} if isinstance(label, list) else data
 
 
 class _Respaced(Spacingd):
